@@ -1,0 +1,45 @@
+# make demo | test | check | bench | docs: each makes .venv first, if need be.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.PHONY: demo test check bench docs clean
+.DELETE_ON_ERROR:
+
+demo: $(INSTALLED)
+	$(BIN)/stormcell demo --out demo
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks
+
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) demo site
+
+# pysteps has to be compiled. Where that cannot be done everything works but sprog and anvil.
+$(INSTALLED): requirements.lock requirements-pysteps.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Stormcell needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@if echo 'int main(void) { return 0; }' | $(CC) -fopenmp -x c -o $(VENV)/openmp - 2>/dev/null; then \
+		echo "compiling pysteps, for sprog and anvil"; \
+		$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-pysteps.lock \
+			|| echo "pysteps could not be compiled: going on without sprog and anvil"; \
+	else \
+		echo "no C compiler with OpenMP: going on without pysteps, so without sprog and anvil"; \
+	fi
+	@touch $@
