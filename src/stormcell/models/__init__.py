@@ -1,0 +1,3 @@
+"""Networks that forecast frames from frames."""
+
+from stormcell.models.encoder_forecaster import EncoderForecaster as EncoderForecaster
