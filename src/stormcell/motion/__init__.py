@@ -1,0 +1,1 @@
+"""How rain moves, and rain moved: NumPy, SciPy and OpenCV only."""

@@ -1,0 +1,150 @@
+import numpy as np
+import pytest
+
+from stormcell.errors import ArgumentError
+from stormcell.motion.advection import displacements, extrapolate, sample
+
+
+def uniform(dx, dy, shape=(24, 30)):
+    return np.stack([np.full(shape, dx), np.full(shape, dy)]).astype(np.float32)
+
+
+def rotation(angle, shape):
+    """The velocity of a turn about the middle, by an angle each step, and where it really leads."""
+    height, width = shape
+    centre = complex((width - 1) / 2, (height - 1) / 2)
+    y, x = np.mgrid[:height, :width]
+    place = x + 1j * y
+
+    def turned(steps):
+        return centre + (place - centre) * np.exp(1j * angle * steps) - place
+
+    velocity = 1j * angle * (place - centre)
+    return np.stack([velocity.real, velocity.imag]).astype(np.float32), turned
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(2, 0), (0, 3), (-1, 2), (-3, -2)])
+def test_a_whole_number_of_pixels_is_exact(dx, dy):
+    frame = np.random.default_rng(0).gamma(1, size=(24, 30)).astype(np.float32)
+    forecast = extrapolate(frame, uniform(dx, dy), 4)
+    for lead in range(1, 5):
+        expected = np.full_like(frame, np.nan)
+        for row in range(24):
+            for col in range(30):
+                from_row, from_col = row - lead * dy, col - lead * dx
+                if 0 <= from_row < 24 and 0 <= from_col < 30:
+                    expected[row, col] = frame[from_row, from_col]
+        np.testing.assert_array_equal(forecast[lead - 1], expected)
+
+
+def test_no_motion_changes_nothing():
+    frame = np.random.default_rng(0).gamma(1, size=(24, 30)).astype(np.float32)
+    frame[3:9, 4:7] = np.nan
+    np.testing.assert_array_equal(extrapolate(frame, uniform(0, 0), 2), [frame, frame])
+
+
+def test_half_a_pixel_is_the_mean_of_two():
+    frame = np.random.default_rng(1).gamma(1, size=(24, 30)).astype(np.float32)
+    forecast = extrapolate(frame, uniform(0.5, 0), 1)[0]
+    # Two roundings of float32 on values up to about ten.
+    np.testing.assert_allclose(forecast[:, 1:], (frame[:, 1:] + frame[:, :-1]) / 2, rtol=1e-6)
+    assert np.isnan(forecast[:, 0]).all()
+
+
+def test_trajectories_follow_a_rotation():
+    shape, angle = (81, 101), np.deg2rad(3)
+    motion, turned = rotation(angle, shape)
+    paths = displacements(motion, 12)
+    inner = np.s_[20:61, 30:71]  # trajectories from here never leave the grid
+    for lead in (1, 6, 12):
+        exact = turned(-lead)[inner]
+        off = np.hypot(paths[lead - 1, 0][inner] - exact.real, paths[lead - 1, 1][inner] - exact.imag)
+        # A step of the midpoint rule is -ia - a²/2 times the radius, where the turn is exp(-ia) - 1: they
+        # differ by a³/6 of a radius of at most 29, and bilinear reading of a linear field adds rounding only.
+        assert off.max() < lead * 29 * angle**3 / 6 + 1e-3
+
+
+def test_one_euler_step_a_lead_would_not_follow_it():
+    """The bound above is one that cruder trajectories break."""
+    shape, angle = (81, 101), np.deg2rad(3)
+    motion, turned = rotation(angle, shape)
+    y, x = 25, 50
+    exact = turned(-12)[y, x]
+    straight = -12 * motion[:, y, x]
+    assert np.hypot(straight[0] - exact.real, straight[1] - exact.imag) > 12 * 29 * angle**3 / 6 + 1e-3
+
+
+def test_there_and_back_is_where_it_began():
+    shape = (81, 101)
+    motion, _ = rotation(np.deg2rad(2), shape)
+    back, forth = displacements(motion, 6)[-1], displacements(-motion, 6)[-1]
+    inner = np.s_[20:61, 30:71]
+    returned = np.stack([sample(component, back) for component in forth])
+    # Each way errs by 6 steps of a³/6 of the radius, as above.
+    assert np.abs(back + returned)[:, *inner].max() < 2 * 6 * 29 * np.deg2rad(2) ** 3 / 6 + 1e-3
+
+
+def test_a_crop_is_cut_from_the_whole():
+    rng = np.random.default_rng(2)
+    motion = rng.normal(size=(2, 40, 50)).astype(np.float32)
+    frame = rng.gamma(1, size=(40, 50)).astype(np.float32)
+    rows, cols = slice(7, 23), slice(11, 48)
+    whole = displacements(motion, 3)
+    cropped = displacements(motion, 3, rows=rows, cols=cols)
+    np.testing.assert_array_equal(cropped, whole[:, :, rows, cols])
+    np.testing.assert_array_equal(
+        sample(frame, cropped[-1], rows=rows, cols=cols), sample(frame, whole[-1])[rows, cols]
+    )
+
+
+def test_what_touches_the_unobserved_is_unobserved_and_no_more():
+    frame = np.ones((9, 9), np.float32)
+    frame[4, 4] = np.nan
+    by_half = extrapolate(frame, uniform(0.5, 0, (9, 9)), 1)[0]
+    expected = np.zeros((9, 9), bool)
+    expected[4, 4:6] = True
+    expected[:, 0] = True
+    np.testing.assert_array_equal(np.isnan(by_half), expected)
+
+
+def test_a_weight_of_nothing_does_not_count():
+    frame = np.ones((9, 9), np.float32)
+    frame[4, 4] = np.nan
+    by_a_rounding = extrapolate(frame, uniform(1 + 1e-6, 0, (9, 9)), 1)[0]
+    expected = np.zeros((9, 9), bool)
+    expected[4, 5] = True
+    expected[:, 0] = True
+    np.testing.assert_array_equal(np.isnan(by_a_rounding), expected)
+    np.testing.assert_array_equal(by_a_rounding[~expected], 1)
+
+
+def test_rain_is_neither_made_nor_negative():
+    frame = np.zeros((60, 70), np.float32)
+    frame[25:35, 30:40] = np.random.default_rng(3).gamma(1, size=(10, 10))
+    forecast = extrapolate(frame, uniform(1.3, -0.7, (60, 70)), 5)
+    assert np.nanmin(forecast) == 0
+    # A shift by a fraction spreads each pixel over four with weights that sum to one.
+    np.testing.assert_allclose(np.nansum(forecast, axis=(1, 2)), frame.sum(), rtol=1e-5)
+
+
+def test_dry_stays_dry():
+    forecast = extrapolate(np.zeros((24, 30), np.float32), uniform(2.5, 1.5), 3)
+    assert np.nanmax(forecast) == 0
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_any_number_of_steps(steps):
+    assert displacements(uniform(1, 0), steps).shape == (steps, 2, 24, 30)
+    assert extrapolate(np.zeros((24, 30), np.float32), uniform(1, 0), steps).shape == (steps, 24, 30)
+
+
+def test_what_does_not_fit_is_refused():
+    frame = np.zeros((24, 30), np.float32)
+    with pytest.raises(ArgumentError, match=r"motion: expected shape \(2, 24, 30\), found \(2, 30, 24\)"):
+        extrapolate(frame, uniform(1, 0, (30, 24)), 1)
+    with pytest.raises(ArgumentError, match="displacement: expected shape"):
+        sample(frame, uniform(1, 0)[:, :5])
+    with pytest.raises(ArgumentError, match=r"expected shape \(2, y, x\)"):
+        displacements(frame, 1)
+    with pytest.raises(ArgumentError, match="finite"):
+        displacements(uniform(np.nan, 0), 1)
