@@ -1,0 +1,1 @@
+"""Radar data: reading it, keeping it, cutting it up, making it up. No torch here."""

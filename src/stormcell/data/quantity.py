@@ -1,0 +1,132 @@
+"""From what a radar file holds to rain rate in mm/h: units, accumulations, reflectivity."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stormcell.errors import ArgumentError, InputError
+
+Quantity = Literal["rate", "dbz", "amount"]
+
+_QUANTITIES: tuple[Quantity, ...] = ("rate", "dbz", "amount")
+# What one of the unit is in mm/h; a kilogram of water on a square metre stands one millimetre deep.
+_RATES = {
+    "mm/h": 1.0,
+    "mm h-1": 1.0,
+    "mm/hr": 1.0,
+    "mm hr-1": 1.0,
+    "mm hour-1": 1.0,
+    "kg m-2 h-1": 1.0,
+    "kg m-2 hour-1": 1.0,
+    "mm/s": 3600.0,
+    "mm s-1": 3600.0,
+    "kg m-2 s-1": 3600.0,
+    "m s-1": 3.6e6,
+    "m/s": 3.6e6,
+}
+_AMOUNTS = {"mm": 1.0, "millimeter": 1.0, "millimetre": 1.0, "kg m-2": 1.0, "kg/m2": 1.0, "m": 1000.0}
+_AMOUNT_OVER = re.compile(r"mm ?/ ?(\d+(?:\.\d+)?) ?(min|h)")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the user says about files that do not say it themselves.
+
+    Attributes:
+        quantity: ``"rate"``, ``"dbz"`` (reflectivity) or ``"amount"`` (accumulated).
+        units: For example ``"mm/h"``, ``"kg m-2 s-1"``, ``"dBZ"``; ``"mm/15min"`` is an amount and its time.
+        zr: a and b of Z = a R^b, with Z in mm⁶ m⁻³ and R in mm/h.
+
+    Raises:
+        ArgumentError: A quantity, unit or relation that does not exist, or two that contradict each other.
+
+    Example:
+        >>> Told(quantity="rate", units="mm/h").units
+        'mm/h'
+    """
+
+    quantity: Quantity | None = None
+    units: str | None = None
+    zr: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.quantity is not None and self.quantity not in _QUANTITIES:
+            raise ArgumentError(
+                f"quantity: expected one of {', '.join(_QUANTITIES)}, found {self.quantity!r}"
+            )
+        if self.zr is not None and not (len(self.zr) == 2 and all(np.isfinite(self.zr)) and min(self.zr) > 0):
+            raise ArgumentError(f"zr: expected two positive numbers, a and b of Z = a R^b, found {self.zr!r}")
+        if self.units is not None:
+            try:
+                kind, _, _ = unit(self.units)
+            except InputError as error:
+                raise ArgumentError(str(error)) from None
+            if self.quantity is not None and kind != self.quantity:
+                raise ArgumentError(
+                    f"units: expected a unit of {self.quantity}, found {self.units!r}, of {kind}"
+                )
+
+
+def unit(name: str) -> tuple[Quantity, float, float | None]:
+    """What a unit measures, and how to get from it to mm or mm/h.
+
+    Args:
+        name: As CF or people write it.
+
+    Returns:
+        The quantity; the factor to mm/h (a rate) or mm (an amount), 1 for dBZ; and, where the unit of
+        an amount says over what time it fell, that time in hours.
+
+    Raises:
+        InputError: The unit is not known.
+
+    Example:
+        >>> unit("kg m-2 s-1")
+        ('rate', 3600.0, None)
+        >>> unit("mm/5min")[2] == 5 / 60
+        True
+    """
+    plain = " ".join(name.replace("^", "").replace("**", "").replace("·", " ").split())
+    if plain.lower() == "dbz":
+        return "dbz", 1.0, None
+    if plain in _RATES:
+        return "rate", _RATES[plain], None
+    if plain in _AMOUNTS:
+        return "amount", _AMOUNTS[plain], None
+    over = _AMOUNT_OVER.fullmatch(plain)
+    if over and float(over[1]) > 0:
+        return "amount", 1.0, float(over[1]) / (60 if over[2] == "min" else 1)
+    raise InputError(f"units: expected a rate (mm/h, kg m-2 s-1), dBZ, or mm, mm/5min; found {name!r}")
+
+
+def rate_from_dbz(dbz: NDArray[np.floating], zr: tuple[float, float]) -> NDArray[np.float64]:
+    """Rain rate in mm/h from reflectivity in dBZ, by Z = a R^b (Marshall & Palmer 1948).
+
+    Args:
+        dbz: Reflectivity, any shape; −inf is no echo.
+        zr: a and b.
+
+    Source: doi:10.1175/1520-0469(1948)005<0165:TDORWS>2.0.CO;2.
+
+    Example:
+        >>> round(float(rate_from_dbz(np.array(23.0103), (200.0, 1.6))), 4)  # Z = 200
+        1.0
+    """
+    a, b = zr
+    rate: NDArray[np.float64] = (10.0 ** (np.asarray(dbz, np.float64) / 10) / a) ** (1 / b)
+    return rate
+
+
+def settle(told: Told, quantity: Quantity, units: str) -> None:
+    """Hold what the user says against what the file says.
+
+    Raises:
+        InputError: They contradict each other.
+    """
+    if told.quantity not in (None, quantity):
+        raise InputError(f"quantity: expected {quantity}, as the file says, found {told.quantity} told")
+    if told.units is not None and unit(told.units)[:2] != unit(units)[:2]:
+        raise InputError(f"units: expected {units}, as the file says, found {told.units} told")

@@ -1,0 +1,142 @@
+"""Reflectivity composites of the Finnish Meteorological Institute: PGM, one frame a file.
+
+An 8-bit grey-scale image whose comments tell time and place. dBZ = (v − 64) / 2; 255 is no data,
+0 is no echo, which is dry. The comments leave out the earth's radius: 6371288 m is the one for which
+the corners they give are as many ``metersperpixel`` apart as the image has pixels, and that is checked.
+"""
+
+import warnings
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pyproj
+import xarray as xr
+from numpy.typing import NDArray
+from PIL import Image
+
+from stormcell.data import schema
+from stormcell.data.geo import Grid
+from stormcell.data.quantity import Told, rate_from_dbz, settle
+from stormcell.data.readers.contents import contents, head
+from stormcell.errors import InputError
+
+NAME = "FMI PGM"
+SUFFIXES = (".pgm",)
+# Leinonen et al. 2012, doi:10.1175/JAMC-D-11-056.1: five years of rain drops measured in Finland.
+ZR = (223.0, 1.53)
+
+_HEADER_BYTES = 65536
+_EARTH_RADIUS = 6371288
+_NO_ECHO, _NO_DATA = 0, 255
+
+
+def recognises(path: Path, head: bytes) -> bool:  # noqa: ARG001 - a reader may also look into the file
+    """Whether the file is a binary PGM."""
+    return head[:2] == b"P5" and head[2:3].isspace()
+
+
+def times(path: Path) -> NDArray[np.datetime64]:
+    """The observation time in the comments."""
+    return _times(_comments(head(path, _HEADER_BYTES)))
+
+
+def read(path: Path, told: Told, frames: slice) -> xr.Dataset:
+    """The frame, in mm/h by the Z–R relation of this network, or the one told."""
+    data = contents(path)
+    comments = _comments(data[:_HEADER_BYTES])
+    parameter = " ".join(comments.get("param", ["nothing"]))
+    if "reflectivity" not in parameter.lower():
+        raise InputError(f"param: expected reflectivity, found {parameter}")
+    settle(told, "dbz", "dBZ")
+    values = _pixels(data)
+    a, b = told.zr or ZR
+    # A table, for there are only 256 values.
+    rates = rate_from_dbz((np.arange(256) - 64) / 2, (a, b)).astype(np.float32)
+    rates[_NO_ECHO], rates[_NO_DATA] = 0, np.nan
+    return schema.build(
+        rates[values][None],
+        _times(comments),
+        _grid(comments, *values.shape),
+        measured={"source_quantity": "dbz", "zr_a": a, "zr_b": b, "cell_methods": "time: point"},
+        attributes={
+            "title": f"Radar composite {' '.join(comments.get('projection_name', []))}".strip(),
+            "institution": "Finnish Meteorological Institute",
+            "source": "Finnish Meteorological Institute open data; modified.",
+            "license": "CC-BY-4.0",
+        },
+    ).isel(time=frames)
+
+
+def _comments(header: bytes) -> dict[str, list[str]]:
+    """The comment lines before the image's size: first word → the others (of repeated ones the last)."""
+    comments = {}
+    for line in header.split(b"\n")[1:]:
+        if not line.startswith(b"#"):
+            break
+        words = line[1:].decode("ascii", "replace").split()
+        if words:
+            comments[words[0]] = words[1:]
+    return comments
+
+
+def _times(comments: dict[str, list[str]]) -> NDArray[np.datetime64]:
+    try:
+        moment = datetime.strptime(comments["obstime"][0], "%Y%m%d%H%M")
+    except (KeyError, IndexError, ValueError):
+        raise InputError(
+            f"obstime: expected the comment YYYYmmddHHMM, found {comments.get('obstime', 'none')}"
+        ) from None
+    return np.array([moment], "datetime64[s]")
+
+
+def _pixels(data: bytes) -> NDArray[np.uint8]:
+    with warnings.catch_warnings():
+        # Pillow warns of an image that claims to be huge; here it is an error.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            with Image.open(BytesIO(data), formats=["PPM"]) as image:
+                if image.mode != "L":
+                    raise InputError(f"expected 8-bit grey, found an image of mode {image.mode}")
+                image.load()
+                return np.asarray(image)
+        except InputError:
+            raise
+        except (
+            OSError,
+            SyntaxError,
+            ValueError,
+            Image.DecompressionBombWarning,
+            Image.DecompressionBombError,
+        ) as error:
+            raise InputError(f"expected a whole PGM image: {error}") from None
+
+
+def _grid(comments: dict[str, list[str]], rows: int, columns: int) -> Grid:
+    try:
+        kind = comments["type"][0]
+        lon_0, lat_0, lat_ts = (
+            float(comments[name][0]) for name in ("centrallongitude", "centrallatitude", "truelatitude")
+        )
+        corners = [[float(word) for word in comments[name][:2]] for name in ("bottomleft", "topright")]
+        told = [float(comments[f"metersperpixel_{axis}"][0]) for axis in "xy"]
+        (left_lon, bottom_lat), (right_lon, top_lat) = corners
+    except (KeyError, IndexError, ValueError):
+        raise InputError(
+            "projection: expected its type, centre, corners and metersperpixel, found less"
+        ) from None
+    if kind != "stereographic":
+        raise InputError(f"projection: expected stereographic, found {kind}")
+    crs = pyproj.CRS.from_dict(
+        {"proj": "stere", "lat_0": lat_0, "lon_0": lon_0, "lat_ts": lat_ts, "R": _EARTH_RADIUS, "units": "m"}
+    )
+    project = pyproj.Proj(crs)
+    left, bottom = project(left_lon, bottom_lat)
+    right, top = project(right_lon, top_lat)
+    dx, dy = (right - left) / columns, (top - bottom) / rows
+    # Corners are rounded to 0.001°, 50 to 100 m, or 0.01 % of the width of the image.
+    if not np.allclose([dx, dy], told, rtol=2e-4, atol=0):
+        raise InputError(f"corners: expected them {told} metersperpixel apart, found [{dx:.6g}, {dy:.6g}]")
+    # The corners are those of the outermost pixels, not their centres.
+    return Grid(crs.to_wkt(), left + dx / 2, top - dy / 2, dx, dy, columns, rows)

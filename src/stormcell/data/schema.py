@@ -1,0 +1,246 @@
+"""What an archive is: one ``xarray.Dataset``, after the MLCast source-data conventions 0.2.0.
+
+    rainfall_rate (time, y, x)  float32, kg m-2 h-1 (= mm/h); NaN: not observed, 0: observed dry
+    time                        strictly increasing, UTC; of an accumulation, its end
+    y, x                        pixel centres, row 0 the northernmost: metres of the projection, or degrees
+    lat, lon (y, x)             degrees
+    crs                         the grid mapping: spatial_ref, crs_wkt
+    missing_times               the steps between the first and the last time that are absent
+
+The time step is the most common distance between neighbouring times. The attributes of
+``rainfall_rate`` say what was measured: ``source_quantity`` (rate, dbz or amount),
+``accumulation_minutes`` of an amount, ``zr_a`` and ``zr_b`` of a reflectivity; those of the dataset
+name its ``source`` and ``license``.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyproj
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+from pyproj.exceptions import CRSError
+
+from stormcell.data.geo import Grid
+from stormcell.data.windows import time_step
+from stormcell.errors import ArchiveError
+
+RATE = "rainfall_rate"
+UNITS = "kg m-2 h-1"
+STANDARD_NAME = "rainfall_flux"
+
+# Ten years of one-minute steps. More are not holes between frames but a wrong date.
+MOST_MISSING = 2**22
+
+_MAP_AXES = {
+    "y": {"standard_name": "projection_y_coordinate", "units": "m", "axis": "Y"},
+    "x": {"standard_name": "projection_x_coordinate", "units": "m", "axis": "X"},
+}
+_DEGREES = {
+    "y": {"standard_name": "latitude", "units": "degrees_north"},
+    "x": {"standard_name": "longitude", "units": "degrees_east"},
+}
+_DEGREE_AXES = {name: {**attributes, "axis": name.upper()} for name, attributes in _DEGREES.items()}
+
+
+def build(
+    rate: ArrayLike,
+    times: ArrayLike,
+    grid: Grid,
+    *,
+    measured: Mapping[str, Any],
+    attributes: Mapping[str, Any],
+) -> xr.Dataset:
+    """Frames in the schema.
+
+    Args:
+        rate: Rain rates ``(time, y, x)`` in mm/h, row 0 the northernmost, NaN where not observed.
+        times: Their times, strictly increasing, UTC.
+        grid: Where their pixels are.
+        measured: Attributes of the rate: ``source_quantity`` and what goes with it.
+        attributes: Attributes of the dataset: ``source``, ``license``, …
+
+    Raises:
+        ArchiveError: The times are so far apart that they cannot belong to one archive.
+
+    Example:
+        >>> from stormcell.data.geo import regular
+        >>> grid = regular(pyproj.CRS(3067), [0, 1000, 2000], [6_601_000, 6_600_000])
+        >>> ds = build(np.zeros((1, 2, 3)), ["2016-09-28T14:45"], grid, measured={}, attributes={})
+        >>> check(ds)
+        >>> ds.rainfall_rate.attrs["units"]
+        'kg m-2 h-1'
+    """
+    seconds = np.asarray(times, "datetime64[s]")
+    lat, lon = grid.lat_lon()
+    axes = _DEGREE_AXES if grid.degrees else _MAP_AXES
+    what = {"standard_name": STANDARD_NAME, "long_name": "rain rate", "units": UNITS, "grid_mapping": "crs"}
+    return xr.Dataset(
+        {RATE: (("time", "y", "x"), np.asarray(rate, np.float32), {**what, **measured})},
+        coords={
+            # xarray's default resolution; other ones are not kept by every version of it.
+            "time": ("time", seconds.astype("datetime64[ns]"), {"standard_name": "time", "axis": "T"}),
+            "y": ("y", grid.y, axes["y"]),
+            "x": ("x", grid.x, axes["x"]),
+            "lat": (("y", "x"), lat, _DEGREES["y"]),
+            "lon": (("y", "x"), lon, _DEGREES["x"]),
+            "crs": ((), np.int32(0), grid.crs_attributes()),
+            "missing_times": (
+                "missing_times",
+                missing_times(seconds).astype("datetime64[ns]"),
+                {"long_name": "time steps without a frame"},
+            ),
+        },
+        attrs={"Conventions": "CF-1.11", **attributes},
+    )
+
+
+def missing_times(times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+    """The absent steps between strictly increasing times, counted on from the frame before each hole.
+
+    Raises:
+        ArchiveError: There are more than anybody's radar archive has.
+
+    Example:
+        >>> missing_times(np.array(["2016-09-28T00:00", "2016-09-28T00:05", "2016-09-28T00:15"], "M8[s]"))
+        array(['2016-09-28T00:10:00'], dtype='datetime64[s]')
+    """
+    if len(times) < 3:
+        return times[:0]
+    step = time_step(times)
+    absent = [
+        np.arange(times[k] + step, times[k + 1], step)
+        for k in np.flatnonzero(np.diff(times) > step)
+        if (times[k + 1] - times[k]) / step <= MOST_MISSING
+    ]
+    if len(absent) < int((np.diff(times) > step).sum()) or sum(map(len, absent)) > MOST_MISSING:
+        raise ArchiveError(f"time: expected steps of {step}, found more than {MOST_MISSING} of them missing")
+    return np.concatenate([times[:0], *absent])
+
+
+def adopt(ds: xr.Dataset) -> xr.Dataset:
+    """An archive as it was opened, under the names of this schema.
+
+    Other writers of the MLCast conventions call the same thing ``mmh`` or ``rain_rate`` and mm/h.
+
+    Raises:
+        ArchiveError: There is no variable of rain rate in it.
+    """
+    rates = [
+        name
+        for name, array in ds.data_vars.items()
+        if array.ndim == 3
+        and (name == RATE or array.attrs.get("standard_name") in ("rainfall_flux", "rainfall_rate"))
+    ]
+    if len(rates) != 1:
+        raise ArchiveError(f"expected one variable of rain rate (time, y, x), found {len(rates)}")
+    rate = ds[rates[0]]
+    mapping = rate.attrs.get("grid_mapping", "crs")
+    names = {
+        old: new for old, new in ((rates[0], RATE), (mapping, "crs")) if old != new and old in ds.variables
+    }
+    ds = ds.rename_vars(names)
+    ds[RATE].attrs.update(standard_name=STANDARD_NAME, grid_mapping="crs")
+    if rate.attrs.get("units") in ("mm/h", "mm h-1"):
+        ds[RATE].attrs["units"] = UNITS
+    return ds.set_coords([name for name in ("lat", "lon", "crs") if name in ds.variables])
+
+
+def check(ds: xr.Dataset) -> None:
+    """Hold a dataset against the schema; the rates themselves are not read (see :func:`value_problems`).
+
+    Raises:
+        ArchiveError: Everything that is not as it should be, in one message.
+    """
+    if found := problems(ds):
+        raise ArchiveError("; ".join(found))
+
+
+def problems(ds: xr.Dataset) -> list[str]:
+    """What is not as the schema says, the rates themselves aside; empty if all is well."""
+    if RATE not in ds.data_vars:
+        return [f"{RATE}: expected this variable, found {', '.join(map(str, ds.data_vars)) or 'none'}"]
+    rate = ds[RATE]
+    if rate.dims != ("time", "y", "x") or 0 in rate.shape:
+        return [f"{RATE}: expected (time, y, x), none of them empty, found {dict(rate.sizes)}"]
+    absent = [
+        name for name in ("time", "y", "x", "lat", "lon", "crs", "missing_times") if name not in ds.variables
+    ]
+    if absent:
+        return [f"variables: expected {', '.join(absent)} beside {RATE}, found none"]
+    return [*_rate_problems(rate), *_time_problems(ds), *_grid_problems(ds)]
+
+
+def value_problems(rate: NDArray[np.floating]) -> list[str]:
+    """What no rain rate can be, among values in mm/h of any shape; empty if all is well."""
+    found = []
+    if bool(np.isinf(rate).any()):
+        found.append(f"{RATE}: expected finite rates or NaN, found infinite ones")
+    lowest = np.fmin.reduce(rate, axis=None, initial=np.inf)
+    if lowest < 0:
+        found.append(f"{RATE}: expected rates of 0 or more, found {lowest:g}")
+    return found
+
+
+def _rate_problems(rate: xr.DataArray) -> list[str]:
+    expected = {"units": UNITS, "standard_name": STANDARD_NAME, "grid_mapping": "crs"}
+    found = [
+        f"{RATE}: expected {key} {value!r}, found {rate.attrs.get(key)!r}"
+        for key, value in expected.items()
+        if rate.attrs.get(key) != value
+    ]
+    if rate.dtype != np.float32:
+        found.append(f"{RATE}: expected float32, found {rate.dtype}")
+    return found
+
+
+def _time_problems(ds: xr.Dataset) -> list[str]:
+    time, missing = ds["time"].values, ds["missing_times"].values
+    if time.dtype.kind != "M" or missing.dtype.kind != "M":
+        return [f"time, missing_times: expected dates, found {time.dtype}, {missing.dtype}"]
+    if np.isnat(time).any() or not (np.diff(time) > np.timedelta64(0)).all():
+        return ["time: expected strictly increasing dates, found others"]
+    expected = missing_times(time)
+    if not np.array_equal(missing, expected):
+        return [f"missing_times: expected the {len(expected)} absent steps, found {len(missing)} that differ"]
+    return []
+
+
+def _grid_problems(ds: xr.Dataset) -> list[str]:
+    wkt = {ds["crs"].attrs.get(name) for name in ("spatial_ref", "crs_wkt")}
+    try:
+        crs = pyproj.CRS.from_wkt(str(ds["crs"].attrs.get("crs_wkt")))
+    except CRSError:
+        return ["crs: expected WKT in spatial_ref and crs_wkt, found none that PROJ can read"]
+    if len(wkt) != 1:
+        return ["crs: expected the same WKT in spatial_ref and crs_wkt, found two"]
+    found = []
+    for name, attributes in (_DEGREE_AXES if crs.is_geographic else _MAP_AXES).items():
+        axis = ds[name]
+        for key, value in attributes.items():
+            if axis.attrs.get(key) != value:
+                found.append(f"{name}: expected {key} {value!r}, found {axis.attrs.get(key)!r}")
+        steps = np.diff(axis.values) * (-1 if name == "y" else 1)
+        if not (len(steps) and (steps > 0).all() and np.ptp(steps) < 0.02 * steps.mean()):
+            order = "falling (row 0 the northernmost)" if name == "y" else "rising"
+            found.append(f"{name}: expected evenly spaced pixel centres, {order}, found others")
+    return found or _place_problems(ds, crs)
+
+
+def _place_problems(ds: xr.Dataset, crs: pyproj.CRS) -> list[str]:
+    """Whether latitude and longitude of the four corners are those of the projection."""
+    if any(ds[name].dims != ("y", "x") for name in ("lat", "lon")):
+        return [f"lat, lon: expected (y, x), found {ds['lat'].dims}, {ds['lon'].dims}"]
+    corners = {"y": [0, 0, -1, -1], "x": [0, -1, 0, -1]}
+    at = {name: xr.DataArray(index, dims="corner") for name, index in corners.items()}
+    x, y = ds["x"].isel(x=at["x"]).values, ds["y"].isel(y=at["y"]).values
+    lon, lat = (ds[name].isel(at).values.astype(np.float64) for name in ("lon", "lat"))
+    back = pyproj.Transformer.from_crs(crs.geodetic_crs, crs, always_xy=True).transform(lon, lat)
+    pixel = abs(float(ds["x"][1] - ds["x"][0]))
+    # Other writers' latitudes may stand on another ellipsoid, which moves them by up to 20 km.
+    allowed = pixel + (0.2 if crs.is_geographic else 20_000)
+    off = np.hypot(back[0] - x, back[1] - y).max()
+    if not off <= allowed:
+        return [f"lat, lon: expected those of the projected x and y, found corners {off:.3g} away"]
+    return []

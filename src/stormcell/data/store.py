@@ -1,0 +1,302 @@
+"""How an archive lies on disk, and the one step that commits what was written to it.
+
+Every array is a Zarr v3 array in a folder of its own. Frames and times are only ever added after those
+that are there. ``missing_times`` is the exception: when the time step turns out to be another one, all of
+it changes. It is then written beside the old one, under chunk keys with the other separator
+(``c/0`` or ``c.0``), and the root says which of the two counts. So no step before the last touches
+anything that the committed root speaks of, and that last step is a rename.
+
+Kills are survived; whether a power cut is depends on the file system, for chunks are not synced one by one.
+"""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+
+from stormcell.data import schema
+from stormcell.errors import ArchiveError
+
+ROOT = "zarr.json"
+TIME_UNITS = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
+
+_FIXED = ("x", "y", "lat", "lon", "crs")
+_GROWING = (schema.RATE, "time", "missing_times")
+# A frame is one chunk, as the MLCast conventions ask, unless it is larger than this on a side.
+_LARGEST_TILE = 2048
+_TIMES_PER_CHUNK = 4096
+
+
+class Store:
+    """An archive while it is being written, by one process at a time; use :func:`writing`.
+
+    Attributes:
+        path: The archive's directory.
+        times: The frames it holds, committed or not, as datetime64[s].
+        committed: How many of them are committed.
+        reference: A dataset with the archive's grid and attributes; None as long as it has no frame.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.times: NDArray[np.datetime64] = np.array([], "datetime64[s]")
+        self.committed = 0
+        self.reference: xr.Dataset | None = None
+        self._root: dict[str, Any] | None = None
+
+    def frames_in(self, pixels: int) -> int:
+        """How many frames of the archive's grid have that many pixels, at least one."""
+        if self.reference is None:
+            return 1
+        return max(1, pixels // (self.reference.sizes["y"] * self.reference.sizes["x"]))
+
+    def frame(self, position: int) -> NDArray[np.float32]:
+        """A frame's rates ``(y, x)``, of committed frames or those written since."""
+        return np.asarray(self._array(schema.RATE)[position])
+
+    def extend(self, frames: xr.Dataset) -> None:
+        """Write frames of the schema after the last; they count only after :meth:`commit`.
+
+        Raises:
+            ArchiveError: They cannot be written. What is committed is intact.
+        """
+        with self._or_archive_error():
+            if self.reference is None:
+                self._create(frames)
+            held = len(self.times)
+            array = self._array(schema.RATE)
+            array.resize((held + frames.sizes["time"], *array.shape[1:]))
+            array[held:] = frames[schema.RATE].values
+            self.times = np.concatenate([self.times, frames["time"].values.astype("datetime64[s]")])
+
+    def commit(self) -> None:
+        """Make every frame written so far part of the archive.
+
+        Raises:
+            ArchiveError: The disk is full, or the like. What was committed before is intact.
+        """
+        if len(self.times) == self.committed:
+            return
+        with self._or_archive_error():
+            array = self._array("time")
+            array.resize((len(self.times),))
+            array[self.committed :] = self.times[self.committed :].astype(np.int64)
+            self._write_missing_times()
+            assert self.reference is not None
+            self._write_root(_plain(self.reference.attrs))
+            self.committed = len(self.times)
+
+    def discard(self) -> None:
+        """Clear away what is not committed."""
+        if self._root is None:
+            for name in (*_FIXED, *_GROWING):
+                shutil.rmtree(self.path / name, ignore_errors=True)
+            for partial in self.path.glob("*.partial"):
+                partial.unlink()
+            with suppress(OSError):  # Not ours alone, or not there.
+                self.path.rmdir()
+            return
+        for pattern in ("*.partial", "*/*.partial", "*/c/*.partial"):
+            for partial in self.path.glob(pattern):
+                partial.unlink()
+        for frame in (self.path / schema.RATE / "c").glob("*"):
+            if int(frame.name) >= self.committed:
+                shutil.rmtree(frame)
+        # Last, for on a full disk it needs the room that the above makes.
+        for name, metadata in self._root["consolidated_metadata"]["metadata"].items():
+            file = self.path / name / ROOT
+            if json.loads(file.read_text()) != metadata:
+                _replace(file, metadata)
+
+    def load(self) -> None:
+        """Take up what is committed, and clear away what is not.
+
+        Raises:
+            ArchiveError: There is something else than an archive.
+        """
+        if (self.path / ROOT).exists():
+            self._root = _read_root(self.path)
+            ds = xr.open_zarr(self.path, chunks=None, consolidated=True)
+            if found := schema.problems(ds):
+                raise ArchiveError(f"{self.path}: expected an archive to append to; {'; '.join(found)}")
+            self.reference = ds.isel(time=0)
+            self.times = ds["time"].values.astype("datetime64[s]")
+            self.committed = len(self.times)
+        else:
+            ours = {*_FIXED, *_GROWING}
+            for item in self.path.iterdir():
+                if item.name not in ours and item.suffix != ".partial":
+                    raise ArchiveError(
+                        f"{self.path}: expected an archive, found a folder with {item.name} in it"
+                    )
+        with self._or_archive_error():
+            self.discard()
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        return zarr.open_array(store=str(self.path / name), mode="r+")
+
+    def _create(self, frames: xr.Dataset) -> None:
+        rows, columns = frames.sizes["y"], frames.sizes["x"]
+        for name in _FIXED:
+            variable = frames[name]
+            array = self._create_array(name, variable, variable.shape, variable.shape)
+            array[...] = variable.values
+        rate = frames[schema.RATE]
+        self._create_array(schema.RATE, rate, (0, rows, columns), (1, _tile(rows), _tile(columns)))
+        for name in ("time", "missing_times"):
+            self._create_array(name, frames[name], (0,), (_TIMES_PER_CHUNK,))
+        self.reference = frames.isel(time=0).assign_attrs(
+            mlcast_created_on=datetime.now(UTC).isoformat(timespec="seconds"),
+            mlcast_created_with=f"stormcell {version('stormcell')}",
+        )
+
+    def _create_array(
+        self, name: str, variable: xr.DataArray, shape: tuple[int, ...], chunks: tuple[int, ...]
+    ) -> zarr.Array[Any]:
+        dates = variable.dtype.kind == "M"
+        attributes = _plain(variable.attrs) | (TIME_UNITS if dates else {})
+        if name == schema.RATE:
+            attributes["coordinates"] = "lat lon"
+        return zarr.create_array(
+            store=str(self.path / name),
+            shape=shape,
+            chunks=chunks,
+            dtype=np.int64 if dates else variable.dtype,
+            compressors=ZstdCodec(level=3, checksum=True),
+            fill_value=np.nan if variable.dtype.kind == "f" else 0,
+            attributes=attributes,
+            dimension_names=[str(dim) for dim in variable.dims],
+            overwrite=True,
+        )
+
+    def _write_missing_times(self) -> None:
+        file = self.path / "missing_times" / ROOT
+        metadata = json.loads(file.read_text())
+        new = schema.missing_times(self.times)
+        old = schema.missing_times(self.times[: self.committed])
+        if not np.array_equal(old, new[: len(old)]):
+            separator = metadata["chunk_key_encoding"]["configuration"]
+            separator["separator"] = {"/": ".", ".": "/"}[separator["separator"]]
+        metadata["shape"] = [len(new)]
+        _replace(file, metadata)
+        self._array("missing_times")[...] = new.astype(np.int64)
+
+    def _write_root(self, attributes: dict[str, Any]) -> None:
+        arrays = {name: json.loads((self.path / name / ROOT).read_text()) for name in (*_FIXED, *_GROWING)}
+        root = {
+            "zarr_format": 3,
+            "node_type": "group",
+            "attributes": attributes,
+            "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": arrays},
+        }
+        _replace(self.path / ROOT, root)
+        self._root = root
+
+    @contextmanager
+    def _or_archive_error(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ArchiveError(
+                f"{self.path}: could not be written: {error.strerror or error}; "
+                f"the {self.committed} frames committed before are intact"
+            ) from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Store]:
+    """Open an archive to append to it; what was written is committed at the end.
+
+    Raises:
+        ArchiveError: There is something else, another process is writing to it, or it cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise ArchiveError(f"{path}: expected an archive (a directory), found a file") from None
+    except OSError as error:
+        raise ArchiveError(f"{path}: could not be made: {error.strerror}") from None
+    store = Store(path)
+    with _alone(path):
+        store.load()
+        try:
+            yield store
+            store.commit()
+        except BaseException:
+            with suppress(OSError):  # What cannot be cleared away now is cleared away the next time.
+                store.discard()
+            raise
+        if not store.committed:
+            store.discard()
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep every other process from writing to the archive; the lock ends with the process."""
+    if sys.platform == "win32":  # No directory can be locked there.
+        yield
+        return
+    import fcntl
+
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ArchiveError(
+                f"{path}: expected to write to it alone, found another process at it"
+            ) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def _read_root(path: Path) -> dict[str, Any]:
+    try:
+        root: dict[str, Any] = json.loads((path / ROOT).read_text())
+        arrays = root["consolidated_metadata"]["metadata"]
+        ours = {*_FIXED, *_GROWING} <= arrays.keys()
+        ours = ours and arrays["time"]["attributes"]["units"] == TIME_UNITS["units"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArchiveError(
+            f"{path}: expected an archive, found a root that says otherwise: {error}"
+        ) from None
+    if not ours:
+        raise ArchiveError(f"{path}: expected an archive made by Stormcell, found another Zarr store")
+    return root
+
+
+def _replace(file: Path, content: dict[str, Any]) -> None:
+    """Put JSON in the place of a file, in one step."""
+    partial = file.with_name(f"{file.name}.partial")
+    with partial.open("w") as new:
+        json.dump(content, new, indent=2)
+        new.flush()
+        os.fsync(new.fileno())
+    partial.replace(file)
+
+
+def _tile(length: int) -> int:
+    """The side of the equal chunks that a side of a frame is cut into."""
+    pieces = -(-length // _LARGEST_TILE)
+    return -(-length // pieces)
+
+
+def _plain(attributes: Mapping[Any, Any]) -> dict[str, Any]:
+    """Attributes as JSON knows them."""
+    return {
+        str(name): value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+        for name, value in attributes.items()
+    }

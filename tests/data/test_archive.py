@@ -1,0 +1,465 @@
+import errno
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5netcdf
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+from stormcell.data import archive, schema
+from stormcell.data.readers import contents as contents_module
+from stormcell.errors import ArchiveError
+
+TIMES = [f"20160928{clock}" for clock in ("1445", "1450", "1455", "1510")]
+
+
+@pytest.fixture
+def files(write_pgm):
+    return [write_pgm(time) for time in TIMES]
+
+
+# Chunks that go on from one commit to the next: beyond the committed length they may hold anything.
+TAILS = ("time/c/0", "missing_times/c/0")
+
+
+def contents(path: Path, but: tuple[str, ...] = ()) -> dict[str, bytes]:
+    """All files of a store, but for the date of its making."""
+    found = {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    found = {name: content for name, content in found.items() if name not in but}
+    root = json.loads(found["zarr.json"])
+    del root["attributes"]["mlcast_created_on"]
+    return {**found, "zarr.json": json.dumps(root).encode()}
+
+
+def moments(*clocks: str) -> tuple[np.datetime64, ...]:
+    return tuple(np.datetime64(f"2016-09-28T{clock}", "s") for clock in clocks)
+
+
+def test_frames_come_in_order_of_time_and_holes_are_listed(tmp_path, files):
+    report = archive.append(tmp_path / "a.zarr", files[::-1])
+    assert report.added == moments("14:45", "14:50", "14:55", "15:10")
+    assert (report.present, report.refused, report.path) == ((), (), tmp_path / "a.zarr")
+    ds = archive.open(tmp_path / "a.zarr")
+    schema.check(ds)
+    np.testing.assert_array_equal(ds["missing_times"], moments("15:00", "15:05"))
+    for time, file in zip(TIMES, files, strict=True):
+        codes = np.frombuffer(gzip.decompress(file.read_bytes())[-30:], np.uint8).reshape(6, 5)
+        expected = np.where(codes == 0, 0, (10 ** ((codes - 64.0) / 20) / 223) ** (1 / 1.53))
+        rate = ds["rainfall_rate"].sel(time=f"{time[:8]}T{time[8:]}")
+        np.testing.assert_allclose(rate, np.where(codes == 255, np.nan, expected), rtol=1e-6)
+
+
+def test_it_is_zarr_3_after_the_conventions(tmp_path, files):
+    archive.append(tmp_path / "a.zarr", files)
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="r")
+    rate = group["rainfall_rate"]
+    assert (group.metadata.zarr_format, rate.chunks, rate.dtype) == (3, (1, 6, 5), np.float32)
+    assert np.isnan(rate.fill_value)
+    # What anybody's xarray makes of it, with its own defaults.
+    ds = xr.open_dataset(tmp_path / "a.zarr", engine="zarr", chunks=None)
+    xr.testing.assert_identical(ds.set_coords("crs"), archive.open(tmp_path / "a.zarr"))
+
+
+def test_a_large_frame_is_tiled(tmp_path, write_pgm):
+    archive.append(tmp_path / "a.zarr", [write_pgm(rows=2, columns=4100, edit=wide)])
+    rate = zarr.open_array(str(tmp_path / "a.zarr" / "rainfall_rate"), mode="r")
+    assert rate.chunks == (1, 2, 1367)
+
+
+def wide(content: bytes) -> bytes:
+    """4100 pixels of 50 km do not fit the projection: 50 m ones do."""
+    import pyproj
+
+    from_metres = pyproj.Proj("+proj=stere +lat_0=90 +lon_0=25 +lat_ts=60 +R=6371288")
+    corner = "{:.9f} {:.9f}".format(*from_metres(-300_000 + 4100 * 50, -3_300_000 + 2 * 50_000, inverse=True))
+    lines = content.split(b"\n", 12)
+    lines[3] = b"# metersperpixel_x 50"
+    lines[11] = f"# topright {corner}".encode()
+    return b"\n".join(lines)
+
+
+def test_a_second_time_changes_nothing(tmp_path, files):
+    path = tmp_path / "a.zarr"
+    archive.append(path, files)
+    before = {
+        file: (file.read_bytes(), file.stat().st_mtime_ns) for file in path.rglob("*") if file.is_file()
+    }
+    report = archive.append(path, files)
+    assert (report.added, report.present) == ((), moments("14:45", "14:50", "14:55", "15:10"))
+    assert before == {f: (f.read_bytes(), f.stat().st_mtime_ns) for f in path.rglob("*") if f.is_file()}
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 4])
+def test_how_it_is_cut_into_calls_and_commits_does_not_show(tmp_path, files, monkeypatch, at_once):
+    archive.append(tmp_path / "whole.zarr", files)
+    monkeypatch.setattr(archive, "_FRAMES_PER_COMMIT", 1)
+    for start in range(0, 4, at_once):
+        archive.append(tmp_path / "parts.zarr", files[start : start + at_once])
+    whole, parts = archive.open(tmp_path / "whole.zarr"), archive.open(tmp_path / "parts.zarr")
+    xr.testing.assert_identical(whole.drop_attrs(deep=False), parts.drop_attrs(deep=False))
+
+
+def test_a_step_that_turns_out_shorter_rewrites_the_missing_times(tmp_path, write_pgm):
+    path = tmp_path / "a.zarr"
+    for clocks, missing in (
+        (("1200", "1210", "1230"), ["12:20"]),
+        (("1240", "1245", "1250", "1255", "1300"), ["12:05", "12:15", "12:20", "12:25", "12:35"]),
+    ):
+        archive.append(path, [write_pgm(f"20160928{clock}") for clock in clocks])
+        np.testing.assert_array_equal(archive.open(path)["missing_times"], moments(*missing))
+        schema.check(archive.open(path))
+
+
+def test_a_reader_keeps_what_it_opened(tmp_path, files):
+    path = tmp_path / "a.zarr"
+    archive.append(path, files[:2])
+    before = archive.open(path)
+    archive.append(path, files)
+    assert before.sizes["time"] == 2
+    after = archive.open(path).isel(time=slice(2))
+    xr.testing.assert_equal(before.drop_vars("missing_times"), after.drop_vars("missing_times"))
+
+
+def test_rain_is_what_forecasters_take(tmp_path, files):
+    archive.append(tmp_path / "a.zarr", files)
+    rain = archive.rain(archive.open(tmp_path / "a.zarr"))
+    assert rain.dims == ("time", "y", "x")
+    assert set(rain.coords) == {"time", "y", "x", "lat", "lon", "crs"}
+    assert rain["crs"].attrs["spatial_ref"].startswith("PROJCRS")
+
+
+def test_a_folder_is_searched_for_radar(tmp_path, write_pgm):
+    folder = tmp_path / "radar" / "deep"
+    folder.mkdir(parents=True)
+    write_pgm().rename(folder / "one.pgm.gz")
+    (tmp_path / "radar" / "README.md").write_text("not radar")
+    (folder / "empty.pgm").touch()
+    report = archive.append(tmp_path / "a.zarr", [tmp_path / "radar"])
+    assert len(report.added) == 1
+    assert [(path.name, reason) for path, reason in report.refused] == [
+        ("empty.pgm", "expected a radar file, found an empty one")
+    ]
+
+
+def no_radar(folder):
+    (folder / "notes.txt").write_text("hello")
+
+
+def hdf5_of_something_else(path):
+    with h5py.File(path, "w") as file:
+        file["image1"] = np.zeros(3)
+
+
+def truncated_hdf5(path):
+    hdf5_of_something_else(path)
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def gzip_cut_off(path):
+    path.write_bytes(gzip.compress(b"P5\n# obstime 201609281445\n" + os.urandom(90_000))[:50_000])
+
+
+def netcdf_without_rain(path):
+    with h5netcdf.File(path, "w") as file:
+        file.dimensions = {"time": 2}
+        time = file.create_variable("time", ("time",), "i4", data=np.arange(2))
+        time.attrs["units"] = "hours since 2020-01-01"
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "reason"),
+    [
+        (lambda _: None, "missing.pgm", "found nothing there"),
+        (Path.touch, "empty.pgm.gz", "found an empty one"),
+        (lambda path: path.write_bytes(gzip.compress(b"")), "empty.pgm.gz", "found an empty one"),
+        (
+            lambda path: path.write_text("rain"),
+            "foreign.txt",
+            "expected FMI PGM, KNMI HDF5, CF NetCDF, found none",
+        ),
+        (lambda path: path.write_text("P5 but no image"), "foreign.pgm", "obstime"),
+        (hdf5_of_something_else, "other.h5", "time: expected this coordinate of CF NetCDF"),
+        (truncated_hdf5, "cut.h5", "expected whole HDF5"),
+        (netcdf_without_rain, "dry.nc", "expected one variable of rain"),
+        (gzip_cut_off, "cut.pgm.gz", "cut off or damaged"),
+        (
+            lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100)),
+            "broken.h5",
+            "expected whole HDF5",
+        ),
+        (lambda path: path.write_bytes(b"CDF\x05" + bytes(100)), "new.nc", "NetCDF of version"),
+        (lambda path: path.write_bytes(b"CDF\x01" + b"\xff" * 100), "broken.nc", "expected whole CF NetCDF"),
+        (lambda path: (path.mkdir(), no_radar(path)), "folder", "expected a folder with radar files in it"),
+    ],
+)
+def test_a_useless_file_is_refused_and_the_rest_goes_on(tmp_path, files, make, name, reason):
+    make(tmp_path / name)
+    report = archive.append(tmp_path / "a.zarr", [tmp_path / name, *files])
+    assert len(report.added) == 4
+    ((path, found),) = report.refused
+    assert path == tmp_path / name
+    assert reason in found
+    assert "\n" not in found
+
+
+def test_no_more_is_unpacked_than_a_radar_file_can_have(tmp_path, monkeypatch):
+    taken = []
+    read = gzip.GzipFile.read
+    monkeypatch.setattr(gzip.GzipFile, "read", lambda self, size=-1: taken.append(size) or read(self, size))
+    monkeypatch.setattr(contents_module, "MOST_BYTES", 10_000)
+    (tmp_path / "bomb.h5.gz").write_bytes(gzip.compress(b"\x89HDF\r\n\x1a\n" + bytes(10**7)))
+    ((_, reason),) = archive.append(tmp_path / "a.zarr", [tmp_path / "bomb.h5.gz"]).refused
+    assert reason == "expected at most 10000 bytes, found more"
+    assert taken
+    assert all(0 <= size <= 10_001 for size in taken)
+
+
+def test_where_all_is_refused_nothing_is_made(tmp_path):
+    (tmp_path / "foreign.txt").write_text("rain")
+    assert archive.append(tmp_path / "a.zarr", [tmp_path / "foreign.txt"]).added == ()
+    assert not (tmp_path / "a.zarr").exists()
+
+
+def test_a_truncated_frame_leaves_nothing(tmp_path, write_pgm):
+    bad = write_pgm(edit=lambda content: content[:-1])
+    assert "truncated" in archive.append(tmp_path / "a.zarr", [bad]).refused[0][1]
+    assert not (tmp_path / "a.zarr").exists()
+
+
+def test_another_grid_or_conversion_is_refused(tmp_path, files, write_pgm):
+    path = tmp_path / "a.zarr"
+    archive.append(path, files[:2])
+    other = write_pgm("201609281500", rows=7)
+    assert (
+        "expected a grid of 6 × 5, the archive's, found 7 × 5" in archive.append(path, [other]).refused[0][1]
+    )
+    moved = write_pgm(
+        "201609281500", edit=lambda c: c.replace(b"centrallongitude 25", b"centrallongitude 24")
+    )
+    (_, reason), *_ = archive.append(path, [moved]).refused
+    assert "the archive's" in reason or "metersperpixel" in reason
+    told = archive.Told(zr=(200.0, 1.6))
+    assert archive.append(path, files[2:3], told=told).refused[0][1].startswith("zr_a: expected 223.0")
+
+
+def test_a_time_that_is_there(tmp_path, files, write_pgm):
+    path = tmp_path / "a.zarr"
+    archive.append(path, files)
+    changed = write_pgm("201609281450", np.full((6, 5), 80), name="changed.pgm")
+    older = write_pgm("201609281400")
+    between = write_pgm("201609281500")
+    report = archive.append(path, [files[0], changed, older, between])
+    assert report.added == ()
+    assert report.present == moments("14:45")
+    reasons = dict(report.refused)
+    assert "2016-09-28T14:50:00 is in the archive already, with other rates" in reasons[changed]
+    for file in (older, between):
+        assert "expected one after the archive's last, 2016-09-28T15:10:00" in reasons[file]
+
+
+def test_frames_of_several_files_interleave(tmp_path, cf):
+    rates = np.random.default_rng(0).random((6, 4, 5)) + 1
+    whole = cf(rates, units="mm/h")
+    for name, part in (("even.nc", slice(0, None, 2)), ("odd.nc", slice(1, None, 2))):
+        whole.isel(time=part).to_netcdf(tmp_path / name, engine="h5netcdf")
+    ticks = []
+    report = archive.append(
+        tmp_path / "a.zarr",
+        [tmp_path / "odd.nc", tmp_path / "even.nc"],
+        progress=lambda *counts: ticks.append(counts),
+    )
+    assert (len(report.added), report.refused, ticks[-1]) == (6, (), (6, 6))
+    np.testing.assert_allclose(archive.open(tmp_path / "a.zarr")["rainfall_rate"], rates, rtol=1e-6)
+
+
+def test_a_large_file_is_read_in_blocks(tmp_path, cf, monkeypatch):
+    from stormcell.data.readers import cf_netcdf
+
+    rates = np.random.default_rng(0).random((7, 4, 5)) + 1
+    cf(rates, units="mm/h").to_netcdf(tmp_path / "r.nc", engine="h5netcdf")
+    asked = []
+    read = cf_netcdf.read
+    monkeypatch.setattr(cf_netcdf, "read", lambda p, t, f: asked.append((f.start, f.stop)) or read(p, t, f))
+    monkeypatch.setattr(archive, "_BLOCK_PIXELS", 3 * 20)
+    archive.append(tmp_path / "a.zarr", [tmp_path / "r.nc"])
+    assert asked == [(0, 1), (1, 4), (4, 7)]
+    np.testing.assert_allclose(archive.open(tmp_path / "a.zarr")["rainfall_rate"], rates, rtol=1e-6)
+
+
+def test_impossible_rates_are_refused(tmp_path, cf):
+    rates = np.ones((1, 4, 5))
+    rates[0, 0, 0] = np.inf
+    cf(rates, units="mm/h").to_netcdf(tmp_path / "r.nc", engine="h5netcdf")
+    assert "infinite" in archive.append(tmp_path / "a.zarr", [tmp_path / "r.nc"]).refused[0][1]
+
+
+@pytest.mark.parametrize("make", [Path.touch, lambda path: (path.mkdir(), no_radar(path))])
+def test_nothing_of_others_is_written_to(tmp_path, files, make):
+    make(tmp_path / "a.zarr")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ArchiveError, match="expected an archive"):
+        archive.append(tmp_path / "a.zarr", files)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_another_programs_store_is_not_appended_to(tmp_path, files):
+    xr.Dataset({"rainfall_rate": ("time", [1.0])}).to_zarr(
+        tmp_path / "a.zarr", consolidated=False, zarr_format=3
+    )
+    with pytest.raises(ArchiveError, match="expected an archive"):
+        archive.append(tmp_path / "a.zarr", files)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda _: None, Path.touch, Path.mkdir, lambda path: zarr.create_group(str(path))]
+)
+def test_what_is_no_archive_cannot_be_opened(tmp_path, make):
+    make(tmp_path / "a.zarr")
+    with pytest.raises(ArchiveError, match=r"a\.zarr: expected an archive"):
+        archive.open(tmp_path / "a.zarr")
+
+
+def test_one_writer_at_a_time(tmp_path, files):
+    archive.append(tmp_path / "a.zarr", files[:1])
+    complaints = []
+
+    def meanwhile(*_):
+        with pytest.raises(ArchiveError, match="found another process at it") as caught:
+            archive.append(tmp_path / "a.zarr", files[1:])
+        complaints.append(caught.value)
+
+    archive.append(tmp_path / "a.zarr", files[:2], progress=meanwhile)
+    assert len(complaints) == 2
+
+
+@pytest.mark.parametrize("held", [0, 2])
+def test_a_full_disk_leaves_what_was_committed(tmp_path, files, monkeypatch, held):
+    """The disk is full at the first write, the second, …, until it all fits."""
+    base, path = tmp_path / "base.zarr", tmp_path / "a.zarr"
+    if held:
+        archive.append(base, files[:held])
+    replace, room = Path.replace, [0]
+
+    def replace_while_there_is_room(self, target):
+        room[0] -= 1
+        if room[0] == -1:  # after that, what was cleared away has made room again
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace_while_there_is_room)
+    for writes in range(100):
+        shutil.rmtree(path, ignore_errors=True)
+        if held:
+            shutil.copytree(base, path)
+        room[0] = writes
+        try:
+            archive.append(path, files)
+        except ArchiveError as error:
+            assert f"No space left on device; the {held} frames" in str(error)  # noqa: PT017
+        else:
+            break
+        if held:
+            xr.testing.assert_identical(archive.open(path).load(), archive.open(base).load())
+            assert contents(path, but=TAILS) == contents(base, but=TAILS)
+        else:
+            assert not path.exists()
+    assert 7 <= writes < 100  # as many as the kills below
+
+
+KILLED = """
+import os, shutil, signal, sys
+from pathlib import Path
+from stormcell.data import archive
+
+archive._FRAMES_PER_COMMIT = int(sys.argv[1])
+base, out, files = Path(sys.argv[2]), Path(sys.argv[3]), [Path(name) for name in sys.argv[4:]]
+replace = Path.replace
+for writes in range(200):
+    path = out / f"{writes}.zarr"
+    if base.exists():
+        shutil.copytree(base, path)
+    child = os.fork()  # nothing has started a thread yet
+    if child == 0:
+        left = writes
+
+        def replace_then_die(self, target):
+            global left
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return replace(self, target)
+
+        Path.replace = replace_then_die
+        archive.append(path, files)
+        os._exit(0)
+    if not os.WIFSIGNALED(os.waitpid(child, 0)[1]):
+        break
+print(writes)
+"""
+
+
+@pytest.mark.parametrize(
+    ("clocks", "held", "frames_per_commit"),
+    [
+        ("1445 1450 1510", 0, 32),  # a new archive
+        ("1445 1450 1510", 2, 1),  # an old one that gets a hole
+        ("1200 1210 1230 1235 1240 1245", 3, 32),  # one whose step is no longer 10 minutes, but 5
+    ],
+)
+def test_a_kill_at_any_write_is_survived(tmp_path, write_pgm, clocks, held, frames_per_commit, monkeypatch):
+    """Every file in a store comes by a rename; the process is killed before the first, the second, …"""
+    files = [write_pgm(f"20160928{clock}") for clock in clocks.split()]
+    base, out = tmp_path / "base.zarr", tmp_path / "killed"
+    out.mkdir()
+    if held:
+        archive.append(base, files[:held])
+    arguments = [str(frames_per_commit), str(base), str(out), *map(str, files)]
+    command = [sys.executable, "-c", KILLED, *arguments]
+    kills = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert kills >= 7  # a chunk and its array's length, of rates and times; a commit
+    monkeypatch.setattr(archive, "_FRAMES_PER_COMMIT", frames_per_commit)
+    whole = tmp_path / "whole.zarr"
+    for some in ([files[:held]] if held else []) + [files]:
+        archive.append(whole, some)
+    expected = archive.open(whole).load().drop_vars("missing_times")
+    count = len(files)
+    for kill in range(kills):
+        path = out / f"{kill}.zarr"
+        committed = 0
+        if (path / "zarr.json").exists():
+            ds = archive.open(path)
+            schema.check(ds)
+            committed = ds.sizes["time"]
+            left = ds.load().drop_vars("missing_times")
+            xr.testing.assert_equal(left, expected.isel(time=slice(committed)))
+        assert committed >= held
+        report = archive.append(path, files)
+        assert (len(report.present), len(report.added), report.refused) == (committed, count - committed, ())
+        assert contents(path) == contents(whole)
+
+
+def test_a_real_event_agrees_with_its_bytes(tmp_path, radar_data):
+    sources = sorted((radar_data / "fmi_pgm_20160928").glob("*.pgm.gz"))
+    report = archive.append(tmp_path / "a.zarr", [radar_data / "fmi_pgm_20160928"])
+    assert (len(report.added), report.refused) == (40, ())
+    ds = archive.open(tmp_path / "a.zarr")
+    codes = np.stack(
+        [np.frombuffer(gzip.decompress(file.read_bytes())[-1226 * 760 :], np.uint8) for file in sources]
+    )
+    stamps = [str(time)[:16].translate({45: None, 58: None, 84: None}) for time in ds["time"].values]
+    assert stamps == [file.name[:12] for file in sources]
+    rate = ds["rainfall_rate"].values.reshape(40, -1)
+    assert np.isnan(rate).mean() == (codes == 255).mean()
+    # Rates in float32 are good to 6e-8 of themselves.
+    top = codes[codes < 255].max()
+    assert np.nanmax(rate) == pytest.approx((10 ** ((top - 64) / 20) / 223) ** (1 / 1.53), rel=1e-6)
+    wet = (codes != 255) & (codes >= 64 + 2 * 10 * np.log10(223 * 0.1**1.53))
+    np.testing.assert_array_equal(rate >= 0.1, wet)
