@@ -1,0 +1,273 @@
+"""Generated radar: rain that looks and moves like rain, and whose true motion is known.
+
+A Gaussian random field with a power-law spectrum drifts, and slowly turns, with a known motion. In the
+coordinates that move with it, it changes by autoregression of second order, each wavelength with its own
+memory: cells live for minutes, fronts for hours (the model of S-PROG, Seed 2003,
+doi:10.1175/1520-0450(2003)042<0381:ADASSA>2.0.CO;2, and of STEPS, Bowler et al. 2006,
+doi:10.1256/qj.04.100). What rises above a threshold is rain, its logarithm growing with the excess. One
+radar sees it: not beyond its range, and not behind a hill.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyproj
+import xarray as xr
+from numpy.typing import NDArray
+from scipy import fft, special
+
+from stormcell.data import schema
+from stormcell.data.geo import regular
+from stormcell.errors import ArgumentError
+
+Plane = NDArray[np.float32]
+Waves = NDArray[np.complexfloating]
+
+CRS = "EPSG:3035"  # Lambert azimuthal equal area, Europe
+CENTRE_X, CENTRE_Y = 4_321_000.0, 3_210_000.0  # metres: 10° E, 52° N
+START = "2024-06-01T00:00"
+PAUSE = np.timedelta64(3, "h")  # between events, at least
+
+LARGEST = 30.0  # km: above this wavelength (over 2π) the spectrum is flat
+SLOPE = 3.3  # of the two-dimensional power spectrum, below it
+MEMORY = 7.0  # minutes that a wavelength of 1 km (over 2π) is remembered …
+MEMORY_SLOPE = 1.0  # … and the power of the wavelength with which that grows
+
+FAINTEST = 0.1  # mm/h: a weaker echo is not seen
+DECIBELS = 18.0  # of rain rate per standard deviation above the threshold, at first …
+MOST_DECIBELS = 31.0  # … and at most, above the faintest
+
+RANGE = 0.62  # of the longer side of the grid
+HILL = np.deg2rad([205.0, 212.0])  # azimuths between which a hill hides what lies farther than …
+HILL_RANGE = 0.15  # … this, of the longer side
+
+
+@dataclass(frozen=True)
+class Weather:
+    """What sets one event apart from another.
+
+    Attributes:
+        drift: Motion of the centre of the grid in pixels per time step: along columns, and rows, down.
+        turn: Radians per time step, clockwise on the map.
+        wet: Share of the pixels with rain, on average.
+        swell: Growth and decay of the whole: the threshold's amplitude in standard deviations.
+        phase: Where in its growth and decay the event begins, radians.
+        stretch: How many times longer than wide the rain areas are.
+        heading: Where their long axis points, radians.
+    """
+
+    drift: tuple[float, float]
+    turn: float
+    wet: float
+    swell: float
+    phase: float
+    stretch: float
+    heading: float
+
+
+def generate(
+    *,
+    seed: int,
+    shape: tuple[int, int] = (128, 128),
+    steps: int = 36,
+    step_minutes: int = 5,
+    pixel_km: float = 1.0,
+    start: str | np.datetime64 = START,
+) -> xr.Dataset:
+    """Generate one event.
+
+    Args:
+        seed: The same seed gives the same rain.
+        shape: Rows and columns, 16 or more each.
+        steps: Frames.
+        step_minutes: Minutes between frames.
+        pixel_km: Size of a pixel.
+        start: Time of the first frame, UTC.
+
+    Returns:
+        An archive of ``rainfall_rate`` in mm/h ``(time, y, x)``, NaN where the radar does not see, and the
+        true motion ``motion_x``, ``motion_y`` in pixels per time step ``(y, x)``: rain at ``(y, x)`` is at
+        ``(y + motion_y, x + motion_x)`` a step later, in every step.
+
+    Raises:
+        ArgumentError: A size is not positive, or the grid is smaller than 16 × 16.
+
+    Example:
+        >>> event = generate(seed=1, shape=(32, 48), steps=3)
+        >>> event.rainfall_rate.shape, event.rainfall_rate.attrs["units"]
+        ((3, 32, 48), 'kg m-2 h-1')
+    """
+    if min(shape) < 16 or min(steps, step_minutes, pixel_km) <= 0:
+        raise ArgumentError(
+            "synthetic radar: expected 16 × 16 pixels or more and positive steps, step_minutes and pixel_km, "
+            f"found {shape}, {steps}, {step_minutes}, {pixel_km}"
+        )
+    rng = np.random.default_rng(seed)
+    weather = _weather(rng, step_minutes, pixel_km)
+    rate = _rain(rng, weather, shape, steps, step_minutes, pixel_km)
+    rate[:, ~_seen(shape)] = np.nan
+    times = np.asarray(start, "datetime64[s]") + np.arange(steps) * np.timedelta64(step_minutes, "m")
+    rows, cols = shape
+    x = CENTRE_X + 1000 * pixel_km * (np.arange(cols) - (cols - 1) / 2)
+    y = CENTRE_Y - 1000 * pixel_km * (np.arange(rows) - (rows - 1) / 2)
+    ds = schema.build(
+        rate,
+        times,
+        regular(pyproj.CRS(CRS), x, y),
+        measured={"source_quantity": "rate"},
+        attributes={"title": "Generated radar", "source": f"stormcell, seed {seed}", "license": "CC0-1.0"},
+    )
+    for name, values, along in zip(("motion_x", "motion_y"), _motion(weather, shape), "xy", strict=True):
+        long_name = f"true motion along {along}, pixels per time step"
+        ds[name] = (("y", "x"), values, {"long_name": long_name, "units": "1"})
+    return ds
+
+
+def write(
+    directory: Path | str,
+    *,
+    seed: int,
+    events: int = 20,
+    shape: tuple[int, int] = (128, 128),
+    steps: int = 36,
+    step_minutes: int = 5,
+    pixel_km: float = 1.0,
+) -> list[Path]:
+    """Write events as CF NetCDF files, one each, in order of time with gaps between.
+
+    Args:
+        directory: Made if it is not there.
+        seed: The same seed gives the same rain; each event has its own, drawn from it.
+        events: How many.
+        shape: Rows and columns, 16 or more each.
+        steps: Frames of each event.
+        step_minutes: Minutes between frames.
+        pixel_km: Size of a pixel.
+
+    Returns:
+        The files, in order of time.
+
+    Raises:
+        ArgumentError: As :func:`generate`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     files = write(folder, seed=1, events=2, shape=(16, 16), steps=2)
+        >>> [file.name for file in files]
+        ['radar_20240601T0000.nc', 'radar_20240601T0400.nc']
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    hours = -(-steps * np.timedelta64(step_minutes, "m") // np.timedelta64(1, "h"))
+    pitch = int(hours) * np.timedelta64(1, "h") + PAUSE
+    seeds = np.random.SeedSequence(seed).generate_state(events)
+    files = []
+    for event in range(events):
+        begin = np.datetime64(START, "m") + event * pitch
+        ds = generate(
+            seed=int(seeds[event]),
+            shape=shape,
+            steps=steps,
+            step_minutes=step_minutes,
+            pixel_km=pixel_km,
+            start=begin,
+        )
+        file = directory / f"radar_{str(begin).replace('-', '').replace(':', '')}.nc"
+        ds[[schema.RATE]].to_netcdf(file, engine="h5netcdf", encoding={schema.RATE: {"zlib": True}})
+        files.append(file)
+    return files
+
+
+def _weather(rng: np.random.Generator, step_minutes: int, pixel_km: float) -> Weather:
+    speed = rng.uniform(10, 40) * step_minutes / 60 / pixel_km
+    direction = rng.uniform(0, 2 * np.pi)
+    return Weather(
+        drift=(float(speed * np.cos(direction)), float(speed * np.sin(direction))),
+        turn=float(np.deg2rad(rng.uniform(-10, 10)) * step_minutes / 60),
+        wet=float(rng.uniform(0.12, 0.28)),
+        swell=float(rng.uniform(0.1, 0.3)),
+        phase=float(rng.uniform(0, 2 * np.pi)),
+        stretch=float(rng.uniform(1, 2)),
+        heading=float(rng.uniform(0, np.pi)),
+    )
+
+
+def _rain(
+    rng: np.random.Generator,
+    weather: Weather,
+    shape: tuple[int, int],
+    steps: int,
+    step_minutes: int,
+    pixel_km: float,
+) -> Plane:
+    """Rain rates ``(steps, y, x)``, as if seen everywhere."""
+    # Twice the grid: the field repeats itself, and should not do so within sight.
+    size = fft.next_fast_len(2 * max(shape), real=True)
+    amplitude, memory = _spectrum(weather, size, step_minutes, pixel_km)
+    threshold = float(special.ndtri(1 - weather.wet))
+    # With a double root the second-order process is smooth: what grows goes on growing for a while.
+    alike = 2 * memory / (1 + memory**2)
+    fresh = np.sqrt((1 - memory**2) ** 3 / (1 + memory**2))
+    before, field = _noise(rng, size), _noise(rng, size)
+    field = alike * before + np.sqrt(1 - alike**2) * field
+    rates = np.empty((steps, *shape), np.float32)
+    for t in range(steps):
+        excess = fft.irfft2(amplitude * field, s=(size, size)).astype(np.float32)
+        excess -= threshold + weather.swell * np.sin(weather.phase + np.pi * t * step_minutes / 90)
+        x, y = _carried(weather, shape, -t)
+        rates[t] = cv2.remap(excess, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
+        before, field = field, 2 * memory * field - memory**2 * before + fresh * _noise(rng, size)
+    decibels = MOST_DECIBELS * (1 - np.exp(-rates * (DECIBELS / MOST_DECIBELS)))
+    return np.where(rates > 0, FAINTEST * 10 ** (decibels / 10), 0).astype(np.float32)
+
+
+def _spectrum(weather: Weather, size: int, step_minutes: int, pixel_km: float) -> tuple[Plane, Plane]:
+    """Amplitude, and share remembered from step to step, of every wave of a real field of variance 1."""
+    frequency = 2 * np.pi / pixel_km * fft.fftfreq(size)
+    ky, kx = np.meshgrid(frequency, frequency, indexing="ij")
+    cos, sin = np.cos(weather.heading), np.sin(weather.heading)
+    along, across = kx * cos + ky * sin, ky * cos - kx * sin
+    k = np.hypot(along * np.sqrt(weather.stretch), across / np.sqrt(weather.stretch))
+    amplitude = (1 + (LARGEST * k) ** 2) ** (-SLOPE / 4)
+    amplitude[0, 0] = 0  # how much it rains overall is the threshold's business
+    amplitude /= np.sqrt(np.mean(amplitude**2))
+    lifetime = MEMORY * np.maximum(k, 1 / LARGEST) ** -MEMORY_SLOPE
+    half = size // 2 + 1
+    return amplitude[:, :half], np.exp(-step_minutes / lifetime)[:, :half]
+
+
+def _noise(rng: np.random.Generator, size: int) -> Waves:
+    """The waves of white noise of variance 1."""
+    return np.asarray(fft.rfft2(rng.standard_normal((size, size), dtype=np.float32)))
+
+
+def _carried(weather: Weather, shape: tuple[int, int], steps: int) -> tuple[Plane, Plane]:
+    """Column and row where the rain of every pixel is after some steps, before them if negative."""
+    height, width = shape
+    centre = complex((width - 1) / 2, (height - 1) / 2)
+    y, x = np.mgrid[:height, :width]
+    # Columns are real, rows imaginary: a step is a turn about the centre, then the drift.
+    turn, drift = 1j * weather.turn, complex(*weather.drift)
+    drifts = drift * (np.expm1(turn * steps) / np.expm1(turn) if weather.turn else steps)
+    place = centre + np.exp(turn * steps) * (x + 1j * y - centre) + drifts
+    return place.real.astype(np.float32), place.imag.astype(np.float32)
+
+
+def _motion(weather: Weather, shape: tuple[int, int]) -> tuple[Plane, Plane]:
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    next_x, next_y = _carried(weather, shape, 1)
+    return next_x - x, next_y - y
+
+
+def _seen(shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """What the radar in the middle of the grid sees."""
+    longer = max(shape)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    east, south = x - (shape[1] - 1) / 2, y - (shape[0] - 1) / 2
+    distance, azimuth = np.hypot(east, south), np.arctan2(east, -south) % (2 * np.pi)
+    hidden = (azimuth > HILL[0]) & (azimuth < HILL[1]) & (distance > HILL_RANGE * longer)
+    seen: NDArray[np.bool_] = (distance <= RANGE * longer) & ~hidden
+    return seen
