@@ -1,0 +1,129 @@
+import json
+import os
+import stat
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from stormcell.data.scaling import LogScaling
+from stormcell.errors import ModelFileError
+from stormcell.models import checkpoint
+from stormcell.models.nowcaster import Nowcaster
+
+
+@pytest.fixture
+def nowcaster() -> Nowcaster:
+    torch.manual_seed(0)
+    return Nowcaster(LogScaling(knee=0.2), hidden_channels=[4], kernel_size=3, patch_size=2)
+
+
+def card(nowcaster: Nowcaster) -> checkpoint.Card:
+    return checkpoint.Card(
+        arguments=nowcaster.arguments,
+        scaling=nowcaster.scaling,
+        inputs=3,
+        steps=6,
+        coordinates="moving",
+        time_step_seconds=300,
+        pixel_size=(1000.0, 999.5),
+        pixel_unit="m",
+        recipe={"seed": 0},
+        blocks={
+            "train": ("2024-06-01T00:00:00", "2024-06-01T01:00:00"),
+            "validation": ("2024-06-01T02:00:00", "2024-06-01T02:30:00"),
+            "test": ("2024-06-01T03:00:00", "2024-06-01T04:00:00"),
+        },
+        data_hash="0" * 64,
+        data_source={},
+        score={"csi": 0.5},
+        versions={"stormcell": "0"},
+    )
+
+
+def test_what_is_saved_comes_back(tmp_path, nowcaster):
+    path = tmp_path / "model.safetensors"
+    checkpoint.save(path, nowcaster, card(nowcaster))
+    loaded, found, digest = checkpoint.load(path)
+    rate = torch.rand(1, 3, 9, 9)
+    assert torch.equal(loaded(rate, steps=2), nowcaster(rate, steps=2))
+    assert found == card(nowcaster)
+    assert len(digest) == 64
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_others_may_read_the_file(tmp_path, nowcaster):
+    before = os.umask(0o022)
+    try:
+        checkpoint.save(tmp_path / "model.safetensors", nowcaster, card(nowcaster))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "model.safetensors").stat().st_mode) == 0o644
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, nowcaster, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    checkpoint.save(path, nowcaster, card(nowcaster))
+    before = path.read_bytes()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "to_bytes", full)
+    with pytest.raises(ModelFileError, match="No space left on device"):
+        checkpoint.save(path, nowcaster, card(nowcaster))
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def tampered(path, nowcaster, change) -> None:
+    checkpoint.save(path, nowcaster, card(nowcaster))
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header = json.loads(file.metadata()["stormcell"])
+    change(header, tensors)
+    save_file(tensors, path, metadata={"stormcell": json.dumps(header)})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda header, _: header.pop("inputs"), "inputs"),
+        (lambda header, _: header.update(surprise=1), "surprise"),
+        (lambda header, _: header.update(format=2), "format"),
+        (lambda header, _: header["arguments"].update(hidden_channels=[1000]), "size mismatch"),
+        (lambda header, _: header["arguments"].update(colour="red"), "colour"),
+        (lambda _, tensors: tensors.pop("network.head.bias"), "network.head.bias"),
+        (lambda _, tensors: tensors.update(extra=torch.zeros(1)), "extra"),
+        (lambda header, _: header["scaling"].update(knee=-1), "knee"),
+    ],
+)
+def test_a_header_that_lies_is_found_out(tmp_path, nowcaster, change, message):
+    path = tmp_path / "model.safetensors"
+    tampered(path, nowcaster, change)
+    with pytest.raises(ModelFileError) as caught:
+        checkpoint.load(path)
+    assert str(path) in str(caught.value)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", (10**15).to_bytes(8, "little") + b"{}"])
+def test_what_is_not_safetensors_is_refused(tmp_path, content):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match="expected a safetensors file"):
+        checkpoint.load(path)
+
+
+def test_a_stranger_s_safetensors_is_refused(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file({"weight": torch.zeros(2)}, path)
+    with pytest.raises(ModelFileError, match="in its header, found none"):
+        checkpoint.load(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ModelFileError, match="there is no such file"):
+        checkpoint.load(tmp_path / "nowhere.safetensors")
