@@ -1,0 +1,207 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from stormcell.data.frames import forecast_array
+from stormcell.data.windows import Block
+from stormcell.errors import ArgumentError
+from stormcell.verification.evaluate import evaluate
+from stormcell.verification.measure import measure
+
+STEP = np.timedelta64(5, "m")
+
+
+def test_all_are_scored_where_all_are_defined_and_the_other_rule_stands_beside(rain, forecasters):
+    evaluation = evaluate(rain, forecasters, issue_times=rain.time.values[4:6], steps=3)
+    found = evaluation.to_scores()
+    issued = [4, 5]
+    for lead in range(3):
+        observed = both = 0
+        for k in issued:
+            truth = ~np.isnan(rain.values[k + 1 + lead])
+            persistent = ~np.isnan(rain.values[k])
+            drifted = np.zeros_like(truth)
+            drifted[:, lead + 1 :] = persistent[:, : -(lead + 1)]
+            observed += truth.sum()
+            both += (truth & persistent & drifted).sum()
+        for name in forecasters:
+            assert found[name]["n_pixels"][lead] == both
+            assert found[name]["undefined_as_dry"]["n_pixels"][lead] == observed > both
+
+
+def test_a_forecaster_that_sees_the_future_scores_perfectly(rain, clairvoyant):
+    found = evaluate(
+        rain, {"seer": clairvoyant(rain)}, issue_times=rain.time.values[2:9], steps=3
+    ).to_scores()["seer"]
+    assert found["csi"]["0.5"] == found["bias"]["10.0"] == found["fss"]["1.0"]["8km"] == [1, 1, 1]
+    assert found["mae"] == [0, 0, 0]
+
+
+def test_what_is_forecast_where_nothing_was_observed_changes_nothing(rain, forecasters, clairvoyant):
+    def scored(elsewhere):
+        compared = forecasters | {"seer": clairvoyant(rain, elsewhere)}
+        return evaluate(rain, compared, issue_times=rain.time.values[2:6], steps=2)
+
+    assert scored(0.0).strict["seer"] == scored(300.0).strict["seer"]
+    assert scored(0.0).to_scores() == scored(300.0).to_scores()
+
+
+def test_an_undefined_forecast_counts_as_dry_by_the_other_rule(rain, forecasters):
+    evaluation = evaluate(rain, forecasters, issue_times=rain.time.values[4:5], steps=2)
+    name = "runs/a/model.safetensors"
+    frames = rain.isel(time=slice(0, 5))
+    forecast = np.nan_to_num(forecasters[name](frames, 2).values, nan=0)
+    truth = rain.values[5:7]
+    expected = measure(
+        forecast, truth, ~np.isnan(truth), issue_time=rain.time.values[4], layout=evaluation.layout
+    )
+    assert evaluation.as_dry[name] == expected
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_sharing_out_the_issue_times_changes_nothing(rain, forecasters, seed):
+    times = rain.time.values[2:10]
+    whole = evaluate(rain, forecasters, issue_times=times, steps=3)
+    parts = np.array_split(np.random.default_rng(seed).permutation(times), 3)
+    shards = [evaluate(rain, forecasters, issue_times=part, steps=3) for part in parts]
+    joined = shards[2] + shards[0] + shards[1]
+    assert joined.strict == whole.strict
+    assert joined.as_dry == whole.as_dry
+    assert json.dumps(joined.to_scores()) == json.dumps(whole.to_scores())
+
+
+def test_a_lead_time_without_truth_is_not_counted(rain, forecasters):
+    holed = rain.isel(time=[0, 1, 2, 3, 5, 6, 7])  # the fifth frame is missing
+    found = evaluate(holed, forecasters, issue_times=holed.time.values[[2, 3]], steps=4).to_scores()
+    assert found["persistence"]["n_forecasts"] == [1, 1, 2, 2]
+
+
+def test_truth_outside_the_period_is_not_looked_at(rain, forecasters):
+    times = rain.time.values
+    period = Block(str(times[5].astype("M8[s]")), str(times[6].astype("M8[s]")))
+    found = evaluate(rain, forecasters, issue_times=times[[4, 5]], steps=3, valid=period).to_scores()
+    assert found["persistence"]["n_forecasts"] == [2, 1, 0]
+    assert found["persistence"]["mae"][2] is None
+
+
+def test_every_forecaster_gets_the_gap_free_frames_up_to_the_issue_time(rain):
+    seen = {}
+
+    def spy(frames, steps):
+        seen[frames.time.values[-1]] = frames.time.values
+        return forecast_array(frames.values[-1:].repeat(steps, axis=0), frames)
+
+    holed = rain.isel(time=[0, 1, 2, 4, 5, 6, 7])
+    evaluate(holed, {"spy": spy}, issue_times=holed.time.values[[2, 5]], steps=1)
+    first, second = seen.values()
+    np.testing.assert_array_equal(first, rain.time.values[:3])
+    np.testing.assert_array_equal(second, rain.time.values[4:7])
+
+
+def test_an_ensemble_counts_where_all_its_members_are_defined(rain):
+    def ensemble(frames, steps):
+        members = frames.values[-1][None, None].repeat(steps, axis=1).repeat(2, axis=0)
+        members[1, :, 10] = np.nan
+        members[1] += 1
+        return forecast_array(members, frames)
+
+    evaluation = evaluate(rain, {"two": ensemble}, issue_times=rain.time.values[3:4], steps=1)
+    truth, newest = rain.values[4], rain.values[3].copy()
+    newest[10] = np.nan
+    inside = ~np.isnan(truth) & ~np.isnan(newest)
+    found = evaluation.to_scores()["two"]
+    assert found["n_pixels"] == [inside.sum()]
+    error = np.abs(newest + 0.5 - truth)[inside]
+    # The mean of the members is rounded to float32.
+    assert found["mae"][0] == pytest.approx(error.mean(), rel=1e-6)
+    # CRPS of two members half a unit either side: E|X − o| − E|X − X′| / 2, the latter 1/2.
+    spread = (np.abs(newest - truth) + np.abs(newest + 1 - truth))[inside] / 2
+    assert found["crps"][0] == pytest.approx(spread.mean() - 0.25, rel=1e-6)
+
+
+def test_scores_json_has_its_promised_shape(rain, forecasters):
+    found = json.loads(
+        json.dumps(evaluate(rain, forecasters, issue_times=rain.time.values[2:4], steps=2).to_scores())
+    )
+    assert list(found) == list(forecasters)
+    thresholds = ["0.1", "0.5", "1.0", "2.0", "5.0", "10.0"]
+    for score in found.values():
+        for scored in (score, score["undefined_as_dry"]):
+            assert scored["lead_minutes"] == [5, 10]
+            for name in ("csi", "pod", "far", "bias", "n_events"):
+                assert list(scored[name]) == thresholds
+                assert all(len(values) == 2 for values in scored[name].values())
+            for name in ("mae", "rmse", "crps", "n_pixels", "n_forecasts"):
+                assert len(scored[name]) == 2
+            assert list(scored["fss"]) == thresholds
+            for scales in scored["fss"].values():
+                assert list(scales) == ["2km", "8km", "16km", "32km"]
+                assert all(len(values) == 2 for values in scales.values())
+            for name in ("n_pixels", "n_forecasts"):
+                assert all(isinstance(count, int) for count in scored[name])
+        assert score["about"]["n_issue_times"] == 2
+        assert score["about"]["fss_window_pixels"] == {"2km": 3, "8km": 9, "16km": 17, "32km": 33}
+
+
+def test_progress_is_told_after_every_issue_time(rain, forecasters):
+    told = []
+    evaluate(rain, forecasters, issue_times=rain.time.values[2:5], steps=1, progress=told.append)
+    assert told == [1, 2, 3]
+
+
+def _another_grid(frames, steps):
+    return forecast_array(frames.values[-1:].repeat(steps, axis=0), frames).isel(x=slice(1, None))
+
+
+def _another_time(frames, steps):
+    forecast = forecast_array(frames.values[-1:].repeat(steps, axis=0), frames)
+    return forecast.assign_coords(time=forecast.time + STEP)
+
+
+def _other_axes(frames, steps):
+    return forecast_array(frames.values[-1:].repeat(steps, axis=0), frames).transpose("y", "x", "time")
+
+
+@pytest.mark.parametrize(
+    ("forecaster", "message"),
+    [
+        (_another_grid, r"odd: expected a forecast on a grid of \(24, 20\), found \(24, 19\)"),
+        (_another_time, "odd: expected a forecast for 2 times from 2024-06-01T00:20"),
+        (_other_axes, r"odd: expected a forecast \(time, y, x\), found \(y, x, time\)"),
+    ],
+)
+def test_an_answer_to_another_question_is_refused(rain, forecaster, message):
+    with pytest.raises(ArgumentError, match=message):
+        evaluate(rain, {"odd": forecaster}, issue_times=rain.time.values[3:4], steps=2)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"forecasters": {}}, "forecasters: expected at least one"),
+        ({"steps": 0}, "steps: expected at least 1, found 0"),
+        ({"issue_times": []}, "issue times: expected at least one"),
+        ({"issue_times": ["2024-06-01T00:07"]}, "issue time 2024-06-01T00:07"),
+        ({"issue_times": ["2024-06-01T00:10", "2024-06-01T00:10"]}, "every issue time once"),
+        ({"thresholds": [0.0]}, "thresholds: expected numbers above 0"),
+    ],
+)
+def test_impossible_arguments_are_refused(rain, forecasters, changed, message):
+    arguments = {"forecasters": forecasters, "issue_times": rain.time.values[3:4], "steps": 2} | changed
+    with pytest.raises(ArgumentError, match=message):
+        evaluate(rain, arguments.pop("forecasters"), **arguments)
+
+
+def test_two_evaluations_of_different_forecasters_cannot_be_added(rain, forecasters):
+    seer = {"seer": forecasters["seer"]}
+    both = [evaluate(rain, f, issue_times=rain.time.values[3:4], steps=1) for f in (seer, forecasters)]
+    with pytest.raises(ArgumentError, match="expected forecasters"):
+        both[0] + both[1]
+
+
+def test_verification_does_without_torch():
+    code = "import sys, stormcell.verification.report; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

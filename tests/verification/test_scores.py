@@ -1,0 +1,239 @@
+"""Scores against plain loops, ``scores`` and pysteps, and where they must be perfect or undefined."""
+
+import itertools
+import operator
+
+import numpy as np
+import pytest
+import xarray as xr
+from scores.categorical import ThresholdEventOperator
+from scores.continuous import mae, rmse
+
+from stormcell.errors import ArgumentError
+from stormcell.verification import scores
+from stormcell.verification.measure import measure
+from stormcell.verification.tally import Layout, Tally
+
+THRESHOLDS = (0.1, 1.0, 5.0)
+LAYOUT = Layout((5.0, 10.0), THRESHOLDS, ((2.0, 3),), (2.0, 4.0, 8.0), 1.0)
+ISSUED = np.datetime64("2024-06-01T00:00")
+
+
+def fields(seed=0, members=()):
+    generator = np.random.default_rng(seed)
+    truth = generator.gamma(0.3, 6.0, (2, 13, 11)).astype(np.float32)
+    forecast = generator.gamma(0.3, 6.0, (*members, 2, 13, 11)).astype(np.float32)
+    # Rates on a threshold itself are events, and there must be some to tell ≥ from >.
+    truth.flat[::7] = np.float32(1.0)
+    forecast.flat[::5] = np.float32(5.0)
+    return forecast, truth, generator.random(truth.shape) < 0.7
+
+
+def tally_of(forecast, truth, mask, layout=LAYOUT):
+    return measure(forecast, truth, mask, issue_time=ISSUED, layout=layout)
+
+
+def test_counts_are_those_of_plain_loops():
+    forecast, truth, mask = fields()
+    tally = tally_of(forecast, truth, mask)
+    for lead in range(2):
+        for k, threshold in enumerate(THRESHOLDS):
+            count = {"hits": 0, "misses": 0, "false_alarms": 0, "correct_negatives": 0}
+            absolute = squared = 0.0
+            for f, o, inside in zip(forecast[lead].flat, truth[lead].flat, mask[lead].flat, strict=True):
+                if inside:
+                    f, o = float(f), float(o)
+                    event, predicted = o >= np.float32(threshold), f >= np.float32(threshold)
+                    name = ("correct_negatives", "false_alarms", "misses", "hits")[2 * event + predicted]
+                    count[name] += 1
+                    absolute, squared = absolute + abs(f - o), squared + (f - o) ** 2
+            for name, expected in count.items():
+                assert getattr(tally, name)[0, lead, k] == expected > 0
+            assert tally.n_events[lead, k] == count["hits"] + count["misses"]
+        assert tally.pixels[0, lead] == mask[lead].sum()
+        # Some hundred float64 additions in another order.
+        assert tally.absolute_error[0, lead] == pytest.approx(absolute, rel=1e-12)
+        assert tally.squared_error[0, lead] == pytest.approx(squared, rel=1e-12)
+
+
+def test_agrees_with_scores():
+    forecast, truth, mask = fields(1)
+    tally = tally_of(forecast, truth, mask)
+    forecast, truth = (
+        xr.DataArray(np.where(mask, field, np.nan).astype(np.float64), dims=("lead", "y", "x"))
+        for field in (forecast, truth)
+    )
+    for k, threshold in enumerate(THRESHOLDS):
+        events = ThresholdEventOperator(
+            default_event_threshold=np.float32(threshold), default_op_fn=operator.ge
+        )
+        table = events.make_contingency_manager(forecast, truth).transform(preserve_dims="lead")
+        for ours, theirs in (
+            (scores.csi, table.critical_success_index()),
+            (scores.pod, table.probability_of_detection()),
+            (scores.far, table.false_alarm_ratio()),
+            (scores.bias, table.frequency_bias()),
+        ):
+            np.testing.assert_array_equal(ours(tally)[:, k], theirs.values)
+    np.testing.assert_allclose(scores.mae(tally), mae(forecast, truth, preserve_dims="lead"), rtol=1e-12)
+    np.testing.assert_allclose(scores.rmse(tally), rmse(forecast, truth, preserve_dims="lead"), rtol=1e-12)
+
+
+def test_agrees_with_pysteps_where_everything_is_observed():
+    pytest.importorskip("pysteps", reason="pysteps is not installed")
+    from pysteps.verification.detcatscores import det_cat_fct
+
+    forecast, truth, _ = fields(2)
+    tally = tally_of(forecast, truth, np.ones(truth.shape, bool))
+    for lead in range(2):
+        for k, threshold in enumerate(THRESHOLDS):
+            # Theirs are events above the threshold, ours at or above: half a float32 less is the same.
+            below = np.nextafter(np.float32(threshold), np.float32(0))
+            theirs = det_cat_fct(forecast[lead], truth[lead], below, scores=["CSI", "POD", "FAR", "BIAS"])
+            for name, ours in (
+                ("CSI", scores.csi),
+                ("POD", scores.pod),
+                ("FAR", scores.far),
+                ("BIAS", scores.bias),
+            ):
+                assert ours(tally)[lead, k] == pytest.approx(theirs[name], rel=1e-12)
+
+
+def test_a_perfect_forecast_scores_perfectly():
+    _, truth, mask = fields(3)
+    tally = tally_of(truth.copy(), truth, mask)
+    for score, perfect in ((scores.csi, 1), (scores.pod, 1), (scores.far, 0), (scores.bias, 1)):
+        np.testing.assert_array_equal(score(tally), perfect)
+    for score, perfect in (
+        (scores.mae, 0),
+        (scores.rmse, 0),
+        (scores.crps, 0),
+        (scores.fss, 1),
+        (scores.power_ratio, 1),
+    ):
+        np.testing.assert_array_equal(score(tally), perfect)
+
+
+def test_a_forecast_without_a_hit_scores_nothing():
+    truth = np.zeros((2, 13, 11), np.float32)
+    truth[:, 2] = 9
+    forecast = np.roll(truth, 6, axis=1)
+    tally = tally_of(forecast, truth, np.ones(truth.shape, bool))
+    for score, expected in (
+        (scores.csi, 0),
+        (scores.pod, 0),
+        (scores.far, 1),
+        (scores.bias, 1),
+        (scores.fss, 0),
+    ):
+        np.testing.assert_array_equal(score(tally), expected)
+
+
+def test_of_true_negatives_alone_every_ratio_is_undefined():
+    dry = np.zeros((2, 13, 11), np.float32)
+    found = scores.to_dict(tally_of(dry, dry, np.ones(dry.shape, bool)))
+    for name in ("csi", "pod", "far", "bias"):
+        assert found[name] == {"0.1": [None, None], "1.0": [None, None], "5.0": [None, None]}
+    assert found["fss"]["1.0"] == {"2km": [None, None]}
+    assert found["power_ratio"] == {"2-4km": [None, None], "4-8km": [None, None]}
+    assert found["mae"] == found["rmse"] == found["crps"] == [0, 0]
+    assert found["n_pixels"] == [143, 143]
+
+
+def test_a_bias_against_no_event_is_undefined_not_infinite():
+    dry = np.zeros((2, 13, 11), np.float32)
+    tally = tally_of(dry + 2, dry, np.ones(dry.shape, bool))
+    assert np.isnan(scores.bias(tally)[:, :2]).all()
+    found = scores.to_dict(tally)
+    assert found["bias"]["1.0"] == [None, None]
+    assert found["far"]["1.0"] == [1, 1]
+
+
+def test_without_a_pixel_nothing_is_defined_and_nothing_counted():
+    forecast, truth, mask = fields(4)
+    mask[1] = False
+    found = scores.to_dict(tally_of(forecast, truth, mask))
+    assert found["n_forecasts"] == [1, 0]
+    assert found["n_pixels"][1] == 0
+    assert found["mae"][1] is None
+    assert found["csi"]["0.1"][1] is None
+    assert found["csi"]["0.1"][0] > 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -5, 1e6])
+def test_an_unobserved_pixel_changes_nothing(value):
+    forecast, truth, mask = fields(5)
+    expected = tally_of(forecast, truth, mask)
+    forecast[~mask], truth[~mask] = value, value
+    assert tally_of(forecast, truth, mask) == expected
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_not_a_number_inside_the_mask_is_an_error(which, value):
+    both = fields(6)
+    mask = both[2]
+    both[which][1][mask[1]] = value
+    with pytest.raises(
+        ArgumentError, match=r"for \+10 min: expected a number at every pixel inside the mask"
+    ):
+        tally_of(*both)
+
+
+def test_an_ensemble_is_scored_by_its_mean_and_by_all_its_members():
+    members, truth, mask = fields(7, members=(4,))
+    tally = tally_of(members, truth, mask)
+    mean = members.astype(np.float64).mean(axis=0).astype(np.float32)
+    alone = tally_of(mean, truth, mask)
+    np.testing.assert_array_equal(scores.csi(tally), scores.csi(alone))
+    np.testing.assert_array_equal(scores.mae(tally), scores.mae(alone))
+    for lead in range(2):
+        expected = [
+            crps_by_integration(members[:, lead, y, x], truth[lead, y, x])
+            for y, x in zip(*np.nonzero(mask[lead]), strict=True)
+        ]
+        assert scores.crps(tally)[lead] == pytest.approx(np.mean(expected), rel=1e-9)
+
+
+def crps_by_integration(members, truth):
+    """∫(share of members ≤ r − [truth ≤ r])² dr, exactly: the integrand is constant between the values."""
+    values = np.sort(np.append(members, truth).astype(np.float64))
+    total = 0.0
+    for low, high in itertools.pairwise(values):
+        total += (high - low) * (np.mean(members <= low) - (truth <= low)) ** 2
+    return total
+
+
+def test_the_crps_of_one_member_is_the_absolute_error():
+    forecast, truth, mask = fields(8)
+    np.testing.assert_array_equal(
+        scores.crps(tally_of(forecast, truth, mask)), scores.mae(tally_of(forecast, truth, mask))
+    )
+    np.testing.assert_array_equal(
+        scores.crps(tally_of(forecast[None], truth, mask)), scores.mae(tally_of(forecast, truth, mask))
+    )
+
+
+def test_ratios_are_of_sums_not_means_of_ratios():
+    layout = Layout((5.0,), (1.0,), (), (), 1.0)
+
+    def of(hits, misses, hour):
+        truth = np.array([2.0] * (hits + misses), np.float32)[None, None]
+        forecast = np.array([2.0] * hits + [0.0] * misses, np.float32)[None, None]
+        return measure(
+            forecast, truth, truth > 0, issue_time=ISSUED + np.timedelta64(hour, "h"), layout=layout
+        )
+
+    assert scores.csi(of(1, 0, 0) + of(0, 3, 1)).tolist() == [[1 / 4]]
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    forecast, truth, mask = fields(9)
+    with pytest.raises(
+        ArgumentError, match=r"expected shape \(2, 13, 11\) of forecast, truth and mask, found \(1, 13, 11\)"
+    ):
+        tally_of(forecast[:1], truth, mask)
+
+
+def test_nothing_added_up_is_nothing():
+    assert scores.to_dict(Tally.zero(LAYOUT))["csi"]["1.0"] == [None, None]

@@ -1,0 +1,140 @@
+"""FSS and spectrum against plain loops, ``scores`` and pysteps."""
+
+import numpy as np
+import pytest
+from scores.spatial import fss_2d_single_field
+
+from stormcell.errors import ArgumentError
+from stormcell.verification.spatial import (
+    band_power,
+    fss_sums,
+    window_counts,
+    window_pixels,
+    window_weights,
+)
+
+# Fractions are float32: each is off by at most 2⁻²⁴ of itself, its square by 2⁻²³, and so is a sum of
+# squares. The numerator is a sum of squared differences, which may be as much smaller than the fractions
+# as the fields are alike; those compared here are not alike.
+RELATIVE = 1e-6
+
+
+def loops(forecast, observed, mask, window):
+    """Every window, pixel by pixel."""
+    half, (height, width) = window // 2, mask.shape
+    difference = reference = 0.0
+    for y in range(height):
+        for x in range(width):
+            if not mask[y, x]:
+                continue
+            known = forecasts = events = 0
+            for v in range(max(y - half, 0), min(y + half + 1, height)):
+                for u in range(max(x - half, 0), min(x + half + 1, width)):
+                    if mask[v, u]:
+                        known += 1
+                        forecasts += bool(forecast[v, u])
+                        events += bool(observed[v, u])
+            difference += (forecasts / known - events / known) ** 2
+            reference += (forecasts / known) ** 2 + (events / known) ** 2
+    return difference, reference
+
+
+def fields(seed, shape=(23, 17), border=0):
+    generator = np.random.default_rng(seed)
+    forecast, observed = generator.random((2, *shape)) < 0.3
+    if border:
+        for field in (forecast, observed):
+            field[:border] = field[-border:] = False
+            field[:, :border] = field[:, -border:] = False
+    return forecast, observed
+
+
+@pytest.mark.parametrize("window", [1, 3, 9, 33])
+@pytest.mark.parametrize("observed_share", [1.0, 0.6])
+def test_windows_look_at_observed_pixels_only(window, observed_share):
+    forecast, observed = fields(1)
+    mask = np.random.default_rng(2).random(forecast.shape) < observed_share
+    forecast, observed = forecast & mask, observed & mask
+    ours = fss_sums(forecast, observed, window_weights(mask, window), window)
+    assert ours == pytest.approx(loops(forecast, observed, mask, window), rel=RELATIVE)
+
+
+def test_what_is_not_observed_might_as_well_not_be_there():
+    forecast, observed = fields(3)
+    padded = [np.pad(field, 6) for field in (forecast, observed, np.ones_like(forecast))]
+    inside = fss_sums(forecast, observed, window_weights(np.ones_like(forecast), 9), 9)
+    around = fss_sums(padded[0], padded[1], window_weights(padded[2], 9), 9)
+    # The same terms and zeros, summed in another order in float64.
+    assert around == pytest.approx(inside, rel=1e-12)
+
+
+@pytest.mark.parametrize("window", [1, 3, 9])
+def test_agrees_with_scores_where_no_event_is_near_the_border(window):
+    forecast, observed = fields(4, (50, 44), border=window)
+    difference, reference = fss_sums(
+        forecast, observed, window_weights(np.ones_like(forecast), window), window
+    )
+    theirs = fss_2d_single_field(
+        forecast.astype(float), observed.astype(float), event_threshold=0.5, window_size=(window, window)
+    )
+    assert 1 - difference / reference == pytest.approx(theirs, rel=RELATIVE)
+
+
+@pytest.mark.parametrize("window", [1, 3, 9])
+def test_agrees_with_pysteps_where_no_event_is_near_the_border(window):
+    pytest.importorskip("pysteps", reason="pysteps is not installed")
+    from pysteps.verification.spatialscores import fss
+
+    forecast, observed = fields(5, (50, 44), border=window)
+    difference, reference = fss_sums(
+        forecast, observed, window_weights(np.ones_like(forecast), window), window
+    )
+    theirs = fss(forecast.astype(float), observed.astype(float), thr=0.5, scale=window)
+    assert 1 - difference / reference == pytest.approx(theirs, rel=RELATIVE)
+
+
+def test_counts_of_large_windows_are_exact():
+    everywhere = np.ones((300, 310), bool)
+    assert window_counts(everywhere, 201)[150, 150] == 201**2
+
+
+@pytest.mark.parametrize(
+    ("scale", "pixel", "width"), [(2, 1, 3), (2, 2, 1), (16, 2, 9), (32, 0.25, 129), (2, 5, 1), (8, 0.8, 11)]
+)
+def test_the_nearest_odd_number_of_pixels(scale, pixel, width):
+    assert window_pixels(scale, pixel) == width
+    assert abs(width - scale / pixel) <= 1 or width == 1
+
+
+def test_a_window_of_nothing_is_refused():
+    with pytest.raises(ArgumentError, match="expected km above 0"):
+        window_pixels(2, 0)
+
+
+@pytest.mark.parametrize("shape", [(12, 10), (9, 11), (12, 11), (9, 10)])
+def test_power_by_band_is_that_of_the_full_spectrum(shape):
+    generator = np.random.default_rng(6)
+    rate = generator.gamma(0.4, 3.0, shape).astype(np.float32)
+    mask = generator.random(shape) < 0.9
+    level = np.where(mask & (rate > 0.1), 10 * np.log10(np.maximum(rate, 0.1) / 0.1), 0)
+    power = np.abs(np.fft.fft2(level)) ** 2 / level.size
+    edges, expected = (2.0, 4.0, 8.0), np.zeros(2)
+    for k, vertical in enumerate(np.fft.fftfreq(shape[0])):
+        for m, horizontal in enumerate(np.fft.fftfreq(shape[1])):
+            frequency = np.hypot(vertical, horizontal)
+            for band in range(2):
+                if frequency and edges[band] <= 1 / frequency < edges[band + 1]:
+                    expected[band] += power[k, m]
+    # A float32 transform of a hundred values is good to a few of its epsilons, 1.2e-7.
+    np.testing.assert_allclose(band_power(rate, mask, edges), expected, rtol=1e-5)
+
+
+def test_smoothing_takes_power_from_short_waves():
+    generator = np.random.default_rng(7)
+    rate = generator.gamma(0.4, 3.0, (64, 64)).astype(np.float32)
+    smooth = (rate + np.roll(rate, 1, 0) + np.roll(rate, 1, 1) + np.roll(rate, (1, 1), (0, 1))) / 4
+    everywhere = np.ones(rate.shape, bool)
+    short, long = band_power(smooth, everywhere, (2.0, 4.0, 64.0)) / band_power(
+        rate, everywhere, (2.0, 4.0, 64.0)
+    )
+    assert short < 0.5 * long
