@@ -1,0 +1,1 @@
+"""Forecasters, and their forecasts on disk."""
