@@ -1,0 +1,158 @@
+"""Training runs on a little moving rain: that they end, go on after a kill, and refuse to go on wrongly."""
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from rich.console import Console
+
+import stormcell
+from stormcell.errors import ArchiveError, ArgumentError, RecipeError
+from stormcell.models import checkpoint
+from stormcell.training.recipes import Recipe
+from stormcell.training.run import train
+
+RECIPE = Recipe(
+    inputs=2,
+    steps=3,
+    hidden_channels=[4],
+    crop=32,
+    batch_size=2,
+    windows_per_batch=2,
+    max_updates=12,
+    max_minutes=None,
+    validate_every=3,
+    validation_crops=2,
+    warmup_updates=2,
+)
+
+
+def archive(count: int = 40, seed: int = 0) -> xr.DataArray:
+    """Smooth showers that drift east by a pixel a frame over a grid of 40 × 48 pixels."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:40, :48]
+    rate = np.zeros((count, 40, 48), np.float32)
+    for cy, cx, size in zip(
+        rng.integers(5, 35, 6), rng.integers(0, 48, 6), rng.uniform(8, 30, 6), strict=True
+    ):
+        for k in range(count):
+            east = (x - cx - k + 24) % 48 - 24
+            rate[k] += 20 * np.exp(-(east**2 + (y - cy) ** 2) / size)
+    rate[rate < 0.1] = 0
+    times = np.datetime64("2024-06-01T00:00", "ns") + np.arange(count) * np.timedelta64(300, "s")
+    coords = {
+        "time": times,
+        "y": ("y", 1000.0 * np.arange(40)[::-1], {"units": "m"}),
+        "x": ("x", 1000.0 * np.arange(48), {"units": "m"}),
+    }
+    return xr.DataArray(rate, coords, ("time", "y", "x"), name="rainfall_rate")
+
+
+def quietly(rain: xr.DataArray, folder: Path, recipe: Recipe = RECIPE) -> str:
+    console = Console(record=True, file=io.StringIO(), width=200)
+    train(rain, folder, recipe, console)
+    return console.export_text()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    quietly(archive(), folder)
+    return folder
+
+
+def losses(folder: Path) -> list[str]:
+    return (folder / "losses.csv").read_text().splitlines()
+
+
+def test_a_run_leaves_a_model_that_forecasts(finished):
+    rain = archive()
+    forecast = stormcell.load(finished / "model.safetensors")(rain, steps=5)
+    assert forecast.shape == (5, 40, 48)
+    assert forecast["time"].values[0] == rain["time"].values[-1] + np.timedelta64(300, "s")
+    _, card, _ = checkpoint.load(finished / "model.safetensors")
+    assert card.recipe == RECIPE.model_dump()
+    assert card.time_step_seconds == 300
+    assert card.pixel_size == (1000.0, 1000.0)
+    assert set(card.score) == {"csi", "csi_newest", "validation_loss", "loss", "updates"}
+    assert card.blocks["test"][1] == "2024-06-01T03:15:00"
+    assert len(losses(finished)) == 1 + RECIPE.max_updates
+
+
+def test_training_never_reads_the_test_block(finished, tmp_path):
+    rain = archive()
+    rain[34:] = 1e6  # the test block is the newest 15 % of 40 frames
+    quietly(rain, tmp_path)
+    assert losses(tmp_path) == losses(finished)
+
+
+def test_a_finished_run_says_so_and_changes_nothing(finished):
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    assert "this run is finished" in quietly(archive(), finished)
+    assert before == {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+
+
+def test_a_changed_recipe_is_refused(finished):
+    with pytest.raises(RecipeError, match=r"learning_rate \(was 0.001, now 0.002\)"):
+        quietly(archive(), finished, RECIPE.model_copy(update={"learning_rate": 0.002}))
+
+
+def test_other_data_are_refused(finished, tmp_path):
+    state = json.loads((finished / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(state | {"finished": False}))
+    with pytest.raises(RecipeError, match="expected the frames that this run was begun with"):
+        quietly(archive(seed=1), tmp_path)
+
+
+def test_a_damaged_run_file_is_named(tmp_path):
+    (tmp_path / "run.json").write_text('{"recipe": 3}')
+    with pytest.raises(RecipeError, match=r"run\.json: expected the state of a training run"):
+        quietly(archive(), tmp_path)
+
+
+def test_dry_data_teach_nothing(tmp_path):
+    with pytest.raises(ArchiveError, match="expected rain to learn from, found none"):
+        quietly(archive() * 0, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_too_short_an_archive_is_refused(tmp_path):
+    with pytest.raises(ArgumentError, match="frames to train on"):
+        quietly(archive(count=7), tmp_path)
+
+
+CHILD = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+from test_run import archive, quietly
+quietly(archive(), Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("rounds_before_the_kill", [1, 2])
+def test_a_killed_run_goes_on_to_the_bit(finished, tmp_path, rounds_before_the_kill):
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path), str(Path(__file__).parent)])
+    wanted = rounds_before_the_kill * RECIPE.validate_every + 1
+    deadline = time.monotonic() + 120
+    while child.poll() is None and time.monotonic() < deadline:
+        saved = (tmp_path / "checkpoints" / "last.ckpt").exists()
+        if saved and len(losses(tmp_path)) - 1 >= wanted:
+            break
+        time.sleep(0.005)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    assert len(losses(tmp_path)) < len(losses(finished))
+
+    quietly(archive(), tmp_path)
+    assert losses(tmp_path) == losses(finished)
+    ours, theirs = (checkpoint.load(folder / "model.safetensors") for folder in (tmp_path, finished))
+    assert ours[1] == theirs[1]
+    assert ours[2] == theirs[2]

@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from stormcell.data.windows import Window
+from stormcell.training.sampler import TILE, Frames, Sampler, scan
+
+SIZE = 3 * TILE
+
+
+def archive(height: int = SIZE, width: int = SIZE, count: int = 8) -> xr.DataArray:
+    """Rain in one corner tile, one pixel further east in every frame; a strip is never observed."""
+    rate = np.zeros((count, height, width), np.float32)
+    for k in range(count):
+        rate[k, 4:14, 4 + k : 14 + k] = 5.0
+    rate[:, -4:] = np.nan
+    times = np.datetime64("2024-06-01T00:00", "ns") + np.arange(count) * np.timedelta64(300, "s")
+    coords = {"time": times, "y": -1000.0 * np.arange(height), "x": 1000.0 * np.arange(width)}
+    return xr.DataArray(rate, coords=coords, dims=("time", "y", "x"))
+
+
+WINDOWS = [Window((0, 1, 2), (3, 4, 5)), Window((4, 5, 6), (7,))]
+
+
+def sampler(rain: xr.DataArray, motion_count: int = 0, crop: int = 32) -> Sampler:
+    frames = Frames(rain, motion_count)
+    index = scan(frames, rain, range(rain.sizes["time"]), lambda _: None)
+    return Sampler(frames, WINDOWS, index, steps=3, crop=crop)
+
+
+def batch(made: Sampler, update: int = 0, seed: int = 0, augment: bool = False, size: int = 4):
+    return made.batch(seed, update, size=size, windows=2, augment=augment)
+
+
+def test_a_batch_is_a_function_of_seed_and_update():
+    one, two = sampler(archive()), sampler(archive())
+    first = batch(one, update=5)
+    batch(two, update=1)  # drawn before: must not matter
+    again = batch(two, update=5)
+    np.testing.assert_array_equal(first.rate, again.rate)
+    np.testing.assert_array_equal(first.truth, again.truth)
+    others = [batch(one, update=6), batch(one, update=5, seed=1)]
+    assert all(not np.array_equal(first.rate, other.rate, equal_nan=True) for other in others)
+
+
+def test_truths_that_are_not_there_are_not_observed():
+    made = sampler(archive())
+    made.weights[0] = 0
+    made.weights /= made.weights.sum()
+    truth = batch(made).truth
+    assert np.isfinite(truth[:, 0]).any()
+    assert np.isnan(truth[:, 1:]).all()
+
+
+def test_sampling_favours_rain_and_says_by_how_much():
+    made = sampler(archive())
+    natural, drawn = made.favour
+    wet_pixels = 100 / TILE**2
+    assert natural == pytest.approx(wet_pixels / 9)  # one tile of nine, the same in both windows
+    weights = np.array([wet_pixels + 0.02] + 8 * [0.02])
+    assert drawn == pytest.approx(weights[0] / weights.sum() * wet_pixels)
+    with_rain = np.mean([(b > 0).any() for k in range(40) for b in batch(made, k).rate])
+    assert with_rain > 2 / 9
+
+
+def test_moving_coordinates_hold_the_rain_still():
+    made = sampler(archive(), motion_count=3, crop=SIZE)
+    drawn = batch(made)
+    newest, truth = drawn.rate[0, -1], drawn.truth[0]
+    for frame in [*drawn.rate[0, :-1], truth[0]]:
+        both = np.isfinite(frame) & np.isfinite(newest)
+        # A square of 10 × 10 pixels, its edges smeared by the small error of the motion.
+        assert np.abs(frame - newest)[both].sum() < 0.2 * newest[both].sum()
+    still = batch(sampler(archive(), motion_count=0, crop=SIZE)).rate[0]
+    assert np.nansum(np.abs(still[0] - still[-1])) >= 0.3 * np.nansum(still[-1])
+
+
+def test_frames_smaller_than_a_crop_are_taken_whole():
+    drawn = batch(sampler(archive(height=40, width=50), crop=64), augment=True)
+    assert drawn.rate.shape == (4, 3, 40, 50)
+
+
+def test_turns_keep_inputs_and_truths_together():
+    made = sampler(archive(), crop=SIZE)
+    for update in range(10):
+        drawn = batch(made, update, augment=True, size=1)
+        gone = np.isnan(drawn.rate[0, 0])
+        np.testing.assert_array_equal(gone, np.isnan(drawn.rate[0, -1]))
+        np.testing.assert_array_equal(gone, np.isnan(drawn.truth[0, 0]))
+
+
+def test_the_hash_knows_every_pixel_and_time():
+    def hashed(rain: xr.DataArray) -> str:
+        return scan(Frames(rain, 0), rain, range(3), lambda _: None).data_hash
+
+    base = archive()
+    assert hashed(base) == hashed(archive())
+    wetter, later = archive(), archive()
+    wetter[2, 50, 50] += 0.1
+    later["time"] = later["time"] + np.timedelta64(300, "s")
+    assert len({hashed(base), hashed(wetter), hashed(later)}) == 3
+
+
+def test_shares_of_wet_pixels_count_observed_ones_only():
+    rain = archive()
+    rain[0, :TILE, : TILE // 2] = np.nan
+    rain[0, :TILE, TILE // 2 : TILE] = 1.0
+    index = scan(Frames(rain, 0), rain, [0], lambda _: None)
+    assert index.wet[0][0, 0] == 1.0
+    rain[0, :TILE, :TILE] = np.nan
+    index = scan(Frames(rain, 0), rain, [0], lambda _: None)
+    assert np.isnan(index.wet[0][0, 0])
