@@ -1,0 +1,178 @@
+"""The verbs as a user runs them: what they write, what they say, how they exit."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from typer.testing import CliRunner, Result
+
+from stormcell.cli import app
+from stormcell.data import synthetic
+
+TINY = [
+    "inputs=2", "steps=3", "hidden_channels=[4]", "crop=32", "batch_size=2", "windows_per_batch=2",
+    "max_minutes=null", "max_updates=4", "validate_every=2", "validation_crops=2",
+]  # fmt: skip
+
+
+def stormcell(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def refused(result: Result) -> str:
+    """What a verb that did nothing says: one line, and no traceback behind it."""
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit)
+    lines = [line for line in result.stderr.splitlines() if line.startswith("stormcell: ")]
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def journey(tmp_path_factory) -> Path:
+    """Radar files, an archive, a trained model."""
+    folder = tmp_path_factory.mktemp("journey")
+    synthetic.write(folder / "radar", seed=3, events=3, steps=16, shape=(40, 48))
+    assert stormcell("archive", folder / "radar", "--out", folder / "a.zarr").exit_code == 0
+    trained = stormcell("train", folder / "a.zarr", "--out", folder / "run", *TINY)
+    assert trained.exit_code == 0, trained.output
+    return folder
+
+
+def contents(store: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
+
+
+def test_archiving_twice_changes_nothing(journey):
+    before = contents(journey / "a.zarr")
+    again = stormcell("archive", journey / "radar", "--out", journey / "a.zarr")
+    assert again.exit_code == 0
+    assert "0 frames added, 48 there already" in again.stdout
+    assert contents(journey / "a.zarr") == before
+
+
+def test_check_tells_what_is_there(journey):
+    told = stormcell("check", journey / "a.zarr")
+    assert told.exit_code == 0
+    assert "48" in told.stdout
+    assert "5 min" in told.stdout
+
+
+def test_verify_scores_every_forecaster_on_the_test_block(journey):
+    model = str(journey / "run" / "model.safetensors")
+    names = [model, "persistence", "extrapolation"]
+    options = [word for name in names for word in ("--forecaster", name)]
+    done = stormcell("verify", journey / "a.zarr", *options, "--out", journey / "report")
+    assert done.exit_code == 0, done.output
+    scores = json.loads((journey / "report" / "scores.json").read_text())
+    assert list(scores) == names
+    for score in scores.values():
+        assert score["lead_minutes"] == [5.0, 10.0, 15.0]
+        assert score["n_forecasts"] == scores[model]["n_forecasts"]
+        assert score["n_pixels"] == scores[model]["n_pixels"]
+        assert score["mae"] == score["crps"]
+        assert set(score["csi"]) == {"0.1", "0.5", "1.0", "2.0", "5.0", "10.0"}
+    report = (journey / "report" / "report.html").read_text()
+    assert "has seen times that are scored here" not in report
+
+
+def test_verify_marks_an_overlap_with_training(journey):
+    model = journey / "run" / "model.safetensors"
+    archive = xr.open_zarr(journey / "a.zarr")
+    first, last = (np.datetime_as_string(archive["time"].values[k], unit="m") for k in (3, 6))
+    done = stormcell(
+        "verify", journey / "a.zarr", "--forecaster", model, "--out", journey / "overlap",
+        "--from", first, "--to", last,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    told = "has seen times that are scored here: train block"
+    assert told in (journey / "overlap" / "report.html").read_text()
+    assert told in (journey / "overlap" / "scores.json").read_text()
+
+
+@pytest.mark.parametrize("name", ["run/model.safetensors", "extrapolation"])
+def test_forecast_writes_rates_at_valid_times(journey, name, tmp_path):
+    model = journey / name if "/" in name else name
+    at = np.datetime_as_string(xr.open_zarr(journey / "a.zarr")["time"].values[10], unit="m")
+    done = stormcell(
+        "forecast", model, journey / "a.zarr", "--out", tmp_path / "f.nc", "--at", at, "--steps", 4
+    )
+    assert done.exit_code == 0, done.output
+    with xr.open_dataset(tmp_path / "f.nc") as forecast:
+        assert forecast["rainfall_rate"].dims == ("time", "y", "x")
+        assert forecast["forecast_reference_time"].values == np.datetime64(at, "ns")
+        assert (np.diff(forecast["time"].values) == np.timedelta64(5, "m")).all()
+        assert forecast.sizes["time"] == 4
+
+
+def test_training_on_says_it_is_finished(journey):
+    again = stormcell("train", journey / "a.zarr", "--out", journey / "run", *TINY)
+    assert again.exit_code == 0
+    assert "this run is finished" in again.stderr
+
+
+def test_bad_input_is_one_line(journey, tmp_path):
+    archive, model = journey / "a.zarr", journey / "run" / "model.safetensors"
+    out = tmp_path / "out"
+    cases = [
+        (["check", tmp_path / "none.zarr"], "none.zarr"),
+        (["train", tmp_path / "none.zarr", "--out", out], "none.zarr"),
+        (["train", archive, "--out", out, "max_minuts=3"], 'the nearest is "max_minutes"'),
+        (["train", archive, "--out", journey / "run", *TINY, "seed=9"], "seed (was 0, now 9)"),
+        (["verify", archive, "--forecaster", "persistance", "--out", out], 'found "persistance"'),
+        (["verify", archive, "--forecaster", tmp_path / "no.safetensors", "--out", out], "no such file"),
+        (["verify", archive, "--forecaster", "persistence", "--out", out, "--from", "noon"], 'found "noon"'),
+        (["forecast", model, archive, "--out", tmp_path / "f.nc", "--at", "1999-01-01"], "the nearest is at"),
+        (["forecast", model, archive, "--out", tmp_path / "f.txt"], "f.txt"),
+    ]
+    for words, told in cases:
+        assert told in refused(stormcell(*words))
+        assert not out.exists()
+        assert not list(tmp_path.glob("f.*"))
+
+
+@pytest.mark.parametrize("name", ["missing.pgm", "empty"])
+def test_nothing_to_archive_is_nothing_done(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    done = stormcell("archive", tmp_path / name, "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert [line for line in done.stderr.splitlines() if line.startswith(f"refused {tmp_path / name}: ")]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_for_another_time_step_or_grid_is_refused(journey, tmp_path):
+    model = journey / "run" / "model.safetensors"
+    for change, told in (({"step_minutes": 10}, "10 min"), ({"pixel_km": 2.0}, "2000 × 2000 m")):
+        name = next(iter(change))
+        synthetic.write(tmp_path / name, seed=3, events=1, steps=6, shape=(40, 48), **change)
+        assert stormcell("archive", tmp_path / name, "--out", tmp_path / f"{name}.zarr").exit_code == 0
+        answer = stormcell("forecast", model, tmp_path / f"{name}.zarr", "--out", tmp_path / "f.nc")
+        assert told in refused(answer)
+
+
+def test_what_cannot_be_used_is_named_and_the_rest_goes_on(journey, tmp_path):
+    (tmp_path / "radar.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    good = sorted((journey / "radar").iterdir())[0]
+    done = stormcell("archive", tmp_path / "radar.h5", good, "--out", tmp_path / "a.zarr")
+    assert done.exit_code == 1
+    assert "refused" in done.stderr
+    assert "radar.h5" in done.stderr
+    assert stormcell("check", tmp_path / "a.zarr").exit_code == 0
+
+
+def test_help_is_quick_and_names_every_verb():
+    import subprocess
+    import sys
+
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "stormcell", "--help"], capture_output=True, text=True, check=True
+    )
+    took = time.perf_counter() - began
+    for verb in ("demo", "archive", "check", "train", "verify", "forecast"):
+        assert f" {verb} " in done.stdout
+    assert "serve" not in done.stdout
+    assert took < 2  # seconds, on a machine that may be busy; what is imported is checked beside the floors
