@@ -1,0 +1,101 @@
+"""``python -m benchmarks``: train on a real event and score it beside every baseline there is.
+
+The Finnish event of 2016-09-28 (40 frames, five minutes apart) is archived, a nowcaster is trained for
+a quarter of an hour on all but its last hour, and that hour is scored. Results go to
+``benchmarks/results``; README and LOG quote only those.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+EVENT = "fmi_pgm_20160928"
+CREDIT = "Finnish Meteorological Institute open data; modified."
+
+
+def main() -> int:
+    """Run it all; 2 where the data are not there."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=15.0, help="minutes of training")
+    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "event", help="folder for what is made")
+    parser.add_argument("recipe", nargs="*", metavar="key=value", help="changes to the recipe")
+    arguments = parser.parse_args()
+    data = Path(os.environ.get("STORMCELL_DATA") or ROOT.parent / "shared" / "data") / EVENT
+    if not data.is_dir():
+        print(f"{data} is not there; set STORMCELL_DATA to the folder that holds {EVENT}", file=sys.stderr)
+        return 2
+    archive, run, report = (arguments.work / name for name in ("archive.zarr", "run", "report"))
+    model = run / "model.safetensors"
+    stormcell("archive", data, "--out", archive)
+    limits = [f"max_minutes={arguments.minutes:g}", "test=60min", "validation=30min"]
+    stormcell("train", archive, "--out", run, *limits, *arguments.recipe)
+    names = [str(model), "persistence", "extrapolation"]
+    names += ["sprog", "anvil"] if importlib.util.find_spec("pysteps") else []
+    options = [part for name in names for part in ("--forecaster", name)]
+    stormcell("verify", archive, "--out", report, *options)
+    keep(report, str(model))
+    return 0
+
+
+def stormcell(*words: object) -> None:
+    """One verb, as a user would run it."""
+    subprocess.run([sys.executable, "-m", "stormcell", *map(str, words)], check=True)
+
+
+def keep(report: Path, model: str) -> None:
+    """Put the scores, the table and the figure where the README finds them."""
+    results = ROOT / "benchmarks" / "results"
+    results.mkdir(exist_ok=True)
+    scores = json.loads((report / "scores.json").read_text())
+    scores = {"ConvLSTM" if name == model else name: score for name, score in scores.items()}
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    about = {
+        "event": EVENT,
+        "credit": CREDIT,
+        "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "python": platform.python_version(),
+        "commit": commit,
+    }
+    (results / "event.json").write_text(json.dumps({"about": about, "scores": scores}, indent=1) + "\n")
+    (results / "event.md").write_text(table(scores, about))
+    shutil.copy(report / "lead_time.png", results / "event_lead_time.png")
+
+
+def table(scores: dict[str, dict], about: dict[str, str]) -> str:
+    """Means over the lead times, in Markdown."""
+    thresholds = ("0.1", "0.5", "1.0", "2.0", "5.0")
+    lines = [
+        f"Mean over lead times, 5 to 60 min, of the last hour of `{about['event']}`. {about['credit']}",
+        f"`{about['command']}`, {about['machine']}, commit {about['commit']}.",
+        "",
+        "| forecaster | "
+        + " | ".join(f"CSI ≥ {t}" for t in thresholds)
+        + " | bias ≥ 1.0 | bias ≥ 5.0 | MAE, mm/h |",
+        "|---|" + "---|" * (len(thresholds) + 3),
+    ]
+    for name, score in scores.items():
+        cells = [mean(score["csi"][t]) for t in thresholds]
+        cells += [mean(score["bias"]["1.0"]), mean(score["bias"]["5.0"]), mean(score["mae"])]
+        lines.append(f"| {name} | " + " | ".join(f"{cell:.3f}" for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def mean(values: list[float | None]) -> float:
+    """Of those that are defined."""
+    return float(np.mean([value for value in values if value is not None]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
