@@ -37,7 +37,7 @@ def card(nowcaster: Nowcaster, coordinates: str) -> checkpoint.Card:
 @pytest.fixture(params=["moving", "fixed"])
 def forecaster(request, tmp_path) -> NetworkForecaster:
     torch.manual_seed(0)
-    nowcaster = Nowcaster(LogScaling(), hidden_channels=[4], kernel_size=3, patch_size=4)
+    nowcaster = Nowcaster(LogScaling(), steps=6, hidden_channels=[4], kernel_size=3, patch_size=4)
     torch.nn.init.normal_(nowcaster.network.head.weight, std=0.3)
     torch.nn.init.constant_(nowcaster.network.head.bias[-16:], 0.05)
     checkpoint.save(tmp_path / "model.safetensors", nowcaster, card(nowcaster, request.param))

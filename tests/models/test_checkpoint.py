@@ -16,7 +16,7 @@ from stormcell.models.nowcaster import Nowcaster
 @pytest.fixture
 def nowcaster() -> Nowcaster:
     torch.manual_seed(0)
-    return Nowcaster(LogScaling(knee=0.2), hidden_channels=[4], kernel_size=3, patch_size=2)
+    return Nowcaster(LogScaling(knee=0.2), steps=6, hidden_channels=[4], kernel_size=3, patch_size=2)
 
 
 def card(nowcaster: Nowcaster) -> checkpoint.Card:

@@ -8,7 +8,7 @@ from stormcell.models.nowcaster import Nowcaster
 def nowcaster(seed: int = 0, **changes) -> Nowcaster:
     """A network whose head says something: as made, it only repeats the newest frame."""
     torch.manual_seed(seed)
-    arguments = {"hidden_channels": [6, 4], "kernel_size": 3, "patch_size": 4} | changes
+    arguments = {"steps": 4, "hidden_channels": [6, 4], "kernel_size": 3, "patch_size": 4} | changes
     made = Nowcaster(LogScaling(), **arguments)
     torch.nn.init.normal_(made.network.head.weight, std=0.5)
     return made
@@ -19,7 +19,7 @@ def rain(*shape: int) -> torch.Tensor:
 
 
 def test_untrained_it_repeats_the_newest_frame_nearly():
-    made = Nowcaster(LogScaling(), scales=(3,), hidden_channels=[4], kernel_size=3, patch_size=2)
+    made = Nowcaster(LogScaling(), steps=2, scales=(3,), hidden_channels=[4], kernel_size=3, patch_size=2)
     rate = torch.zeros(1, 2, 9, 9)
     rate[0, 1, 4, 4] = 5.0
     forecast = made.scaled(rate, steps=2)[0, 1]

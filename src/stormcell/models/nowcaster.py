@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, relu
 
 from stormcell.data.scaling import LogScaling
+from stormcell.models.calibration import Calibration
 from stormcell.models.encoder_forecaster import EncoderForecaster
 
 _UNSMOOTHED = 5.0  # logit of the unsmoothed frame before training: 98 % of the weight of four
@@ -20,7 +21,7 @@ class Nowcaster(nn.Module):
     observed. For every lead time and pixel it gives weights over the newest frame smoothed at several
     scales, the unsmoothed one among them, and a correction to add::
 
-        y_k = Σ_s softmax(a_k)_s · smooth_s(x_0) + b_k,        R_k = scaling⁻¹(max(y_k, 0))
+        y_k = Σ_s softmax(a_k)_s · smooth_s(x_0) + b_k,        R_k = scaling⁻¹(calibration_k(max(y_k, 0)))
 
     The finest detail thus reaches the output without passing the network's coarser patches, and fades
     scale by scale with lead time, as predictability does (S-PROG: Seed 2003,
@@ -29,11 +30,12 @@ class Nowcaster(nn.Module):
 
     Args:
         scaling: From mm/h to the network's numbers and back.
+        steps: Lead times it is trained on, each with a calibration of its own.
         scales: Widths in pixels, odd, of the boxes that smooth the newest frame.
         network: Arguments of :class:`~stormcell.models.EncoderForecaster` but for its channels.
 
     Example:
-        >>> nowcaster = Nowcaster(LogScaling(), hidden_channels=[8], kernel_size=3, patch_size=4)
+        >>> nowcaster = Nowcaster(LogScaling(), steps=5, hidden_channels=[8], kernel_size=3, patch_size=4)
         >>> rate = torch.rand(2, 3, 17, 30)          # (B, T, H, W) mm/h
         >>> nowcaster(rate, steps=5).shape
         torch.Size([2, 5, 17, 30])
@@ -41,12 +43,15 @@ class Nowcaster(nn.Module):
         0.0
     """
 
-    def __init__(self, scaling: LogScaling, *, scales: Sequence[int] = (3, 9, 27), **network: Any) -> None:
+    def __init__(
+        self, scaling: LogScaling, *, steps: int, scales: Sequence[int] = (3, 9, 27), **network: Any
+    ) -> None:
         super().__init__()
         self.scaling = scaling
+        self.calibration = Calibration(steps)
         self.scales = tuple(scales)
         self.network = EncoderForecaster(in_channels=2, out_channels=len(self.scales) + 2, **network)
-        self.arguments: dict[str, Any] = {"scales": list(self.scales), **network}
+        self.arguments: dict[str, Any] = {"steps": steps, "scales": list(self.scales), **network}
         self.reset_head()
         self.lay_out()
 
@@ -71,7 +76,15 @@ class Nowcaster(nn.Module):
         steps: int,
     ) -> Tensor:  # (B, steps, H, W) mm/h
         """Forecast ``steps`` frames that follow the last of ``rate``."""
-        return self.scaling.inverse(relu(self.scaled(rate, steps)))
+        return self.rate(self.scaled(rate, steps))
+
+    def rate(
+        self,
+        scaled: Tensor,  # (B, steps, H, W) as :meth:`scaled` gives it
+    ) -> Tensor:  # (B, steps, H, W) mm/h
+        """Turn the network's values into rain rates, as frequent as rain is."""
+        calibrated: Tensor = self.calibration(relu(scaled))
+        return self.scaling.inverse(calibrated)
 
     def scaled(
         self,

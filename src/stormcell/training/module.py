@@ -8,9 +8,9 @@ from typing import Any
 import lightning
 import torch
 from torch import Tensor
-from torch.nn.functional import relu
 
 from stormcell.models.nowcaster import Nowcaster
+from stormcell.training.frequencies import Frequencies
 from stormcell.training.losses import rain_loss
 from stormcell.training.recipes import Recipe
 
@@ -30,6 +30,7 @@ class Training(lightning.LightningModule):
     def __init__(self, nowcaster: Nowcaster, recipe: Recipe) -> None:
         super().__init__()
         self.nowcaster, self.recipe = nowcaster, recipe
+        self.frequencies = Frequencies(recipe.steps, nowcaster.calibration.bins)
         self._spent = 0.0  # seconds of training before this process
         self._started: float | None = None
         self._counts = torch.zeros(
@@ -68,7 +69,8 @@ class Training(lightning.LightningModule):
             group["lr"] = self.recipe.learning_rate * rise * descent
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        loss = self._loss(*batch)[1]
+        scaled, loss = self._loss(*batch)
+        self.frequencies.note(scaled, self.nowcaster.scaling.forward(batch[1]))
         self.log("loss", loss)
         return loss
 
@@ -77,6 +79,7 @@ class Training(lightning.LightningModule):
             self.trainer.should_stop = True
 
     def on_validation_epoch_start(self) -> None:
+        self.nowcaster.calibration.levels.copy_(self.frequencies.levels())
         self._counts.zero_()
         self._losses.clear()
 
@@ -84,7 +87,7 @@ class Training(lightning.LightningModule):
         rate, truth = batch
         scaled, loss = self._loss(rate, truth)
         self._losses.append(loss)
-        forecast = self.nowcaster.scaling.inverse(relu(scaled))
+        forecast = self.nowcaster.rate(scaled)
         newest = rate[:, -1:].nan_to_num(0.0).expand_as(truth)
         for row, values in enumerate((forecast, newest)):
             self._counts[row] += _counts(values, truth, self.recipe.threshold)

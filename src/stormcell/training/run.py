@@ -187,6 +187,7 @@ def train(rain: xr.DataArray, folder: str | os.PathLike[str], recipe: Recipe, co
 def _nowcaster(recipe: Recipe) -> Nowcaster:
     return Nowcaster(
         LogScaling(),
+        steps=recipe.steps,
         hidden_channels=recipe.hidden_channels,
         kernel_size=recipe.kernel_size,
         patch_size=recipe.patch_size,
