@@ -7,6 +7,7 @@
     ├── InputError           (ValueError)           a file that cannot be used, and why
     ├── ArchiveError         (ValueError)           an archive that is not what its schema says
     ├── FramesError          (ValueError)           frames a forecaster cannot start from
+    ├── OutputError          (OSError)              a file that could not be written
     ├── ModelFileError       (ValueError)           a model file that cannot be used
     └── RecipeError          (ValueError)           a recipe with an unknown key or an impossible value
 
@@ -41,6 +42,10 @@ class ArchiveError(StormcellError, ValueError):
 
 class FramesError(StormcellError, ValueError):
     """Frames that a forecaster cannot start from: too few, a hole, another time step or grid."""
+
+
+class OutputError(StormcellError, OSError):
+    """A file that could not be written; what was there before still is."""
 
 
 class ModelFileError(StormcellError, ValueError):
