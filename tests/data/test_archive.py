@@ -136,6 +136,15 @@ def test_rain_is_what_forecasters_take(tmp_path, files):
     assert rain["crs"].attrs["spatial_ref"].startswith("PROJCRS")
 
 
+def test_the_rain_says_whose_it_is(tmp_path, files):
+    archive.append(tmp_path / "a.zarr", files)
+    ds = archive.open(tmp_path / "a.zarr")
+    assert "license" not in archive.rain(ds.drop_attrs(deep=False)).attrs
+    origin = {"title": "Rain", "source": "a radar", "license": "CC-BY-4.0", "institution": "somebody"}
+    rain = archive.rain(ds.assign_attrs(origin, history="long"))
+    assert rain.attrs == ds["rainfall_rate"].attrs | origin
+
+
 def test_a_folder_is_searched_for_radar(tmp_path, write_pgm):
     folder = tmp_path / "radar" / "deep"
     folder.mkdir(parents=True)
@@ -338,6 +347,99 @@ def test_one_writer_at_a_time(tmp_path, files):
 
     archive.append(tmp_path / "a.zarr", files[:2], progress=meanwhile)
     assert len(complaints) == 2
+
+
+def test_one_writer_at_a_time_on_a_new_archive(tmp_path, files):
+    """Without a first call: clearing away what a dead process left must not take the lock with it."""
+    path, complaints = tmp_path / "a.zarr", []
+
+    def meanwhile(*_):
+        with pytest.raises(ArchiveError, match="found another process at it") as caught:
+            archive.append(path, files[1:])
+        complaints.append(caught.value)
+
+    assert len(archive.append(path, files[:2], progress=meanwhile).added) == 2
+    assert len(complaints) == 2
+    assert archive.open(path).sizes["time"] == 2
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_lock_on_a_directory_that_was_replaced_is_none(tmp_path, files, monkeypatch, again):
+    fcntl = pytest.importorskip("fcntl")
+    path, lock = tmp_path / "a.zarr", fcntl.flock
+
+    def replaced_before(*arguments):
+        path.rmdir()
+        if again:
+            (tmp_path / "kept").mkdir()  # so that the new directory is not given the old one's number
+            path.mkdir()
+        lock(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", replaced_before)
+    with pytest.raises(ArchiveError, match="found another process at it"):
+        archive.append(path, files)
+
+
+def test_files_of_others_stay(tmp_path, files):
+    path = tmp_path / "a.zarr"
+    path.mkdir()
+    (path / "thesis.partial").write_text("years of work")
+    with pytest.raises(ArchiveError, match=r"found a folder with thesis\.partial in it"):
+        archive.append(path, files)
+    (path / "thesis.partial").rename(tmp_path / "thesis.partial")
+    archive.append(path, files[:2])
+    (tmp_path / "thesis.partial").rename(path / "thesis.partial")
+    (path / "rainfall_rate" / "c" / ".DS_Store").touch()
+    assert len(archive.append(path, files).added) == 2
+    assert (path / "thesis.partial").read_text() == "years of work"
+    assert (path / "rainfall_rate" / "c" / ".DS_Store").exists()
+
+
+def test_a_root_half_written_is_cleared_away(tmp_path, files, write_pgm):
+    path, partial = tmp_path / "a.zarr", tmp_path / "a.zarr" / "zarr.json.partial"
+    path.mkdir()
+    partial.write_text("{")
+    archive.append(path, [write_pgm("201609281445", edit=lambda content: content[:-1], name="cut.pgm")])
+    assert not path.exists()
+    archive.append(path, files)
+    partial.write_text("{")
+    archive.append(path, files)
+    assert not partial.exists()
+
+
+def test_a_frame_with_a_wrong_date_is_refused_and_named(tmp_path, files, write_pgm, monkeypatch):
+    monkeypatch.setattr(schema, "MOST_MISSING", 100)
+    path = tmp_path / "a.zarr"
+    # 98 steps of 5 minutes are missing before the one, and two before; the other is in the next century.
+    near, far = write_pgm("201609282325"), write_pgm("211609281200")
+    report = archive.append(path, [far, *files, near])
+    assert report.added == moments("14:45", "14:50", "14:55", "15:10", "23:25")
+    ((refused, reason),) = report.refused
+    assert refused == far
+    assert "more than 100 of them missing" in reason
+    assert "2116-09-28T12:00:00 after the archive's last, 2016-09-28T23:25:00" in reason
+    schema.check(archive.open(path))
+
+
+def test_a_step_that_turns_out_so_short_that_too_many_are_missing(tmp_path, write_pgm, monkeypatch):
+    """In steps of an hour nothing is missing; in steps of a minute, 118 are."""
+    monkeypatch.setattr(schema, "MOST_MISSING", 100)
+    hours = [write_pgm(f"20160928{hour:02}00") for hour in (0, 1, 2)]
+    minutes = [write_pgm(f"2016092802{minute:02}") for minute in range(1, 6)]
+    report = archive.append(tmp_path / "a.zarr", [*hours, *minutes])
+    # As soon as minutes are no rarer than hours they are the step; twos of them may be, with 58 missing.
+    assert [path.name for path, _ in report.refused] == ["201609280202.pgm.gz", "201609280204.pgm.gz"]
+    assert len(report.added) == 6
+    schema.check(archive.open(tmp_path / "a.zarr"))
+
+
+def test_with_a_frame_the_rest_of_its_file_is_refused(tmp_path, cf):
+    rates = np.ones((4, 4, 5))
+    rates[1, 0, 0] = np.inf
+    cf(rates, units="mm/h").to_netcdf(tmp_path / "r.nc", engine="h5netcdf")
+    report = archive.append(tmp_path / "a.zarr", [tmp_path / "r.nc"])
+    assert report.added == (np.datetime64("2020-05-01T12:00", "s"),)
+    assert len(report.refused) == 1
 
 
 @pytest.mark.parametrize("held", [0, 2])

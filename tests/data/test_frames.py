@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from stormcell.data.frames import forecast_array, require, time_step
+from stormcell.data.frames import even_step, forecast_array, require
 from stormcell.errors import ArgumentError, FramesError
 
 
@@ -13,25 +13,25 @@ def frames(minutes=(0, 5, 10, 15), **coords):
 
 
 def test_the_time_step():
-    assert time_step(frames()) == np.timedelta64(5, "m")
-    assert time_step(frames((0, 0.5, 1))) == np.timedelta64(30, "s")
+    assert even_step(frames()) == np.timedelta64(5, "m")
+    assert even_step(frames((0, 0.5, 1))) == np.timedelta64(30, "s")
 
 
 def test_a_hole_is_named():
     with pytest.raises(
         FramesError, match="every 5 min, found a hole between 2024-06-01T12:05 and 2024-06-01T12:20"
     ):
-        time_step(frames((0, 5, 20)))
+        even_step(frames((0, 5, 20)))
 
 
 def test_times_that_do_not_rise_are_named():
     with pytest.raises(FramesError, match="increasing order, found 2024-06-01T12:05 after 2024-06-01T12:10"):
-        time_step(frames((0, 10, 5)))
+        even_step(frames((0, 10, 5)))
 
 
 def test_one_frame_has_no_time_step():
     with pytest.raises(FramesError, match="at least 2 to tell the time step, found 1"):
-        time_step(frames((0,)))
+        even_step(frames((0,)))
 
 
 def test_the_last_frames_are_given():
@@ -104,6 +104,18 @@ def test_a_forecast_knows_its_times_and_its_place():
     assert forecast.attrs["grid_mapping"] == "crs"
     assert forecast.attrs["units"] == "kg m-2 h-1"
     assert forecast.attrs["forecaster"] == "somebody"
+
+
+def test_a_forecast_says_whose_data_it_was_made_from():
+    given = frames().assign_attrs(source="a radar", license="CC-BY-4.0", title="frames", zr_a=223.0)
+    once = forecast_array(np.ones((2, 3, 4)), given, attrs={"source": "a model"})
+    twice = forecast_array(np.ones((2, 3, 4)), once)
+    for forecast in (once, twice):
+        assert forecast.attrs["data_source"] == "a radar"
+        assert forecast.attrs["license"] == "CC-BY-4.0"
+    assert once.attrs["source"] == "a model"
+    assert not {"source", "title", "zr_a"} & set(twice.attrs)
+    assert not {"data_source", "license"} & set(forecast_array(np.ones((2, 3, 4)), frames()).attrs)
 
 
 def test_a_forecast_from_a_forecast():

@@ -58,6 +58,26 @@ def test_what_is_no_archive_is_refused(ds):
         inspect.describe(ds.drop_vars("crs"))
 
 
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda ds: ds.isel(time=slice(0)), "none of them empty"),
+        (lambda ds: ds.transpose("y", "x", "time", "missing_times"), r"expected \(time, y, x\)"),
+        (lambda ds: ds.assign_coords(time=np.arange(4.0)), "expected dates"),
+    ],
+)
+def test_what_cannot_be_read_through_is_refused(ds, spoil, reason):
+    with pytest.raises(ArchiveError, match=reason):
+        inspect.describe(spoil(ds))
+
+
+def test_missing_times_along_a_dimension_of_another_name(ds):
+    renamed = ds.drop_vars("missing_times").assign(missing_times=("absent", ds["missing_times"].values))
+    found = inspect.describe(renamed)
+    assert (found.missing_steps, found.problems) == (2, ())
+    assert set(archive.rain(renamed).coords) == {"time", "y", "x", "lat", "lon", "crs"}
+
+
 def test_the_real_event(radar_data, tmp_path):
     archive.append(tmp_path / "a.zarr", [radar_data / "knmi_h5_20100826"])
     found = inspect.describe(archive.open(tmp_path / "a.zarr"))

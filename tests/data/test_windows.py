@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stormcell.data.windows import Block, Window, split, time_step, windows
+from stormcell.data.windows import Block, Window, split, usual_step, windows
 from stormcell.errors import ArgumentError
 
 MINUTES = np.timedelta64(5, "m")
@@ -55,7 +55,7 @@ def test_a_block_ends_windows_early_rather_than_looking_beyond_it():
 
 
 def test_the_time_step_is_the_most_common_one():
-    assert time_step(times(0, 5, 10, 60, 65)) == MINUTES
+    assert usual_step(times(0, 5, 10, 60, 65)) == MINUTES
 
 
 @pytest.mark.parametrize(
@@ -74,4 +74,4 @@ def test_impossible_splits_say_what_was_found(arguments, message):
 
 def test_one_frame_has_no_time_step():
     with pytest.raises(ArgumentError, match="at least 2 frames, found 1"):
-        time_step(regular(1))
+        usual_step(regular(1))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from stormcell.errors import ArgumentError
+from stormcell.motion import advection
 from stormcell.motion.advection import displacements, extrapolate, sample
 
 
@@ -97,6 +98,55 @@ def test_a_crop_is_cut_from_the_whole():
     )
 
 
+def read_one_by_one(frame, x, y):
+    """Bilinear reading from its definition, in float64; NaN beyond the grid and beside NaN."""
+    read = np.full(x.shape, np.nan)
+    for at in np.ndindex(x.shape):
+        left, top = int(np.floor(x[at])), int(np.floor(y[at]))
+        value = 0.0
+        for row, col in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
+            weight = (1 - abs(x[at] - col)) * (1 - abs(y[at] - row))
+            if weight > 0:
+                inside = 0 <= row < frame.shape[0] and 0 <= col < frame.shape[1]
+                value += weight * frame[row, col] if inside else np.nan
+        read[at] = value
+    return read
+
+
+@pytest.mark.parametrize(
+    ("rows", "cols", "towards"),
+    [
+        (slice(0, 9), slice(0, 9), (-4, -4)),
+        (slice(31, 40), slice(41, 50), (4, 4)),
+        (slice(15, 25), slice(20, 30), (0, 0)),
+        (slice(0, 40), slice(0, 50), (0, 0)),
+        (slice(0, 5), slice(20, 30), (0, -60)),
+        (slice(30, 40), slice(20, 30), (80, 0)),
+    ],
+)
+def test_places_inside_across_and_beyond_every_edge(rows, cols, towards):
+    rng = np.random.default_rng(4)
+    frame = rng.gamma(1, size=(40, 50)).astype(np.float32)
+    frame[rng.random(frame.shape) < 0.02] = np.nan
+    y, x = np.mgrid[rows, cols]
+    # OpenCV reads at 32nds of a pixel: at these places it has nothing to round.
+    displacement = rng.integers(-256, 257, (2, *y.shape)) / 32 + np.array(towards)[:, None, None]
+    expected = read_one_by_one(frame, x + displacement[0], y + displacement[1])
+    found = sample(frame, displacement.astype(np.float32), rows=rows, cols=cols)
+    # A sum of four products in float32, divided by one of weights.
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_of_a_large_frame_only_what_is_near_is_looked_through(monkeypatch):
+    read, sizes = advection._bilinear, []
+    monkeypatch.setattr(advection, "_bilinear", lambda f, *more: sizes.append(f.shape) or read(f, *more))
+    rows, cols = slice(50, 60), slice(300, 320)
+    sample(np.ones((400, 500), np.float32), uniform(3, -2, (10, 20)), rows=rows, cols=cols)
+    # Between the first place and the last, and a pixel on each side; another for rounding up.
+    assert sizes
+    assert all(10 <= height <= 13 and 20 <= width <= 23 for height, width in sizes)
+
+
 def test_what_touches_the_unobserved_is_unobserved_and_no_more():
     frame = np.ones((9, 9), np.float32)
     frame[4, 4] = np.nan
@@ -148,3 +198,5 @@ def test_what_does_not_fit_is_refused():
         displacements(frame, 1)
     with pytest.raises(ArgumentError, match="finite"):
         displacements(uniform(np.nan, 0), 1)
+    with pytest.raises(ArgumentError, match="displacement: expected finite numbers"):
+        sample(frame, uniform(0, np.inf))

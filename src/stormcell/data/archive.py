@@ -57,9 +57,10 @@ def append(
     The frames are put in order of time first, so the files may come in any. A file that cannot be used
     is refused, with the reason, and the others go on. A frame whose time is in the archive already is
     read and compared: the same rates are *present*, others are refused. A frame older than the archive's
-    last that is not in it is refused, for archives grow only forward. So a second call with the same
-    files changes nothing, and a call after a killed one gives what that one would have given. At no time
-    is more than one block of frames in memory.
+    last that is not in it is refused, for archives grow only forward, and so is one so much newer that its
+    date must be wrong. With a frame, all later ones of its file are refused; those before it stay. So a
+    second call with the same files changes nothing, and a call after a killed one gives what that one would
+    have given. At no time is more than one block of frames in memory.
 
     Args:
         path: The archive, a directory.
@@ -133,11 +134,14 @@ def open(path: str | PathLike[str]) -> xr.Dataset:  # noqa: A001 - read as archi
 def rain(ds: xr.Dataset) -> xr.DataArray:
     """The rain of an archive as forecasters take it: ``(time, y, x)`` in mm/h, lazy, georeferenced.
 
+    Among its attributes are the archive's ``title``, ``source``, ``license``, ``institution``, where known.
+
     Raises:
         ArchiveError: The dataset is not what an archive is; see :func:`stormcell.data.schema.check`.
     """
     schema.check(ds)
-    return ds.set_coords(["lat", "lon", "crs"]).drop_dims("missing_times")[schema.RATE]
+    origin = {name: ds.attrs[name] for name in schema.ORIGIN if name in ds.attrs}
+    return ds.set_coords(["lat", "lon", "crs"])[schema.RATE].assign_attrs(origin)
 
 
 @dataclass
@@ -232,6 +236,7 @@ def _put(frame: xr.Dataset, store: Store) -> bool:
     time = frame["time"].values[0].astype("datetime64[s]")
     position = int(np.searchsorted(store.times, time))
     if position == len(store.times):
+        store.expect_near(time)
         store.extend(frame)
         return True
     if store.times[position] != time:

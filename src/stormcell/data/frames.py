@@ -31,7 +31,7 @@ class Forecaster(Protocol):
         ...
 
 
-def time_step(frames: xr.DataArray) -> np.timedelta64:
+def even_step(frames: xr.DataArray) -> np.timedelta64:
     """The one distance in time between neighbouring frames.
 
     Raises:
@@ -40,7 +40,7 @@ def time_step(frames: xr.DataArray) -> np.timedelta64:
     Example:
         >>> times = np.array(["2024-06-01T00:00", "2024-06-01T00:05"], "datetime64[ns]")
         >>> frames = xr.DataArray(np.zeros((2, 1, 1)), coords={"time": times}, dims=("time", "y", "x"))
-        >>> time_step(frames) == np.timedelta64(5, "m")
+        >>> even_step(frames) == np.timedelta64(5, "m")
         np.True_
     """
     times = frames["time"].values.astype("datetime64[ns]")
@@ -91,7 +91,7 @@ def require(frames: xr.DataArray, count: int, *, step: np.timedelta64 | None = N
         )
     last = frames.isel(time=slice(found - count, None))
     if count > 1:
-        actual = time_step(last)
+        actual = even_step(last)
         if step is not None and actual != step:
             raise FramesError(
                 f"frames: expected one every {_minutes(step)}, found one every {_minutes(actual)}"
@@ -111,7 +111,8 @@ def forecast_array(
 
     Returns:
         ``rainfall_rate``, with valid times, ``forecast_period``, ``forecast_reference_time`` and every
-        coordinate of ``frames`` that does not depend on time.
+        coordinate of ``frames`` that does not depend on time. Whose data it was made from is said by the
+        attributes ``license`` and ``data_source``, if ``frames`` have a ``license`` and ``source``.
 
     Raises:
         ArgumentError: ``values`` do not fit the grid of ``frames``.
@@ -129,7 +130,7 @@ def forecast_array(
     if values.ndim not in (3, 4) or values.shape[-2:] != grid:
         raise ArgumentError(f"forecast: expected (steps, {grid[0]}, {grid[1]}), found {values.shape}")
     issued = frames["time"].values[-1].astype("datetime64[ns]")
-    step = time_step(frames.isel(time=slice(-2, None))).astype("timedelta64[ns]")
+    step = even_step(frames.isel(time=slice(-2, None))).astype("timedelta64[ns]")
     periods = np.arange(1, values.shape[-3] + 1) * step
     coords: dict[Any, Any] = {
         name: coord.variable
@@ -145,6 +146,10 @@ def forecast_array(
     known = {"standard_name": "rainfall_flux", "long_name": "rainfall rate", "units": "kg m-2 h-1"}
     if "crs" in coords:
         known["grid_mapping"] = "crs"
+    # A forecast's own ``source`` is the model; frames that are a forecast themselves have both.
+    data_source = frames.attrs.get("data_source", frames.attrs.get("source"))
+    origin = {"data_source": data_source, "license": frames.attrs.get("license")}
+    known |= {name: value for name, value in origin.items() if value is not None}
     return xr.DataArray(
         values.astype(np.float32, copy=False),
         coords=coords,

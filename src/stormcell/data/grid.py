@@ -8,6 +8,8 @@ import xarray as xr
 
 from stormcell.errors import FramesError
 
+_DEGREE_KM = 111.2  # of latitude, on a sphere of 6371 km
+
 
 @dataclass(frozen=True)
 class Spacing:
@@ -21,11 +23,6 @@ class Spacing:
         """Whether two grids are equally fine: to one per cent, for headers round their numbers."""
         close = np.isclose([self.dy, self.dx], [other.dy, other.dx], rtol=0.01, atol=0)
         return self.unit == other.unit and bool(close.all())
-
-    @property
-    def km(self) -> float:
-        """Pixel size in kilometres, the mean of both axes; of a degree, at the equator."""
-        return (self.dy + self.dx) / 2 * (0.001 if self.unit == "m" else 111.2)
 
     def __str__(self) -> str:
         return f"{self.dy:g} × {self.dx:g} {self.unit}"
@@ -50,3 +47,23 @@ def spacing(frames: xr.DataArray) -> Spacing:
         steps.append(abs(float(values[-1] - values[0])) / (len(values) - 1))
     degrees = str(frames["x"].attrs.get("units", "m")).startswith("degree")
     return Spacing(steps[0], steps[1], "degree" if degrees else "m")
+
+
+def pixel_km(frames: xr.DataArray) -> tuple[float, float]:
+    """Height and width of a pixel in kilometres; of a grid in degrees, at its mean latitude.
+
+    Raises:
+        FramesError: As :func:`spacing`.
+
+    Example:
+        >>> degrees = {"units": "degrees_east"}
+        >>> coords = {"y": [60.01, 60.0, 59.99], "x": ("x", [24.0, 24.01], degrees)}
+        >>> dy, dx = pixel_km(xr.DataArray(np.zeros((1, 3, 2)), coords=coords, dims=("time", "y", "x")))
+        >>> round(dy, 3), round(dx, 3)
+        (1.112, 0.556)
+    """
+    grid = spacing(frames)
+    if grid.unit == "m":
+        return grid.dy / 1000, grid.dx / 1000
+    narrower = float(np.cos(np.deg2rad(frames["y"].mean())))
+    return grid.dy * _DEGREE_KM, grid.dx * _DEGREE_KM * narrower

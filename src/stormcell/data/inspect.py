@@ -8,14 +8,13 @@ import xarray as xr
 from stormcell.data import schema
 from stormcell.data.geo import crs_name
 from stormcell.data.grid import Spacing, spacing
-from stormcell.data.windows import time_step
+from stormcell.data.windows import usual_step
 
 # Rain that a gauge could measure.
 WET = 0.1
 # The most that ever fell in a minute is 38 mm (Barot, Guadeloupe, 1970); more is clutter or a wrong unit.
 _HEAVIEST = 2300.0
 _BLOCK_PIXELS = 2**24
-_SHOWN_ATTRIBUTES = ("title", "source", "license", "institution")
 _SHOWN_RATE_ATTRIBUTES = ("source_quantity", "accumulation_minutes", "zr_a", "zr_b")
 
 
@@ -103,6 +102,8 @@ def describe(ds: xr.Dataset) -> Inspection:
     if any(name not in ds.variables for name in (schema.RATE, "time", "y", "x", "crs", "missing_times")):
         schema.check(ds)
     rate = ds[schema.RATE]
+    if rate.dims != ("time", "y", "x") or 0 in rate.shape or ds["time"].dtype.kind != "M":
+        schema.check(ds)
     observed = wet = unobserved = 0
     highest = np.nan
     wrong: dict[str, None] = {}
@@ -122,14 +123,14 @@ def describe(ds: xr.Dataset) -> Inspection:
             f"highest rate: expected at most {_HEAVIEST:g} mm/h, found {highest:g}: clutter or a wrong unit"
         )
     times = ds["time"].values
-    step = time_step(times) if len(times) > 1 else None
+    step = usual_step(times) if len(times) > 1 else None
     holes = np.flatnonzero(np.diff(times) != step)
     return Inspection(
         start=times[0],
         end=times[-1],
         step=step,
         frames=frames,
-        missing_steps=ds.sizes["missing_times"],
+        missing_steps=ds["missing_times"].size,
         longest_run=int(np.diff([-1, *holes, frames - 1]).max()),
         missing_fraction=1 - observed / rate.size,
         wet_fraction=wet / observed if observed else np.nan,
@@ -140,7 +141,7 @@ def describe(ds: xr.Dataset) -> Inspection:
         crs=crs_name(str(ds["crs"].attrs.get("crs_wkt", ""))),
         attributes={
             name: str(attributes[name])
-            for attributes, names in ((ds.attrs, _SHOWN_ATTRIBUTES), (rate.attrs, _SHOWN_RATE_ATTRIBUTES))
+            for attributes, names in ((ds.attrs, schema.ORIGIN), (rate.attrs, _SHOWN_RATE_ATTRIBUTES))
             for name in names
             if name in attributes
         },

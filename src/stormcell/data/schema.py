@@ -23,12 +23,14 @@ from numpy.typing import ArrayLike, NDArray
 from pyproj.exceptions import CRSError
 
 from stormcell.data.geo import Grid
-from stormcell.data.windows import time_step
+from stormcell.data.windows import usual_step
 from stormcell.errors import ArchiveError
 
 RATE = "rainfall_rate"
 UNITS = "kg m-2 h-1"
 STANDARD_NAME = "rainfall_flux"
+# Attributes of the dataset that say whose data it is.
+ORIGIN = ("title", "source", "license", "institution")
 
 # Ten years of one-minute steps. More are not holes between frames but a wrong date.
 MOST_MISSING = 2**22
@@ -108,7 +110,7 @@ def missing_times(times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
     """
     if len(times) < 3:
         return times[:0]
-    step = time_step(times)
+    step = usual_step(times)
     absent = [
         np.arange(times[k] + step, times[k + 1], step)
         for k in np.flatnonzero(np.diff(times) > step)

@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from stormcell.data import schema
-from stormcell.errors import ArchiveError
+from stormcell.data.windows import usual_step
+from stormcell.errors import ArchiveError, InputError
 
 ROOT = "zarr.json"
 TIME_UNITS = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
@@ -55,6 +56,7 @@ class Store:
         self.committed = 0
         self.reference: xr.Dataset | None = None
         self._root: dict[str, Any] | None = None
+        self._step: np.timedelta64 | None = None
 
     def frames_in(self, pixels: int) -> int:
         """How many frames of the archive's grid have that many pixels, at least one."""
@@ -65,6 +67,21 @@ class Store:
     def frame(self, position: int) -> NDArray[np.float32]:
         """A frame's rates ``(y, x)``, of committed frames or those written since."""
         return np.asarray(self._array(schema.RATE)[position])
+
+    def expect_near(self, time: np.datetime64) -> None:
+        """Refuse a frame so far after the last that the archive with it could not be committed.
+
+        Raises:
+            InputError: It would leave more missing steps than an archive may have.
+        """
+        if self._step is not None and time - self.times[-1] == self._step:
+            return  # Neither a hole nor another step: no need to look at all times again.
+        times = np.append(self.times, time)
+        try:
+            schema.missing_times(times)
+        except ArchiveError as error:
+            raise InputError(f"{error}, with {time} after the archive's last, {self.times[-1]}") from None
+        self._step = usual_step(times) if len(times) > 1 else None
 
     def extend(self, frames: xr.Dataset) -> None:
         """Write frames of the schema after the last; they count only after :meth:`commit`.
@@ -99,20 +116,18 @@ class Store:
             self.committed = len(self.times)
 
     def discard(self) -> None:
-        """Clear away what is not committed."""
+        """Clear away what is not committed, but for the directory itself: on it is the lock."""
+        (self.path / f"{ROOT}.partial").unlink(missing_ok=True)
         if self._root is None:
             for name in (*_FIXED, *_GROWING):
                 shutil.rmtree(self.path / name, ignore_errors=True)
-            for partial in self.path.glob("*.partial"):
-                partial.unlink()
-            with suppress(OSError):  # Not ours alone, or not there.
-                self.path.rmdir()
             return
-        for pattern in ("*.partial", "*/*.partial", "*/c/*.partial"):
-            for partial in self.path.glob(pattern):
-                partial.unlink()
+        for name in (*_FIXED, *_GROWING):
+            for pattern in ("*.partial", "c/*.partial"):
+                for partial in (self.path / name).glob(pattern):
+                    partial.unlink()
         for frame in (self.path / schema.RATE / "c").glob("*"):
-            if int(frame.name) >= self.committed:
+            if frame.name.isdecimal() and int(frame.name) >= self.committed:
                 shutil.rmtree(frame)
         # Last, for on a full disk it needs the room that the above makes.
         for name, metadata in self._root["consolidated_metadata"]["metadata"].items():
@@ -135,9 +150,9 @@ class Store:
             self.times = ds["time"].values.astype("datetime64[s]")
             self.committed = len(self.times)
         else:
-            ours = {*_FIXED, *_GROWING}
+            ours = {*_FIXED, *_GROWING, f"{ROOT}.partial"}
             for item in self.path.iterdir():
-                if item.name not in ours and item.suffix != ".partial":
+                if item.name not in ours:
                     raise ArchiveError(
                         f"{self.path}: expected an archive, found a folder with {item.name} in it"
                     )
@@ -237,9 +252,17 @@ def writing(path: Path) -> Iterator[Store]:
         except BaseException:
             with suppress(OSError):  # What cannot be cleared away now is cleared away the next time.
                 store.discard()
+                _remove_if_empty(store)
             raise
         if not store.committed:
             store.discard()
+            _remove_if_empty(store)
+
+
+def _remove_if_empty(store: Store) -> None:
+    if not store.committed:
+        with suppress(OSError):  # Not ours alone.
+            store.path.rmdir()
 
 
 @contextmanager
@@ -254,10 +277,12 @@ def _alone(path: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ArchiveError(
-                f"{path}: expected to write to it alone, found another process at it"
-            ) from None
+            # Another process may have removed the directory, and a third made it anew, since it was opened.
+            alone = os.path.samestat(os.fstat(handle), os.stat(path))
+        except (BlockingIOError, FileNotFoundError):
+            alone = False
+        if not alone:
+            raise ArchiveError(f"{path}: expected to write to it alone, found another process at it")
         yield
     finally:
         os.close(handle)

@@ -175,6 +175,8 @@ def write(
             pixel_km=pixel_km,
             start=begin,
         )
+        # One for all, for an archive of the files has one; with it they can be written again.
+        ds.attrs["source"] = f"stormcell, seed {seed}"
         file = directory / f"radar_{str(begin).replace('-', '').replace(':', '')}.nc"
         ds[[schema.RATE]].to_netcdf(file, engine="h5netcdf", encoding={schema.RATE: {"zlib": True}})
         files.append(file)

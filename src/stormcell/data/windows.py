@@ -63,7 +63,7 @@ class Window:
         return self.inputs[-1]
 
 
-def time_step(times: Times) -> np.timedelta64:
+def usual_step(times: Times) -> np.timedelta64:
     """The most common distance between neighbouring times.
 
     Raises:
@@ -109,7 +109,7 @@ def split(times: Times, *, inputs: int, validation: str = "15%", test: str = "15
         >>> str(parts.test), str(parts.train)
         ('2024-06-01T02:15 to 2024-06-01T03:15', '2024-06-01T00:00 to 2024-06-01T01:30')
     """
-    total, step = len(times), time_step(times)
+    total, step = len(times), usual_step(times)
     n_test = _frames(test, total, step, "test")
     n_validation = _frames(validation, total, step, "validation")
     first_test = total - n_test

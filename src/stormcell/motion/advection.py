@@ -5,6 +5,7 @@ The motion field is held steady, and trajectories are integrated step by step wi
 the first frame once, so nothing is smoothed twice.
 """
 
+import math
 from collections.abc import Iterator
 
 import cv2
@@ -63,7 +64,7 @@ def sample(frame: Field, displacement: Field, *, rows: slice = EVERYTHING, cols:
         Values ``(rows, cols)``; NaN where a place lies outside the grid or beside a pixel not observed.
 
     Raises:
-        ArgumentError: The shapes do not fit together.
+        ArgumentError: The shapes do not fit together, or ``displacement`` is not finite.
 
     Example:
         >>> frame = np.arange(4, dtype=np.float32)[None].repeat(2, axis=0)
@@ -75,6 +76,9 @@ def sample(frame: Field, displacement: Field, *, rows: slice = EVERYTHING, cols:
     if displacement.shape != (2, *x.shape):
         raise ArgumentError(f"displacement: expected shape {(2, *x.shape)}, found {displacement.shape}")
     x, y = x + displacement[0], y + displacement[1]
+    # Of a large frame only what is near the places: the rest would be looked through for nothing.
+    (left, right), (top, bottom) = _span(x, frame.shape[1]), _span(y, frame.shape[0])
+    frame, x, y = frame[top:bottom, left:right], x - np.float32(left), y - np.float32(top)
     observed = np.isfinite(frame)
     values = _bilinear(np.where(observed, frame, np.float32(0)), x, y, cv2.BORDER_CONSTANT)
     weight = _bilinear(observed.astype(np.float32), x, y, cv2.BORDER_CONSTANT)
@@ -139,6 +143,18 @@ def _places(shape: tuple[int, ...], rows: slice, cols: slice) -> tuple[Field, Fi
         np.arange(height, dtype=np.float32)[rows], np.arange(width, dtype=np.float32)[cols], indexing="ij"
     )
     return x, y
+
+
+def _span(places: Field, length: int) -> tuple[int, int]:
+    """The pixels of an axis, one or more, between which all places on it lie, and one more on each side.
+
+    So a place beyond an edge of what is cut out is beyond that edge of the grid, too.
+    """
+    lowest, highest = float(places.min()), float(places.max())
+    if not np.isfinite(lowest + highest):
+        raise ArgumentError("displacement: expected finite numbers, found NaN or infinity")
+    first = min(max(math.floor(lowest) - 1, 0), length - 1)
+    return first, min(max(math.ceil(highest) + 2, first + 1), length)
 
 
 def _bilinear(values: Field, x: Field, y: Field, border: int) -> Field:
