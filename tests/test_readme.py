@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 
 from stormcell.cli import app
 from stormcell.data import archive, synthetic
-from stormcell.training.recipes import Recipe
+from stormcell.training.recipes import Recipe, override
 from stormcell.training.run import train
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
@@ -34,11 +35,30 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("code", blocks("python"))
-def test_python_runs(code, folder, monkeypatch, capsys):
+def test_the_layer_code_does_what_its_comments_say():
+    names: dict = {}
+    exec(compile(blocks("python")[0], "README.md", "exec"), names)
+    assert names["output"].shape == (10, 2, 32, 48, 37)
+    assert [len(state) for state in (names["h_n"], names["c_n"])] == [2, 2]
+    assert names["h"].shape == (2, 64, 48, 37)
+    assert sum(p.numel() for p in names["model"].parameters()) == 7_585_296
+    assert names["frames"].shape == (2, 10, 1, 64, 64)
+
+
+def test_the_nowcasting_code_does_what_its_comments_say(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
-    exec(compile(code, "README.md", "exec"), {})
-    assert "Traceback" not in capsys.readouterr().err
+    names: dict = {}
+    exec(compile(blocks("python")[1], "README.md", "exec"), names)
+    forecast = names["forecast"]
+    assert forecast.sizes["time"] == 12
+    assert forecast.attrs["units"] == "kg m-2 h-1"
+    assert {"crs", "lat", "lon"} <= set(forecast.coords)
+    assert str(forecast["time"].values[-1]) in capsys.readouterr().out
+
+
+def test_every_link_into_the_project_leads_somewhere():
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", README):
+        assert (ROOT / target).exists(), target
 
 
 def test_commands_and_options_exist():
@@ -52,3 +72,4 @@ def test_commands_and_options_exist():
         for word in words:
             if word.startswith("--"):
                 assert word in shown
+        override(Recipe(), [word for word in words if "=" in word])

@@ -8,7 +8,10 @@ def main() -> None:
     try:
         from stormcell.cli import app
     except ModuleNotFoundError as missing:
-        sys.exit(f'stormcell: {missing.name} is not installed: pip install "stormcell[nowcast]"')
+        print(
+            f'stormcell: {missing.name} is not installed: pip install "stormcell[nowcast]"', file=sys.stderr
+        )
+        sys.exit(2)  # nothing done
     app()
 
 

@@ -1,6 +1,8 @@
 """The verbs as a user runs them: what they write, what they say, how they exit."""
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -76,6 +78,7 @@ def test_verify_scores_every_forecaster_on_the_test_block(journey):
         assert score["mae"] == score["crps"]
         assert set(score["csi"]) == {"0.1", "0.5", "1.0", "2.0", "5.0", "10.0"}
     report = (journey / "report" / "report.html").read_text()
+    assert "CC0-1.0" in report  # the licence of the data
     assert "has seen times that are scored here" not in report
 
 
@@ -126,6 +129,11 @@ def test_bad_input_is_one_line(journey, tmp_path):
         (["verify", archive, "--forecaster", tmp_path / "no.safetensors", "--out", out], "no such file"),
         (["verify", archive, "--forecaster", "persistence", "--out", out, "--from", "noon"], 'found "noon"'),
         (["forecast", model, archive, "--out", tmp_path / "f.nc", "--at", "1999-01-01"], "the nearest is at"),
+        (["forecast", model, archive, "--out", tmp_path / "f.nc", "--at", "now"], 'found "now"'),
+        (
+            ["forecast", model, archive, "--out", tmp_path / "f.nc", "--at", "3000-01-01"],
+            'found "3000-01-01"',
+        ),
         (["forecast", model, archive, "--out", tmp_path / "f.txt"], "f.txt"),
     ]
     for words, told in cases:
@@ -163,10 +171,23 @@ def test_what_cannot_be_used_is_named_and_the_rest_goes_on(journey, tmp_path):
     assert stormcell("check", tmp_path / "a.zarr").exit_code == 0
 
 
-def test_help_is_quick_and_names_every_verb():
-    import subprocess
-    import sys
+def test_a_time_zone_is_understood(journey, tmp_path):
+    at = xr.open_zarr(journey / "a.zarr")["time"].values[10]
+    local = f"{np.datetime_as_string(at + np.timedelta64(2, 'h'), unit='m')}+02:00"
+    done = stormcell("forecast", "persistence", journey / "a.zarr", "--out", tmp_path / "f.nc", "--at", local)
+    assert done.exit_code == 0, done.output
+    with xr.open_dataset(tmp_path / "f.nc") as forecast:
+        assert forecast["forecast_reference_time"].values == at
 
+
+def test_without_its_packages_the_command_line_says_which_extra_brings_them():
+    code = "import sys; sys.modules['typer'] = None; from stormcell.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert 'pip install "stormcell[nowcast]"' in done.stderr
+
+
+def test_help_is_quick_and_names_every_verb():
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "stormcell", "--help"], capture_output=True, text=True, check=True

@@ -62,21 +62,6 @@ def test_others_may_read_the_file(tmp_path, nowcaster):
     assert stat.S_IMODE((tmp_path / "model.safetensors").stat().st_mode) == 0o644
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path, nowcaster, monkeypatch):
-    path = tmp_path / "model.safetensors"
-    checkpoint.save(path, nowcaster, card(nowcaster))
-    before = path.read_bytes()
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoint, "to_bytes", full)
-    with pytest.raises(ModelFileError, match="No space left on device"):
-        checkpoint.save(path, nowcaster, card(nowcaster))
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def tampered(path, nowcaster, change) -> None:
     checkpoint.save(path, nowcaster, card(nowcaster))
     with safe_open(path, framework="pt") as file:

@@ -71,7 +71,8 @@ def test_old_counts_fade():
     with_past, without = Frequencies(2, BINS), Frequencies(2, BINS)
     for _ in range(50):
         with_past.note(truth, truth)
-    assert (with_past.levels() - without.levels()).abs().max() < 0.01  # a perfect forecast needs no map
+    # A perfect forecast needs no map; a class that nothing fell into has no place of its own, and may move.
+    assert (with_past.levels() - without.levels()).abs().max() < 1.01 / BINS
     for _ in range(300):
         with_past.note(forecast, truth)
         without.note(forecast, truth)

@@ -24,6 +24,10 @@ def test_values_are_read_as_yaml():
         ("steps=0", "steps: Input should be greater than or equal to 1, found 0"),
         ("coordinates=polar", "coordinates: Input should be 'moving' or 'fixed', found 'polar'"),
         ("steps=[", "steps: expected a value as in YAML"),
+        ("seed=2024-13-45", "seed: expected a value as in YAML"),
+        ("seed=4294967296", "seed: Input should be less than 4294967296"),
+        ("hidden_channels=[0]", "hidden_channels"),
+        ("max_minutes=.inf", "max_minutes: Input should be a finite number"),
     ],
 )
 def test_what_does_not_fit_is_named(assignment, message):
@@ -31,6 +35,12 @@ def test_what_does_not_fit_is_named(assignment, message):
         override(Recipe(), [assignment])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_limit_in_updates_is_not_cut_short_by_the_default_one_in_time():
+    assert override(Recipe(), ["max_updates=9"]).max_minutes is None
+    both = override(Recipe(), ["max_updates=9", "max_minutes=5"])
+    assert (both.max_updates, both.max_minutes) == (9, 5.0)
 
 
 def test_a_run_must_end_somehow():

@@ -14,10 +14,12 @@ import xarray as xr
 from rich.console import Console
 
 import stormcell
-from stormcell.errors import ArchiveError, ArgumentError, RecipeError
+from stormcell.errors import ArchiveError, ArgumentError, OutputError, RecipeError, StormcellError
 from stormcell.models import checkpoint
+from stormcell.training import run
 from stormcell.training.recipes import Recipe
 from stormcell.training.run import train
+from stormcell.writing import write_whole
 
 RECIPE = Recipe(
     inputs=2,
@@ -118,9 +120,49 @@ def test_a_damaged_run_file_is_named(tmp_path):
 
 
 def test_dry_data_teach_nothing(tmp_path):
-    with pytest.raises(ArchiveError, match="expected rain to learn from, found none"):
-        quietly(archive() * 0, tmp_path)
+    with pytest.raises(ArchiveError, match="training block: expected rain at one issue time at least"):
+        quietly(archive() * 0, tmp_path / "run")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_validation_block_without_rain_chooses_nothing(tmp_path):
+    rain = archive()
+    rain[24:34] = 0
+    with pytest.raises(ArchiveError, match="validation block: expected rain at one issue time at least"):
+        quietly(rain, tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_recipe_that_cannot_be_built_leaves_the_folder_free(tmp_path):
+    with pytest.raises(StormcellError):
+        quietly(archive(), tmp_path / "run", RECIPE.model_copy(update={"kernel_size": 0}))
+    assert not (tmp_path / "run").exists()
+
+
+def test_with_a_limit_in_updates_the_clock_does_not_matter(finished, tmp_path, monkeypatch):
+    ticks = iter(range(10**6))
+    monkeypatch.setattr(time, "monotonic", lambda: 60.0 * next(ticks))
+    quietly(archive(), tmp_path, RECIPE.model_copy(update={"max_minutes": 1e6}))
+    assert losses(tmp_path) == losses(finished)
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_later(finished, tmp_path, monkeypatch):
+    """The third checkpoint does not fit; with room again, the same call ends as if nothing had been."""
+    written = []
+
+    def full(path: Path, content: bytes) -> None:
+        if path.name == "last.ckpt":
+            written.append(path)
+            if len(written) == 3:
+                raise OutputError(f"{path}: could not be written: No space left on device")
+        write_whole(path, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "write_whole", full)
+        with pytest.raises(OutputError, match="No space left on device"):
+            quietly(archive(), tmp_path)
+    quietly(archive(), tmp_path)
+    assert losses(tmp_path) == losses(finished)
 
 
 def test_too_short_an_archive_is_refused(tmp_path):

@@ -147,7 +147,8 @@ def verify(
     """Score forecasters side by side: by default where and when no model was trained."""
     from stormcell.cli import verifying
 
-    return verifying.verify(archive, forecaster, out, start=start, end=end, every=every, steps=steps)
+    verifying.verify(archive, forecaster, out, start=start, end=end, every=every, steps=steps)
+    return ALL_DONE
 
 
 @app.command()

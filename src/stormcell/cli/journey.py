@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stormcell.cli import NOTHING_DONE, archiving, forecasting, learning, verifying
-from stormcell.data import archive, synthetic
+from stormcell.data import synthetic
 from stormcell.data.quantity import Told
 from stormcell.training import recipes
 from stormcell.verification.evaluate import Evaluation
@@ -35,13 +35,12 @@ def run(out: Path, data: Path | None, told: Told) -> int:
     model = out / "run" / "model.safetensors"
     learning.train(store, model.parent, [], base=recipes.demo())
     console.rule("verify")
-    rain = archive.rain(archive.open(store))
-    evaluation = verifying.score(rain, [str(model), *_BASELINES], out / "report")
+    evaluation = verifying.verify(store, [str(model), *_BASELINES], out / "report")
     console.rule("forecast")
     forecasting.forecast(str(model), store, out / "forecast.nc", at=None, steps=None)
     console.rule("how good it is")
     console.print(_summary(evaluation, {str(model): "ConvLSTM"}))
-    for name in ("report.html", "lead_time.png", "case.png", "animation.gif", "scores.json"):
+    for name in ("lead_time.png", "case.png", "animation.gif"):
         console.print(f"  {out / 'report' / name}", soft_wrap=True)
     console.print(f"  {out / 'forecast.nc'}", soft_wrap=True)
     return status

@@ -4,15 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 from rich.console import Console
 from rich.progress import Progress
 
-from stormcell.cli import ALL_DONE
 from stormcell.cli.forecasting import moment
 from stormcell.data import archive
-from stormcell.data.grid import spacing
-from stormcell.data.windows import Block, Window, time_step, windows
+from stormcell.data.windows import Block, Window, usual_step, windows
 from stormcell.errors import ArgumentError, FramesError
 from stormcell.forecast.named import DEFAULT_STEPS, Named, forecaster
 from stormcell.verification import report
@@ -28,24 +25,8 @@ def verify(
     end: str | None = None,
     every: int | None = None,
     steps: int | None = None,
-) -> int:
-    """Score forecasters side by side and write the report."""
-    score(archive.rain(archive.open(path)), names, out, start=start, end=end, every=every, steps=steps)
-    print(f"{out / 'report.html'}\n{out / 'scores.json'}")
-    return ALL_DONE
-
-
-def score(
-    rain: xr.DataArray,
-    names: Sequence[str],
-    out: Path,
-    *,
-    start: str | None = None,
-    end: str | None = None,
-    every: int | None = None,
-    steps: int | None = None,
 ) -> Evaluation:
-    """Score forecasters at the same issue times, and write the report into ``out``.
+    """Score forecasters at the same issue times of an archive, and write the report into ``out``.
 
     Raises:
         ArgumentError: A name or a time cannot be understood, or a name is there twice.
@@ -54,7 +35,8 @@ def score(
     if len(set(names)) != len(names):
         raise ArgumentError(f"--forecaster: expected different names, found {', '.join(names)}")
     chosen = {name: forecaster(name) for name in names}
-    times, step = rain["time"].values, time_step(rain["time"].values)
+    rain = archive.rain(archive.open(path))
+    times, step = rain["time"].values, usual_step(rain["time"].values)
     period = _period(chosen, times, start, end)
     steps = steps or max((f.steps for f in chosen.values() if f.steps), default=DEFAULT_STEPS)
     found = windows(times, period, inputs=max(f.needs for f in chosen.values()), steps=steps, step=step)
@@ -69,7 +51,6 @@ def score(
             issue_times=times[[w.issue for w in found]],
             steps=steps,
             valid=period,
-            pixel_km=spacing(rain).km,
             progress=lambda done: bar.update(task, completed=done),
         )
         bar.update(task, description="drawing")
@@ -80,6 +61,7 @@ def score(
             forecasters={name: f.call for name, f in chosen.items()},
             notes=_overlaps(chosen, found, times),
         )
+    print(f"{out / 'report.html'}\n{out / 'scores.json'}")
     return evaluation
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import save as to_bytes
 from stormcell.data.scaling import LogScaling
 from stormcell.errors import ModelFileError
 from stormcell.models.nowcaster import Nowcaster
+from stormcell.writing import write_whole
 
 _KEY = "stormcell"  # safetensors headers map strings to strings: ours is one JSON text under this name
 
@@ -64,19 +65,10 @@ def save(path: str | os.PathLike[str], nowcaster: Nowcaster, card: Card) -> None
     """Write a model file; it is there whole, or as it was before.
 
     Raises:
-        ModelFileError: The file cannot be written.
+        OutputError: The file cannot be written.
     """
-    path = Path(path)
     tensors = {name: value.detach().cpu().contiguous() for name, value in nowcaster.state_dict().items()}
-    try:
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            part.write_bytes(to_bytes(tensors, metadata={_KEY: card.model_dump_json()}))
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-    except (OSError, SafetensorError) as error:
-        raise ModelFileError(f"{path}: cannot be written: {error}") from error
+    write_whole(Path(path), to_bytes(tensors, metadata={_KEY: card.model_dump_json()}))
 
 
 def load(path: str | os.PathLike[str]) -> tuple[Nowcaster, Card, str]:

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from stormcell.models import checkpoint
 from stormcell.training.module import Training
+from stormcell.writing import write_whole
 
 
 class LossFile(Callback):
@@ -24,7 +25,7 @@ class LossFile(Callback):
     def on_train_start(self, trainer: lightning.Trainer, _module: lightning.LightningModule) -> None:
         lines = self._path.read_text().splitlines() if self._path.exists() else []
         kept = lines[1 : 1 + trainer.global_step]  # a line an update
-        self._path.write_text("\n".join(["update,loss", *kept]) + "\n")
+        write_whole(self._path, ("\n".join(["update,loss", *kept]) + "\n").encode())
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, _module: lightning.LightningModule, outputs: Any, *_: Any
@@ -60,10 +61,9 @@ class KeepBest(Callback):
 class ProgressBar(Callback):
     """A bar over updates or minutes, and a line for every validation with the score that matters."""
 
-    def __init__(self, console: Console, threshold: float, coordinates: str) -> None:
-        self._console, self._threshold = console, threshold
+    def __init__(self, console: Console, keeper: KeepBest, threshold: float, coordinates: str) -> None:
+        self._keeper, self._threshold = keeper, threshold
         self._newest = "extrapolation" if coordinates == "moving" else "persistence"
-        self._best = -1.0
         self._bar = Progress(
             TextColumn("training"),
             BarColumn(),
@@ -86,13 +86,15 @@ class ProgressBar(Callback):
 
     def on_validation_end(self, trainer: lightning.Trainer, _module: lightning.LightningModule) -> None:
         found = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        mark = " (best)" if found["csi"] > self._best else ""
-        self._best = max(self._best, found["csi"])
+        mark = " (best)" if found["csi"] > self._keeper.best else ""  # it has its turn after this
         self._bar.console.print(
             f"update {trainer.global_step:6d}  validation CSI ≥ {self._threshold:g} mm/h "
             f"{found['csi']:.3f}{mark}, {self._newest} {found['csi_newest']:.3f}, "
             f"loss {found['validation_loss']:.5f}"
         )
+
+    def on_exception(self, *_: Any) -> None:
+        self._bar.stop()
 
     def teardown(self, *_: Any, **__: Any) -> None:
         self._bar.stop()

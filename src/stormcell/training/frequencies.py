@@ -3,13 +3,13 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 _MEMORY = 0.98  # of the counts stay at an update: the network changes, and with it what it forecasts
 _ENOUGH = 200.0  # pixels: a frequency that fewer stand behind is not trusted
 
 
-class Frequencies(nn.Module):
+class Frequencies:
     """Counts of scaled rain by lead time, of forecasts and of truth, older updates slowly forgotten.
 
     Args:
@@ -17,12 +17,9 @@ class Frequencies(nn.Module):
         bins: Classes between 0 and 1; what is above counts in the last.
     """
 
-    counts: Tensor  # (2, steps, bins): forecast and truth
-
     def __init__(self, steps: int, bins: int) -> None:
-        super().__init__()
         self.steps, self.bins = steps, bins
-        self.register_buffer("counts", torch.zeros(2, steps, bins, dtype=torch.float64))
+        self.counts = torch.zeros(2, steps, bins, dtype=torch.float64)  # of forecasts and of truths
 
     @torch.no_grad()
     def note(
@@ -37,7 +34,7 @@ class Frequencies(nn.Module):
             classes = (values.float().nan_to_num(0.0) * self.bins).clamp(0, self.bins - 1).long()
             for lead in range(self.steps):
                 chosen = classes[:, lead][observed[:, lead]]
-                self.counts[row, lead] += torch.bincount(chosen, minlength=self.bins)
+                self.counts[row, lead] += torch.bincount(chosen, minlength=self.bins).cpu()
 
     def levels(self) -> Tensor:
         """What each class boundary, 0 to 1, must become to be exceeded as often as observed.
@@ -48,7 +45,7 @@ class Frequencies(nn.Module):
         """
         boundaries = np.linspace(0, 1, self.bins + 1)
         found = [boundaries]
-        for said, fell in self.counts.cpu().numpy().transpose(1, 0, 2):
+        for said, fell in self.counts.numpy().transpose(1, 0, 2):
             enough = said.sum() >= _ENOUGH
             found.append(_matched(boundaries, said, fell) if enough else found[-1])
         return torch.from_numpy(np.stack(found[1:])).float()

@@ -45,11 +45,14 @@ class Training(lightning.LightningModule):
 
     @property
     def progress(self) -> float:
-        """Share of the run that is done, 0 … 1, by updates or minutes, whichever is further."""
-        updates, minutes = self.recipe.max_updates, self.recipe.max_minutes
-        by_updates = self.global_step / updates if updates else 0.0
-        by_time = self.elapsed / (60 * minutes) if minutes else 0.0
-        return min(1.0, max(by_updates, by_time))
+        """Share of the run that is done, 0 … 1: of its updates if they are limited, else of its minutes.
+
+        The learning rate follows it, and with a limit in updates must not depend on the clock.
+        """
+        if self.recipe.max_updates:
+            return min(1.0, self.global_step / self.recipe.max_updates)
+        assert self.recipe.max_minutes is not None
+        return min(1.0, self.elapsed / (60 * self.recipe.max_minutes))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW; its learning rate is set before every update."""
@@ -75,7 +78,8 @@ class Training(lightning.LightningModule):
         return loss
 
     def on_train_batch_end(self, *_: Any) -> None:
-        if self.progress >= 1.0:
+        minutes = self.recipe.max_minutes
+        if self.progress >= 1.0 or (minutes and self.elapsed >= 60 * minutes):
             self.trainer.should_stop = True
 
     def on_validation_epoch_start(self) -> None:
@@ -102,10 +106,12 @@ class Training(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["elapsed"] = self.elapsed
         checkpoint["random_state"] = torch.get_rng_state()
+        checkpoint["frequencies"] = self.frequencies.counts
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         self._spent = checkpoint["elapsed"]
         torch.set_rng_state(checkpoint["random_state"])
+        self.frequencies.counts = checkpoint["frequencies"]
 
     def _loss(self, rate: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
         scaled = self.nowcaster.scaled(rate, steps=truth.shape[1])

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from stormcell.errors import RecipeError
 
@@ -31,25 +31,25 @@ class Recipe(BaseModel):
         weight_decay: Of AdamW.
         gradient_clip: Largest norm of the gradient.
         heavy_rain_weight: A pixel with R mm/h of rain counts 1 + heavy_rain_weight · min(R, 30).
-        max_updates: Stop after so many updates.
-        max_minutes: Stop after so many minutes of training; with both, after what comes first.
+        max_updates: Stop after so many updates; on one machine the run is then the same to the bit.
+        max_minutes: Stop after so many minutes of training; with both, after what comes first. A
+            ``max_updates`` on the command line takes the place of the default.
         validate_every: Updates between two validations, each with a checkpoint.
         validation_crops: Crops a validation looks at.
         threshold: Rain rate in mm/h of the CSI that picks the best weights.
         patience: Validations without a better CSI before training ends.
         seed: Of the initial weights and of what is sampled.
         precision: "auto" takes bfloat16 where the processor has it.
-        workers: Processes that prepare batches.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     inputs: int = Field(3, ge=2)
     steps: int = Field(12, ge=1)
     coordinates: Literal["moving", "fixed"] = "moving"
     validation: str = "15%"
     test: str = "15%"
-    hidden_channels: list[int] = Field([64, 64], min_length=1)
+    hidden_channels: list[PositiveInt] = Field([64, 64], min_length=1)
     kernel_size: int = Field(3, ge=1)
     patch_size: int = Field(4, ge=1)
     crop: int = Field(128, ge=8)
@@ -67,9 +67,8 @@ class Recipe(BaseModel):
     validation_crops: int = Field(64, ge=1)
     threshold: float = Field(1.0, gt=0)
     patience: int = Field(20, ge=1)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    workers: int = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _ends(self) -> Self:
@@ -103,8 +102,10 @@ def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
             raise RecipeError(f'recipe: unknown key "{key}"; the nearest is "{near}"')
         try:
             changes[key] = yaml.safe_load(text)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):  # the latter from a date that is none
             raise RecipeError(f'recipe: {key}: expected a value as in YAML, found "{text}"') from None
+    if changes.get("max_updates") and "max_minutes" not in changes:
+        changes["max_minutes"] = None
     try:
         return Recipe.model_validate(recipe.model_dump() | changes)
     except ValidationError as error:

@@ -1,9 +1,11 @@
 """A training run: a folder that holds all of it, and goes on where it was stopped."""
 
+import io
 import json
 import os
 import platform
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +15,7 @@ import lightning
 import numpy as np
 import torch
 import xarray as xr
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from rich.console import Console
 from torch import Tensor
@@ -20,14 +23,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from stormcell.data.grid import spacing
 from stormcell.data.scaling import LogScaling
-from stormcell.data.windows import Block, Split, split, time_step, windows
-from stormcell.errors import ArchiveError, RecipeError
+from stormcell.data.windows import Block, Split, Window, split, usual_step, windows
+from stormcell.errors import ArchiveError, NotOfferedError, OutputError, RecipeError
 from stormcell.models import checkpoint
 from stormcell.models.nowcaster import Nowcaster
 from stormcell.training.callbacks import KeepBest, LossFile, ProgressBar
 from stormcell.training.module import Training
 from stormcell.training.recipes import Recipe
 from stormcell.training.sampler import Frames, RainIndex, Sampler, scan
+from stormcell.writing import write_whole
 
 _VALIDATION_SEED = 2**32  # apart from every seed a recipe may reasonably have
 
@@ -43,9 +47,7 @@ class Run:
 
     def write(self, folder: Path) -> None:
         """Put it in the folder, whole or not at all."""
-        part = folder / "run.json.part"
-        part.write_text(json.dumps(asdict(self), indent=2) + "\n")
-        os.replace(part, folder / "run.json")
+        write_whole(folder / "run.json", (json.dumps(asdict(self), indent=2) + "\n").encode())
 
     @classmethod
     def read(cls, folder: Path) -> "Run | None":
@@ -61,6 +63,24 @@ class Run:
             raise RecipeError(
                 f"{path}: expected the state of a training run, found something else: {error}"
             ) from None
+
+
+class _WholeCheckpoints(TorchCheckpointIO):
+    """Lightning's own go by way of the folder for temporary files.
+
+    That may be on another disk, and then a kill or a full disk leaves half a file in the place of the last.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint, whole or not at all."""
+        if storage_options is not None:
+            raise NotOfferedError("checkpoint: expected no storage options, for they are plain files")
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(Path(path), buffer.getvalue())
 
 
 class _Updates(Dataset[tuple[Tensor, Tensor]]):
@@ -99,7 +119,7 @@ class _Data(lightning.LightningDataModule):
         first = self.trainer.current_epoch * recipe.validate_every
         count = min(recipe.validate_every, (recipe.max_updates or first + recipe.validate_every) - first)
         updates = _Updates(self._training, recipe, recipe.seed, first, max(count, 0), recipe.augment)
-        return DataLoader(updates, batch_size=None, num_workers=recipe.workers)
+        return DataLoader(updates, batch_size=None)
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         batches = -(-self._recipe.validation_crops // self._recipe.batch_size)
@@ -124,7 +144,8 @@ def train(rain: xr.DataArray, folder: str | os.PathLike[str], recipe: Recipe, co
     Raises:
         RecipeError: The folder holds a run of another recipe, or of other data.
         ArgumentError: The archive is too short for the recipe.
-        ArchiveError: There is no rain to learn from.
+        ArchiveError: There is no rain to learn from, or to choose by.
+        OutputError: A file cannot be written; the same call goes on from the last checkpoint.
     """
     folder = Path(folder)
     model_file = folder / "model.safetensors"
@@ -134,7 +155,7 @@ def train(rain: xr.DataArray, folder: str | os.PathLike[str], recipe: Recipe, co
         console.print(f"{folder}: this run is finished; its model is {model_file}", soft_wrap=True)
         return model_file
 
-    times, step = rain["time"].values, time_step(rain["time"].values)
+    times, step = rain["time"].values, usual_step(rain["time"].values)
     parts = (
         before.split
         if before
@@ -155,16 +176,13 @@ def train(rain: xr.DataArray, folder: str | os.PathLike[str], recipe: Recipe, co
     with console.status("") as status:
         index = scan(frames, rain, seen, lambda n: status.update(f"looking at frame {n} of {len(seen)}"))
     _refuse_other_data(folder, before, index)
-    _refuse_dry(index)
-    folder.mkdir(parents=True, exist_ok=True)
-    run = before or Run(recipe.model_dump(), parts, index.data_hash)
-    run.write(folder)
-
+    for name, found in chosen.items():
+        _refuse_dry(name, found, index)
     samplers = {
         name: Sampler(frames, found, index, steps=recipe.steps, crop=recipe.crop)
         for name, found in chosen.items()
     }
-    natural, drawn = samplers["training"].favour
+    natural, drawn = samplers["training"].favour()
     console.print(
         f"training on {parts.train}: {len(chosen['training'])} issue times; validating on "
         f"{parts.validation}: {len(chosen['validation'])}; never looking at {parts.test}\n"
@@ -172,6 +190,10 @@ def train(rain: xr.DataArray, folder: str | os.PathLike[str], recipe: Recipe, co
     )
     torch.manual_seed(recipe.seed)
     module = Training(_nowcaster(recipe), recipe)
+    # From here on the folder is this recipe's: nothing may come after that could refuse it.
+    run = before or Run(recipe.model_dump(), parts, index.data_hash)
+    _make(folder)
+    run.write(folder)
     _fit(
         module,
         _Data(recipe, samplers["training"], samplers["validation"]),
@@ -196,6 +218,7 @@ def _nowcaster(recipe: Recipe) -> Nowcaster:
 
 def _fit(module: Training, data: _Data, folder: Path, console: Console, card: checkpoint.Card) -> None:
     recipe = module.recipe
+    keeper = KeepBest(folder / "model.safetensors", card)
     last = folder / "checkpoints" / "last.ckpt"
     trainer = lightning.Trainer(
         accelerator="auto",
@@ -208,10 +231,11 @@ def _fit(module: Training, data: _Data, folder: Path, console: Console, card: ch
         enable_progress_bar=False,
         enable_model_summary=False,
         logger=False,
+        plugins=[_WholeCheckpoints()],
         callbacks=[
             LossFile(folder / "losses.csv"),
-            ProgressBar(console, recipe.threshold, recipe.coordinates),
-            KeepBest(folder / "model.safetensors", card),
+            ProgressBar(console, keeper, recipe.threshold, recipe.coordinates),
+            keeper,
             EarlyStopping("csi", mode="max", patience=recipe.patience),
             ModelCheckpoint(
                 last.parent, filename=last.stem, enable_version_counter=False, save_on_train_epoch_end=True
@@ -229,8 +253,9 @@ def _fit(module: Training, data: _Data, folder: Path, console: Console, card: ch
 
 def _precision(recipe: Recipe) -> Any:
     if recipe.precision == "auto":
-        on_cuda = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-        return "bf16-mixed" if on_cuda or torch.cpu._is_avx512_bf16_supported() else "32-true"
+        on_cuda = torch.cuda.is_available()
+        has_it = torch.cuda.is_bf16_supported() if on_cuda else torch.cpu._is_avx512_bf16_supported()
+        return "bf16-mixed" if has_it else "32-true"
     return {"float32": "32-true", "bfloat16": "bf16-mixed"}[recipe.precision]
 
 
@@ -288,6 +313,13 @@ def _refuse_other_data(folder: Path, before: Run | None, index: RainIndex) -> No
         raise RecipeError(f"{folder}: expected the frames that this run was begun with, found others")
 
 
-def _refuse_dry(index: RainIndex) -> None:
-    if not any(np.nansum(share) > 0 for share in index.wet.values()):
-        raise ArchiveError("training and validation blocks: expected rain to learn from, found none")
+def _refuse_dry(name: str, found: Sequence[Window], index: RainIndex) -> None:
+    if not any(np.nansum(index.wet[window.issue]) > 0 for window in found):
+        raise ArchiveError(f"{name} block: expected rain at one issue time at least, found none")
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: could not be made: {error.strerror or error}") from error

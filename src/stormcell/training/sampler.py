@@ -17,7 +17,7 @@ Field = NDArray[np.float32]
 TILE = 32  # pixels: rain is looked up, and crops are centred, on squares of this side
 WET = 0.1  # mm/h
 DRY_SHARE = 0.02  # a tile without rain weighs as much as one with this share of wet pixels
-CACHE_BYTES = 2**30
+CACHE_BYTES = 2**30  # of frames, and half as much again of motions
 
 
 class Frames:
@@ -113,35 +113,40 @@ class Sampler:
     def __init__(
         self, frames: Frames, windows: Sequence[Window], index: RainIndex, *, steps: int, crop: int
     ) -> None:
-        self.frames, self.windows, self.steps = frames, windows, steps
+        self.frames, self.windows, self.index, self.steps = frames, windows, index, steps
         self.height, self.width = (min(crop, side) for side in frames.shape)
-        shares = np.stack([index.wet[window.issue].ravel() for window in windows]).astype(np.float64)
-        self.uniform = np.isfinite(shares).astype(np.float64)
-        self.uniform /= max(self.uniform.sum(), 1.0)
-        self.shares = np.nan_to_num(shares)
-        weights = (self.shares + DRY_SHARE) * (self.uniform > 0)
-        self.weights = weights / weights.sum()
-        self.tile_columns = index.wet[windows[0].issue].shape[1]
+        self.by_window = np.array([self._weights(window).sum() for window in windows])
+        self.by_window /= self.by_window.sum()
 
-    @property
     def favour(self) -> tuple[float, float]:
         """Mean share of wet pixels in a tile: as the data have it, and as it is drawn."""
-        return float((self.uniform * self.shares).sum()), float((self.weights * self.shares).sum())
+        tiles, wet, weight, drawn = 0.0, 0.0, 0.0, 0.0
+        for window in self.windows:
+            shares, weights = self.index.wet[window.issue], self._weights(window)
+            tiles += float(np.count_nonzero(weights))
+            wet += float(np.nansum(shares))
+            weight += float(weights.sum())
+            drawn += float(np.nansum(weights * shares))
+        return wet / tiles, drawn / weight
+
+    def _weights(self, window: Window) -> NDArray[np.float64]:
+        """How much each tile of a window weighs; nothing where nothing is observed."""
+        shares = self.index.wet[window.issue].astype(np.float64)
+        return np.nan_to_num(shares + DRY_SHARE)
 
     def batch(self, seed: int, update: int, *, size: int, windows: int, augment: bool) -> Batch:
         """The batch of ``size`` crops that belongs to an update, from ``windows`` issue times."""
         rng = np.random.Generator(np.random.Philox(key=np.array([seed, update], np.uint64)))
-        by_window = self.weights.sum(axis=1)
-        chosen = rng.choice(len(self.windows), size=min(windows, size), p=by_window)
-        crops = [self._crop(chosen[k % len(chosen)], rng, augment) for k in range(size)]
+        chosen = rng.choice(len(self.windows), size=min(windows, size), p=self.by_window)
+        crops = [self._crop(self.windows[chosen[k % len(chosen)]], rng, augment) for k in range(size)]
         return Batch(*(np.stack(part) for part in zip(*crops, strict=True)))
 
-    def _crop(self, number: int, rng: np.random.Generator, augment: bool) -> tuple[Field, Field]:
-        weights = self.weights[number]
-        tile = rng.choice(len(weights), p=weights / weights.sum())
-        rows = self._slice(tile // self.tile_columns, self.height, self.frames.shape[0], rng)
-        cols = self._slice(tile % self.tile_columns, self.width, self.frames.shape[1], rng)
-        window = self.windows[number]
+    def _crop(self, window: Window, rng: np.random.Generator, augment: bool) -> tuple[Field, Field]:
+        weights = self._weights(window)
+        tile = rng.choice(weights.size, p=weights.ravel() / weights.sum())
+        tile_row, tile_column = divmod(int(tile), weights.shape[1])
+        rows = self._slice(tile_row, self.height, self.frames.shape[0], rng)
+        cols = self._slice(tile_column, self.width, self.frames.shape[1], rng)
         motion = self.frames.motion(window.issue)
         past = np.stack([self.frames.frame(k) for k in window.inputs])
         future = np.stack([self.frames.frame(k) for k in window.truths])
