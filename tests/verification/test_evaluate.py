@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from stormcell.data.frames import forecast_array
+from stormcell.data.frames import forecast_array, require
 from stormcell.data.windows import Block
-from stormcell.errors import ArgumentError
+from stormcell.errors import ArgumentError, FramesError
 from stormcell.verification.evaluate import evaluate
 from stormcell.verification.measure import measure
 
@@ -55,10 +55,42 @@ def test_an_undefined_forecast_counts_as_dry_by_the_other_rule(rain, forecasters
     frames = rain.isel(time=slice(0, 5))
     forecast = np.nan_to_num(forecasters[name](frames, 2).values, nan=0)
     truth = rain.values[5:7]
-    expected = measure(
-        forecast, truth, ~np.isnan(truth), issue_time=rain.time.values[4], layout=evaluation.layout
+    issued, observed = rain.time.values[4], ~np.isnan(truth)
+    expected = measure({name: forecast}, truth, observed, issue_time=issued, layout=evaluation.layout)
+    assert evaluation.as_dry[name] == expected[name]
+    assert evaluation.strict[name] != expected[name]
+
+
+def test_where_all_is_defined_both_rules_are_one(rain, clairvoyant):
+    issued = rain.time.values[2:4]
+    evaluation = evaluate(rain, {"seer": clairvoyant(rain)}, issue_times=issued, steps=3)
+    assert evaluation.strict == evaluation.as_dry
+
+
+def test_windows_and_bands_of_a_grid_in_degrees_are_those_of_its_latitude(rain, clairvoyant):
+    degrees = rain.assign_coords(
+        y=60 + 0.01 * np.arange(24)[::-1], x=("x", 25 + 0.02 * np.arange(20), {"units": "degrees_east"})
     )
-    assert evaluation.as_dry[name] == expected
+    issued = rain.time.values[2:3]
+    layout = evaluate(degrees, {"seer": clairvoyant(degrees)}, issue_times=issued, steps=1).layout
+    # A degree is 111.2 km; in the middle, at 60.115° N, one of longitude is as long times cos 60.115°.
+    assert layout.pixel_km == pytest.approx((1.112 + 2.224 * 0.49826) / 2, rel=1e-5)
+    assert dict(layout.windows)[16.0] == 15  # of a pixel as at the equator, 1.67 km, they would be 9
+
+
+def test_an_explicit_width_of_a_pixel_is_taken(rain, clairvoyant):
+    issued = rain.time.values[2:3]
+    found = evaluate(rain, {"seer": clairvoyant(rain)}, issue_times=issued, steps=1, pixel_km=2.0)
+    assert found.layout.pixel_km == 2.0
+
+
+def test_frames_a_forecaster_cannot_start_from_are_an_error_of_the_call(rain, forecasters):
+    def demanding(frames, steps):
+        return forecast_array(require(frames, 4).values[-1:].repeat(steps, axis=0), frames)
+
+    compared = forecasters | {"demanding": demanding}
+    with pytest.raises(FramesError, match=r"expected at least 4 .* found 3"):
+        evaluate(rain, compared, issue_times=rain.time.values[[2, 5]], steps=1)
 
 
 @pytest.mark.parametrize("seed", range(3))

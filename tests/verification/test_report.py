@@ -1,15 +1,21 @@
 import io
 import json
+import os
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from matplotlib.figure import Figure
 from PIL import Image
 
+from stormcell.data.frames import forecast_array
+from stormcell.errors import OutputError
 from stormcell.verification import figures, report
 from stormcell.verification.case import case, case_figure, most_rain
 from stormcell.verification.evaluate import evaluate
+from stormcell.verification.tables import Cell, view
 
 FILES = {"scores.json", "report.html", "lead_time.png", "case.png", "animation.gif"}
 
@@ -64,6 +70,7 @@ def test_the_page_is_well_formed_and_needs_nothing_but_itself(written):
     assert "It has seen it." in text
     assert "Somebody's radar, CC BY 4.0" in text
     assert "<b>seer</b>" in text  # a name is text, not markup
+    assert "ConvLSTM" in text
 
 
 def test_the_numbers_of_the_page_are_those_of_the_scores(written):
@@ -88,18 +95,111 @@ def test_the_pictures_open(written):
         assert animation.info["loop"] == 0
 
 
-def test_a_file_that_cannot_be_written_leaves_the_old_one_and_no_rest(written, monkeypatch):
-    folder, _ = written
-    before = (folder / "report.html").read_bytes()
+@pytest.mark.parametrize("fails", ["write", "rename"])
+@pytest.mark.parametrize("old", [True, False])
+def test_a_full_disk_leaves_the_old_report_whole_and_no_rest(written, tmp_path, monkeypatch, fails, old):
+    new = {path.name: path.read_bytes() for path in sorted(written[0].iterdir())}
+    before = {name: b"old " + name.encode() for name in new} if old else {}
+    for name, content in before.items():
+        (tmp_path / name).write_bytes(content)
+    third = sorted(new)[2]
+    move, write = os.replace, Path.write_bytes
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
+    def replace(source, target):
+        if fails == "rename" and target.name == third:
+            raise OSError(28, "No space left on device")
+        move(source, target)
 
-    monkeypatch.setattr(report.os, "replace", full)
-    with pytest.raises(OSError, match="No space left"):
-        report._write(folder / "report.html", b"half")
-    assert (folder / "report.html").read_bytes() == before
-    assert {path.name for path in folder.iterdir()} == FILES
+    def write_bytes(path, content):
+        write(path, content[:10])
+        if fails == "write" and third in path.name:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    with pytest.raises(OutputError, match=rf"{third}: could not be written: No space left on device"):
+        report._put(tmp_path, new)
+    monkeypatch.undo()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_report_takes_the_place_of_an_older_one(written, tmp_path):
+    new = {path.name: path.read_bytes() for path in written[0].iterdir()}
+    (tmp_path / "report.html").write_text("old")
+    (tmp_path / "mine.txt").write_text("mine")
+    report._put(tmp_path, new)
+    found = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert found == new | {"mine.txt": b"mine"}
+
+
+def test_a_folder_that_cannot_be_made_is_named(written, rain, forecasters, tmp_path):
+    (tmp_path / "taken").touch()
+    with pytest.raises(OutputError, match="taken/report: could not be made"):
+        report.write(tmp_path / "taken" / "report", written[1], rain=rain, forecasters=forecasters)
+
+
+@pytest.mark.parametrize(
+    ("steps", "drawn"), [(1, [5]), (2, [5, 10]), (3, [5, 10, 15]), (12, [15, 30, 45, 60])]
+)
+def test_a_case_is_drawn_at_up_to_four_lead_times_the_last_among_them(rain, forecasters, steps, drawn):
+    figure = case_figure(case(rain, forecasters, rain.time.values[2], steps))
+    labels = [ax.get_ylabel().split(" min")[0] for ax in figure.axes if ax.get_ylabel()]
+    assert labels == [f"+{lead}" for lead in drawn]
+
+
+def test_a_case_reads_no_frame_but_the_newest_and_the_truth(rain):
+    read = []
+
+    class Lazy(xr.backends.BackendArray):
+        shape, dtype = rain.shape, rain.dtype
+
+        def __getitem__(self, key):
+            read.extend(np.atleast_1d(np.arange(12)[key.tuple[0]]))
+            return rain.values[key.tuple]
+
+    lazy = xr.Variable(rain.dims, xr.core.indexing.LazilyIndexedArray(Lazy()))
+    silent = {"dry": lambda frames, steps: forecast_array(np.zeros((steps, 24, 20), np.float32), frames)}
+    case(xr.DataArray(lazy, rain.coords), silent, rain.time.values[8], 2)
+    assert sorted(read) == [8, 9, 10]
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["runs/a/model.safetensors", "sprog"], ["ConvLSTM", "sprog"]),
+        (["a/x/model.safetensors", "b/y/model.safetensors"], ["ConvLSTM x", "ConvLSTM y"]),
+        (["model.safetensors", "b/model.safetensors"], ["ConvLSTM", "ConvLSTM b"]),
+        # What a short name cannot tell apart keeps the long one.
+        (["a/x/m.safetensors", "b/x/m.safetensors"], ["a/x/m.safetensors", "b/x/m.safetensors"]),
+        (["x/m.safetensors", "x/n.safetensors"], ["x/m.safetensors", "x/n.safetensors"]),
+        (["x/m.safetensors", "ConvLSTM"], ["x/m.safetensors", "ConvLSTM"]),
+    ],
+)
+def test_models_are_called_by_what_they_are_and_told_apart_by_their_run(names, shown):
+    assert figures.labels(names) == dict(zip(names, shown, strict=True))
+
+
+def test_a_mean_that_leaves_out_lead_times_is_starred_and_not_the_best(written):
+    found = written[1].to_scores()
+    first, second, third = (found[name] for name in ("<b>seer</b>", "persistence", "seer"))
+    for score, values in ((first, [0.9, None, 0.8]), (second, [0.2, 0.3, 0.4]), (third, [None] * 3)):
+        score["csi"]["1.0"] = values
+    table = view(found)["means"][0]
+    column = table.columns.index("≥ 1")
+    cells = {name: row[column] for name, row in table.rows.items()}
+    assert cells["<b>seer</b>"] == Cell("0.850*")
+    assert cells["persistence"].text == "0.300"
+    assert cells["seer"] == Cell("–")
+
+
+def test_of_means_that_leave_out_as_many_the_best_is_marked(written):
+    found = written[1].to_scores()
+    for score in found.values():
+        score["csi"]["1.0"] = [None, 0.1, 0.2]
+    found["seer"]["csi"]["1.0"] = [None, 0.3, 0.4]
+    table = view(found)["means"][0]
+    column = table.columns.index("≥ 1")
+    assert {name for name, row in table.rows.items() if row[column].best} == {"seer"}
 
 
 def test_the_case_is_the_one_with_most_rain(rain, forecasters):

@@ -30,7 +30,7 @@ def fields(seed=0, members=()):
 
 
 def tally_of(forecast, truth, mask, layout=LAYOUT):
-    return measure(forecast, truth, mask, issue_time=ISSUED, layout=layout)
+    return measure({"it": forecast}, truth, mask, issue_time=ISSUED, layout=layout)["it"]
 
 
 def test_counts_are_those_of_plain_loops():
@@ -173,11 +173,34 @@ def test_an_unobserved_pixel_changes_nothing(value):
 def test_not_a_number_inside_the_mask_is_an_error(which, value):
     both = fields(6)
     mask = both[2]
-    both[which][1][mask[1]] = value
-    with pytest.raises(
-        ArgumentError, match=r"for \+10 min: expected a number at every pixel inside the mask"
-    ):
+    both[which][1][tuple(np.argwhere(mask[1])[-1])] = value  # one pixel is enough
+    name = ("it", "truth")[which]
+    message = rf"{name}, issued 2024-06-01T00:00 for \+10 min: expected a number at every pixel inside"
+    with pytest.raises(ArgumentError, match=message):
         tally_of(*both)
+
+
+def test_not_a_number_in_one_member_of_an_ensemble_is_an_error():
+    members, truth, mask = fields(6, members=(3,))
+    members[(2, 0, *np.argwhere(mask[0])[0])] = np.nan
+    with pytest.raises(ArgumentError, match=r"it, issued .* for \+5 min: expected a number"):
+        tally_of(members, truth, mask)
+
+
+def test_forecasts_measured_together_are_tallied_as_each_alone():
+    members, truth, mask = fields(10, members=(3,))
+    forecasts = {"first": members[0], "second": members[1], "all": members}
+    found = measure(forecasts, truth, mask, issue_time=ISSUED, layout=LAYOUT)
+    assert list(found) == list(forecasts)
+    for name, forecast in forecasts.items():
+        assert found[name] == tally_of(forecast, truth, mask)
+    assert found["first"] != found["second"]
+
+
+def test_the_mean_over_lead_times_is_of_the_defined_ones():
+    assert scores.mean_over_leads([0.25, None, 0.5]) == (0.375, 1)
+    assert scores.mean_over_leads([0.25, 0.5]) == (0.375, 0)
+    assert scores.mean_over_leads([None]) == (None, 1)
 
 
 def test_an_ensemble_is_scored_by_its_mean_and_by_all_its_members():
@@ -220,9 +243,8 @@ def test_ratios_are_of_sums_not_means_of_ratios():
     def of(hits, misses, hour):
         truth = np.array([2.0] * (hits + misses), np.float32)[None, None]
         forecast = np.array([2.0] * hits + [0.0] * misses, np.float32)[None, None]
-        return measure(
-            forecast, truth, truth > 0, issue_time=ISSUED + np.timedelta64(hour, "h"), layout=layout
-        )
+        issued = ISSUED + np.timedelta64(hour, "h")
+        return measure({"it": forecast}, truth, truth > 0, issue_time=issued, layout=layout)["it"]
 
     assert scores.csi(of(1, 0, 0) + of(0, 3, 1)).tolist() == [[1 / 4]]
 

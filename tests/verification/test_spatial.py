@@ -9,6 +9,7 @@ from stormcell.verification.spatial import (
     band_power,
     fss_sums,
     window_counts,
+    window_fractions,
     window_pixels,
     window_weights,
 )
@@ -39,6 +40,12 @@ def loops(forecast, observed, mask, window):
     return difference, reference
 
 
+def sums(forecast, observed, mask, window):
+    """Ours, from events and mask."""
+    weights = window_weights(mask, window)
+    return fss_sums(*(window_fractions(events, weights, window) for events in (forecast, observed)))
+
+
 def fields(seed, shape=(23, 17), border=0):
     generator = np.random.default_rng(seed)
     forecast, observed = generator.random((2, *shape)) < 0.3
@@ -55,15 +62,15 @@ def test_windows_look_at_observed_pixels_only(window, observed_share):
     forecast, observed = fields(1)
     mask = np.random.default_rng(2).random(forecast.shape) < observed_share
     forecast, observed = forecast & mask, observed & mask
-    ours = fss_sums(forecast, observed, window_weights(mask, window), window)
+    ours = sums(forecast, observed, mask, window)
     assert ours == pytest.approx(loops(forecast, observed, mask, window), rel=RELATIVE)
 
 
 def test_what_is_not_observed_might_as_well_not_be_there():
     forecast, observed = fields(3)
     padded = [np.pad(field, 6) for field in (forecast, observed, np.ones_like(forecast))]
-    inside = fss_sums(forecast, observed, window_weights(np.ones_like(forecast), 9), 9)
-    around = fss_sums(padded[0], padded[1], window_weights(padded[2], 9), 9)
+    inside = sums(forecast, observed, np.ones_like(forecast), 9)
+    around = sums(*padded, 9)
     # The same terms and zeros, summed in another order in float64.
     assert around == pytest.approx(inside, rel=1e-12)
 
@@ -71,9 +78,7 @@ def test_what_is_not_observed_might_as_well_not_be_there():
 @pytest.mark.parametrize("window", [1, 3, 9])
 def test_agrees_with_scores_where_no_event_is_near_the_border(window):
     forecast, observed = fields(4, (50, 44), border=window)
-    difference, reference = fss_sums(
-        forecast, observed, window_weights(np.ones_like(forecast), window), window
-    )
+    difference, reference = sums(forecast, observed, np.ones_like(forecast), window)
     theirs = fss_2d_single_field(
         forecast.astype(float), observed.astype(float), event_threshold=0.5, window_size=(window, window)
     )
@@ -86,9 +91,7 @@ def test_agrees_with_pysteps_where_no_event_is_near_the_border(window):
     from pysteps.verification.spatialscores import fss
 
     forecast, observed = fields(5, (50, 44), border=window)
-    difference, reference = fss_sums(
-        forecast, observed, window_weights(np.ones_like(forecast), window), window
-    )
+    difference, reference = sums(forecast, observed, np.ones_like(forecast), window)
     theirs = fss(forecast.astype(float), observed.astype(float), thr=0.5, scale=window)
     assert 1 - difference / reference == pytest.approx(theirs, rel=RELATIVE)
 

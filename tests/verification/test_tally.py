@@ -14,13 +14,8 @@ def tally_of(hour: int, seed: int | None = None) -> Tally:
     truth = (10 ** generator.uniform(-4, 2, (2, 12, 11))).astype(np.float32)
     forecast = (10 ** generator.uniform(-4, 2, (2, 12, 11))).astype(np.float32)
     mask = generator.random(truth.shape) < 0.8
-    return measure(
-        forecast,
-        truth,
-        mask,
-        issue_time=np.datetime64("2024-06-01") + np.timedelta64(hour, "h"),
-        layout=LAYOUT,
-    )
+    issued = np.datetime64("2024-06-01") + np.timedelta64(hour, "h")
+    return measure({"it": forecast}, truth, mask, issue_time=issued, layout=LAYOUT)["it"]
 
 
 def test_adding_is_associative_commutative_and_has_a_zero():

@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stormcell.data.frames import Forecaster
-from stormcell.data.grid import spacing
-from stormcell.data.windows import time_step
+from stormcell.data.grid import pixel_km
+from stormcell.data.windows import usual_step
 from stormcell.verification.evaluate import Evaluation, run_up_to, truth_at
 from stormcell.verification.figures import (
     INK,
     MUTED,
+    labels,
     line_colour,
     png,
     rain_map,
     rain_scale,
     scale_bar,
-    short_names,
 )
 
 Rate = NDArray[np.float32]
@@ -32,7 +32,6 @@ Rate = NDArray[np.float32]
 _ZOOM_KM = 320.0  # what is wider is cut to this: on a page, showers of a continent are dust
 _ROWS = 4
 _WIDTH = 9.2  # inches
-_DEGREE_KM = 111.2
 _HEADING: dict[str, Any] = {"fontsize": 11, "color": INK, "va": "center", "weight": "bold"}
 
 
@@ -73,7 +72,7 @@ def case(
 ) -> Case:
     """Make the forecasts of one issue time again, and set what was observed beside them."""
     known = rain["time"].values.astype("datetime64[ns]")
-    step = time_step(known)
+    step = usual_step(known)
     frames = rain.isel(time=run_up_to(known, issue_time, step))
     times = issue_time + step * np.arange(1, steps + 1)
     forecasts = {}
@@ -86,17 +85,17 @@ def case(
         issue_time=issue_time,
         times=times,
         lead_minutes=tuple((times - issue_time) / np.timedelta64(1, "m")),
-        newest=np.asarray(frames.values[-1], np.float32),
+        newest=np.asarray(frames.isel(time=-1).values, np.float32),
         observed=truth_at(rain, times),
         forecasts=forecasts,
-        pixel_km=_pixel(rain),
+        pixel_km=pixel_km(rain),
     )
 
 
 def case_figure(shown: Case, *, credit: str | None = None) -> Figure:
     """Draw observed and forecast rain side by side at up to four lead times, in the square with most rain."""
     crop = _zoom(shown)
-    leads = np.unique(np.linspace(0, len(shown.times), _ROWS + 1).round().astype(int)[1:] - 1)
+    leads = np.unique(np.ceil(np.linspace(0, len(shown.times), _ROWS + 1)[1:]).astype(int) - 1)
     columns = _columns(shown)
     height, width = (part.stop - part.start for part in crop)
     left, foot, head, gap = 0.75, 0.75, 0.58, 0.06  # inches
@@ -173,7 +172,7 @@ def _gif(pictures: list[Image.Image]) -> bytes:
 
 def _columns(shown: Case) -> dict[str, Rate]:
     """What is shown beside each other, by its title."""
-    titles = short_names(list(shown.forecasts))
+    titles = labels(list(shown.forecasts))
     return {"observed": shown.observed} | {titles[name]: rate for name, rate in shown.forecasts.items()}
 
 
@@ -203,15 +202,6 @@ def _zoom(shown: Case) -> tuple[slice, slice]:
     inside = area[h:, w:] - area[:-h, w:] - area[h:, :-w] + area[:-h, :-w]
     top, left = np.unravel_index(int(inside.argmax()), inside.shape)
     return slice(int(top), int(top) + h), slice(int(left), int(left) + w)
-
-
-def _pixel(rain: xr.DataArray) -> tuple[float, float]:
-    """Height and width of a pixel in km; in degrees, at the middle of the map."""
-    grid = spacing(rain)
-    if grid.unit == "m":
-        return grid.dy / 1000, grid.dx / 1000
-    middle = np.deg2rad(float(rain["y"].mean()))
-    return grid.dy * _DEGREE_KM, grid.dx * _DEGREE_KM * float(np.cos(middle))
 
 
 def _minute(time: np.datetime64) -> str:

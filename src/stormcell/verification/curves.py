@@ -10,7 +10,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from stormcell.verification.figures import GRID, INK, MUTED, line_colour, short_names
+from stormcell.verification.figures import GRID, INK, MUTED, labels, line_colour
 
 _COLUMNS = 3
 _FEW = 1000  # pixels with an event; a score that rests on fewer is drawn pale
@@ -69,7 +69,7 @@ def lead_time_figure(scores: Scores, *, credit: str | None = None) -> Figure:
     _blank(panels, _COLUMNS)
     for ax in grid[-1]:
         ax.set_xlabel("lead time, min", fontsize=8.5, color=INK)
-    names = short_names(list(scores))
+    names = labels(list(scores))
     figure.legend(
         [Line2D([], [], color=line_colour(k), linewidth=2.4) for k in range(len(scores))],
         list(names.values()),

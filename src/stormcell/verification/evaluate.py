@@ -8,9 +8,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from stormcell.data import grid
 from stormcell.data.frames import Forecaster
-from stormcell.data.grid import spacing
-from stormcell.data.windows import Block, time_step
+from stormcell.data.windows import Block, usual_step
 from stormcell.errors import ArgumentError
 from stormcell.verification.measure import Rate, measure
 from stormcell.verification.scores import to_dict
@@ -117,7 +117,7 @@ def evaluate(
         steps: Lead times to score, ≥ 1, in time steps of ``rain``.
         thresholds: Rain rates in mm/h, > 0; an event is a rate at or above.
         valid: The period to be scored: truth outside it is not looked at. None takes all.
-        pixel_km: Width of a pixel in km; None takes it from the coordinates.
+        pixel_km: Width of a pixel in km; None takes the mean of its height and width from the coordinates.
         progress: Called after every issue time with the number of those done.
 
     Raises:
@@ -139,8 +139,8 @@ def evaluate(
     known = rain["time"].values.astype("datetime64[ns]")
     issued = np.sort(np.asarray(issue_times, dtype="datetime64[ns]"))
     _check(known, issued, forecasters, steps)
-    step = time_step(known)
-    km = spacing(rain).km if pixel_km is None else pixel_km
+    step = usual_step(known)
+    km = float(np.mean(grid.pixel_km(rain))) if pixel_km is None else pixel_km
     layout = Layout(
         lead_minutes=tuple((k * step) / np.timedelta64(1, "m") for k in range(1, steps + 1)),
         thresholds=tuple(float(threshold) for threshold in thresholds),
@@ -153,7 +153,7 @@ def evaluate(
         frames = rain.isel(time=run_up_to(known, time, step))
         times = time + step * np.arange(1, steps + 1)
         forecasts = {
-            name: _values(forecaster(frames, steps), name, times, grid=rain.shape[1:])
+            name: _values(forecaster(frames, steps), name, times, shape=rain.shape[1:])
             for name, forecaster in forecasters.items()
         }
         truth = truth_at(rain, times)
@@ -178,12 +178,12 @@ def _tallies(
     for forecast in forecasts.values():
         # A pixel that any member of an ensemble leaves open is open.
         defined &= ~np.isnan(forecast if forecast.ndim == 3 else forecast.max(axis=0))
-    tallies = {}
-    for name, forecast in forecasts.items():
-        strict = measure(forecast, truth, defined, issue_time=time, layout=layout)
-        filled = np.where(np.isnan(forecast), np.float32(0), forecast)
-        tallies[name] = strict, measure(filled, truth, observed, issue_time=time, layout=layout)
-    return tallies
+    strict = measure(forecasts, truth, defined, issue_time=time, layout=layout)
+    if np.array_equal(defined, observed):
+        return {name: (tally, tally) for name, tally in strict.items()}
+    filled = {name: np.where(np.isnan(rate), np.float32(0), rate) for name, rate in forecasts.items()}
+    as_dry = measure(filled, truth, observed, issue_time=time, layout=layout)
+    return {name: (strict[name], as_dry[name]) for name in forecasts}
 
 
 def run_up_to(known: Times, time: np.datetime64, step: np.timedelta64) -> slice:
@@ -202,15 +202,15 @@ def truth_at(rain: xr.DataArray, times: Times) -> Rate:
     return truth
 
 
-def _values(forecast: xr.DataArray, name: str, times: Times, *, grid: tuple[int, ...]) -> Rate:
+def _values(forecast: xr.DataArray, name: str, times: Times, *, shape: tuple[int, ...]) -> Rate:
     """A forecaster's answer as numbers, once it is shown to be for the times and the grid asked for."""
     dims = ("time", "y", "x")
     if forecast.dims not in (dims, ("realization", *dims)):
         raise ArgumentError(
             f"{name}: expected a forecast (time, y, x), found ({', '.join(map(str, forecast.dims))})"
         )
-    if forecast.shape[-2:] != grid:
-        raise ArgumentError(f"{name}: expected a forecast on a grid of {grid}, found {forecast.shape[-2:]}")
+    if forecast.shape[-2:] != shape:
+        raise ArgumentError(f"{name}: expected a forecast on a grid of {shape}, found {forecast.shape[-2:]}")
     answered = forecast["time"].values.astype("datetime64[ns]")
     if not np.array_equal(answered, times):
         found = f"{len(answered)} from {answered[0]}" if len(answered) else "none"

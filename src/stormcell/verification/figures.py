@@ -32,22 +32,22 @@ def line_colour(position: int) -> str:
     return _LINES[position % len(_LINES)]
 
 
-def short_names(names: Sequence[str]) -> dict[str, str]:
-    """Names to print: of a model file's path only as many of its last parts as tell it from the others.
+def labels(names: Sequence[str]) -> dict[str, str]:
+    """What to call forecasters in figures and tables: a model file "ConvLSTM", all others by their name.
+
+    Of several model files each is called after its folder as well, which is its run; where that does not
+    tell them apart, every forecaster keeps its whole name.
 
     Example:
-        >>> short_names(["runs/a/model.safetensors", "runs/b/model.safetensors", "sprog"])
-        {'runs/a/model.safetensors': 'a/model', 'runs/b/model.safetensors': 'b/model', 'sprog': 'sprog'}
+        >>> labels(["runs/a/model.safetensors", "sprog"])
+        {'runs/a/model.safetensors': 'ConvLSTM', 'sprog': 'sprog'}
+        >>> list(labels(["runs/a/model.safetensors", "runs/b/model.safetensors"]).values())
+        ['ConvLSTM a', 'ConvLSTM b']
     """
-    parts = {
-        name: PurePath(name.removesuffix(_MODEL)).parts if name.endswith(_MODEL) else (name,)
-        for name in names
-    }
-    for count in range(1, max(map(len, parts.values()), default=0) + 1):
-        short = {name: "/".join(p[-count:]) for name, p in parts.items()}
-        if len(set(short.values())) == len(names):
-            return short
-    return {name: name for name in names}
+    models = [name for name in names if name.endswith(_MODEL)]
+    folders = {name: PurePath(name).parent.name if len(models) > 1 else "" for name in models}
+    found = {name: f"ConvLSTM {folders[name]}".rstrip() if name in folders else name for name in names}
+    return found if len(set(found.values())) == len(names) else {name: name for name in names}
 
 
 def rain_map(

@@ -3,8 +3,9 @@
 import base64
 import json
 import os
-import tempfile
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from stormcell.data.frames import Forecaster
+from stormcell.errors import OutputError
 from stormcell.verification.case import animation, case, case_figure, most_rain
 from stormcell.verification.curves import lead_time_figure
 from stormcell.verification.evaluate import Evaluation
@@ -36,7 +38,7 @@ def write(
     """Write ``scores.json``, ``report.html`` and its pictures into a directory.
 
     The page needs nothing but itself; ``lead_time.png``, ``case.png`` and ``animation.gif`` are written
-    beside it for other uses. Every file appears whole or not at all, ``scores.json`` last.
+    beside it for other uses. They replace an earlier report together, or not at all.
 
     Args:
         directory: Where; made if need be.
@@ -48,10 +50,13 @@ def write(
         notes: By forecaster, a warning that it has seen what it is scored on; goes into both files.
 
     Raises:
-        OSError: A file cannot be written.
+        OutputError: A file cannot be written; an earlier report still is what it was.
     """
     folder = Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: could not be made: {error.strerror or error}") from error
     warned = {name: {OVERLAP: note} for name, note in (notes or {}).items()}
     evaluation = replace(evaluation, about={**evaluation.about, **warned})
     scores = evaluation.to_scores()
@@ -71,11 +76,9 @@ def write(
         case_time=str(np.datetime_as_string(shown.issue_time, unit="m")).replace("T", " "),
         pictures={name: base64.b64encode(content).decode() for name, content in pictures.items()},
     )
-    for name, content in pictures.items():
-        _write(folder / name, content)
-    _write(folder / "report.html", page.encode())
     # JSON has no NaN: whatever were undefined and not null would fail here, not at the reader's.
-    _write(folder / "scores.json", json.dumps(scores, indent=1, allow_nan=False).encode())
+    numbers = json.dumps(scores, indent=1, allow_nan=False)
+    _put(folder, {**pictures, "report.html": page.encode(), "scores.json": numbers.encode()})
 
 
 def _template() -> jinja2.Template:
@@ -86,15 +89,33 @@ def _template() -> jinja2.Template:
     return environment.from_string(source)
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def _put(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Put all files into a folder, or leave it as it was: new pictures never stand beside an old page."""
+
+    def beside(name: str, kind: str) -> Path:
+        return folder / f".{name}.{os.getpid()}.{kind}"
+
+    placed = []
     try:
-        with open(handle, "wb") as file:
-            file.write(content)
-        # mkstemp keeps others from reading; a report is for others.
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+        # Whatever needs room on the disk comes first; after that there are only renames.
+        for name, content in files.items():
+            beside(name, "part").write_bytes(content)
+            if (folder / name).exists():
+                shutil.copy2(folder / name, beside(name, "old"))
+        for name in files:
+            os.replace(beside(name, "part"), folder / name)
+            placed.append(name)
+    except BaseException as error:
+        for done in placed:
+            old = beside(done, "old")
+            if old.exists():
+                os.replace(old, folder / done)
+            else:
+                (folder / done).unlink()
+        if not isinstance(error, OSError):
+            raise
+        raise OutputError(f"{folder / name}: could not be written: {error.strerror or error}") from error
+    finally:
+        for rest in (beside(name, kind) for name in files for kind in ("part", "old")):
+            with suppress(OSError):  # most are not there any more
+                rest.unlink()

@@ -5,6 +5,7 @@ whole fields (FSS, RMSE) is the same formula on a tally's sums. An undefined rat
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,26 @@ def fss(tally: Tally) -> Score:
 def power_ratio(tally: Tally) -> Score:
     """Spectral power of the forecast over that of the truth, ``(lead, band)``, ≥ 0; below 1 is smoother."""
     return _ratio(tally.total("forecast_power"), tally.total("observed_power"))
+
+
+def mean_over_leads(values: Sequence[float | None]) -> tuple[float | None, int]:
+    """The mean over the lead times at which a score is defined, and how many were left out.
+
+    Two such means compare like with like only where the same lead times were left out.
+
+    Args:
+        values: A score by lead time, as ``scores.json`` holds it.
+
+    Returns:
+        The mean, None where no value is defined, and the number of undefined values.
+
+    Example:
+        >>> mean_over_leads([0.5, 0.25, None]), mean_over_leads([None, None])
+        ((0.375, 1), (None, 2))
+    """
+    defined = [value for value in values if value is not None]
+    mean = math.fsum(defined) / len(defined) if defined else None
+    return mean, len(values) - len(defined)
 
 
 def to_dict(tally: Tally) -> dict[str, Any]:

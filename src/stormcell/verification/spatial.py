@@ -70,37 +70,52 @@ def window_weights(mask: Mask, window: int) -> NDArray[np.float32]:
     return np.divide(np.float32(1), known, where=mask, out=np.zeros_like(known))
 
 
-def fss_sums(
-    forecast: Mask, observed: Mask, weights: NDArray[np.float32], window: int
-) -> tuple[float, float]:
-    """Numerator and denominator of 1 − FSS, to be summed over forecasts before the ratio is taken.
+def window_fractions(events: Mask, weights: NDArray[np.float32], window: int) -> NDArray[np.float32]:
+    """The share of events among the *observed* pixels of the window around each pixel inside a mask.
 
-    The fraction at a pixel is the share of events among the *observed* pixels of its window: pixels
-    outside the mask, and beyond the grid's border, are neither event nor non-event and count nowhere.
-    Windows are centred on every pixel inside the mask. Where the mask is whole and no event comes within
-    a window's width of the border, this is the FSS of Roberts and Lean (2008), doi:10.1175/2007MWR2123.1.
+    Pixels outside the mask, and beyond the grid's border, are neither event nor non-event: they count
+    nowhere, and their own fraction is 0.
 
     Args:
-        forecast: Events in the forecast, ``(y, x)``, none outside the mask.
-        observed: Events in the truth, ``(y, x)``, none outside the mask.
-        weights: Of the mask where both are known, by :func:`window_weights`.
+        events: ``(y, x)``, none outside the mask.
+        weights: Of the mask, by :func:`window_weights`.
         window: Width in pixels, odd, the same as of ``weights``.
+
+    Returns:
+        ``(y, x)``, 0..1.
+
+    Example:
+        >>> known = np.array([[True, True, False]])
+        >>> window_fractions(np.array([[True, False, False]]), window_weights(known, 3), 3).tolist()
+        [[0.5, 0.5, 0.0]]
+    """
+    fractions = window_counts(events, window)
+    fractions *= weights  # in place: a fresh field for every window would cost as much as the product
+    return fractions
+
+
+def fss_sums(forecast: NDArray[np.float32], observed: NDArray[np.float32]) -> tuple[float, float]:
+    """Numerator and denominator of 1 − FSS, to be summed over forecasts before the ratio is taken.
+
+    Where the mask of the fractions is whole and no event comes within a window's width of the border, this
+    is the FSS of Roberts and Lean (2008), doi:10.1175/2007MWR2123.1.
+
+    Args:
+        forecast: Share of events in the forecast around each pixel, by :func:`window_fractions`.
+        observed: The same of the truth, under the same mask.
 
     Returns:
         Σ(forecast fraction − observed fraction)² and Σ(forecast fraction² + observed fraction²). Fractions
         are float32, so each sum is good to about 1 part in 10⁷; the summing is done in float64.
 
     Example:
-        >>> rain, everywhere = np.eye(5, dtype=bool), np.ones((5, 5), dtype=bool)
-        >>> fss_sums(rain, rain, window_weights(everywhere, 3), 3)[0]
-        0.0
-        >>> [round(total, 6) for total in fss_sums(rain, ~rain, window_weights(everywhere, 1), 1)]
-        [25.0, 25.0]
+        >>> everywhere = window_weights(np.ones((5, 5), dtype=bool), 1)
+        >>> rain, rest = (window_fractions(np.eye(5) == value, everywhere, 1) for value in (1, 0))
+        >>> fss_sums(rain, rain)[0], [round(total, 6) for total in fss_sums(rain, rest)]
+        (0.0, [25.0, 25.0])
     """
-    forecast_fraction = window_counts(forecast, window) * weights
-    observed_fraction = window_counts(observed, window) * weights
-    difference = cv2.norm(forecast_fraction, observed_fraction, cv2.NORM_L2SQR)
-    reference = cv2.norm(forecast_fraction, cv2.NORM_L2SQR) + cv2.norm(observed_fraction, cv2.NORM_L2SQR)
+    difference = cv2.norm(forecast, observed, cv2.NORM_L2SQR)
+    reference = cv2.norm(forecast, cv2.NORM_L2SQR) + cv2.norm(observed, cv2.NORM_L2SQR)
     return difference, reference
 
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stormcell.verification.figures import line_colour, short_names
+from stormcell.verification.figures import labels, line_colour
+from stormcell.verification.scores import mean_over_leads
 
 Scores = Mapping[str, Mapping[str, Any]]
 
@@ -57,7 +58,7 @@ def view(scores: Scores) -> dict[str, Any]:
     return {
         "about": first["about"],
         "leads": leads,
-        "names": short_names(list(scores)),
+        "names": labels(list(scores)),
         "colours": {name: line_colour(k) for k, name in enumerate(scores)},
         "means": [_means(group, measures, scores) for group in dict.fromkeys(m.group for m in measures)],
         "means_as_dry": [_means(group, measures, as_dry) for group in (_CSI, _ERRORS)],
@@ -93,14 +94,25 @@ def _measures(score: Mapping[str, Any]) -> Iterator[Measure]:
 
 
 def _means(group: str, measures: Sequence[Measure], scores: Scores) -> Table:
-    """The mean over lead times of the scores of one group; undefined where it is at any lead time."""
+    """The mean over lead times of the scores of one group."""
     chosen = [measure for measure in measures if measure.group == group]
-    columns = [
-        _marked([_mean(measure.of(score)) for score in scores.values()], measure.goodness)
-        for measure in chosen
-    ]
+    columns = [_mean_column(measure, scores) for measure in chosen]
     rows = {name: [column[k] for column in columns] for k, name in enumerate(scores)}
     return Table(group, [measure.title for measure in chosen], rows)
+
+
+def _mean_column(measure: Measure, scores: Scores) -> list[Cell]:
+    """The means of one score; a star says that lead times were left out.
+
+    The best is one of those that leave out fewest: others are about lead times that may have been easier.
+    """
+    means = [mean_over_leads(measure.of(score)) for score in scores.values()]
+    fewest = min(left_out for _, left_out in means)
+    cells = _marked([mean if left_out == fewest else None for mean, left_out in means], measure.goodness)
+    return [
+        Cell("–") if mean is None else Cell(f"{mean:.3f}{'*' if left_out else ''}", cell.best)
+        for cell, (mean, left_out) in zip(cells, means, strict=True)
+    ]
 
 
 def _by_lead(measure: Measure, leads: Sequence[str], scores: Scores) -> Table:
@@ -127,11 +139,6 @@ def _marked(values: Sequence[float | None], goodness: Callable[[float], float]) 
     defined = {text: goodness(value) for text, value in zip(texts, values, strict=True) if value is not None}
     best = max(defined, key=lambda text: defined[text]) if len(values) > 1 and defined else None
     return [Cell(text, text == best) for text in texts]
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    defined = [value for value in values if value is not None]
-    return math.fsum(defined) / len(values) if len(defined) == len(values) else None
 
 
 def _high(value: float) -> float:
