@@ -63,6 +63,7 @@ class ProgressBar(Callback):
 
     def __init__(self, console: Console, keeper: KeepBest, threshold: float, coordinates: str) -> None:
         self._keeper, self._threshold = keeper, threshold
+        self._score = ""
         self._newest = "extrapolation" if coordinates == "moving" else "persistence"
         self._bar = Progress(
             TextColumn("training"),
@@ -81,16 +82,18 @@ class ProgressBar(Callback):
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, *_: Any
     ) -> None:
         assert isinstance(module, Training)
-        note = f"update {trainer.global_step}, loss {float(outputs['loss']):.5f}"
+        note = f"update {trainer.global_step}, loss {float(outputs['loss']):.5f}{self._score}"
         self._bar.update(self._task, completed=module.progress, note=note)
 
     def on_validation_end(self, trainer: lightning.Trainer, _module: lightning.LightningModule) -> None:
         found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self._score = f", validation CSI {found['csi']:.3f}"
         mark = " (best)" if found["csi"] > self._keeper.best else ""  # it has its turn after this
         self._bar.console.print(
             f"update {trainer.global_step:6d}  validation CSI ≥ {self._threshold:g} mm/h "
             f"{found['csi']:.3f}{mark}, {self._newest} {found['csi_newest']:.3f}, "
-            f"loss {found['validation_loss']:.5f}"
+            f"loss {found['validation_loss']:.5f}",
+            soft_wrap=True,
         )
 
     def on_exception(self, *_: Any) -> None:

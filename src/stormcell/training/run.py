@@ -186,7 +186,8 @@ def train(rain: xr.DataArray, folder: str | os.PathLike[str], recipe: Recipe, co
     console.print(
         f"training on {parts.train}: {len(chosen['training'])} issue times; validating on "
         f"{parts.validation}: {len(chosen['validation'])}; never looking at {parts.test}\n"
-        f"sampling favours rain: {drawn:.1%} of a drawn tile is wet, {natural:.1%} of the data"
+        f"sampling favours rain: {drawn:.1%} of a drawn tile is wet, {natural:.1%} of the data",
+        soft_wrap=True,
     )
     torch.manual_seed(recipe.seed)
     module = Training(_nowcaster(recipe), recipe)
