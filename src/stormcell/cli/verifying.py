@@ -42,7 +42,11 @@ def verify(
     found = windows(times, period, inputs=max(f.needs for f in chosen.values()), steps=steps, step=step)
     found = _thinned(found, times, every)
     if not found:
-        raise FramesError(f"verify: expected frames with {steps} leads or fewer in {period}, found none")
+        held = Block(*map(str, times[[0, -1]].astype("datetime64[s]")))
+        raise FramesError(
+            f"verify: expected something to score in {period}, found none in the archive, {held}; "
+            "say --from and --to"
+        )
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("verifying", total=len(found))
         evaluation = evaluate(
