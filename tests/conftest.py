@@ -1,7 +1,11 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from stormcell.models.checkpoint import Card
+from stormcell.models.nowcaster import Nowcaster
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -13,3 +17,33 @@ def radar_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real radar data is not at {folder}; set STORMCELL_DATA to where it is")
     return folder
+
+
+@pytest.fixture
+def card_of() -> Callable[..., Card]:
+    """A card for a nowcaster of kilometre pixels and five-minute steps; keywords change it."""
+
+    def card(nowcaster: Nowcaster, **changes: object) -> Card:
+        told: dict = {
+            "arguments": nowcaster.arguments,
+            "scaling": nowcaster.scaling,
+            "inputs": 3,
+            "steps": 6,
+            "coordinates": "moving",
+            "time_step_seconds": 300,
+            "pixel_size": (1000.0, 1000.0),
+            "pixel_unit": "m",
+            "recipe": {"seed": 0},
+            "blocks": {
+                "train": ("2024-06-01T00:00:00", "2024-06-01T01:00:00"),
+                "validation": ("2024-06-01T02:00:00", "2024-06-01T02:30:00"),
+                "test": ("2024-06-01T03:00:00", "2024-06-01T04:00:00"),
+            },
+            "data_hash": "d" * 64,
+            "data_source": {},
+            "score": {"csi": 0.5},
+            "versions": {"stormcell": "0"},
+        }
+        return Card(**told | changes)
+
+    return card

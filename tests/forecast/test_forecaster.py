@@ -11,36 +11,13 @@ from stormcell.models import checkpoint
 from stormcell.models.nowcaster import Nowcaster
 
 
-def card(nowcaster: Nowcaster, coordinates: str) -> checkpoint.Card:
-    return checkpoint.Card(
-        arguments=nowcaster.arguments,
-        scaling=nowcaster.scaling,
-        inputs=3,
-        steps=6,
-        coordinates=coordinates,
-        time_step_seconds=300,
-        pixel_size=(1000.0, 1000.0),
-        pixel_unit="m",
-        recipe={},
-        blocks={
-            "train": ("2024-06-01T00:00:00", "2024-06-01T01:00:00"),
-            "validation": ("2024-06-01T02:00:00", "2024-06-01T02:30:00"),
-            "test": ("2024-06-01T03:00:00", "2024-06-01T04:00:00"),
-        },
-        data_hash="d" * 64,
-        data_source={},
-        score={},
-        versions={"stormcell": "0"},
-    )
-
-
 @pytest.fixture(params=["moving", "fixed"])
-def forecaster(request, tmp_path) -> NetworkForecaster:
+def forecaster(request, tmp_path, card_of) -> NetworkForecaster:
     torch.manual_seed(0)
     nowcaster = Nowcaster(LogScaling(), steps=6, hidden_channels=[4], kernel_size=3, patch_size=4)
     torch.nn.init.normal_(nowcaster.network.head.weight, std=0.3)
     torch.nn.init.constant_(nowcaster.network.head.bias[-16:], 0.05)
-    checkpoint.save(tmp_path / "model.safetensors", nowcaster, card(nowcaster, request.param))
+    checkpoint.save(tmp_path / "model.safetensors", nowcaster, card_of(nowcaster, coordinates=request.param))
     return stormcell.load(tmp_path / "model.safetensors")
 
 

@@ -19,51 +19,28 @@ def nowcaster() -> Nowcaster:
     return Nowcaster(LogScaling(knee=0.2), steps=6, hidden_channels=[4], kernel_size=3, patch_size=2)
 
 
-def card(nowcaster: Nowcaster) -> checkpoint.Card:
-    return checkpoint.Card(
-        arguments=nowcaster.arguments,
-        scaling=nowcaster.scaling,
-        inputs=3,
-        steps=6,
-        coordinates="moving",
-        time_step_seconds=300,
-        pixel_size=(1000.0, 999.5),
-        pixel_unit="m",
-        recipe={"seed": 0},
-        blocks={
-            "train": ("2024-06-01T00:00:00", "2024-06-01T01:00:00"),
-            "validation": ("2024-06-01T02:00:00", "2024-06-01T02:30:00"),
-            "test": ("2024-06-01T03:00:00", "2024-06-01T04:00:00"),
-        },
-        data_hash="0" * 64,
-        data_source={},
-        score={"csi": 0.5},
-        versions={"stormcell": "0"},
-    )
-
-
-def test_what_is_saved_comes_back(tmp_path, nowcaster):
+def test_what_is_saved_comes_back(tmp_path, nowcaster, card_of):
     path = tmp_path / "model.safetensors"
-    checkpoint.save(path, nowcaster, card(nowcaster))
+    checkpoint.save(path, nowcaster, card_of(nowcaster))
     loaded, found, digest = checkpoint.load(path)
     rate = torch.rand(1, 3, 9, 9)
     assert torch.equal(loaded(rate, steps=2), nowcaster(rate, steps=2))
-    assert found == card(nowcaster)
+    assert found == card_of(nowcaster)
     assert len(digest) == 64
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_others_may_read_the_file(tmp_path, nowcaster):
+def test_others_may_read_the_file(tmp_path, nowcaster, card_of):
     before = os.umask(0o022)
     try:
-        checkpoint.save(tmp_path / "model.safetensors", nowcaster, card(nowcaster))
+        checkpoint.save(tmp_path / "model.safetensors", nowcaster, card_of(nowcaster))
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "model.safetensors").stat().st_mode) == 0o644
 
 
-def tampered(path, nowcaster, change) -> None:
-    checkpoint.save(path, nowcaster, card(nowcaster))
+def tampered(path, nowcaster, card_of, change) -> None:
+    checkpoint.save(path, nowcaster, card_of(nowcaster))
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         header = json.loads(file.metadata()["stormcell"])
@@ -84,9 +61,9 @@ def tampered(path, nowcaster, change) -> None:
         (lambda header, _: header["scaling"].update(knee=-1), "knee"),
     ],
 )
-def test_a_header_that_lies_is_found_out(tmp_path, nowcaster, change, message):
+def test_a_header_that_lies_is_found_out(tmp_path, nowcaster, card_of, change, message):
     path = tmp_path / "model.safetensors"
-    tampered(path, nowcaster, change)
+    tampered(path, nowcaster, card_of, change)
     with pytest.raises(ModelFileError) as caught:
         checkpoint.load(path)
     assert str(path) in str(caught.value)
