@@ -59,14 +59,16 @@ def _summary(evaluation: Evaluation, titles: dict[str, str]) -> Table:
         table.add_column("bias", justify="right")
     table.add_column("MAE", justify="right")
     found = evaluation.to_scores()
-    leads = next(iter(found.values()))["lead_minutes"]
-    shown = sorted({0, len(leads) // 4, len(leads) // 2, len(leads) - 1})
-    for k in shown:
+    first = next(iter(found.values()))
+    scored = [k for k, count in enumerate(first["n_forecasts"]) if count]
+    for k in sorted({scored[part * (len(scored) - 1) // 3] for part in range(4) if scored}):
         for name, score in found.items():
             cells = []
             for threshold in _THRESHOLDS:
                 cells += [_number(score[s][str(threshold)][k]) for s in ("csi", "bias")]
-            table.add_row(f"{leads[k]:g}", titles.get(name, name), *cells, _number(score["mae"][k]))
+            table.add_row(
+                f"{first['lead_minutes'][k]:g}", titles.get(name, name), *cells, _number(score["mae"][k])
+            )
         table.add_section()
     return table
 
