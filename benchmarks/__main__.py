@@ -16,6 +16,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from stormcell.verification.figures import labels
 from stormcell.verification.scores import mean_over_leads
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,7 +46,7 @@ def main() -> int:
     names += ["sprog", "anvil"] if importlib.util.find_spec("pysteps") else []
     options = [part for name in names for part in ("--forecaster", name)]
     stormcell("verify", archive, "--out", report, *options)
-    keep(report, str(model))
+    keep(report)
     return 0
 
 
@@ -54,12 +55,13 @@ def stormcell(*words: object) -> None:
     subprocess.run([sys.executable, "-m", "stormcell", *map(str, words)], check=True)
 
 
-def keep(report: Path, model: str) -> None:
+def keep(report: Path) -> None:
     """Put the scores, the table and the figure where the README finds them."""
     results = ROOT / "benchmarks" / "results"
     results.mkdir(exist_ok=True)
     scores = json.loads((report / "scores.json").read_text())
-    scores = {"ConvLSTM" if name == model else name: score for name, score in scores.items()}
+    titles = labels(list(scores))
+    scores = {titles[name]: score for name, score in scores.items()}
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.strip()

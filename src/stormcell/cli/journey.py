@@ -10,6 +10,7 @@ from stormcell.data import synthetic
 from stormcell.data.quantity import Told
 from stormcell.training import recipes
 from stormcell.verification.evaluate import Evaluation
+from stormcell.verification.figures import labels
 
 _SEED = 7
 _BASELINES = ("persistence", "extrapolation")
@@ -39,14 +40,14 @@ def run(out: Path, data: Path | None, told: Told) -> int:
     console.rule("forecast")
     forecasting.forecast(str(model), store, out / "forecast.nc", at=None, steps=None)
     console.rule("how good it is")
-    console.print(_summary(evaluation, {str(model): "ConvLSTM"}))
+    console.print(_summary(evaluation))
     for name in ("lead_time.png", "case.png", "animation.gif"):
         console.print(f"  {out / 'report' / name}", soft_wrap=True)
     console.print(f"  {out / 'forecast.nc'}", soft_wrap=True)
     return status
 
 
-def _summary(evaluation: Evaluation, titles: dict[str, str]) -> Table:
+def _summary(evaluation: Evaluation) -> Table:
     """CSI, bias and MAE of every forecaster at a few lead times, on rain no model has seen."""
     table = Table(
         title="on rain that the network has not seen",
@@ -59,6 +60,7 @@ def _summary(evaluation: Evaluation, titles: dict[str, str]) -> Table:
         table.add_column("bias", justify="right")
     table.add_column("MAE", justify="right")
     found = evaluation.to_scores()
+    titles = labels(list(found))
     first = next(iter(found.values()))
     scored = [k for k, count in enumerate(first["n_forecasts"]) if count]
     for k in sorted({scored[part * (len(scored) - 1) // 3] for part in range(4) if scored}):
@@ -66,9 +68,7 @@ def _summary(evaluation: Evaluation, titles: dict[str, str]) -> Table:
             cells = []
             for threshold in _THRESHOLDS:
                 cells += [_number(score[s][str(threshold)][k]) for s in ("csi", "bias")]
-            table.add_row(
-                f"{first['lead_minutes'][k]:g}", titles.get(name, name), *cells, _number(score["mae"][k])
-            )
+            table.add_row(f"{first['lead_minutes'][k]:g}", titles[name], *cells, _number(score["mae"][k]))
         table.add_section()
     return table
 

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from zarr.storage import MemoryStore
 
-from stormcell.errors import ArgumentError, StormcellError
+from stormcell.errors import ArgumentError, OutputError
 
 CONVENTIONS = "CF-1.11"
 
@@ -32,7 +32,7 @@ def write(forecast: xr.DataArray, path: Path | str) -> None:
 
     Raises:
         ArgumentError: The name ends otherwise, or a directory there is no Zarr.
-        StormcellError: The disk is full, the directory is not there or not to be written to.
+        OutputError: The disk is full, the directory is not there or not to be written to.
 
     Example:
         >>> import tempfile
@@ -123,7 +123,7 @@ def _whole_or_nothing(path: Path) -> Iterator[Path]:
         else:
             part.replace(path)
     except OSError as error:
-        raise StormcellError(f"{path}: could not be written: {error.strerror or error}") from error
+        raise OutputError(f"{path}: could not be written: {error.strerror or error}") from error
     finally:
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)

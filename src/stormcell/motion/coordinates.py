@@ -7,12 +7,8 @@ doi:10.1175/1520-0493(2002)130<2859:SDOTPO>2.0.CO;2).
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from stormcell.motion.advection import displacements, sample
-
-Field = NDArray[np.float32]
-EVERYTHING = slice(None)
+from stormcell.motion.advection import EVERYTHING, Field, displacements, sample
 
 
 def inputs_to_moving(
