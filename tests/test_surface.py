@@ -6,6 +6,7 @@ from pathlib import Path
 import stormcell
 import stormcell.models
 import stormcell.nn
+import stormcell.nn.foreign
 
 
 def public(module) -> set[str]:
@@ -27,7 +28,15 @@ def test_the_package():
 
 
 def test_the_layers():
-    assert public(stormcell.nn) == {"ConvLSTM2d", "ConvLSTMCell2d"}
+    kinds = ("ConvLSTM", "ConvLSTMCell", "ConvGRU", "ConvGRUCell")
+    images = {f"{kind}{axes}d" for kind in kinds for axes in (1, 2, 3)}
+    others = {"TrajGRU2d", "TrajGRUCell2d", "PeepholeLSTM", "PeepholeLSTMCell"}
+    assert public(stormcell.nn) == images | others
+
+
+def test_the_weights_of_others():
+    names = {"from_keras", "to_keras", "from_torch", "to_torch", "from_tf1"}
+    assert public(stormcell.nn.foreign) == names
 
 
 def test_the_models():

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from stormcell.errors import ArgumentError, NotOfferedError
+from stormcell.errors import ArgumentError
 from stormcell.models import EncoderForecaster
 
 
@@ -136,6 +136,6 @@ def test_impossible_arguments_are_refused_by_name(name):
         EncoderForecaster(**{name: 0})
 
 
-def test_what_the_layers_do_not_offer_is_refused():
-    with pytest.raises(NotOfferedError, match="peephole='pixel'"):
+def test_images_of_any_size_have_no_weights_per_pixel():
+    with pytest.raises(ArgumentError, match=r"^spatial_size: expected .*, found None with peephole='pixel'"):
         EncoderForecaster(peephole="pixel")

@@ -8,11 +8,23 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from stormcell.nn import ConvLSTM2d, ConvLSTMCell2d
+from stormcell.nn import (
+    ConvGRU1d,
+    ConvGRU2d,
+    ConvGRU3d,
+    ConvGRUCell2d,
+    ConvLSTM1d,
+    ConvLSTM2d,
+    ConvLSTM3d,
+    ConvLSTMCell2d,
+    PeepholeLSTM,
+)
 
 # In float64 two correct computations differ by the order of their sums only: a hundred terms of order
 # one, carried over a few steps, make some 1e-14. A wrong term is off by 1e-3 and more.
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
+
+BACKENDS = ["reference", "auto"]  # what is plain and what is fast are held to the same
 
 
 def numbers(*shape, seed=1):
@@ -27,7 +39,12 @@ def randomised(module):
     return module.double()
 
 
-def test_two_steps_on_one_pixel_are_those_worked_by_hand():
+def exact(*values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_two_steps_on_one_pixel_are_those_worked_by_hand(backend):
     def sigma(v):
         return 1 / (1 + math.exp(-v))
 
@@ -35,18 +52,18 @@ def test_two_steps_on_one_pixel_are_those_worked_by_hand():
     w_hi, w_hf, w_hg, w_ho = -0.5, 0.6, 0.7, -0.8
     b_i, b_f, b_g, b_o = 0.01, 1.0, -0.02, 0.03
     w_ci, w_cf, w_co = 0.9, -1.1, 1.3
-    cell = ConvLSTMCell2d(1, 1, 1, dtype=torch.float64)
+    cell = ConvLSTMCell2d(1, 1, 1, backend=backend, dtype=torch.float64)
     cell.load_state_dict(
         {
-            "weight_ih": torch.tensor([w_xi, w_xf, w_xg, w_xo]).double().view(4, 1, 1, 1),
-            "weight_hh": torch.tensor([w_hi, w_hf, w_hg, w_ho]).double().view(4, 1, 1, 1),
-            "bias": torch.tensor([b_i, b_f, b_g, b_o]).double(),
-            "peephole": torch.tensor([[w_ci], [w_cf], [w_co]]).double(),
+            "weight_ih": exact(w_xi, w_xf, w_xg, w_xo).view(4, 1, 1, 1),
+            "weight_hh": exact(w_hi, w_hf, w_hg, w_ho).view(4, 1, 1, 1),
+            "bias": exact(b_i, b_f, b_g, b_o),
+            "peephole": exact(w_ci, w_cf, w_co).view(3, 1),
         }
     )
 
     h, c = 0.25, -0.75
-    state = tuple(torch.full((1, 1, 1, 1), v, dtype=torch.float64) for v in (h, c))
+    state = tuple(exact(v).view(1, 1, 1, 1) for v in (h, c))
     for x in (0.5, -1.25):
         i = sigma(w_xi * x + w_hi * h + w_ci * c + b_i)
         f = sigma(w_xf * x + w_hf * h + w_cf * c + b_f)
@@ -54,48 +71,133 @@ def test_two_steps_on_one_pixel_are_those_worked_by_hand():
         c = f * c + i * g
         o = sigma(w_xo * x + w_ho * h + w_co * c + b_o)
         h = o * math.tanh(c)
-        state = cell(torch.full((1, 1, 1, 1), x, dtype=torch.float64), state)
+        state = cell(exact(x).view(1, 1, 1, 1), state)
 
-    # torch.tensor() took the weights through float32, which moves each by up to 6e-8 of itself.
-    assert [s.item() for s in state] == pytest.approx([h, c], rel=1e-6)
+    # Some tens of roundings, each to 1e-16.
+    assert [s.item() for s in state] == pytest.approx([h, c], rel=1e-14)
 
 
-@pytest.mark.parametrize("kernel_size", [1, 3])
-def test_on_one_pixel_without_peepholes_it_is_an_lstm(kernel_size):
-    steps, batch, inputs, hidden, layers = 7, 3, 4, 5, 2
-    lstm = randomised(nn.LSTM(inputs, hidden, layers))
-    ours = ConvLSTM2d(inputs, hidden, kernel_size, layers, peephole=None, dtype=torch.float64)
-    middle = kernel_size // 2  # a larger kernel sees zeros around its one pixel
+@pytest.mark.parametrize("reset", ["before", "after"])
+def test_two_steps_of_a_gru_on_one_pixel_are_those_worked_by_hand(reset):
+    def sigma(v):
+        return 1 / (1 + math.exp(-v))
+
+    w_xr, w_xz, w_xn = 0.1, -0.2, 0.3
+    w_hr, w_hz, w_hn = -0.5, 0.6, 0.7
+    b_xr, b_xz, b_xn = 0.01, 0.4, -0.02
+    b_hr, b_hz, b_hn = -0.3, 0.2, 0.9
+    cell = ConvGRUCell2d(1, 1, 1, reset=reset, dtype=torch.float64)
+    weights = {"ih": [w_xr, w_xz, w_xn], "hh": [w_hr, w_hz, w_hn]}
+    biases = {"ih": [b_xr, b_xz, b_xn], "hh": [b_hr, b_hz, b_hn]}
+    cell.load_state_dict(
+        {f"weight_{which}": exact(*w).view(3, 1, 1, 1) for which, w in weights.items()}
+        | {f"bias_{which}": exact(*b) for which, b in biases.items()}
+    )
+
+    h = 0.25
+    state = exact(h).view(1, 1, 1, 1)
+    for x in (0.5, -1.25):
+        r = sigma(w_xr * x + b_xr + w_hr * h + b_hr)
+        z = sigma(w_xz * x + b_xz + w_hz * h + b_hz)
+        seen = w_hn * (r * h) + b_hn if reset == "before" else r * (w_hn * h + b_hn)
+        h = (1 - z) * math.tanh(w_xn * x + b_xn + seen) + z * h
+        state = cell(exact(x).view(1, 1, 1, 1), state)
+
+    assert state.item() == pytest.approx(h, rel=1e-14)
+
+
+def assert_same_as_torchs(ours, theirs):
+    """Give both the same weights, run them, and compare outputs, last states and all gradients.
+
+    What a kernel has beside its middle stays random: around the one pixel it sees zeros.
+    """
+    steps, batch, axes = 7, 3, len(ours.cells[0].space)
+
+    def middle(parameter):
+        """Where SAME puts an image's one pixel: an even kernel looks further ahead than back."""
+        return parameter[(..., *((n - 1) // 2 for n in parameter.shape[2:]))]
+
+    def on_one_pixel(tensor):
+        return tensor.detach().reshape(*tensor.shape, *(1,) * axes).requires_grad_()
+
+    shared = {}
     with torch.no_grad():
         for k, cell in enumerate(ours.cells):
-            cell.weight_ih[:, :, middle, middle] = getattr(lstm, f"weight_ih_l{k}")
-            cell.weight_hh[:, :, middle, middle] = getattr(lstm, f"weight_hh_l{k}")
-            cell.bias.copy_(getattr(lstm, f"bias_ih_l{k}") + getattr(lstm, f"bias_hh_l{k}"))
+            layer, reverse = divmod(k, 2) if ours.bidirectional else (k, 0)
+            for name, parameter in cell.named_parameters():
+                names = ["bias_ih", "bias_hh"] if name == "bias" else [name]  # an LSTM's second is idle
+                values = [getattr(theirs, f"{n}_l{layer}{'_reverse' * reverse}") for n in names]
+                middle(parameter).copy_(sum(values))
+                shared[f"cells.{k}.{name}"] = parameter, values[0]
 
-    x = numbers(steps, batch, inputs).requires_grad_()
-    h_0, c_0 = (numbers(layers, batch, hidden, seed=s).requires_grad_() for s in (2, 3))
-    theirs = lstm(x, (h_0, c_0))
-    image = x.detach()[..., None, None].requires_grad_()
-    state = tuple([s.detach()[..., None, None].requires_grad_() for s in layer] for layer in (h_0, c_0))
-    output, (h_n, c_n) = ours(image, state)
+    x = numbers(steps, batch, theirs.input_size).requires_grad_()
+    widths = [theirs.proj_size or theirs.hidden_size]
+    if theirs.mode == "LSTM":
+        widths.append(theirs.hidden_size)
+    sizes = [(len(ours.cells), batch, width) for width in widths]
+    start = [numbers(*size, seed=2 + n).requires_grad_() for n, size in enumerate(sizes)]
+    expected, end = theirs(x, start[0] if len(start) == 1 else start)
+    image = on_one_pixel(x)
+    given = [[on_one_pixel(layer) for layer in states] for states in start]
+    output, last = ours(image, given[0] if len(given) == 1 else given)
+    if len(start) == 1:
+        end, last = [end], [last]
 
-    results = [(output, theirs[0]), (torch.stack(h_n), theirs[1][0]), (torch.stack(c_n), theirs[1][1])]
-    for found, expected in results:
-        torch.testing.assert_close(found[..., 0, 0], expected, **EXACT)
-    upstream = [numbers(*expected.shape, seed=4 + n) for n, (_, expected) in enumerate(results)]
-    torch.autograd.backward([expected for _, expected in results], upstream)
-    torch.autograd.backward([found[..., 0, 0] for found, _ in results], upstream)
+    results = {"output": (output, expected)}
+    for n, states in enumerate(last):
+        results[f"state {n}"] = torch.stack(states), end[n]
+    results = {name: (found.flatten(expected.dim() - 1), e) for name, (found, e) in results.items()}
+    upstream = [numbers(*e.shape, seed=4 + n) for n, (_, e) in enumerate(results.values())]
+    torch.autograd.backward([e for _, e in results.values()], upstream)
+    torch.autograd.backward([found for found, _ in results.values()], upstream)
+    results["gradient of x"] = image.grad.flatten(2), x.grad
+    for n, states in enumerate(given):
+        results[f"gradient of state {n}"] = torch.stack([s.grad.flatten(1) for s in states]), start[n].grad
+    for name, (parameter, value) in shared.items():
+        results[f"gradient of {name}"] = middle(parameter.grad), value.grad
+    for name, (found, e) in results.items():
+        torch.testing.assert_close(found, e, **EXACT, msg=lambda m, name=name: f"{name}: {m}")
 
-    gradients = {"x": (image.grad[..., 0, 0], x.grad)}
-    for k, cell in enumerate(ours.cells):
-        for name, given, tensor in (("h_0", state[0], h_0), ("c_0", state[1], c_0)):
-            gradients[f"{name} {k}"] = given[k].grad[..., 0, 0], tensor.grad[k]
-        for name in ("weight_ih", "weight_hh"):
-            found = getattr(cell, name).grad[:, :, middle, middle]
-            gradients[f"{name} {k}"] = found, getattr(lstm, f"{name}_l{k}").grad
-        gradients[f"bias {k}"] = cell.bias.grad, getattr(lstm, f"bias_ih_l{k}").grad
-    for name, (found, expected) in gradients.items():
-        torch.testing.assert_close(found, expected, **EXACT, msg=lambda m, name=name: f"{name}: {m}")
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("proj_channels", [None, 2])
+@pytest.mark.parametrize(
+    ("kind", "kernel"),
+    [
+        (PeepholeLSTM, {}),
+        (ConvLSTM1d, {"kernel_size": 1}),
+        (ConvLSTM2d, {"kernel_size": [1, (3, 2)]}),
+        *((ConvLSTM2d, {"kernel_size": 3, "backend": backend}) for backend in BACKENDS),
+        (ConvLSTM3d, {"kernel_size": (2, 1, 3), "recurrent_kernel_size": 1}),
+    ],
+)
+def test_on_one_pixel_without_peepholes_it_is_torchs_lstm(kind, kernel, proj_channels, bidirectional):
+    ours = kind(
+        4,
+        5,
+        **kernel,
+        num_layers=2,
+        bidirectional=bidirectional,
+        peephole=None,
+        proj_channels=proj_channels,
+        dtype=torch.float64,
+    )
+    theirs = nn.LSTM(4, 5, 2, bidirectional=bidirectional, proj_size=proj_channels or 0)
+    assert_same_as_torchs(ours, randomised(theirs))
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "kernel"),
+    [
+        (ConvGRU1d, {"kernel_size": 1}),
+        (ConvGRU2d, {"kernel_size": [1, (3, 2)]}),
+        (ConvGRU3d, {"kernel_size": (2, 1, 3), "recurrent_kernel_size": 1}),
+    ],
+)
+def test_on_one_pixel_a_gru_is_torchs(kind, kernel, bidirectional):
+    ours = kind(4, 5, **kernel, num_layers=2, bidirectional=bidirectional, dtype=torch.float64)
+    assert_same_as_torchs(ours, randomised(nn.GRU(4, 5, 2, bidirectional=bidirectional)))
 
 
 def loop(x, h, c, parameters):
@@ -142,9 +244,10 @@ def loop(x, h, c, parameters):
     ("kernel_size", "recurrent_kernel_size"),
     [(3, None), ((3, 5), (5, 1)), ((2, 4), (4, 3)), ([3, (1, 2)], [2, 3])],
 )
-def test_on_images_it_is_the_papers_equations(kernel_size, recurrent_kernel_size):
-    rnn = ConvLSTM2d(2, [3, 2], kernel_size, recurrent_kernel_size=recurrent_kernel_size)
-    rnn = randomised(rnn)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_on_images_it_is_the_papers_equations(kernel_size, recurrent_kernel_size, backend):
+    kernels = {"kernel_size": kernel_size, "recurrent_kernel_size": recurrent_kernel_size}
+    rnn = randomised(ConvLSTM2d(2, [3, 2], **kernels, backend=backend))
     x = numbers(3, 2, 2, 5, 7)
     h_0 = [numbers(2, channels, 5, 7, seed=10 + channels) for channels in (3, 2)]
     c_0 = [numbers(2, channels, 5, 7, seed=20 + channels) for channels in (3, 2)]
@@ -159,19 +262,57 @@ def test_on_images_it_is_the_papers_equations(kernel_size, recurrent_kernel_size
     np.testing.assert_allclose(output.detach(), expected, **EXACT)
 
 
+# fmt: off
+DIFFERENTIATED = [  # kind, sizes, options, image
+    (ConvLSTM2d, (1, 2, (3, 1)), {"backend": "reference"}, (2, 3)),
+    (ConvLSTM2d, (1, 2, (3, 1)), {"backend": "auto"}, (2, 3)),
+    (ConvLSTM2d, (1, 2, (2, 3)), {
+        "stride": (1, 2), "padding_mode": "replicate", "recurrent_padding_mode": "circular",
+        "peephole": "pixel", "norm": "layer-pixel", "spatial_size": (1, 3), "zoneout": (0.2, 0.6),
+        "cell_clip": 0.2, "proj_channels": 1, "proj_clip": 0.1,
+    }, (1, 3)),
+    (ConvLSTM1d, (1, 2, 2), {
+        "padding": "valid", "dilation": 2, "norm": "group", "recurrent_activation": "hard_sigmoid_keras2",
+    }, (4,)),
+    (ConvLSTM3d, (1, 1, (1, 2, 1)), {"padding": (0, 1, 0), "activation": "leaky_relu"}, (1, 1, 2)),
+    (PeepholeLSTM, (2, 2), {"proj_channels": 1, "bidirectional": True}, ()),
+    (ConvGRU2d, (1, 2, (3, 2)), {"reset": "after", "zoneout": 0.3}, (2, 2)),
+    (ConvGRU2d, (1, 2, (3, 2)), {"reset": "before", "norm": "layer", "padding_mode": "circular"}, (2, 2)),
+    (ConvGRU1d, (1, 1, 2), {"bidirectional": True, "norm": "group"}, (3,)),
+]
+# fmt: on
+
+
 @pytest.mark.parametrize("check", [torch.autograd.gradcheck, torch.autograd.gradgradcheck])
-def test_gradients_are_those_of_finite_differences(check):
-    rnn = randomised(ConvLSTM2d(1, 2, (3, 2)))
+@pytest.mark.parametrize(("kind", "sizes", "options", "space"), DIFFERENTIATED)
+def test_gradients_are_those_of_finite_differences(kind, sizes, options, space, check):
+    rnn = randomised(kind(*sizes, **options)).eval()
     names = [name for name, _ in rnn.named_parameters()]
+    x = numbers(2, 1, rnn.in_channels, *space)
+    with torch.no_grad():
+        _, last = rnn(x)
+    paired = isinstance(last[0], tuple)
+    shapes = [s.shape for s in (sum(last, ()) if paired else last)]
 
-    def run(x, h, c, *parameters):
+    def run(x, *rest):
+        state, parameters = rest[: len(shapes)], rest[len(shapes) :]
+        if paired:
+            state = state[: len(state) // 2], state[len(state) // 2 :]
         given = dict(zip(names, parameters, strict=True))
-        output, (h_n, c_n) = torch.func.functional_call(rnn, given, (x, ((h,), (c,))))
-        return output, *h_n, *c_n
+        output, last = torch.func.functional_call(rnn, given, (x, state))
+        return output, *(sum(last, ()) if paired else last)
 
-    inputs = [numbers(2, 1, 1, 2, 3), numbers(1, 2, 2, 3, seed=2), numbers(1, 2, 2, 3, seed=3)]
+    inputs = [x, *(numbers(*shape, seed=2 + k) for k, shape in enumerate(shapes))]
     inputs += [parameter.detach().clone() for parameter in rnn.parameters()]
     assert check(run, [value.requires_grad_() for value in inputs])
+
+
+def test_torchs_hard_sigmoid_says_that_it_cannot_be_differentiated_twice():
+    rnn = PeepholeLSTM(1, 1, recurrent_activation="hard_sigmoid")
+    x = numbers(2, 1, 1).float().requires_grad_()
+    (gradient,) = torch.autograd.grad(rnn(x)[0].sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="derivative for aten::hardsigmoid_backward is not implemented"):
+        gradient.sum().backward()
 
 
 def test_under_autocast_it_errs_at_most_twice_as_much_as_plain_torch():

@@ -1,28 +1,17 @@
+"""How every kind of layer goes through sequences; ``kind`` and ``varied`` are in conftest.py."""
+
 import copy
-import pickle
 
 import pytest
 import torch
+from torch.nn import functional
+from torch.utils._pytree import tree_leaves, tree_map
 
-from stormcell.nn import ConvLSTM2d, ConvLSTMCell2d
+from stormcell.nn import ConvLSTM2d, ConvLSTMCell2d, TrajGRU2d
 
 
 def numbers(*shape, seed=1):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.fixture
-def rnn():
-    """Two layers, with every parameter random: peepholes start at zero and would hide."""
-    module = ConvLSTM2d(2, [4, 3], 3)
-    with torch.no_grad():
-        for seed, parameter in enumerate(module.parameters()):
-            parameter.copy_(0.3 * numbers(*parameter.shape, seed=seed))
-    return module
-
-
-def states(seed=5):
-    return tuple(tuple(numbers(2, c, 5, 7, seed=seed + c) for c in (4, 3)) for seed in (seed, 2 * seed))
 
 
 def assert_same(found, expected):
@@ -30,101 +19,225 @@ def assert_same(found, expected):
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("autocast", [False, True])
-def test_ten_steps_and_ten_more_are_twenty(rnn, autocast):
-    x = numbers(20, 2, 2, 5, 7)
-    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        whole, end = rnn(x, states())
-        first, middle = rnn(x[:10], states())
-        second, again = rnn(x[10:], middle)
-    assert_same(torch.cat([first, second]), whole)
-    assert_same(again, end)
+# Convolutions may sum in another order: float32's 2^-24 times some tens of terms, over a few steps.
+CLOSE = {"rtol": 1e-5, "atol": 1e-6}
+# Float64 sums in another order: 2^-53 times some hundred terms of order one, over a few steps.
+EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
 
-def test_without_a_state_it_starts_from_zeros(rnn):
-    x = numbers(3, 2, 2, 5, 7)
-    zeros = tuple(tuple(torch.zeros_like(s) for s in layer) for layer in states())
+def test_ten_steps_and_ten_more_are_twenty(varied):
+    rnn = varied.build()
+    x, begin = varied.frames(20, 2), varied.start(rnn)
+    whole, end = rnn(x, begin)
+    first, middle = rnn(x[:10], begin)
+    assert_same(first, whole[:10])
+    assert_same(rnn(x[10:], middle), (whole[10:], end))
+    assert_same(rnn(x[10:], middle, return_sequence=False), (whole[-1], end))
+
+
+def test_under_autocast_too(varied):
+    rnn = varied.build()
+    x, begin = varied.frames(4, 2), varied.start(rnn)
+    with torch.autocast("cpu", torch.bfloat16):
+        whole, end = rnn(x, begin)
+        first, middle = rnn(x[:2], begin)
+        assert_same(first, whole[:2])
+        assert_same(rnn(x[2:], middle), (whole[2:], end))
+        assert_same(rnn(x[2:], middle, return_sequence=False), (whole[-1], end))
+    assert (whole - rnn(x, begin)[0]).abs().max() > 0
+
+
+def test_without_input_too(varied):
+    rnn = varied.build()
+    begin = varied.start(rnn)
+    whole, end = rnn(None, begin, steps=4)
+    first, middle = rnn(None, begin, steps=2)
+    assert_same(first, whole[:2])
+    assert_same(rnn(None, middle, steps=2), (whole[2:], end))
+    assert_same(rnn(None, middle, steps=2, return_sequence=False), (whole[-1], end))
+
+
+def test_gradients_go_back_through_a_returned_state(kind):
+    rnn = kind.build().double()
+    frames = kind.frames(6, 2).double()
+
+    def gradients(run):
+        x = frames.clone().requires_grad_()
+        output, end = run(x)
+        leaves = [output, *tree_leaves(end)]
+        loss = sum(t.square().sum() for t in leaves)
+        return torch.autograd.grad(loss, [x, *rnn.parameters()])
+
+    def halves(x):
+        first, middle = rnn(x[:3])
+        second, end = rnn(x[3:], middle)
+        return torch.cat([first, second]), end
+
+    torch.testing.assert_close(gradients(halves), gradients(rnn), **EXACT)
+
+
+def test_without_a_state_it_starts_from_zeros(varied):
+    rnn = varied.build()
+    x = varied.frames(3, 2)
+    zeros = tree_map(torch.zeros_like, varied.start(rnn))
     assert_same(rnn(x), rnn(x, zeros))
 
 
-def test_its_cells_step_by_step_are_the_layer(rnn):
-    x = numbers(4, 2, 2, 5, 7)
-    per_layer = list(zip(*states(), strict=True))
+def test_its_cells_step_by_step_are_the_layer(varied):
+    rnn = varied.build()
+    x, begin = varied.frames(4, 2), varied.start(rnn)
+    states = varied.per_cell(begin)
     outputs = []
     for frame in x:
         for k, cell in enumerate(rnn.cells):
-            per_layer[k] = cell(frame, per_layer[k])
-            frame = per_layer[k][0]
+            states[k] = cell(frame, states[k])
+            frame = states[k][0] if varied.lstm else states[k]
         outputs.append(frame)
-    expected = torch.stack(outputs), tuple(zip(*per_layer, strict=True))
-    assert_same(rnn(x, states()), expected)
+    end = tuple(zip(*states, strict=True)) if varied.lstm else tuple(states)
+    assert_same(rnn(x, begin), (torch.stack(outputs), end))
 
 
-def test_all_layers_are_those_of_the_layers_alone(rnn):
-    x = numbers(4, 2, 2, 5, 7)
-    lowest = ConvLSTM2d(2, 4, 3)
+def test_all_layers_are_those_of_the_layers_alone(kind):
+    rnn, lowest = kind.build(), kind.build(2, 4)
+    x, begin = kind.frames(4, 2), kind.start(rnn)
     lowest.cells[0].load_state_dict(rnn.cells[0].state_dict())
-    outputs, end = rnn.all_layers(x)
-    assert_same(outputs[0], lowest(x)[0])
-    assert_same((outputs[1], end), rnn(x))
+    outputs, end = rnn.all_layers(x, begin)
+    below = kind.nested([s if kind.lstm else (s,) for s in kind.per_cell(begin)[:1]])
+    assert_same(outputs[0], lowest(x, below)[0])
+    assert_same((outputs[1], end), rnn(x, begin))
 
 
-def test_batch_first_swaps_the_axes_of_sequences_only(rnn):
-    x = numbers(4, 2, 2, 5, 7)
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_batch_first_swaps_the_axes_of_sequences_only(kind, bidirectional):
+    rnn = kind.build(bidirectional=bidirectional)
+    x, begin = kind.frames(4, 3), kind.start(rnn, 3)
     twin = copy.deepcopy(rnn)
     twin.batch_first = True
-    output, end = rnn(x, states())
-    assert_same(twin(x.transpose(0, 1), states()), (output.transpose(0, 1), end))
-    outputs, _ = twin.all_layers(x.transpose(0, 1), states())
-    assert_same(outputs[1], output.transpose(0, 1))
+    output, end = rnn(x, begin)
+    swapped = x.transpose(0, 1)
+    assert_same(twin(swapped, begin), (output.transpose(0, 1), end))
+    outputs, _ = twin.all_layers(swapped, begin)
+    assert_same(outputs, tuple(o.transpose(0, 1) for o in rnn.all_layers(x, begin)[0]))
+    only = rnn(x, begin, return_sequence=False)
+    assert_same(twin(swapped, begin, return_sequence=False), only)
+    without_input, _ = rnn(None, begin, steps=4)
+    assert_same(twin(None, begin, steps=4)[0], without_input.transpose(0, 1))
 
 
-def test_how_the_input_lies_in_memory_changes_nothing(rnn):
-    x = numbers(4, 2, 2, 5, 7)
-    strided = numbers(7, 4, 2, 5, 4)[..., ::2].permute(1, 4, 2, 3, 0)
-    strided.copy_(x)
-    assert not strided.is_contiguous()
-    # Convolutions may sum in another order: float32's 2^-24 times some tens of terms, over a few steps.
-    torch.testing.assert_close(rnn(strided), rnn(x), rtol=1e-5, atol=1e-6)
+def test_how_the_input_lies_in_memory_changes_nothing(kind):
+    rnn = kind.build()
+    x, begin = kind.frames(4, 3), kind.start(rnn, 3)
+
+    def strided(dense):
+        """The same numbers, the axes in reverse order and every second element elsewhere."""
+        holder = dense.new_full((*dense.shape[::-1], 2), torch.nan)[..., 0]
+        return holder.permute(*reversed(range(dense.dim()))).copy_(dense)
+
+    assert not strided(x).is_contiguous()
+    found = rnn(strided(x), tree_map(strided, begin))
+    torch.testing.assert_close(found, rnn(x, begin), **CLOSE)
 
 
-def test_one_step_of_one_sample_is_what_it_is_among_others(rnn):
-    x = numbers(4, 2, 2, 5, 7)
-    output, _ = rnn(x)
-    alone, (h_n, c_n) = rnn(x[:1, 1:])
-    assert alone.shape == (1, 1, 3, 5, 7)
-    assert [len(h_n), len(c_n)] == [2, 2]
-    torch.testing.assert_close(alone, output[:1, 1:], rtol=1e-5, atol=1e-6)
+def test_a_sample_is_what_it_is_among_others(varied):
+    rnn = varied.build().double()
+    x, begin = varied.frames(3, 3).double(), doubled(varied.start(rnn, 3))
+    output, end = rnn(x, begin)
+    found = rnn(x[:, 1:2], tree_map(lambda state: state[1:2], begin))
+    torch.testing.assert_close(found, (output[:, 1:2], tree_map(lambda state: state[1:2], end)), **EXACT)
 
 
-def test_an_empty_batch_gives_an_empty_output(rnn):
-    output, _ = rnn(torch.empty(3, 0, 2, 5, 7))
-    assert output.shape == (3, 0, 3, 5, 7)
+def doubled(tree):
+    return tree_map(torch.Tensor.double, tree)
 
 
-def test_without_input_it_runs_as_if_it_saw_zeros(rnn):
-    blind = ConvLSTM2d(0, [4, 3], 3)
-    weights = rnn.state_dict()
-    del weights["cells.0.weight_ih"]
-    blind.load_state_dict(weights)
-    found = blind(None, states(), steps=3)
-    torch.testing.assert_close(found, rnn(torch.zeros(3, 2, 2, 5, 7), states()), rtol=1e-5, atol=1e-6)
+def test_one_step_is_the_first_of_several(kind):
+    rnn = kind.build()
+    x, begin = kind.frames(4, 2), kind.start(rnn)
+    output, end = rnn(x[:1], begin)
+    assert_same(output, rnn(x, begin)[0][:1])
+    assert_same(output[0], end[0][-1] if kind.lstm else end[-1])
 
 
-def test_steps_may_repeat_what_the_input_says(rnn):
-    x = numbers(4, 2, 2, 5, 7)
+def test_an_empty_batch_gives_an_empty_output(varied):
+    rnn = varied.build(bidirectional=True)
+    full, end = rnn(varied.frames(2, 2))
+    none, shapes = full[:, :0].shape, [s[:0].shape for s in tensors(end)]
+    x = varied.frames(2, 0).requires_grad_()
+    output, last = rnn(x)
+    assert [output.shape, *(s.shape for s in tensors(last))] == [none, *shapes]
+    output.sum().backward()
+    assert x.grad.shape == x.shape
+    assert rnn(None, last, steps=2)[0].shape == none
+    assert rnn(x, return_sequence=False)[0].shape == none[1:]
+
+
+def tensors(*trees):
+    return tree_leaves(trees)
+
+
+def test_images_may_be_of_another_size_every_call(kind):
+    rnn = kind.build()
+    for larger in (0, 2, -1, 1):
+        size = tuple(n + larger + k for k, n in enumerate(kind.size))
+        x = numbers(3, 2 + larger % 2, 2, *size)
+        output, end = rnn(x)
+        assert output.shape == (3, 2 + larger % 2, 3, *size)
+        assert_same((output, end), kind.build()(x))
+
+
+def test_without_input_it_runs_as_if_it_saw_zeros(kind):
+    """A GRU's second bias belongs to the input, and goes with it."""
+    rnn = kind.build()
+    begin = kind.start(rnn)
+    blind = rnn(None, begin, steps=3)
+    for name, parameter in rnn.cells[0].named_parameters():
+        if name.endswith("bias_ih"):
+            parameter.data.zero_()
+    torch.testing.assert_close(rnn(torch.zeros_like(kind.frames(3, 2)), begin), blind, **CLOSE)
+
+
+def test_a_layer_made_without_input_is_one_that_sees_none(varied):
+    rnn, blind = varied.build(), varied.build(0)
+    assert [name for name in rnn.state_dict() if name not in blind.state_dict()] == [
+        f"cells.0.{name}" for name, _ in rnn.cells[0].named_parameters() if name.endswith("_ih")
+    ]
+    blind.load_state_dict({name: rnn.state_dict()[name] for name in blind.state_dict()})
+    begin = varied.start(rnn)
+    assert_same(blind(None, begin, steps=3), rnn(None, begin, steps=3))
+
+
+def test_steps_may_repeat_what_the_input_says(kind):
+    rnn = kind.build()
+    x = kind.frames(4, 2)
     assert_same(rnn(x, steps=4), rnn(x))
 
 
-def test_dropout_acts_on_what_the_next_layer_sees_and_only_in_training(rnn):
-    x = numbers(4, 2, 2, 5, 7)
-    plain, _ = rnn.all_layers(x)
+def test_dropout_acts_on_what_the_next_layer_sees_and_only_in_training(kind):
+    rnn, upper = kind.build(), kind.build(4, 3)
+    x = kind.frames(4, 2)
+    plain, end = rnn.all_layers(x)
     rnn.dropout = 1.0
+    assert_same(rnn.all_layers(x), (plain, end))
+    rnn.train()
     dropped, _ = rnn.all_layers(x)
-    upper = ConvLSTM2d(4, 3, 3)
     upper.cells[0].load_state_dict(rnn.cells[1].state_dict())
-    assert_same(dropped, (plain[0], upper(torch.zeros_like(plain[0]))[0]))
-    assert_same(rnn.eval().all_layers(x)[0], plain)
+    blinded, _ = upper(torch.zeros_like(plain[0]))
+    assert_same(dropped, (plain[0], blinded))
+    assert_same(rnn(x, return_sequence=False)[0], blinded[-1])
+
+
+def test_dropout_hides_and_scales_some_of_what_the_next_layer_sees(kind):
+    """The upper layer is run on what it would see if the same elements were hidden."""
+    rnn, upper = kind.build(dropout=0.4).train(), kind.build(4, 3)
+    x = kind.frames(4, 2)
+    upper.cells[0].load_state_dict(rnn.cells[1].state_dict())
+    torch.manual_seed(2)
+    below, output = rnn.all_layers(x)[0]
+    torch.manual_seed(2)
+    seen = functional.dropout(below, 0.4)
+    hidden = (seen == 0).float().mean()
+    assert 0.2 < hidden < 0.6  # of 32 elements or more
+    assert_same(output, upper(seen)[0])
 
 
 def test_dropout_with_one_layer_is_warned_of():
@@ -132,10 +245,63 @@ def test_dropout_with_one_layer_is_warned_of():
         ConvLSTM2d(2, 4, 3, dropout=0.5)
 
 
-def test_copies_and_pickles_compute_the_same(rnn):
-    x = numbers(4, 2, 2, 5, 7)
-    for twin in copy.deepcopy(rnn), pickle.loads(pickle.dumps(rnn)):
-        assert_same(twin(x), rnn(x))
+# What is drawn.
+
+
+def drawing(kind):
+    """Options that draw a mask, or a random number, for each cell."""
+    return [] if kind.layer is TrajGRU2d else [{"input_dropout": 0.3, "recurrent_dropout": 0.4}]
+
+
+def test_the_last_output_alone_is_the_last_of_all_with_the_same_masks(kind):
+    for options in drawing(kind):
+        for bidirectional in (False, True):
+            rnn = kind.build(bidirectional=bidirectional, **options).train()
+            x = kind.frames(5, 2)
+            torch.manual_seed(3)
+            whole, end = rnn(x)
+            torch.manual_seed(3)
+            last, again = rnn(x, return_sequence=False)
+            assert_same((last, again), (ends(rnn, whole), end))
+            assert (whole[-1] - kind.build(bidirectional=bidirectional)(x)[0][-1]).abs().max() > 1e-3
+
+
+def ends(rnn, output):
+    """The step that each direction came to last."""
+    half = output.shape[2] // rnn.directions
+    return torch.cat([output[-1, :, :half], output[0, :, half:]], dim=1)
+
+
+def test_the_last_output_alone_is_the_last_of_all_with_the_same_zoneout(kind):
+    """Of one layer: with more, either layers or steps are drawn one after the other."""
+    rnn = kind.build(2, 4, zoneout=0.5).train()
+    x = kind.frames(5, 2)
+    torch.manual_seed(3)
+    whole, end = rnn(x)
+    torch.manual_seed(3)
+    assert_same(rnn(x, return_sequence=False), (whole[-1], end))
+    torch.manual_seed(4)
+    other, _ = rnn(x, return_sequence=False)
+    assert (whole[-1] - other).abs().max() > 1e-3
+
+
+# Both ways.
+
+
+@pytest.mark.parametrize("num_layers", [1, 3])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_on_one_pixel_it_is_torchs_layer(twins, num_layers, bidirectional):
+    pair = twins(num_layers, bidirectional=bidirectional)
+    x = numbers(5, 3, 4).double()
+    begin, theirs = pair.start(numbers(2, num_layers * pair.ours.directions, 3, 3, seed=2).double())
+    expected = pair.plain(*pair.theirs(x, theirs))
+    torch.testing.assert_close(pair.plain(*pair.ours(pair.image(x), begin)), expected, **EXACT)
+    only, last = pair.ours(pair.image(x), begin, return_sequence=False)
+    expected[0] = ends(pair.ours, expected[0]).unsqueeze(0)
+    torch.testing.assert_close(pair.plain(only.unsqueeze(0), last), expected, **EXACT)
+
+
+# Parameters.
 
 
 def test_parameters_are_those_of_the_equations_and_have_these_names():
@@ -150,18 +316,29 @@ def test_parameters_are_those_of_the_equations_and_have_these_names():
         "cells.1.bias": (16,),
         "cells.1.peephole": (3, 4),
     }
-    assert list(rnn.state_dict()) == [name for name, _ in rnn.named_parameters()]
     bare = ConvLSTMCell2d(0, 8, 3, bias=False, peephole=None)
     assert [name for name, _ in bare.named_parameters()] == ["weight_hh"]
 
 
-def test_every_parameter_and_state_gets_a_gradient(rnn):
-    state = tuple(tuple(s.requires_grad_() for s in layer) for layer in states())
-    output, _ = rnn(numbers(3, 2, 2, 5, 7), state)
-    output.square().sum().backward()
-    for tensor in (*rnn.parameters(), *state[0], *state[1]):
-        assert tensor.grad is not None
-        assert tensor.grad.abs().min() > 0
+def test_a_layer_both_ways_sees_both_outputs_of_the_one_below(kind):
+    rnn = kind.build(2, [4, 3], bidirectional=True)
+    assert [cell.in_channels for cell in rnn.cells] == [2, 2, 8, 8]
+    assert [cell.hidden_channels for cell in rnn.cells] == [4, 4, 3, 3]
+    assert rnn.hidden_channels == [4, 3]
+    assert len(rnn.kernel_size) == len(rnn.recurrent_kernel_size) == rnn.num_layers == 2
+
+
+def test_every_parameter_and_state_gets_a_gradient(varied):
+    rnn = varied.build(bidirectional=len(varied.size) < 3)
+    x, begin = varied.frames(2, 2), varied.start(rnn)
+    leaves = [x, *tensors(begin), *rnn.parameters()]
+    for leaf in leaves:
+        leaf.requires_grad_()
+    output, end = rnn(x, begin)
+    sum(t.square().sum() for t in tensors(output, end)).backward()
+    for leaf in leaves:
+        assert leaf.grad is not None
+        assert leaf.grad.abs().max() > 0
 
 
 def test_parameters_start_as_they_say():
@@ -174,21 +351,10 @@ def test_parameters_start_as_they_say():
     assert cell.peephole.count_nonzero() == 0
 
 
-def test_starting_afresh_is_starting(rnn):
+def test_starting_afresh_is_starting(varied):
+    rnn = varied.build()
     torch.manual_seed(3)
-    expected = ConvLSTM2d(2, [4, 3], 3).state_dict()
+    fresh = varied.layer(2, [4, 3], **varied.options)
     torch.manual_seed(3)
     rnn.reset_parameters()
-    assert_same(rnn.state_dict(), expected)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_it_computes_in_the_type_it_was_made_in(dtype):
-    output, (h_n, c_n) = ConvLSTM2d(2, 4, 3, dtype=dtype)(numbers(3, 2, 2, 5, 7).to(dtype))
-    assert {output.dtype, h_n[0].dtype, c_n[0].dtype} == {dtype}
-    assert output.isfinite().all()
-
-
-def test_on_the_meta_device_it_tells_shapes():
-    output, _ = ConvLSTM2d(2, 4, 3, device="meta")(torch.empty(3, 2, 2, 5, 7, device="meta"))
-    assert output.shape == (3, 2, 4, 5, 7)
+    assert_same(rnn.state_dict(), fresh.state_dict())

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stormcell.nn import ConvLSTM2d
-from stormcell.nn.arguments import PerLayer, count
+from stormcell.nn.arguments import PerAxis, PerLayer, count
 from stormcell.nn.shapes import check_input
 
 
@@ -37,7 +37,6 @@ class EncoderForecaster(nn.Module):
 
     Raises:
         ArgumentError: An argument has a value it cannot have.
-        NotOfferedError: An argument has a value that is not offered.
 
     Examples:
         >>> import torch
@@ -51,9 +50,9 @@ class EncoderForecaster(nn.Module):
         self,
         in_channels: int = 1,
         hidden_channels: int | Sequence[int] = (128, 64, 64),
-        kernel_size: PerLayer = 5,
+        kernel_size: PerLayer[PerAxis] = 5,
         patch_size: int = 4,
-        recurrent_kernel_size: PerLayer | None = None,
+        recurrent_kernel_size: PerLayer[PerAxis | None] = None,
         out_channels: int | None = None,
         *,
         peephole: str | None = "channel",

@@ -1,46 +1,23 @@
 """How the layers read their arguments: a tuple means per axis, a list per layer."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias, TypeVar
 
-from stormcell.errors import ArgumentError, NotOfferedError
+from stormcell.errors import ArgumentError
 
-PerAxis = int | Sequence[int]
-PerLayer = PerAxis | Sequence[PerAxis]
-
-
-class Layer(NamedTuple):
-    """What may differ from one layer of a stack to the next."""
-
-    hidden_channels: int
-    kernel_size: tuple[int, ...]
-    recurrent_kernel_size: tuple[int, ...]
+T = TypeVar("T")
+PerAxis = int | tuple[int, ...]
+PerLayer: TypeAlias = T | list[T]
 
 
-def layers(
-    hidden_channels: int | Sequence[int],
-    kernel_size: PerLayer,
-    recurrent_kernel_size: PerLayer | None,
-    num_layers: int | None,
-    *,
-    axes: int,
-) -> list[Layer]:
-    """Tell every layer its own sizes.
+def per_layer(num_layers: int | None, given: dict[str, Any]) -> list[dict[str, Any]]:
+    """Tell every layer its own arguments.
 
-    Whatever is given per layer says how many layers there are; one value stands for all of them.
+    Whatever is a list says how many layers there are; any other value stands for all of them.
 
     Raises:
-        ArgumentError: A size is not a positive int, or two arguments speak of different numbers of layers.
+        ArgumentError: Two arguments speak of different numbers of layers, or one of none.
     """
-    if isinstance(hidden_channels, tuple):
-        hidden_channels = list(hidden_channels)
-    if recurrent_kernel_size is None:
-        recurrent_kernel_size = kernel_size
-    given: dict[str, Any] = {
-        "hidden_channels": hidden_channels,
-        "kernel_size": kernel_size,
-        "recurrent_kernel_size": recurrent_kernel_size,
-    }
     counts = {name: len(value) for name, value in given.items() if isinstance(value, list)}
     if num_layers is not None:
         counts["num_layers"] = count("num_layers", num_layers)
@@ -48,31 +25,23 @@ def layers(
     if len(set(counts.values())) > 1 or number == 0:
         found = ", ".join(f"{name} for {n}" for name, n in counts.items())
         raise ArgumentError(f"expected one number of layers, at least 1, found {found}")
-
-    def spread(value: Any) -> list[Any]:
-        return value if isinstance(value, list) else [value] * number
-
     return [
-        Layer(
-            count("hidden_channels", hidden),
-            per_axis("kernel_size", kernel, axes),
-            per_axis("recurrent_kernel_size", recurrent, axes),
-        )
-        for hidden, kernel, recurrent in zip(*map(spread, given.values()), strict=True)
+        {name: value[layer] if isinstance(value, list) else value for name, value in given.items()}
+        for layer in range(number)
     ]
 
 
-def per_axis(name: str, value: Any, axes: int) -> tuple[int, ...]:
-    """Return one positive int per axis: an int stands for all of them.
+def per_axis(name: str, value: Any, axes: int, *, least: int = 1) -> tuple[int, ...]:
+    """Return one int of at least ``least`` per axis: an int stands for all of them.
 
     Raises:
         ArgumentError: It is neither an int nor one per axis.
     """
     if not isinstance(value, tuple | list):
-        return (count(name, value),) * axes
+        return (count(name, value, least=least),) * axes
     if len(value) != axes:
         raise ArgumentError(f"{name}: expected an int or {axes} of them, one per axis, found {value!r}")
-    return tuple(count(name, v) for v in value)
+    return tuple(count(name, v, least=least) for v in value)
 
 
 def count(name: str, value: Any, *, least: int = 1) -> int:
@@ -96,21 +65,49 @@ def one_of(name: str, value: Any, choices: Sequence[Any]) -> None:
         raise ArgumentError(f"{name}: expected one of {', '.join(map(repr, choices))}, found {value!r}")
 
 
-def only(name: str, value: Any, offered: Any) -> None:
-    """Check that an argument has the one value that is offered.
+def probability(name: str, value: Any) -> float:
+    """Return the value if it is a number from 0 to 1.
 
     Raises:
-        NotOfferedError: It has another.
+        ArgumentError: It is not.
     """
-    if value is not offered and value != offered:
-        raise NotOfferedError(f"{name}={value!r} is not offered, only {name}={offered!r}")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise ArgumentError(f"{name}: expected a probability, found {value!r}")
+    return value
 
 
-def absent(name: str, value: Any) -> None:
-    """Check that an argument that is not offered is not given.
+def number(name: str, value: Any) -> float:
+    """Return the value if it is a number.
 
     Raises:
-        NotOfferedError: It is given.
+        ArgumentError: It is not.
     """
-    if value is not None:
-        raise NotOfferedError(f"{name} is not offered, leave it out")
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ArgumentError(f"{name}: expected a number, found {value!r}")
+    return value
+
+
+def limit(name: str, value: Any) -> float | None:
+    """Return the value if it is a positive number, or None.
+
+    Raises:
+        ArgumentError: It is neither.
+    """
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value > 0):
+        return value
+    raise ArgumentError(f"{name}: expected a positive number or None, found {value!r}")
+
+
+def probabilities(name: str, value: Any, which: Sequence[str]) -> tuple[float, ...]:
+    """Return a probability for each of these: a number stands for all of them.
+
+    Raises:
+        ArgumentError: It is neither a number nor one for each.
+    """
+    if not isinstance(value, tuple):
+        return (probability(name, value),) * len(which)
+    if len(value) != len(which):
+        raise ArgumentError(
+            f"{name}: expected a probability or one for each of {', '.join(which)}, found {value!r}"
+        )
+    return tuple(probability(name, v) for v in value)

@@ -1,211 +1,236 @@
-"""One layer's parameters, and what they compute: one step, or a sequence of them."""
+"""What all cells have in common: one layer's parameters, and how they are run over a sequence."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stormcell.errors import NotOfferedError
+from stormcell.errors import ArgumentError
 from stormcell.nn import arguments, ops
+from stormcell.nn.activations import Activation
+from stormcell.nn.activations import activation as named
 from stormcell.nn.arguments import PerAxis
-from stormcell.nn.shapes import check_input, check_state
+from stormcell.nn.ops.convolution import PADDING_MODES, Convolution
+from stormcell.nn.ops.terms import Form, GRUWeights, LSTMWeights, Run, TrajGRUWeights
+from stormcell.nn.shapes import check_input, check_state, shape
+
+State = tuple[Tensor, ...]  # h and c, or h alone
+Weights = LSTMWeights | GRUWeights | TrajGRUWeights
+Dropout = tuple[Tensor | None, Tensor | None]  # what multiplies the input and the hidden state
+
+# What an argument is where nothing need be said of it.
+_PLAIN = {
+    "padding": "same",
+    "padding_mode": "zeros",
+    "recurrent_padding_mode": "zeros",
+    "spatial_size": None,
+    "activation": "tanh",
+    "recurrent_activation": "sigmoid",
+    "input_dropout": 0.0,
+    "recurrent_dropout": 0.0,
+    "norm": None,
+    "cell_clip": None,
+    "proj_clip": None,
+    "reset": "after",
+    "align_corners": True,
+}
 
 
-class ConvLSTMCell(nn.Module):
-    """A ConvLSTM cell, whatever the number of spatial axes."""
+class Cell(nn.Module):
+    """A cell, whatever its equations and the number of spatial axes."""
 
     space: ClassVar[tuple[str, ...]]  # the names of the spatial axes
+    gates: ClassVar[int]
+    recurrence: ClassVar[str]  # what the equations are called among the ops
+    states: ClassVar[tuple[str, ...]]  # the names of the state's tensors
+    tensors: ClassVar[type[Weights]]  # the names of the parameters
 
-    weight_ih: nn.Parameter | None  # (4 * hidden_channels, in_channels, *kernel_size); gates i, f, g, o
-    weight_hh: nn.Parameter  # (4 * hidden_channels, hidden_channels, *recurrent_kernel_size)
-    bias: nn.Parameter | None  # (4 * hidden_channels,)
-    peephole: nn.Parameter | None  # (3, hidden_channels); gates i, f, o
+    weight_ih: nn.Parameter | None
+    weight_hh: nn.Parameter
 
     def __init__(
         self,
         in_channels: int,
         hidden_channels: int,
         kernel_size: PerAxis,
-        bias: bool = True,
+        bias: bool,
         *,
+        recurrent_kernel_size: PerAxis | None,
+        activation: str | Activation,
+        recurrent_activation: str | Activation,
+        zoneout: float | Sequence[float],
+        backend: str,
         stride: PerAxis = 1,
         padding: PerAxis | str = "same",
         dilation: PerAxis = 1,
         padding_mode: str = "zeros",
-        peephole: str | None = "channel",
-        recurrent_kernel_size: PerAxis | None = None,
-        activation: str = "tanh",
-        recurrent_activation: str = "sigmoid",
+        recurrent_padding_mode: str = "zeros",
+        input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
-        zoneout: float = 0.0,
         norm: str | None = None,
-        cell_clip: float | None = None,
-        proj_channels: int | None = None,
-        forget_bias: float = 1.0,
-        backend: str = "auto",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        arguments.only("stride", stride, 1)
-        arguments.only("padding", padding, "same")
-        arguments.only("dilation", dilation, 1)
-        arguments.only("padding_mode", padding_mode, "zeros")
-        arguments.only("activation", activation, "tanh")
-        arguments.only("recurrent_activation", recurrent_activation, "sigmoid")
-        arguments.only("recurrent_dropout", recurrent_dropout, 0.0)
-        arguments.only("zoneout", zoneout, 0.0)
-        arguments.only("norm", norm, None)
-        arguments.only("cell_clip", cell_clip, None)
-        arguments.only("proj_channels", proj_channels, None)
-        if peephole == "pixel":
-            raise NotOfferedError("peephole='pixel' is not offered, only 'channel' and None")
-        arguments.one_of("peephole", peephole, ("channel", None))
-        arguments.one_of("bias", bias, (True, False))
-
+        axes = len(self.space)
         self.in_channels = arguments.count("in_channels", in_channels, least=0)
         self.hidden_channels = arguments.count("hidden_channels", hidden_channels)
-        self.kernel_size = arguments.per_axis("kernel_size", kernel_size, len(self.space))
+        arguments.one_of("bias", bias, (True, False))
+        self.kernel_size = arguments.per_axis("kernel_size", kernel_size, axes)
         self.recurrent_kernel_size = (
             self.kernel_size
             if recurrent_kernel_size is None
-            else arguments.per_axis("recurrent_kernel_size", recurrent_kernel_size, len(self.space))
+            else arguments.per_axis("recurrent_kernel_size", recurrent_kernel_size, axes)
         )
-        self.forget_bias = forget_bias
+        self.stride = arguments.per_axis("stride", stride, axes)
+        self.dilation = arguments.per_axis("dilation", dilation, axes)
+        self.padding: str | tuple[int, ...]
+        if isinstance(padding, str):
+            arguments.one_of("padding", padding, ("same", "valid"))
+            self.padding = padding
+        else:
+            self.padding = arguments.per_axis("padding", padding, axes, least=0)
+        arguments.one_of("padding_mode", padding_mode, PADDING_MODES)
+        arguments.one_of("recurrent_padding_mode", recurrent_padding_mode, PADDING_MODES)
+        self.padding_mode = padding_mode
+        self.recurrent_padding_mode = recurrent_padding_mode
+        named("activation", activation)
+        named("recurrent_activation", recurrent_activation)
+        self.activation = activation
+        self.recurrent_activation = recurrent_activation
+        self.input_dropout = arguments.probability("input_dropout", input_dropout)
+        self.recurrent_dropout = arguments.probability("recurrent_dropout", recurrent_dropout)
+        self.zoneout = arguments.probabilities("zoneout", zoneout, self.states)
+        self.norm = norm
+        self.spatial_size: tuple[int, ...] | None = None  # of the images, where it is fixed
         self.backend = backend
-        self._op = ops.conv_lstm(backend)
+        self._op = ops.choose(self.recurrence, backend)
 
-        def parameter(*shape: int) -> nn.Parameter:
-            return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+    @property
+    def state_channels(self) -> tuple[int, ...]:
+        """The channels of each of the state's tensors."""
+        return (self.hidden_channels,) * len(self.states)
 
-        c = hidden_channels
-        self.weight_ih = parameter(4 * c, in_channels, *self.kernel_size) if in_channels else None
-        self.weight_hh = parameter(4 * c, c, *self.recurrent_kernel_size)
-        self.bias = parameter(4 * c) if bias else None
-        self.peephole = parameter(3, c) if peephole else None
+    def state_size(self, size: Sequence[int]) -> tuple[int, ...]:
+        """Return the size of the state's images, for input images of this size."""
+        return self.convolution.size(size, self.kernel_size) if self.in_channels else tuple(size)
+
+    @property
+    def convolution(self) -> Convolution:
+        """How the input is convolved."""
+        return Convolution(self.stride, self.padding, self.dilation, self.padding_mode)
+
+    def form(self) -> Form:
+        """Return what this cell has varied in the equations."""
+        return Form(
+            activation=named("activation", self.activation),
+            recurrent_activation=named("recurrent_activation", self.recurrent_activation),
+            convolution=self.convolution,
+            recurrent_convolution=Convolution(padding_mode=self.recurrent_padding_mode),
+            norm=self.norm,
+            zoneout=self.zoneout if any(self.zoneout) else (),
+        )
+
+    def weights(self) -> Weights:
+        """Return the tensors of the equations."""
+        return self.tensors(*(getattr(self, name) for name in self.tensors._fields))
+
+    def _create(
+        self,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+        **shapes: tuple[int, ...] | None,  # of the tensors of the equations; None where there is none
+    ) -> None:
+        """Make the parameters."""
+        for name, sizes in shapes.items():
+            tensor = None if sizes is None else nn.Parameter(torch.empty(sizes, device=device, dtype=dtype))
+            self.register_parameter(name, tensor)
         self.reset_parameters()
 
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Start as Keras does: see the class for what that is."""
-        if self.weight_ih is not None:
-            nn.init.xavier_uniform_(self.weight_ih)
-        # Half precision has no QR decomposition: draw in float32 at least.
-        dtype = torch.promote_types(self.weight_hh.dtype, torch.float32)
-        self.weight_hh.copy_(nn.init.orthogonal_(torch.empty_like(self.weight_hh, dtype=dtype)))
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
-            self.bias.view(4, -1)[1].fill_(self.forget_bias)
-        if self.peephole is not None:
-            nn.init.zeros_(self.peephole)
-
-    def forward(
-        self,
-        x: Tensor | None,  # (B, in_channels, *space)
-        state: tuple[Tensor, Tensor] | None = None,  # (h, c), each (B, hidden_channels, *space)
-    ) -> tuple[Tensor, Tensor]:
-        """Take one step and return the new ``h, c``, each ``(B, hidden_channels, *space)``.
+    def sequence(self, x: Tensor | None, state: State, run: Run, dropout: Dropout) -> tuple[Tensor, State]:
+        """Take a step for each frame of ``x``, ``(T, B, in_channels, *space)``.
 
         Args:
-            x: The input, ``(B, in_channels, *space)``; None where ``in_channels`` is 0.
-            state: ``(h, c)`` before the step; None starts from zeros.
-
-        Raises:
-            ArgumentError: A tensor has not the expected shape, or is missing, or is one too many.
-        """
-        check_input(x, self.in_channels, ("B", "C", *self.space))
-        _, state = self.sequence(None if x is None else x.unsqueeze(0), state, steps=1)
-        return state
-
-    def sequence(
-        self,
-        x: Tensor | None,
-        state: tuple[Tensor, Tensor] | None,
-        *,
-        steps: int,
-        name: str = "state",
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Take a step for each frame of ``x``, ``(T, B, in_channels, *space)``, as checked by the caller.
+            x: The input, checked by the caller; None for none.
+            state: What :meth:`start` returned, or the last call.
+            run: How many steps, and which of them are there.
+            dropout: What :meth:`draw` returned.
 
         Returns:
-            All hidden states, ``(T, B, hidden_channels, *space)``, and the last ``(h, c)``.
+            The hidden state after each step, ``(T, B, …)``, and the last state.
+        """
+        run = run._replace(input_dropout=dropout[0], recurrent_dropout=dropout[1], training=self.training)
+        return self._op(x, state, self.weights(), self.form(), run)
+
+    def start(self, x: Tensor | None, state: State | None, name: str = "state") -> State:
+        """Return the state to start from, checked; zeros where none is given.
 
         Raises:
             ArgumentError: The state, called ``name`` in the message, has not the expected shape.
         """
-        h, c = self._start(x, state, name)
-        output, h, c = self._op(
-            x, h, c, self.weight_ih, self.weight_hh, self.bias, self.peephole, steps=steps
-        )
-        return output, (h, c)
+        batch: int | str = "B"
+        size: Sequence[int | str] = self.space  # only the state tells how large the images are
+        if self.spatial_size is not None:
+            if x is not None and x.shape[3:] != self.spatial_size:
+                raise ArgumentError(f"x: expected images of {self.spatial_size} pixels, found {shape(x[0])}")
+            size = self.state_size(self.spatial_size)
+        if x is not None:
+            batch, inner = x.shape[1], self.state_size(x.shape[3:])
+            if any(n < 1 for n in inner):
+                raise ArgumentError(
+                    f"x: expected images that kernel_size={self.kernel_size} fits into, found {shape(x[0])}"
+                )
+            if state is None:
+                return tuple(self.weight_hh.new_zeros(batch, c, *inner) for c in self.state_channels)
+            size = inner
+        channels = zip(self.states, self.state_channels, strict=True)
+        return check_state(name, state, {which: (batch, c, *size) for which, c in channels})
 
-    def _start(
-        self, x: Tensor | None, state: tuple[Tensor, Tensor] | None, name: str
-    ) -> tuple[Tensor, Tensor]:
-        """Return the state to start from, checked; zeros where none is given."""
-        if x is None:  # only the state tells how large the images are
-            return check_state(name, state, ("B", self.hidden_channels, *self.space))
-        expected = (x.shape[1], self.hidden_channels, *x.shape[3:])
-        if state is None:
-            return self.weight_hh.new_zeros(expected), self.weight_hh.new_zeros(expected)
-        return check_state(name, state, expected)
+    def draw(self, x: Tensor | None, state: State) -> Dropout:
+        """Return what dropout multiplies the input and the hidden state by, at all steps: a mask per gate."""
+
+        def mask(seen: Tensor, rate: float) -> Tensor | None:
+            if not (rate and self.training):
+                return None
+            return F.dropout(seen.new_ones(self.gates, *seen.shape), rate)
+
+        return None if x is None else mask(x[0], self.input_dropout), mask(state[0], self.recurrent_dropout)
+
+    def step(self, x: Tensor | None, state: State | None) -> State:
+        """Take one step, ``x`` being ``(B, in_channels, *space)``."""
+        if x is not None or (self.in_channels and state is None):
+            check_input(x, self.in_channels, ("B", "C", *self.space))
+        frames = None if x is None else x.unsqueeze(0)
+        start = self.start(frames, state)
+        return self.sequence(frames, start, Run(steps=1), self.draw(frames, start))[1]
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Start as Keras does: see the class for what that is."""
+        for name, parameter in self.named_parameters():
+            if name == "weight_hh":
+                # Half precision has no QR decomposition: draw in float32 at least.
+                dtype = torch.promote_types(parameter.dtype, torch.float32)
+                parameter.copy_(nn.init.orthogonal_(torch.empty_like(parameter, dtype=dtype)))
+            elif "weight" in name:
+                nn.init.xavier_uniform_(parameter)
+            elif name.startswith("norm"):
+                nn.init.ones_(parameter)
+            else:
+                nn.init.zeros_(parameter)
 
     def extra_repr(self) -> str:
         """Say what distinguishes this cell from another."""
-        return (
-            f"{self.in_channels}, {self.hidden_channels}, kernel_size={self.kernel_size}, "
-            f"recurrent_kernel_size={self.recurrent_kernel_size}, bias={self.bias is not None}, "
-            f"peephole={None if self.peephole is None else 'channel'!r}"
-        )
-
-
-class ConvLSTMCell2d(ConvLSTMCell):
-    """One step of a ConvLSTM over images: what :class:`torch.nn.LSTMCell` is to vectors.
-
-    The equations of Shi et al. (2015), arXiv:1506.04214, with ``*`` the convolution and ``∘`` the
-    elementwise product::
-
-        i = σ(W_xi * X_t + W_hi * H_{t-1} + w_ci ∘ C_{t-1} + b_i)
-        f = σ(W_xf * X_t + W_hf * H_{t-1} + w_cf ∘ C_{t-1} + b_f)
-        g = tanh(W_xg * X_t + W_hg * H_{t-1} + b_g)
-        C_t = f ∘ C_{t-1} + i ∘ g
-        o = σ(W_xo * X_t + W_ho * H_{t-1} + w_co ∘ C_t + b_o)
-        H_t = o ∘ tanh(C_t)
-
-    The parameters are those of the equations and no others, the gates stacked in the order i, f, g, o:
-    ``weight_ih`` ``(4C, C_in, kH, kW)``, ``weight_hh`` ``(4C, C, kH, kW)``, ``bias`` ``(4C,)`` and
-    ``peephole`` ``(3, C)`` for i, f, o, one number per channel. They start as those of Keras's
-    ConvLSTM: input weights Glorot-uniform, recurrent weights orthogonal, the bias zero but for the
-    forget gate's, and the peepholes, which Keras has not, zero.
-
-    Under autocast the convolutions and ``h`` have the lower precision, ``c`` and the gates float32.
-
-    Args:
-        in_channels: Channels of the input; 0 for a cell that has none.
-        hidden_channels: Channels of ``h`` and ``c``.
-        kernel_size: Of the convolution over the input: an int, or a tuple ``(kH, kW)``.
-        bias: Whether the gates have one.
-        peephole: ``"channel"`` as the paper, or None.
-        recurrent_kernel_size: Of the convolution over ``h``; None takes ``kernel_size``.
-        forget_bias: What the bias of the forget gate starts at; without ``bias`` it has no meaning.
-        backend: How to compute it: ``"auto"`` or ``"reference"``.
-        device: Where the parameters are.
-        dtype: What they are.
-        stride, padding, dilation, padding_mode, activation, recurrent_activation, recurrent_dropout,
-            zoneout, norm, cell_clip, proj_channels: Only their defaults are offered. Zeros surround
-            the image; an even kernel has the extra row and column at the end.
-
-    Raises:
-        ArgumentError: An argument has a value it cannot have.
-        NotOfferedError: An argument has a value that is not offered.
-
-    Examples:
-        >>> import torch
-        >>> cell = ConvLSTMCell2d(in_channels=3, hidden_channels=8, kernel_size=3)
-        >>> h, c = cell(torch.rand(2, 3, 16, 24))  # (B, C, H, W)
-        >>> h, c = cell(torch.rand(2, 3, 16, 24), (h, c))
-        >>> h.shape
-        torch.Size([2, 8, 16, 24])
-    """
-
-    space = ("H", "W")
+        said: dict[str, object] = {
+            "kernel_size": self.kernel_size,
+            "recurrent_kernel_size": self.recurrent_kernel_size,
+        }
+        for name, plain in _PLAIN.items():
+            if getattr(self, name, plain) != plain:
+                said[name] = getattr(self, name)
+        said |= {name: value for name in ("stride", "dilation") if set(value := getattr(self, name)) - {1}}
+        if any(self.zoneout):
+            said["zoneout"] = self.zoneout
+        told = [f"{name}={value!r}" for name, value in said.items()]
+        told += [f"{name}={tuple(parameter.shape)}" for name, parameter in self.named_parameters()]
+        return ", ".join([f"{self.in_channels}, {self.hidden_channels}", *told])

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, cast
+from typing import Any, ClassVar, NoReturn, cast
 
 import torch
 import torch.nn.functional as F
@@ -10,242 +10,278 @@ from torch import Tensor, nn
 
 from stormcell.errors import ArgumentError
 from stormcell.nn import arguments
-from stormcell.nn.arguments import PerAxis, PerLayer
-from stormcell.nn.cells import ConvLSTMCell, ConvLSTMCell2d
+from stormcell.nn.cells import Cell, Dropout, State
+from stormcell.nn.ops.terms import Run
 from stormcell.nn.shapes import check_input, shape
 
-States = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]  # (h, c), each a tensor per layer
 
+class Recurrent(nn.Module):
+    """A stack of layers, whatever their equations and the number of spatial axes."""
 
-class _ConvLSTM(nn.Module):
-    """A stack of ConvLSTM layers, whatever the number of spatial axes."""
-
-    cell: ClassVar[type[ConvLSTMCell]]
+    cell: ClassVar[type[Cell]]
 
     def __init__(
         self,
         in_channels: int,
         hidden_channels: int | Sequence[int],
-        kernel_size: PerLayer,
-        num_layers: int | None = None,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        *,
-        stride: PerAxis = 1,
-        padding: PerAxis | str = "same",
-        dilation: PerAxis = 1,
-        padding_mode: str = "zeros",
-        peephole: str | None = "channel",
-        recurrent_kernel_size: PerLayer | None = None,
-        activation: str = "tanh",
-        recurrent_activation: str = "sigmoid",
-        recurrent_dropout: float = 0.0,
-        zoneout: float = 0.0,
-        norm: str | None = None,
-        cell_clip: float | None = None,
-        proj_channels: int | None = None,
-        forget_bias: float = 1.0,
-        backend: str = "auto",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        num_layers: int | None,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        options: dict[str, Any],  # the cells' other arguments, a list having one for each layer
     ) -> None:
         super().__init__()
-        arguments.only("bidirectional", bidirectional, False)
         arguments.one_of("batch_first", batch_first, (True, False))
-        if not isinstance(dropout, int | float) or not 0 <= dropout <= 1:
-            raise ArgumentError(f"dropout: expected a probability, found {dropout!r}")
-        space = self.cell.space
-        layers = arguments.layers(
-            hidden_channels, kernel_size, recurrent_kernel_size, num_layers, axes=len(space)
-        )
-        if dropout and len(layers) == 1:
-            warnings.warn(f"dropout={dropout} acts between layers, and there is only one", stacklevel=2)
+        arguments.one_of("bidirectional", bidirectional, (True, False))
+        if isinstance(hidden_channels, tuple):
+            hidden_channels = list(hidden_channels)
+        spatial_size = options.pop("spatial_size", None)
+        layers = arguments.per_layer(num_layers, {"hidden_channels": hidden_channels, **options})
+        if arguments.probability("dropout", dropout) and len(layers) == 1:
+            warnings.warn(f"dropout={dropout} acts between layers, and there is only one", stacklevel=3)
 
         self.in_channels = in_channels
-        self.hidden_channels = [layer.hidden_channels for layer in layers]
-        self.kernel_size = [layer.kernel_size for layer in layers]
-        self.recurrent_kernel_size = [layer.recurrent_kernel_size for layer in layers]
         self.num_layers = len(layers)
         self.batch_first = batch_first
         self.dropout = dropout
+        self.bidirectional = bidirectional
         self.cells = nn.ModuleList()
         for layer in layers:
-            self.cells.append(
-                self.cell(
-                    in_channels,
-                    layer.hidden_channels,
-                    layer.kernel_size,
-                    bias,
-                    stride=stride,
-                    padding=padding,
-                    dilation=dilation,
-                    padding_mode=padding_mode,
-                    peephole=peephole,
-                    recurrent_kernel_size=layer.recurrent_kernel_size,
-                    activation=activation,
-                    recurrent_activation=recurrent_activation,
-                    recurrent_dropout=recurrent_dropout,
-                    zoneout=zoneout,
-                    norm=norm,
-                    cell_clip=cell_clip,
-                    proj_channels=proj_channels,
-                    forget_bias=forget_bias,
-                    backend=backend,
-                    device=device,
-                    dtype=dtype,
-                )
-            )
-            in_channels = layer.hidden_channels
+            if spatial_size is not None:
+                layer["spatial_size"] = spatial_size
+            cells = [self.cell(in_channels, **layer) for _ in range(self.directions)]
+            self.cells.extend(cells)
+            in_channels = cells[0].state_channels[0] * self.directions
+            if spatial_size is not None:  # what is above a stride sees smaller images
+                axes = len(self.cell.space)
+                spatial_size = cells[0].state_size(arguments.per_axis("spatial_size", spatial_size, axes))
+
+    @property
+    def directions(self) -> int:
+        """1, or 2 if the layers go both ways."""
+        return 2 if self.bidirectional else 1
+
+    @property
+    def hidden_channels(self) -> list[int]:
+        """Those of each layer."""
+        return [cell.hidden_channels for cell in self._cells()[:: self.directions]]
+
+    @property
+    def kernel_size(self) -> list[tuple[int, ...]]:
+        """That of each layer's convolution over the input."""
+        return [cell.kernel_size for cell in self._cells()[:: self.directions]]
+
+    @property
+    def recurrent_kernel_size(self) -> list[tuple[int, ...]]:
+        """That of each layer's convolution over the hidden state."""
+        return [cell.recurrent_kernel_size for cell in self._cells()[:: self.directions]]
 
     def reset_parameters(self) -> None:
         """Start every layer afresh."""
-        for cell in self._typed_cells():
+        for cell in self._cells():
             cell.reset_parameters()
 
-    def forward(
+    def _run(
         self,
         x: Tensor | None,
-        state: States | None = None,
-        *,
-        steps: int | None = None,
-        lengths: Tensor | None = None,
-        mask: Tensor | None = None,
-    ) -> tuple[Tensor, States]:
-        """Run the stack over a sequence.
+        states: Sequence[State] | None,  # for each layer and direction
+        steps: int | None,
+        lengths: Tensor | Sequence[int] | None,
+        mask: Tensor | None,
+        return_sequence: bool = True,
+    ) -> tuple[Tensor, list[State]]:
+        """Return the top layer's output, and the last state of each layer and direction."""
+        x, start, run = self._read(x, states, steps, lengths, mask)
+        if return_sequence:
+            last: list[State] = []
+            for output, end in self._layers(self.num_layers, x, start, run):
+                top = output  # the layers below need not be kept
+                last += end
+            return self._time_first(top), last
+        if not self.bidirectional:
+            return self._last_output(range(self.num_layers), x, start, run)
+        # Going backwards begins at the last step, so whole sequences pass between layers.
+        last = []
+        for output, end in self._layers(self.num_layers - 1, x, start, run):
+            x = output
+            last += end
+        x = self._dropped(x, self.num_layers - 1)
+        forwards, backwards = range(len(last), len(last) + 1), range(len(last) + 1, len(last) + 2)
+        ahead, ahead_end = self._last_output(forwards, x, start, run)
+        x, run = _reversed(x, run)
+        back, back_end = self._last_output(backwards, x, start, run)
+        return torch.cat([ahead, back], dim=1), last + ahead_end + back_end
 
-        Args:
-            x: The input, ``(T, B, in_channels, *space)``, or ``(B, T, …)`` if ``batch_first``; None
-                where ``in_channels`` is 0.
-            state: ``(h_0, c_0)``, each a tuple with a tensor ``(B, hidden_channels, *space)`` per layer;
-                None starts from zeros.
-            steps: How many steps to take without input; with one it is T and need not be said.
-            lengths: Not offered.
-            mask: Not offered.
-
-        Returns:
-            ``output, (h_n, c_n)``: the top layer's hidden states, laid out as ``x`` is, and the states
-            after the last step, as ``state`` is. Giving them back goes on where this call stopped.
-
-        Raises:
-            ArgumentError: A tensor has not the expected shape, or is missing, or is one too many.
-            NotOfferedError: ``lengths`` or ``mask`` is given.
-        """
-        arguments.absent("lengths", lengths)
-        arguments.absent("mask", mask)
-        h_n, c_n = [], []
-        for hidden, (h, c) in self._layers(x, state, steps):
-            output = hidden  # the top layer's, in the end
-            h_n.append(h)
-            c_n.append(c)
-        return output, (tuple(h_n), tuple(c_n))
-
-    def all_layers(
-        self, x: Tensor | None, state: States | None = None, *, steps: int | None = None
-    ) -> tuple[tuple[Tensor, ...], States]:
-        """Run the stack as :meth:`forward` does, and return the hidden states of every layer, lowest first.
-
-        Returns:
-            ``outputs, (h_n, c_n)``: ``outputs[-1]`` is what :meth:`forward` returns. Dropout acts on what
-            the next layer sees, not on these.
-        """
-        outputs, states = zip(*self._layers(x, state, steps), strict=True)
-        h_n, c_n = zip(*states, strict=True)
-        return outputs, (h_n, c_n)
+    def _run_all(
+        self,
+        x: Tensor | None,
+        states: Sequence[State] | None,
+        steps: int | None,
+        lengths: Tensor | Sequence[int] | None,
+        mask: Tensor | None,
+    ) -> tuple[tuple[Tensor, ...], list[State]]:
+        """Return the output of every layer, and the last state of each layer and direction."""
+        x, start, run = self._read(x, states, steps, lengths, mask)
+        outputs, last = zip(*self._layers(self.num_layers, x, start, run), strict=True)
+        return tuple(map(self._time_first, outputs)), [state for layer in last for state in layer]
 
     def _layers(
-        self, x: Tensor | None, state: States | None, steps: int | None
-    ) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor]]]:
-        """Run one layer after another: yield each one's hidden states and its last state."""
-        time, batch = ("B", "T") if self.batch_first else ("T", "B")
-        check_input(x, self.in_channels, (time, batch, "C", *self.cell.space))
-        states = self._per_layer(state)
-        if x is not None and self.batch_first:
-            x = x.transpose(0, 1)
-        steps = self._steps(x, steps)
-        for layer, (cell, layer_state) in enumerate(zip(self._typed_cells(), states, strict=True)):
-            if self.dropout and layer > 0 and x is not None:
-                x = F.dropout(x, self.dropout, self.training)
-            x, last = cell.sequence(x, layer_state, steps=steps, name=f"state of layer {layer}")
-            yield x.transpose(0, 1) if self.batch_first else x, last
+        self, number: int, x: Tensor | None, start: Sequence[State | None], run: Run
+    ) -> Iterator[tuple[Tensor, list[State]]]:
+        """Run the lowest layers one after another: yield each one's hidden states and its last states."""
+        for layer in range(number):
+            seen = self._dropped(x, layer)
+            outputs, last = [], []
+            for direction in range(self.directions):
+                k = self.directions * layer + direction
+                frames, how = _reversed(seen, run) if direction else (seen, run)
+                state, dropout = self._begin(k, frames, start[k])
+                output, state = self._cells()[k].sequence(frames, state, how, dropout)
+                outputs.append(output.flip(0) if direction else output)
+                last.append(state)
+            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
+            yield x, last
 
-    def _per_layer(self, state: States | None) -> Sequence[tuple[Tensor, Tensor] | None]:
-        """Turn ``(h_0, c_0)`` into an ``(h, c)`` per layer."""
-        if state is None:
-            return [None] * self.num_layers
-        pair = isinstance(state, tuple | list) and len(state) == 2
-        if not pair or any(not isinstance(s, tuple | list) or len(s) != self.num_layers for s in state):
-            layers = f"{self.num_layers} tensor{'s' if self.num_layers > 1 else ''}"
-            raise ArgumentError(
-                f"state: expected (h_0, c_0), each a tuple of {layers}, one per layer, found {shape(state)}"
-            )
-        return list(zip(*state, strict=True))
+    def _last_output(
+        self, cells: range, x: Tensor | None, start: Sequence[State | None], run: Run
+    ) -> tuple[Tensor, list[State]]:
+        """Run one or more layers step by step, each step through all of them: no sequence need be kept.
 
-    def _steps(self, x: Tensor | None, steps: int | None) -> int:
-        """Tell how many steps to take, ``x`` being time first."""
+        Returns:
+            The output at the last step that is there, ``(B, C, *space)``, and each cell's last state.
+        """
+        states: list[State] = []
+        dropouts: list[Dropout] = []
+        output: Tensor | None = None
+        for t in range(run.steps):
+            frame = None if x is None else x[t : t + 1]
+            there = None if run.mask is None else run.mask[t]
+            step = run._replace(steps=1, mask=None if there is None else there.unsqueeze(0))
+            for n, k in enumerate(cells):
+                frame = self._dropped(frame, n)
+                if t == 0:
+                    state, dropout = self._begin(k, frame, start[k])
+                    states.append(state)
+                    dropouts.append(dropout)
+                frame, states[n] = self._cells()[k].sequence(frame, states[n], step, dropouts[n])
+            new = cast("Tensor", frame)[0]
+            if output is not None and there is not None:
+                new = torch.where(there.reshape(-1, *(1,) * (new.dim() - 1)), new, output)
+            output = new
+        return cast("Tensor", output), states
+
+    def _begin(self, k: int, x: Tensor | None, state: State | None) -> tuple[State, Dropout]:
+        """Return the state that the cell starts from, and its dropout masks."""
+        begun = self._start(k, x, state)
+        return begun, self._cells()[k].draw(x, begun)
+
+    def _start(self, k: int, x: Tensor | None, state: State | None) -> State:
+        """Return the state that the cell starts from."""
+        name = f"state of layer {k // self.directions}"
+        if self.bidirectional:
+            name += ", backwards" if k % 2 else ", forwards"
+        return self._cells()[k].start(x, state, name)
+
+    def _dropped(self, x: Tensor | None, layer: int) -> Tensor | None:
+        """Return what a layer sees of the one below."""
+        if x is None or layer == 0 or not self.dropout:
+            return x
+        return F.dropout(x, self.dropout, self.training)
+
+    def _read(
+        self,
+        x: Tensor | None,
+        states: Sequence[State] | None,
+        steps: int | None,
+        lengths: Tensor | Sequence[int] | None,
+        mask: Tensor | None,
+    ) -> tuple[Tensor | None, Sequence[State | None], Run]:
+        """Check what a call is given, and return it time first."""
+        if x is not None or steps is None or not self.in_channels:
+            time, batch = ("B", "T") if self.batch_first else ("T", "B")
+            check_input(x, self.in_channels, (time, batch, "C", *self.cell.space))
+        start = [None] * len(self.cells) if states is None else states
         if x is None:
-            return arguments.count("steps", steps)
-        if steps not in (None, len(x)):
-            raise ArgumentError(f"steps: expected None or {len(x)}, as x has, found {steps!r}")
-        if len(x) == 0:
-            raise ArgumentError(f"x: expected at least one step, found {shape(x)} with time first")
-        return len(x)
+            steps = arguments.count("steps", steps)
+            like = self._start(0, None, start[0])[0]
+            size, device = len(like), like.device
+        else:
+            x = self._time_first(x)
+            if steps not in (None, len(x)):
+                raise ArgumentError(f"steps: expected None or {len(x)}, as x has, found {steps!r}")
+            if len(x) == 0:
+                raise ArgumentError(f"x: expected at least one step, found {shape(x)} with time first")
+            steps, size, device = len(x), x.shape[1], x.device
+        there = self._there(lengths, mask, steps, size, device)
+        if there is not None and x is not None:
+            # What is not there may hold anything, and must not reach a gradient.
+            x = x.masked_fill(~there.reshape(*there.shape, *(1,) * (x.dim() - 2)), 0)
+        return x, start, Run(steps, mask=there, repeat=lengths is None)
 
-    def _typed_cells(self) -> Iterator[ConvLSTMCell]:
+    def _there(
+        self,
+        lengths: Tensor | Sequence[int] | None,
+        mask: Tensor | None,
+        steps: int,
+        batch: int,
+        device: torch.device,
+    ) -> Tensor | None:
+        """Return which steps are there, (T, B)."""
+        if lengths is not None:
+            if mask is not None:
+                raise ArgumentError("lengths, mask: expected one of them at most, found both")
+            lengths = _whole_numbers("lengths", lengths, batch, device)
+            # A compiler cannot look at values.
+            if batch and not torch.compiler.is_compiling():
+                low, high = (int(n) for n in lengths.aminmax())
+                if low < 0 or high > steps:
+                    raise ArgumentError(f"lengths: expected ints from 0 to {steps}, found {low} to {high}")
+            return torch.arange(steps, device=device).unsqueeze(1) < lengths
+        if mask is None:
+            return None
+        expected = (batch, steps) if self.batch_first else (steps, batch)
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != expected:
+            raise ArgumentError(f"mask: expected bools of shape {expected}, found {_typed(mask)}")
+        return self._time_first(mask).to(device)
+
+    def _time_first(self, sequence: Tensor) -> Tensor:
+        """Swap the time and the batch if callers have the batch first; twice is not at all."""
+        return sequence.transpose(0, 1) if self.batch_first else sequence
+
+    def _refuse_state(self, each: str, found: Any) -> NoReturn:
+        number = len(self.cells)
+        per = "per layer and direction" if self.bidirectional else "per layer"
+        tensors = f"{number} tensor{'s' if number > 1 else ''}"
+        raise ArgumentError(f"state: expected {each} of {tensors}, one {per}, found {shape(found)}")
+
+    def _cells(self) -> Sequence[Cell]:
         """Return the cells as what they are: a ModuleList only knows that they are modules."""
-        return cast("Iterator[ConvLSTMCell]", iter(self.cells))
+        return cast("Sequence[Cell]", self.cells)
 
     def extra_repr(self) -> str:
         """Say what the cells do not."""
-        return f"batch_first={self.batch_first}, dropout={self.dropout}"
+        return f"batch_first={self.batch_first}, dropout={self.dropout}, bidirectional={self.bidirectional}"
 
 
-class ConvLSTM2d(_ConvLSTM):
-    """A ConvLSTM over sequences of images, in one or several layers: :class:`torch.nn.LSTM` with space.
+def _reversed(x: Tensor | None, run: Run) -> tuple[Tensor | None, Run]:
+    """Turn a sequence round."""
+    mask = None if run.mask is None else run.mask.flip(0)
+    return None if x is None else x.flip(0), run._replace(mask=mask)
 
-    :class:`ConvLSTMCell2d` states the equations, those of Shi et al. (2015), arXiv:1506.04214, and how
-    the parameters start; layer ``k`` is ``cells[k]``. Images may be of any size, another one every call.
 
-    For ``kernel_size`` and ``recurrent_kernel_size`` a tuple means per axis and a list per layer, whose
-    entries may again be per axis: ``[5, (3, 5)]``.
+def _whole_numbers(name: str, value: Any, number: int, device: torch.device) -> Tensor:
+    """Return so many whole numbers as a tensor."""
+    try:
+        tensor = torch.as_tensor(value, device=device)
+    except (TypeError, ValueError, RuntimeError):
+        tensor = torch.empty(0, 0)
+    # An empty list has no type of its own.
+    whole = not number or not (tensor.is_floating_point() or tensor.dtype == torch.bool)
+    if tensor.shape != (number,) or not whole:
+        raise ArgumentError(f"{name}: expected {number} ints, one per sample, found {_typed(value)}")
+    return tensor
 
-    Args:
-        in_channels: Channels of the input; 0 for a stack that has none and runs on from its state.
-        hidden_channels: Channels of ``h`` and ``c``: an int, or one per layer.
-        kernel_size: Of the convolution over the input.
-        num_layers: How many layers; None takes as many as the other arguments list, or one.
-        bias: Whether the gates have one.
-        batch_first: Whether sequences are ``(B, T, C, H, W)`` instead of ``(T, B, C, H, W)``.
-        dropout: Probability of zeroing an element of a layer's output on its way to the next layer.
-        bidirectional: Only False is offered.
-        peephole: ``"channel"`` as the paper, or None.
-        recurrent_kernel_size: Of the convolution over ``h``; None takes ``kernel_size``.
-        forget_bias: What the bias of the forget gate starts at; without ``bias`` it has no meaning.
-        backend: How to compute it: ``"auto"`` or ``"reference"``.
-        device: Where the parameters are.
-        dtype: What they are.
-        stride, padding, dilation, padding_mode, activation, recurrent_activation, recurrent_dropout,
-            zoneout, norm, cell_clip, proj_channels: Only their defaults are offered. Zeros surround
-            the image; an even kernel has the extra row and column at the end.
 
-    Raises:
-        ArgumentError: An argument has a value it cannot have.
-        NotOfferedError: An argument has a value that is not offered.
-
-    Examples:
-        >>> import torch
-        >>> rnn = ConvLSTM2d(in_channels=3, hidden_channels=[8, 4], kernel_size=3)
-        >>> output, (h_n, c_n) = rnn(torch.rand(10, 2, 3, 16, 24))  # (T, B, C, H, W)
-        >>> output.shape, [h.shape[1] for h in h_n]
-        (torch.Size([10, 2, 4, 16, 24]), [8, 4])
-
-        A stack without input goes on from where another stopped:
-
-        >>> ahead = ConvLSTM2d(in_channels=0, hidden_channels=[8, 4], kernel_size=3)
-        >>> output, _ = ahead(None, (h_n, c_n), steps=5)
-        >>> output.shape
-        torch.Size([5, 2, 4, 16, 24])
-    """
-
-    cell = ConvLSTMCell2d
+def _typed(value: Any) -> str:
+    """Say what shape something has, and of what type its numbers are."""
+    return f"{shape(value)} of {value.dtype}" if isinstance(value, Tensor) else shape(value)

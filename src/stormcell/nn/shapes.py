@@ -1,6 +1,6 @@
 """What shapes a layer is given, checked where a wrong one is still easy to explain."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -9,7 +9,7 @@ from stormcell.errors import ArgumentError
 
 
 def check_input(x: Any, in_channels: int, axes: Sequence[str]) -> None:
-    """Check that an input has these axes and this number of channels, or is None where that is 0.
+    """Check that an input has these axes and this number of channels; where that is 0, that there is none.
 
     Raises:
         ArgumentError: It is not so.
@@ -23,24 +23,30 @@ def check_input(x: Any, in_channels: int, axes: Sequence[str]) -> None:
         raise ArgumentError(f"x: expected {layout} with C = {in_channels}, found {shape(x)}")
 
 
-def check_state(name: str, state: Any, expected: Sequence[int | str]) -> tuple[Tensor, Tensor]:
-    """Return the state if it is a pair of tensors of one shape, which is the expected one.
+def check_state(name: str, state: Any, expected: Mapping[str, Sequence[int | str]]) -> tuple[Tensor, ...]:
+    """Return the state if its tensors have the shapes expected.
 
     Args:
         name: What the message calls the state.
-        state: What was given as ``(h, c)``.
-        expected: Its shape; a letter stands for an axis whose size only the state itself tells.
+        state: What was given as ``(h, c)``, or ``(h,)``.
+        expected: The shape of each; a letter stands for a size that only the state itself tells, the
+            same one wherever it stands.
 
     Raises:
         ArgumentError: It is not so.
     """
-    if isinstance(state, tuple | list) and len(state) == 2 and all(isinstance(s, Tensor) for s in state):
-        h, c = state
-        known = [n if isinstance(e, str) else e for n, e in zip(h.shape, expected, strict=False)]
-        if list(h.shape) == known and h.dim() == len(expected) and h.shape == c.shape:
-            return h, c
-    layout = f"({', '.join(map(str, expected))})"
-    raise ArgumentError(f"{name}: expected h and c, each of shape {layout}, found {shape(state)}")
+    tensors = isinstance(state, tuple | list) and all(isinstance(s, Tensor) for s in state)
+    if tensors and len(state) == len(expected):
+        told: dict[str, int] = {}
+
+        def fits(n: int, size: int | str) -> bool:
+            return bool(n == (told.setdefault(size, n) if isinstance(size, str) else size))
+
+        pairs = list(zip(state, expected.values(), strict=True))
+        if all(s.dim() == len(sizes) and all(map(fits, s.shape, sizes)) for s, sizes in pairs):
+            return tuple(state)
+    layouts = [f"{which} of shape ({', '.join(map(str, sizes))})" for which, sizes in expected.items()]
+    raise ArgumentError(f"{name}: expected {' and '.join(layouts)}, found {shape(state)}")
 
 
 def shape(value: Any) -> str:
@@ -49,4 +55,5 @@ def shape(value: Any) -> str:
         return str(tuple(value.shape))
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)}: {', '.join(map(shape, value))}"
-    return "None" if value is None else f"a {type(value).__name__}"
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

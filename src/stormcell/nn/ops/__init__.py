@@ -3,44 +3,44 @@
 :mod:`~stormcell.nn.ops.reference` states them plainly; every other back end must equal it.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from stormcell.errors import ArgumentError
 from stormcell.nn.ops import reference
+from stormcell.nn.ops.terms import Form, Run
 
 
-class ConvLSTMOp(Protocol):
-    """The ConvLSTM recurrence, whoever computes it."""
+class Op(Protocol):
+    """A recurrence, whoever computes it."""
 
     def __call__(
         self,
         x: Tensor | None,
-        h: Tensor,
-        c: Tensor,
-        weight_ih: Tensor | None,
-        weight_hh: Tensor,
-        bias: Tensor | None,
-        peephole: Tensor | None,
-        *,
-        steps: int,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute what :func:`stormcell.nn.ops.reference.conv_lstm` computes."""
+        state: tuple[Tensor, ...],
+        weights: Any,  # the NamedTuple of the recurrence
+        form: Form,
+        run: Run,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Compute what the function of that name in the reference computes."""
         ...
 
 
-CONV_LSTM: dict[str, ConvLSTMOp] = {"auto": reference.conv_lstm, "reference": reference.conv_lstm}
+_BACKENDS: dict[str, dict[str, Op]] = {
+    name: {"conv_lstm": reference.conv_lstm, "conv_gru": reference.conv_gru, "traj_gru": reference.traj_gru}
+    for name in ("auto", "reference")
+}
 
 
-def conv_lstm(backend: str) -> ConvLSTMOp:
-    """Return the ConvLSTM recurrence as the back end of this name computes it.
+def choose(recurrence: str, backend: str) -> Op:
+    """Return the recurrence as the back end of this name computes it.
 
     Raises:
         ArgumentError: No back end has this name.
     """
     try:
-        return CONV_LSTM[backend]
+        return _BACKENDS[backend][recurrence]
     except (KeyError, TypeError):
-        names = ", ".join(map(repr, CONV_LSTM))
+        names = ", ".join(map(repr, _BACKENDS))
         raise ArgumentError(f"backend: expected one of {names}, found {backend!r}") from None

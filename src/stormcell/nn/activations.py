@@ -1,0 +1,51 @@
+"""The activations that go by a name."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stormcell.errors import ArgumentError
+
+Activation = Callable[[Tensor], Tensor]
+
+
+def hard_sigmoid_keras2(x: Tensor) -> Tensor:
+    """Return ``0.2 x + 0.5`` within 0 and 1, as in Keras 2; Keras 3's and PyTorch's slope is 1/6."""
+    return (0.2 * x + 0.5).clamp(0, 1)
+
+
+def leaky_relu(x: Tensor) -> Tensor:
+    """Return the leaky ReLU with slope 0.2, as TrajGRU has it and Keras 3; PyTorch's default is 0.01."""
+    return F.leaky_relu(x, 0.2)
+
+
+def linear(x: Tensor) -> Tensor:
+    """Return ``x``."""
+    return x
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "relu": torch.relu,
+    "leaky_relu": leaky_relu,
+    "linear": linear,
+    "hard_sigmoid": F.hardsigmoid,
+    "hard_sigmoid_keras2": hard_sigmoid_keras2,
+}
+
+
+def activation(name: str, value: str | Activation) -> Activation:
+    """Return the activation that the argument of this name asks for.
+
+    Raises:
+        ArgumentError: It is neither callable nor the name of one.
+    """
+    if callable(value):
+        return value
+    if isinstance(value, str) and value in ACTIVATIONS:
+        return ACTIVATIONS[value]
+    names = ", ".join(map(repr, ACTIVATIONS))
+    raise ArgumentError(f"{name}: expected a callable or one of {names}, found {value!r}")

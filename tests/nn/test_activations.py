@@ -1,0 +1,50 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from stormcell.errors import ArgumentError
+from stormcell.nn.activations import ACTIVATIONS, activation
+
+EXPECTED = {
+    "tanh": np.tanh,
+    "sigmoid": lambda v: 1 / (1 + np.exp(-v)),
+    "relu": lambda v: np.maximum(v, 0),
+    "leaky_relu": lambda v: np.where(v > 0, v, v / 5),
+    "linear": lambda v: v,
+    "hard_sigmoid": lambda v: np.clip(v / 6 + 1 / 2, 0, 1),
+    "hard_sigmoid_keras2": lambda v: np.clip(v / 5 + 1 / 2, 0, 1),
+}
+
+
+def test_there_are_these_names():
+    assert set(ACTIVATIONS) == set(EXPECTED)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_name_means_its_formula(name):
+    # Both sides of where the hard sigmoids bend, at 2.5 and 3, and these points themselves.
+    x = torch.cat([torch.linspace(-4, 4, 81, dtype=torch.float64), torch.tensor([-2.5, 2.5])])
+    # A few roundings of numbers up to 4, 2^-53 of them each.
+    np.testing.assert_allclose(activation("φ", name)(x), EXPECTED[name](x.numpy()), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_it_can_be_pickled(name):
+    function = activation("φ", name)
+    assert pickle.loads(pickle.dumps(function)) is function
+
+
+def test_a_callable_stands_for_itself():
+    assert activation("φ", torch.sin) is torch.sin
+
+
+@pytest.mark.parametrize("value", ["than", "", None, 3])
+def test_anything_else_is_told_what_there_is(value):
+    with pytest.raises(ArgumentError) as refusal:
+        activation("recurrent_activation", value)
+    assert str(refusal.value) == (
+        "recurrent_activation: expected a callable or one of 'tanh', 'sigmoid', 'relu', 'leaky_relu', "
+        f"'linear', 'hard_sigmoid', 'hard_sigmoid_keras2', found {value!r}"
+    )
