@@ -7,9 +7,11 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from stormcell.errors import ArgumentError
-from stormcell.nn.ops import reference
-from stormcell.nn.ops.terms import Form, Run
+from stormcell.errors import ArgumentError, NotOfferedError
+from stormcell.nn.ops import fused, reference
+from stormcell.nn.ops.terms import Form, LSTMWeights, Run
+
+State = tuple[Tensor, ...]
 
 
 class Op(Protocol):
@@ -27,9 +29,24 @@ class Op(Protocol):
         ...
 
 
+def _fused(
+    x: Tensor | None, state: State, weights: LSTMWeights, form: Form, run: Run
+) -> tuple[Tensor, State]:
+    what = fused.refusal(x, state, weights, form, run)
+    if what is not None:
+        raise NotOfferedError(f"backend='fused' does not know {what}; 'auto' goes another way then")
+    return fused.conv_lstm(x, state, weights, form, run)
+
+
+def _auto(x: Tensor | None, state: State, weights: LSTMWeights, form: Form, run: Run) -> tuple[Tensor, State]:
+    known = fused.refusal(x, state, weights, form, run) is None
+    return (fused.conv_lstm if known else reference.conv_lstm)(x, state, weights, form, run)
+
+
 _BACKENDS: dict[str, dict[str, Op]] = {
-    name: {"conv_lstm": reference.conv_lstm, "conv_gru": reference.conv_gru, "traj_gru": reference.traj_gru}
-    for name in ("auto", "reference")
+    "conv_lstm": {"auto": _auto, "reference": reference.conv_lstm, "fused": _fused},
+    "conv_gru": {"auto": reference.conv_gru, "reference": reference.conv_gru},
+    "traj_gru": {"auto": reference.traj_gru, "reference": reference.traj_gru},
 }
 
 
@@ -40,7 +57,7 @@ def choose(recurrence: str, backend: str) -> Op:
         ArgumentError: No back end has this name.
     """
     try:
-        return _BACKENDS[backend][recurrence]
+        return _BACKENDS[recurrence][backend]
     except (KeyError, TypeError):
-        names = ", ".join(map(repr, _BACKENDS))
+        names = ", ".join(map(repr, _BACKENDS[recurrence]))
         raise ArgumentError(f"backend: expected one of {names}, found {backend!r}") from None

@@ -1,0 +1,82 @@
+import ctypes
+import logging
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from stormcell.nn.ops import compiler
+
+COMPILER = shlex.split(os.environ.get("CC", "cc"))
+HAS_COMPILER = shutil.which(COMPILER[0]) is not None
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    """A cache with nothing in it, and nothing remembered."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    compiler.library.cache_clear()
+    compiler._explain.cache_clear()
+    yield tmp_path / "cache" / "stormcell"
+    compiler.library.cache_clear()
+
+
+@pytest.mark.skipif(not HAS_COMPILER, reason="no C compiler")
+def test_it_compiles_once_and_keeps_it(empty, monkeypatch):
+    assert isinstance(compiler.library("FLOAT32"), ctypes.CDLL)
+    (kept,) = empty.iterdir()
+    assert empty.stat().st_mode & 0o077 == 0
+    compiler.library.cache_clear()  # another process
+    monkeypatch.setattr(compiler, "_compile", lambda *_: pytest.fail("compiled again"))
+    assert isinstance(compiler.library("FLOAT32"), ctypes.CDLL)
+    assert list(empty.iterdir()) == [kept]
+
+
+@pytest.mark.skipif(not HAS_COMPILER, reason="no C compiler")
+def test_what_makes_the_code_another_gives_it_another_name():
+    names = {compiler._key(COMPILER, real) for real in ("FLOAT32", "BFLOAT16", "FLOAT64")}
+    assert len(names | {compiler._key([*COMPILER, "-m64"], "FLOAT32")}) == 4
+    assert compiler._key(COMPILER, "FLOAT32") in names
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [("nowhere", "no C compiler was found"), ("refuses", "cc: no licence"), ("unwritable", "File exists")],
+)
+def test_where_it_cannot_it_says_so_once_and_goes_without(
+    empty, monkeypatch, caplog, tmp_path, broken, reason
+):
+    other = tmp_path / "cc"
+    other.write_text('#!/bin/sh\n[ "$1" = --version ] && exit 0\necho "cc: no licence" >&2\nexit 1\n')
+    other.chmod(0o755)
+    monkeypatch.setenv("CC", "no-such-compiler" if broken == "nowhere" else str(other))
+    if broken == "unwritable":
+        empty.parent.mkdir()
+        empty.write_text("a file where the cache should be")
+    with caplog.at_level(logging.WARNING, "stormcell"):
+        assert compiler.library("FLOAT32") is None
+        assert compiler.library("BFLOAT16") is None
+    (line,) = caplog.messages
+    assert line.startswith("ConvLSTM is slower on this machine's CPU than it could be: ")
+    assert reason in line
+    if broken == "refuses":
+        assert list(empty.iterdir()) == []
+
+
+def test_without_a_compiler_the_layers_compute_the_same(tmp_path):
+    code = """
+import torch
+from stormcell.nn import ConvLSTM2d
+torch.manual_seed(1)
+fused, plain = ConvLSTM2d(2, 3, 3, backend="fused"), ConvLSTM2d(2, 3, 3, backend="reference")
+plain.load_state_dict(fused.state_dict())
+x = torch.rand(4, 2, 2, 5, 6)
+torch.testing.assert_close(fused(x)[0], plain(x)[0])
+"""
+    environment = os.environ | {"CC": "no-such-compiler", "XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("slower on this machine") == 1
