@@ -1,0 +1,157 @@
+"""Keras's activations: what the names and dictionaries in its configs stand for."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stormcell.errors import ArgumentError
+from stormcell.nn.activations import ACTIVATIONS, Activation, hard_sigmoid_keras2
+
+
+def relu(x: Tensor, negative_slope: float, max_value: float | None, threshold: float) -> Tensor:
+    """Return ``x`` above the threshold, at most ``max_value``, and below it the slope times the distance."""
+    y = torch.where(x > threshold, x, negative_slope * (x - threshold))
+    return y if max_value is None else y.clamp(max=max_value)
+
+
+def sparse_plus(x: Tensor) -> Tensor:
+    """Return 0 below -1, ``x`` above 1, and between them the parabola that joins both smoothly."""
+    return torch.where(x > 1, x, (x.clamp(-1, 1) + 1) ** 2 / 4)
+
+
+def sparse_sigmoid(x: Tensor) -> Tensor:
+    """Return ``(x + 1) / 2`` within 0 and 1."""
+    return ((x + 1) / 2).clamp(0, 1)
+
+
+def sparsemax(x: Tensor, dim: int) -> Tensor:
+    """Return what Keras up to 3.15 takes for the sparsemax of arXiv:1602.02068, along ``dim``, negative.
+
+    Its threshold sums all cumulative sums of the support instead of taking the last one.
+    """
+    falling = x.sort(dim=dim, descending=True).values
+    sums = falling.cumsum(dim)
+    rank = torch.arange(1, x.shape[dim] + 1, device=x.device, dtype=x.dtype).view(-1, *(1,) * (-dim - 1))
+    support = rank * falling > sums - 1
+    threshold = ((sums * support).sum(dim, keepdim=True) - 1) / support.sum(dim, keepdim=True)
+    return (x - threshold).clamp(min=0)
+
+
+def squareplus(x: Tensor) -> Tensor:
+    """Return half of ``x`` plus the root of ``x² + 4``."""
+    return (x + (x**2 + 4).sqrt()) / 2
+
+
+# What both generations have, Keras 2 also by its reach into TensorFlow.
+_BOTH: dict[str, Activation] = {
+    "elu": F.elu,
+    "exponential": torch.exp,
+    "gelu": F.gelu,
+    "leaky_relu": ACTIVATIONS["leaky_relu"],
+    "linear": ACTIVATIONS["linear"],
+    "mish": F.mish,
+    "relu": torch.relu,
+    "relu6": F.relu6,
+    "selu": F.selu,
+    "sigmoid": torch.sigmoid,
+    "softplus": partial(F.softplus, threshold=40),  # PyTorch's own is the identity from 20 on
+    "softsign": F.softsign,
+    "tanh": torch.tanh,
+}
+_KERAS: dict[int, dict[str, Activation]] = {
+    2: {**_BOTH, "hard_sigmoid": hard_sigmoid_keras2, "swish": F.silu},
+    3: {
+        **_BOTH,
+        "celu": F.celu,
+        "hard_shrink": F.hardshrink,
+        "hard_sigmoid": F.hardsigmoid,
+        "hard_silu": F.hardswish,
+        "hard_tanh": F.hardtanh,
+        "log_sigmoid": F.logsigmoid,
+        "silu": F.silu,
+        "soft_shrink": F.softshrink,
+        "sparse_plus": sparse_plus,
+        "sparse_sigmoid": sparse_sigmoid,
+        "squareplus": squareplus,
+        "tanh_shrink": F.tanhshrink,
+    },
+}
+_ALIASES = {"swish": "silu", "silu": "swish", "hard_swish": "hard_silu"}
+_ALONG_AN_AXIS: dict[int, dict[str, Callable[..., Tensor]]] = {
+    2: {"softmax": F.softmax, "log_softmax": F.log_softmax},
+    3: {"softmax": F.softmax, "log_softmax": F.log_softmax, "sparsemax": sparsemax},
+}
+
+# Layers given as activations: the function, and its options by the names that Keras 3 saves them under.
+_LAYERS: dict[str, tuple[Callable[..., Tensor], tuple[str, ...]]] = {
+    "LeakyReLU": (F.leaky_relu, ("negative_slope",)),
+    "ReLU": (relu, ("negative_slope", "max_value", "threshold")),
+}
+_KERAS_2_OPTIONS = {"alpha": "negative_slope"}
+
+
+def read(name: str, saved: Any, keras: int, axis: int) -> str | Activation:
+    """Return the activation that a config holds: our name for it where we have one, or a function.
+
+    Args:
+        name: What the message calls it.
+        saved: What the config holds: a name, a dictionary, or None for none.
+        keras: The generation that wrote it, 2 or 3.
+        axis: Keras's last axis, where it is in our data.
+
+    Raises:
+        ArgumentError: Keras itself has no such activation.
+    """
+    if isinstance(saved, Mapping) and saved.get("class_name") == "function":
+        saved = saved.get("config")
+    if isinstance(saved, Mapping) and saved.get("class_name") in _LAYERS:
+        function, options = _LAYERS[saved["class_name"]]
+        told = {_KERAS_2_OPTIONS.get(theirs, theirs): value for theirs, value in saved["config"].items()}
+        if told.keys() >= set(options):
+            return partial(function, **{option: told[option] for option in options})
+    elif saved is None or isinstance(saved, str):
+        table = _table(keras, axis)
+        saved = "linear" if saved is None else saved
+        if found := table.get(saved) or table.get(_ALIASES.get(saved, "")):
+            return next((ours for ours, function in ACTIVATIONS.items() if function is found), found)
+    raise ArgumentError(f"{name}: expected an activation of Keras's own, found {saved!r}")
+
+
+def write(name: str, ours: str | Activation, keras: int, axis: int) -> str | dict[str, Any]:
+    """Return what a config holds for an activation of ours: the inverse of :func:`read`.
+
+    Raises:
+        ArgumentError: This generation has no such activation.
+    """
+    function = ACTIVATIONS[ours] if isinstance(ours, str) else ours
+    for theirs, known in _table(keras, axis).items():
+        if _same(function, known):
+            return theirs
+    if isinstance(function, partial) and keras == 3:
+        for layer, (known, _) in _LAYERS.items():
+            if function.func is known:
+                config = dict(function.keywords)
+                return {
+                    "module": "keras.layers",
+                    "class_name": layer,
+                    "config": config,
+                    "registered_name": None,
+                }
+    raise ArgumentError(f"{name}: expected an activation of Keras {keras}'s own, found {ours!r}")
+
+
+def _table(keras: int, axis: int) -> dict[str, Activation]:
+    """Return a generation's activations by name."""
+    along = {name: partial(function, dim=axis) for name, function in _ALONG_AN_AXIS[keras].items()}
+    return _KERAS[keras] | along
+
+
+def _same(one: Activation, other: Activation) -> bool:
+    """Whether two functions are the same, looking into partial ones."""
+    if isinstance(one, partial) and isinstance(other, partial):
+        return (one.func, one.args, one.keywords) == (other.func, other.args, other.keywords)
+    return one is other

@@ -1,0 +1,163 @@
+"""What Keras's configs say, read into our layers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from stormcell.errors import ArgumentError
+from stormcell.nn import arguments
+from stormcell.nn.conv_lstm import LSTM, ConvLSTM1d, ConvLSTM2d, ConvLSTM3d
+from stormcell.nn.foreign import keras_activations, keras_weights
+from stormcell.nn.foreign.arrays import assign, check, dtype, tensor
+from stormcell.nn.foreign.keras_modules import KerasLayer
+from stormcell.nn.peephole_lstm import PeepholeLSTM
+
+_LAYERS: dict[int, Callable[..., LSTM]] = {0: PeepholeLSTM, 1: ConvLSTM1d, 2: ConvLSTM2d, 3: ConvLSTM3d}
+
+
+class Config(dict[str, Any]):
+    """A config of Keras's: what is asked of it, it must hold."""
+
+    def __missing__(self, key: str) -> Any:
+        raise ArgumentError(
+            f"config: expected what a Keras layer's get_config() returns, found no {key!r} in it"
+        )
+
+
+def read_layers(config: Config, weights: Sequence[Any], keras: int | None) -> list[KerasLayer]:
+    """Return the layer that the config is of, or those of a Bidirectional: the forward and the backward one.
+
+    Raises:
+        ArgumentError: The config is of another layer, or the weights are not its.
+    """
+    directions = _directions(config)
+    names = [side + name for side, layer in directions.items() for name in _names(layer)]
+    if len(weights) != len(names):
+        raise ArgumentError(
+            f"weights: expected {len(names)} arrays, {', '.join(names)}, found {len(weights)}"
+        )
+    tensors = {name: tensor(value, name) for name, value in zip(names, weights, strict=True)}
+    return [_layer(layer, side, tensors, keras or _generation(layer)) for side, layer in directions.items()]
+
+
+def merge_axis(config: Config, layer: KerasLayer) -> int:
+    """Return along which axis of our data a Bidirectional's outputs are put side by side: Keras's last."""
+    return _last_axis(_cell(_inner(config["layer"])), len(layer.rnn.cell.space))
+
+
+def _directions(config: Config) -> dict[str, Config]:
+    """Return the layer's config, or those of a Bidirectional's two, by what tells their weights apart."""
+    if "merge_mode" not in config:
+        return {"": config}
+    ahead = _inner(config["layer"])
+    saved = config.get("backward_layer")
+    back = Config(ahead | {"go_backwards": not ahead["go_backwards"]}) if saved is None else _inner(saved)
+    return {"forward ": ahead, "backward ": back}
+
+
+def _inner(saved: Mapping[str, Any]) -> Config:
+    """Return the config in a dictionary that stands for a layer; some of Keras 2 hold it bare."""
+    return Config(saved["config"] if "class_name" in saved else saved)
+
+
+def _cell(layer: Config) -> Config:
+    """Return what says how the layer's cell computes: the layer's own config, or in an RNN that of its cell.
+
+    Raises:
+        ArgumentError: It is of another kind.
+    """
+    if "cell" in layer:
+        kind = str(layer["cell"]["class_name"]).rpartition(">")[2]  # whoever registered it comes first
+        if kind in ("LSTMCell", "PeepholeLSTMCell"):
+            return _inner(layer["cell"])
+        found = f"an RNN of {kind}"
+    elif "unit_forget_bias" in layer and ("units" in layer or "filters" in layer):
+        return layer
+    else:
+        found = repr(layer.get("name", "something else"))
+    raise ArgumentError(
+        "config: expected that of a ConvLSTM1D, 2D or 3D, an LSTM, an RNN of PeepholeLSTMCell, or a "
+        f"Bidirectional of one of them, found that of {found}"
+    )
+
+
+def _generation(layer: Config) -> int:
+    """Tell who wrote a config by what it says."""
+    return 2 if "time_major" in layer or "zero_output_for_mask" not in layer else 3
+
+
+def _names(layer: Config) -> list[str]:
+    """Return Keras's names of the weights, in its order."""
+    peephole = "cell" in layer and str(layer["cell"]["class_name"]).endswith("PeepholeLSTMCell")
+    return keras_weights.names(_cell(layer)["use_bias"], peephole)
+
+
+def _last_axis(cell: Config, axes: int) -> int:
+    """Return which axis of our data is the last of Keras's."""
+    return -1 if cell.get("data_format") == "channels_first" else -1 - axes
+
+
+def _layer(layer: Config, side: str, tensors: Mapping[str, Tensor], keras: int) -> KerasLayer:
+    """Return a layer with its weights, which in ``tensors`` are called by their names after ``side``.
+
+    Raises:
+        ArgumentError: The weights are not of the shapes that the config says, or it says what is not offered.
+    """
+    cell = _cell(layer)
+    space = "filters" in cell
+    found = {name: tensors[side + name] for name in _names(layer)}
+    kernel = found["kernel"]
+    axes = kernel.dim() - 2
+    if axes not in ((1, 2, 3) if space else (0,)):
+        expected = "(*kernel_size, C_in, 4 * filters)" if space else "(C_in, 4 * units)"
+        raise ArgumentError(f"{side}kernel: expected {expected}, found {tuple(kernel.shape)}")
+    sizes = kernel.shape[-2], cell["filters" if space else "units"]
+    kernel_size = arguments.per_axis("kernel_size", cell["kernel_size"], axes) if space else ()
+    shapes = {side + name: keras_weights.shape(name, kernel_size, *sizes) for name in found}
+    check({side + name: value for name, value in found.items()}, shapes)
+
+    ours = keras_weights.read(found)
+    options = _options(cell, axes, keras) | {
+        "peephole": "channel" if "peephole" in ours else None,
+        "batch_first": True,
+        "device": "meta",  # nothing is drawn that the weights would only replace
+        "dtype": dtype(list(found.values())),
+    }
+    rnn = _LAYERS[axes](*sizes, **options).to_empty(device="cpu")
+    assign({f"cells.0.{name}": value for name, value in ours.items()}, rnn)
+    sequences = bool(layer["return_sequences"])
+    # Bidirectional asks its layers for zeros, and Keras 2's ConvLSTM does not listen.
+    zero = sequences if side else bool(layer.get("zero_output_for_mask", False))
+    return KerasLayer(
+        rnn,
+        go_backwards=bool(layer["go_backwards"]),
+        return_sequences=sequences,
+        zero_output_for_mask=zero and not (space and keras == 2),
+    )
+
+
+def _options(cell: Config, axes: int, keras: int) -> dict[str, Any]:
+    """Return what our layer is told of how the cell computes."""
+    options: dict[str, Any] = {
+        "bias": cell["use_bias"],
+        "input_dropout": _rate(cell["dropout"]),
+        "recurrent_dropout": _rate(cell["recurrent_dropout"]),
+        "forget_bias": float(cell["unit_forget_bias"]),
+    }
+    for which in ("activation", "recurrent_activation"):
+        options[which] = keras_activations.read(which, cell[which], keras, _last_axis(cell, axes))
+    if axes:
+        options["padding"] = cell["padding"]
+        for ours, theirs in (
+            ("kernel_size", "kernel_size"),
+            ("stride", "strides"),
+            ("dilation", "dilation_rate"),
+        ):
+            options[ours] = arguments.per_axis(theirs, cell[theirs], axes)
+    return options
+
+
+def _rate(dropout: float) -> float:
+    """Return a dropout rate of Keras's, which takes 1 for none."""
+    return dropout if dropout < 1 else 0.0

@@ -1,0 +1,72 @@
+"""tf.contrib's ConvLSTMCell with ``skip_connection``: the input beside the output, and in the state too."""
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from stormcell.nn.cells import Dropout, State
+from stormcell.nn.conv_lstm import (
+    ConvLSTM1d,
+    ConvLSTM2d,
+    ConvLSTM3d,
+    ConvLSTMCell1d,
+    ConvLSTMCell2d,
+    ConvLSTMCell3d,
+    LSTMCell,
+)
+from stormcell.nn.ops import reference
+from stormcell.nn.ops.terms import Form, LSTMWeights, Run
+from stormcell.nn.ops.unroll import unroll
+
+
+class _SkipConnection(LSTMCell):
+    """A cell whose hidden state is ``[h, x]``: the next step's convolution sees ``[x, h, previous x]``."""
+
+    @property
+    def state_channels(self) -> tuple[int, ...]:
+        """The channels of ``[h, x]`` and c."""
+        return self.hidden_channels + self.in_channels, self.hidden_channels
+
+    def sequence(self, x: Tensor | None, state: State, run: Run, dropout: Dropout) -> tuple[Tensor, State]:
+        """Take a step for each frame of ``x``; without one the frames are zero."""
+        one = run._replace(steps=1, mask=None, input_dropout=dropout[0], recurrent_dropout=dropout[1])
+        weights, form = cast("LSTMWeights", self.weights()), self.form()
+
+        def step(x: Tensor | None, h: Tensor, c: Tensor) -> State:
+            x = h.new_zeros(len(h), self.in_channels, *h.shape[2:]) if x is None else x
+            # Other back ends take it that h has as many channels going in as coming out.
+            _, (h, c) = reference.conv_lstm(x.unsqueeze(0), (h, c), weights, form, one)
+            return torch.cat([h, x.to(h.dtype)], dim=1), c
+
+        return unroll(step, x, state, Form(), run)
+
+
+class SkipConvLSTMCell1d(_SkipConnection, ConvLSTMCell1d):
+    """A cell over one spatial axis."""
+
+
+class SkipConvLSTMCell2d(_SkipConnection, ConvLSTMCell2d):
+    """A cell over two spatial axes."""
+
+
+class SkipConvLSTMCell3d(_SkipConnection, ConvLSTMCell3d):
+    """A cell over three spatial axes."""
+
+
+class SkipConvLSTM1d(ConvLSTM1d):
+    """A stack of such cells over one spatial axis."""
+
+    cell = SkipConvLSTMCell1d
+
+
+class SkipConvLSTM2d(ConvLSTM2d):
+    """A stack of such cells over two spatial axes."""
+
+    cell = SkipConvLSTMCell2d
+
+
+class SkipConvLSTM3d(ConvLSTM3d):
+    """A stack of such cells over three spatial axes."""
+
+    cell = SkipConvLSTMCell3d

@@ -1,0 +1,221 @@
+"""Weights from and for the ConvLSTM and TrajGRU repositories in PyTorch."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from stormcell.errors import ArgumentError
+from stormcell.nn.activations import ACTIVATIONS
+from stormcell.nn.cells import Cell
+from stormcell.nn.conv_lstm import ConvLSTMCell2d
+from stormcell.nn.foreign import arrays
+from stormcell.nn.foreign.entries import Entry, pack, unpack
+from stormcell.nn.foreign.state_dicts import Layer, read_sizes, take_apart
+from stormcell.nn.foreign.torch_tables import LAYOUTS, Layout, one_convolution
+from stormcell.nn.foreign.winsolider import InPlaceReLUConvLSTMCell2d
+from stormcell.nn.recurrent import Recurrent
+
+
+def from_torch(layout: str, state_dict: Mapping[str, Any], **keywords: Any) -> Recurrent:
+    """Return a layer that computes what a layer of one of the PyTorch repositories computes.
+
+    ``"ndrplz"`` (ndrplz/ConvLSTM_pytorch)
+        ``cell_list.{i}.conv.weight``; ``cell_list.{i}.conv.bias`` or none. The keyword ``gate_order`` says
+        how the gates are stacked: ``"ifog"``, but ``"fiog"`` in some cells that were written after it.
+    ``"automan000"`` (automan000/Convolutional_LSTM_PyTorch)
+        ``cell{i}.Wx{i,f,c,o}.weight``, ``.bias``, ``cell{i}.Wh{i,f,c,o}.weight``; ``cell{i}.Wc{i,f,o}`` or
+        none. Theirs sees one frame at every step: ``frame.unsqueeze(1).expand(-1, steps, -1, -1, -1)``.
+    ``"winsolider"`` (Winsolider/ConvLSTM)
+        The same. With the keyword ``nonlinearity="relu"`` instead of ``"tanh"`` a ReLU takes both places of
+        the hyperbolic tangent, and overwrites the cell state after the output gate has seen it.
+    ``"hzzone"`` (the ConvLSTM of Hzzone/Precipitation-Nowcasting)
+        ``_conv.weight``, ``_conv.bias``; ``Wc{i,f,o}`` or none.
+    ``"hzzone-trajgru"`` (its TrajGRU)
+        ``i2h``, ``i2f_conv1``, ``h2f_conv1``, ``flows_conv`` and ``ret``, each ``.weight`` and ``.bias``. The
+        keyword ``align_corners`` says how it was run: True, as by PyTorch up to 1.2, or False, as since.
+    ``"openstl"`` (chengtan9907/OpenSTL)
+        ``cell_list.{i}.conv_x.0.weight``, ``cell_list.{i}.conv_h.0.weight``; its LayerNorm, ``conv_x.1.*``
+        and ``conv_h.1.*``, or none. ``conv_o.*`` and ``conv_last.*``, which are outside the recurrence, are
+        ignored.
+
+    What a single cell holds, without the layer's number, makes a stack of one layer. All keys may begin
+    alike, say with the ``module.`` of :class:`torch.nn.DataParallel`.
+
+    Args:
+        layout: One of these.
+        state_dict: Arrays or tensors by name.
+        **keywords: What the arrays do not tell.
+
+    Returns:
+        A ``ConvLSTM2d`` or ``TrajGRU2d``, ``batch_first``, in evaluation mode, of the arrays' dtype.
+
+    Raises:
+        ArgumentError: A layout or keyword is unknown, or the arrays are not those of this layout; the
+            message lists every name and shape that is not.
+
+    Examples:
+        >>> import torch
+        >>> rnn = from_torch("ndrplz", {"cell_list.0.conv.weight": torch.rand(32, 3 + 8, 3, 3)})
+        >>> output, (h_n, c_n) = rnn(torch.rand(2, 10, 3, 16, 24))  # (B, T, C, H, W)
+        >>> output.shape
+        torch.Size([2, 10, 8, 16, 24])
+    """
+    known = _known(layout)
+    given = _keywords(layout, known, keywords)
+    if "gate_order" in given:
+        known = known._replace(entries=one_convolution("conv", given.pop("gate_order")))
+    taken, unknown = take_apart(state_dict, [e.name for e in known.entries], known.stack, known.dead)
+    layers = [
+        Layer(prefix, {name: arrays.tensor(value, prefix + name) for name, value in values.items()})
+        for prefix, values in taken
+    ]
+    found = {layer.prefix + name: value for layer in layers for name, value in layer.values.items()}
+    extra = {key: torch.empty(getattr(state_dict[key], "shape", ()), device="meta") for key in unknown}
+
+    entries = _there(known, layers)
+    sizes = read_sizes(layers, [entry.name for entry in entries], known.axes, extra)
+    parameters = {name for entry in entries for name in entry.parameters}
+    # Made without numbers: random ones would only disturb the caller's generator.
+    module = known.make(sizes, parameters, device="meta", dtype=arrays.dtype(list(found.values())), **given)
+    expected: dict[str, Sequence[int]] = {}
+    for layer, cell in zip(layers, _cells(module), strict=True):
+        ours = dict(cell.named_parameters())
+        expected |= {layer.prefix + entry.name: pack(entry, ours).shape for entry in entries}
+    arrays.check(found | extra, expected)
+
+    module.to_empty(device="cpu")
+    with torch.no_grad():
+        for layer, cell in zip(layers, _cells(module), strict=True):
+            ours = dict(cell.named_parameters())
+            for entry in entries:
+                unpack(entry, layer.values[entry.name], ours)
+    return module.eval()
+
+
+def to_torch(layout: str, module: Recurrent | Cell) -> dict[str, Tensor]:
+    """Return a layer's weights as one of the PyTorch repositories names and lays them out.
+
+    The inverse of :func:`from_torch`, bit for bit; what it needed keywords for is for the caller to know.
+    OpenSTL's arrays outside the recurrence are not there, so load with ``strict=False``.
+
+    Args:
+        layout: One of those of :func:`from_torch`; ``"ndrplz"`` has its own gate order.
+        module: A layer, or a cell, which gives what a single cell holds.
+
+    Returns:
+        Copies on the CPU, by name.
+
+    Raises:
+        ArgumentError: The layout is unknown, or it has no place for something that changes what the module
+            computes in evaluation mode; the message names all that it has no place for.
+
+    Examples:
+        >>> from stormcell.nn import ConvLSTM2d
+        >>> rnn = ConvLSTM2d(3, 8, 3, peephole=None)
+        >>> {name: tuple(array.shape) for name, array in to_torch("ndrplz", rnn).items()}
+        {'cell_list.0.conv.weight': (32, 11, 3, 3), 'cell_list.0.conv.bias': (32,)}
+    """
+    known = _known(layout)
+    cells = _cells(module) if isinstance(module, Recurrent | Cell) else []
+    if not cells or type(cells[0]) not in known.cells:
+        expected = known.cells[0].__name__
+        raise ArgumentError(
+            f"module: layout {layout!r} holds layers of a {expected}, found a {type(module).__name__}"
+        )
+    if misfits := dict(_misfits(known, module)):
+        listed = "; ".join(f"{name}: {difference}" for name, difference in misfits.items())
+        raise ArgumentError(f"module: layout {layout!r} holds only {listed}")
+    state_dict = {}
+    for number, cell in enumerate(cells):
+        ours = {name: value.detach().cpu() for name, value in cell.named_parameters()}
+        prefix = "" if isinstance(module, Cell) else known.stack.format(number)
+        for entry in known.entries:
+            if ours.keys() >= set(entry.parameters):
+                state_dict[prefix + entry.name] = pack(entry, ours)
+    return state_dict
+
+
+def _known(layout: str) -> Layout:
+    if isinstance(layout, str) and layout in LAYOUTS:
+        return LAYOUTS[layout]
+    raise ArgumentError(f"layout: expected one of {', '.join(map(repr, LAYOUTS))}, found {layout!r}")
+
+
+def _keywords(layout: str, known: Layout, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all keywords of a layout, those not given as they are by default."""
+    for name, value in given.items():
+        if name not in known.keywords:
+            names = ", ".join(known.keywords) or "none"
+            raise ArgumentError(f"{name}: {layout!r} has no such keyword, expected {names}")
+        if value not in known.keywords[name]:
+            choices = ", ".join(map(repr, known.keywords[name]))
+            raise ArgumentError(f"{name}: expected one of {choices}, found {value!r}")
+    return {name: given.get(name, choices[0]) for name, choices in known.keywords.items()}
+
+
+def _there(known: Layout, layers: Sequence[Layer]) -> list[Entry]:
+    """Return the entries that each layer should have, if some of them have what is optional, or none has."""
+    optional = [entry for entry in known.entries if set(known.optional).intersection(entry.parameters)]
+    if any(entry.name in layer.values for entry in optional for layer in layers):
+        optional = []
+    return [entry for entry in known.entries if entry not in optional]
+
+
+def _misfits(known: Layout, module: Recurrent | Cell) -> Iterator[tuple[str, str]]:
+    """Yield what a layout has no place for: an argument, what it may be there, and what it is."""
+    cells = _cells(module)
+    if isinstance(module, Recurrent) and module.bidirectional:
+        yield "bidirectional", "False, found True"
+    if len(cells) > 1 and not known.stack:
+        yield "num_layers", f"1, found {len(cells)}"
+    for name in ("bias", "peephole", "norm"):
+        found = [_argument(cell, name) for cell in cells]
+        if len(set(found)) > 1:
+            yield name, f"one for all layers, found {found}"
+    for cell in cells:
+        ones = (1,) * len(cell.space)
+        allowed: dict[str, Sequence[Any]] = {
+            "stride": [ones],
+            "padding": ["same", tuple(k // 2 for k in cell.kernel_size)],
+            "dilation": [ones],
+            "padding_mode": ["zeros"],
+            "recurrent_padding_mode": ["zeros"],
+            "activation": ["relu" if isinstance(cell, InPlaceReLUConvLSTMCell2d) else "tanh"],
+            "recurrent_activation": ["sigmoid"],
+            "zoneout": [(0,) * len(cell.states)],
+            "norm": [None],
+            "cell_clip": [None],
+            "proj_channels": [None],
+            **known.holds,
+        }
+        if isinstance(cell, ConvLSTMCell2d):
+            allowed["recurrent_kernel_size"] = [cell.kernel_size]
+        if "norm_hh" in known.optional:  # the bias is the norm's
+            allowed["bias"] = [cell.norm is not None]
+        for name, values in allowed.items():
+            argument = _argument(cell, name)
+            if argument not in values:
+                yield name, f"{' or '.join(map(repr, values))}, found {argument!r}"
+        for name in ("kernel_size", "flow_kernel_size"):
+            if any(k % 2 == 0 for k in getattr(cell, name, ())):
+                yield name, f"odd ones, found {getattr(cell, name)}"
+        if cell.in_channels == 0:
+            yield "in_channels", "1 or more, found 0"
+
+
+def _argument(cell: Cell, name: str) -> Any:
+    """Return what an argument of a cell was: the cell has parameters under the names of some."""
+    value = getattr(cell, name, None)
+    if name == "bias":
+        return any("bias" in parameter for parameter, _ in cell.named_parameters())
+    if name == "peephole" and value is not None:
+        return "channel" if value.dim() == 2 else "pixel"
+    if name.endswith("activation"):
+        return next((known for known, function in ACTIVATIONS.items() if function is value), value)
+    return value
+
+
+def _cells(module: Recurrent | Cell) -> Sequence[Cell]:
+    return [module] if isinstance(module, Cell) else cast("Sequence[Cell]", module.cells)
