@@ -1,9 +1,10 @@
-"""The documentation's Python and commands run, and what it says of verbs, arguments and equations is so.
+"""The documentation's Python and commands run, and what it says of verbs, layers and tests is so.
 
 ``python tests/test_docs.py`` writes the verbs' help, and the recipe, into docs/verbs.md as they are now.
 """
 
 import ast
+import functools
 import inspect
 import json
 import re
@@ -12,14 +13,18 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
+import torch
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from stormcell import nn
 from stormcell.cli import app
-from stormcell.errors import NotOfferedError
-from stormcell.nn import ConvLSTM2d, ConvLSTMCell2d
+from stormcell.nn import foreign
+from stormcell.nn.conv_gru import GRU
+from stormcell.nn.conv_lstm import LSTM, LSTMCell
 from stormcell.training.recipes import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,11 +36,22 @@ CODE = re.compile(r"^```(python|sh)\n(.*?)^```$(?:\n\n^```text\n(.*?)^```$)?", r
 WRITTEN = re.compile(
     r'(^```\w+ title="(?:stormcell ?(?P<verb>\w*) --help|recipe)"\n)(.*?)(^```$)', re.MULTILINE | re.DOTALL
 )
+# A table: its heading, and its rows.
+TABLE = re.compile(r"^\|(.+)\|\n\|(?:[ :-]+\|)+\n((?:\|.*\|\n)+)", re.MULTILINE)
 
 
+@pytest.mark.filterwarnings(
+    # Keras 3.15 asks its variables for arrays in a way that numpy 2 dislikes.
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning",
+    # PyTorch 2.13's ONNX exporter copies objects of a class that PyTorch gives up.
+    "ignore:.*LeafSpec.* is deprecated:FutureWarning",
+)
 @pytest.mark.parametrize("page", [name for name, text in PAGES.items() if "```python" in text])
 def test_what_a_page_shows_is_what_happens(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    # Keras reads and writes a config file: one of its own, and not the user's.
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     names = {"__name__": page}
     for found in CODE.finditer(PAGES[page]):
         language, code, printed = found.groups()
@@ -93,27 +109,143 @@ def test_verbs_and_recipe_are_shown_as_they_are():
     assert rewritten(PAGES["verbs"]) == PAGES["verbs"], "run: python tests/test_docs.py"
 
 
-def test_the_equations_are_those_of_the_layers():
-    (shown,) = re.findall(r"^```text\n(i = .*?)^```$", PAGES["layers"], re.MULTILINE | re.DOTALL)
-    assert textwrap.indent(shown, " " * 4) in inspect.getdoc(ConvLSTMCell2d)
+def tables(page: str, *heading: str) -> list[list[list[str]]]:
+    """The tables of a page whose headings begin with these words: rows of cells."""
+    found = []
+    for match in TABLE.finditer(PAGES[page]):
+        first, *rows = ([cell.strip() for cell in line.split("|")] for line in _lines(match))
+        if tuple(first[: len(heading)]) == heading:
+            found.append(rows)
+    return found
 
 
-def test_what_is_not_offered_is_what_the_page_says():
-    table = PAGES["layers"].split("### What is not offered")[1].split("```")[0]
-    rows = re.findall(r"^\| `(\w+)` \| `(.+)` \|$", table, re.MULTILINE)
-    only = {name: ast.literal_eval(value) for name, value in rows}
-    arguments = inspect.signature(ConvLSTM2d).parameters
-    assert only == {name: arguments[name].default for name in arguments if refuses_all_but_one(name)}
+def _lines(table: re.Match[str]) -> list[str]:
+    return [table[1], *(line.strip("|") for line in table[2].splitlines())]
 
 
-def refuses_all_but_one(argument: str) -> bool:
-    try:
-        ConvLSTM2d(**{"in_channels": 1, "hidden_channels": 1, "kernel_size": 1, argument: "no such value"})
-    except NotOfferedError:
-        return True
-    except (ValueError, TypeError, RuntimeError):
-        pass
-    return False
+def default(cell: str) -> object:
+    return ast.literal_eval(cell.strip("`")) if cell else inspect.Parameter.empty
+
+
+def arguments(function) -> dict[str, object]:
+    """The defaults by name, but for self and what is handed on."""
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.name != "self" and p.kind is not p.VAR_KEYWORD}
+
+
+def options(stack) -> set[str]:
+    """What a stack hands on to its cells."""
+    (typed,) = get_args(get_type_hints(stack.__init__)["options"])
+    return set(get_type_hints(typed))
+
+
+STACKS = {"L": nn.ConvLSTM2d, "G": nn.ConvGRU2d, "T": nn.TrajGRU2d, "P": nn.PeepholeLSTM}
+
+
+@pytest.mark.parametrize("cell", [nn.ConvLSTMCell2d, nn.ConvGRUCell2d, nn.TrajGRUCell2d])
+def test_the_equations_are_those_of_the_layers(cell):
+    shown = re.findall(r"^```text\n(\w = .*?)^```$", PAGES["layers"], re.MULTILINE | re.DOTALL)
+    said = inspect.getdoc(cell)
+    assert sum(textwrap.indent(equations, " " * 4) in said for equations in shown) == 1
+    assert len(shown) == 3
+
+
+@pytest.mark.parametrize("letter", STACKS)
+def test_the_arguments_of_a_stack_are_those_on_the_page(letter):
+    (first, *_) = tables("layers", "argument", "default")
+    said = {name.strip("`"): default(value) for name, value, _ in first}
+    if letter == "P":
+        del said["kernel_size"]
+    assert list(said.items()) == list(arguments(STACKS[letter]).items())
+
+
+@pytest.mark.parametrize("letter", STACKS)
+def test_the_options_of_a_cell_are_those_on_the_page(letter):
+    ((*rows,),) = tables("layers", "argument", "default", "of")
+    said = {
+        name.strip("`"): default(value)
+        for names, value, of, _ in rows
+        for name in names.split(", ")
+        if letter in of.split()
+    }
+    stack = STACKS[letter]
+    known = arguments(LSTMCell if letter == "P" else stack.cell)
+    assert said == {name: known[name] for name in options(stack)}
+    if letter != "P":  # whose cell takes its options as a stack does
+        assert said.keys() == known.keys() - {"in_channels", "hidden_channels", "kernel_size", "bias"}
+
+
+@pytest.mark.parametrize("stack", [LSTM, GRU])
+def test_the_arguments_of_a_call_are_those_on_the_page(stack):
+    last = tables("layers", "argument", "default")[-1]
+    said = {name.strip("`"): default(value) for name, value, _ in last}
+    assert list(said.items()) == list(arguments(stack.forward).items())
+
+
+CELLS = [
+    (nn.ConvLSTMCell2d, {"proj_channels": 4, "norm": "layer", "forget_bias": 0.0}),
+    (nn.ConvGRUCell2d, {"norm": "group"}),
+    (nn.TrajGRUCell2d, {"num_flows": 6, "flow_channels": 7, "flow_kernel_size": (1, 5)}),
+]
+
+
+@pytest.mark.parametrize("number", range(len(CELLS)))
+def test_the_parameters_are_those_on_the_page(number):
+    kind, given = CELLS[number]
+    cell = kind(2, 3, (3, 5), **given)
+    sizes = {"C_in": 2, "C": 3, "k": (3, 5), "P": 4, "L": 6, "F": 7, "f": (1, 5)}
+    said = {}
+    for name, shape, _, starts in tables("layers", "parameter", "shape")[number]:
+        product = re.sub(r"(\d)([A-Z])", r"\1*\2", shape.split("`")[1].replace("·", "*"))
+        said[name.strip("`")] = eval(product, sizes), starts.split(";")[0]
+    assert {name: shape for name, (shape, _) in said.items()} == {
+        name: tuple(parameter.shape) for name, parameter in cell.named_parameters()
+    }
+    for name, (_, starts) in said.items():
+        parameter = getattr(cell, name)
+        if starts in ("zero", "one"):
+            assert torch.equal(parameter, torch.full_like(parameter, starts == "one"))
+        else:
+            assert parameter.unique().numel() == parameter.numel()
+
+
+def test_the_reference_has_all_layers_and_all_importers():
+    shown = re.findall(r"^::: stormcell\.nn\.([\w.]+)$", PAGES["reference"], re.MULTILINE)
+    layers = [name for name, value in vars(nn).items() if inspect.isclass(value)]
+    importers = [f"foreign.{name}" for name, value in vars(foreign).items() if inspect.isfunction(value)]
+    assert sorted(shown) == sorted(layers + importers)
+
+
+def test_what_is_written_here_instead_can_be_made():
+    ((*rows,),) = tables("coming-from", "from", "there", "here")
+    for *_, here in rows:
+        assert isinstance(eval(here.strip("`"), vars(nn)), torch.nn.Module), here
+
+
+def test_there_is_a_test_behind_every_tick():
+    ticked = [row[0] for rows in tables("features", "", "Stormcell") for row in rows if row[1] in ("✓", "R")]
+    behind = {
+        row[0]: re.findall(r"`(.+?)`", row[1])
+        for rows in tables("features", "feature", "test")
+        for row in rows
+    }
+    assert len(ticked) == len(set(ticked))
+    assert sorted(ticked) == sorted(behind)
+    for feature, tests in behind.items():
+        assert tests, feature
+        for test in tests:
+            assert re.fullmatch(r"[\w/]+\.py::test_\w+", test), f"{feature}: {test}"
+            file, _, name = test.partition("::")
+            assert name in functions(ROOT / "tests" / file), f"{feature}: {test}"
+
+
+@functools.cache
+def functions(file: Path) -> set[str]:
+    return {
+        node.name
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
 
 
 def test_the_site_builds_and_needs_nothing_from_elsewhere(tmp_path):
