@@ -1,9 +1,11 @@
 """The fused back end is the reference: rung 4 of the ladder of oracles."""
 
 import threading
+import warnings
 
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
@@ -297,31 +299,36 @@ def test_a_nan_stays_one():
 SMALL = {"in_channels": 2, "hidden_channels": 3, "kernel_size": 3}
 
 
+OTHER = "another activation, recurrent_padding_mode, cell_clip or zoneout"
+
+
 @pytest.mark.parametrize(
     ("given", "what"),
     [
-        ({"kernel_size": 4}, "an even kernel"),
-        ({"recurrent_kernel_size": 5}, "unlike kernels"),
-        ({"stride": 2}, "a convolution with stride, dilation or padding"),
-        ({"dilation": 2}, "a convolution with stride, dilation or padding"),
-        ({"padding": 1}, "a convolution with stride, dilation or padding"),
-        ({"padding_mode": "circular"}, "a convolution with stride, dilation or padding"),
-        ({"recurrent_padding_mode": "circular"}, "other equations"),
-        ({"peephole": "pixel", "spatial_size": (5, 4)}, "peepholes per pixel"),
-        ({"activation": "relu"}, "other equations"),
-        ({"recurrent_activation": "hard_sigmoid"}, "other equations"),
-        ({"cell_clip": 1.0}, "other equations"),
-        ({"zoneout": 0.1}, "other equations"),
-        ({"norm": "layer"}, "a projection or a norm"),
-        ({"proj_channels": 2}, "a projection or a norm"),
-        ({"input_dropout": 0.1}, "a mask or dropout"),
-        ({"recurrent_dropout": 0.1}, "a mask or dropout"),
-        ({"dtype": torch.bfloat16}, "weights of low precision"),
+        ({"kernel_size": 4}, "even kernels"),
+        ({"recurrent_kernel_size": 5}, "another recurrent_kernel_size"),
+        ({"stride": 2}, "stride or dilation"),
+        ({"dilation": 2}, "stride or dilation"),
+        ({"padding": 2}, "another padding or padding_mode"),
+        ({"padding": "valid"}, "another padding or padding_mode"),
+        ({"padding_mode": "circular"}, "another padding or padding_mode"),
+        ({"recurrent_padding_mode": "circular"}, OTHER),
+        ({"peephole": "pixel", "spatial_size": (5, 4)}, "peephole='pixel'"),
+        ({"activation": "relu"}, OTHER),
+        ({"recurrent_activation": "hard_sigmoid"}, OTHER),
+        ({"cell_clip": 1.0}, OTHER),
+        ({"zoneout": 0.1}, OTHER),
+        ({"norm": "layer"}, "proj_channels or norm"),
+        ({"proj_channels": 2}, "proj_channels or norm"),
+        ({"input_dropout": 0.1}, "lengths, mask or dropout"),
+        ({"recurrent_dropout": 0.1}, "lengths, mask or dropout"),
+        ({"dtype": torch.bfloat16}, "dtypes other than float32 and float64"),
     ],
 )
 def test_what_it_does_not_know_it_refuses_by_name_and_auto_goes_another_way(given, what):
     x = torch.rand(2, 1, 2, 5, 4, dtype=given.get("dtype"))
-    with pytest.raises(NotOfferedError, match=f"^backend='fused' does not know {what}"):
+    message = f"^backend='fused' does not know {what}, only backend='auto' does$"
+    with pytest.raises(NotOfferedError, match=message):
         ConvLSTM2d(**SMALL | given, backend="fused")(x)
     auto, plain = ConvLSTM2d(**SMALL | given), ConvLSTM2d(**SMALL | given, backend="reference")
     plain.load_state_dict(auto.state_dict())
@@ -333,8 +340,104 @@ def test_what_it_does_not_know_it_refuses_by_name_and_auto_goes_another_way(give
 
 def test_a_mask_is_refused_too():
     rnn = ConvLSTM2d(**SMALL, backend="fused")
-    with pytest.raises(NotOfferedError, match="a mask or dropout"):
+    with pytest.raises(NotOfferedError, match="lengths, mask or dropout"):
         rnn(torch.rand(2, 1, 2, 5, 4), mask=torch.ones(2, 1, dtype=torch.bool))
+
+
+def test_padding_that_comes_to_the_same_is_known():
+    assert ConvLSTM2d(**SMALL, padding=1, backend="fused")(torch.rand(2, 1, 2, 5, 4))[0].shape[2:] == (
+        3,
+        5,
+        4,
+    )
+
+
+def test_autocast_leaves_float64_alone_and_other_types_to_the_reference():
+    rnn = ConvLSTM2d(**SMALL, dtype=torch.float64)
+    with torch.no_grad():
+        rnn.cells[0].peephole.fill_(0.5)
+    x = numbers(3, 1, 2, 5, 4)
+    expected = rnn(x)
+    mixed = ConvLSTM2d(**SMALL)
+    mixed.cells[0].peephole = torch.nn.Parameter(torch.full((3, 3), 0.5, dtype=torch.bfloat16))
+    plain = ConvLSTM2d(**SMALL, backend="reference")
+    plain.load_state_dict(mixed.state_dict())
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(rnn(x), expected, **EXACT)
+        # 0.5 is exact in bfloat16, so that only the way can differ.
+        torch.testing.assert_close(mixed(x.float()), plain(x.float()), rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("arithmetic")
+def test_the_gradient_of_a_gradient_through_calls_that_follow_each_other():
+    """What a later call was given depends on the weights too, by way of the earlier one."""
+    given = arguments(4, 1, 2, 3, (4, 3), (3, 3))
+    x, h, c, *weights = given.values()
+
+    def second_order(op):
+        state = h, c
+        for part in x.split(2):
+            output, state = op(part, state, LSTMWeights(*weights), FORM, Run(2))
+        first = torch.autograd.grad(output.square().sum(), weights, create_graph=True)
+        return first, torch.autograd.grad(sum(g.square().sum() for g in first), weights)
+
+    torch.testing.assert_close(second_order(fused.conv_lstm), second_order(reference.conv_lstm), **EXACT)
+
+
+@pytest.mark.usefixtures("arithmetic")
+def test_many_gradients_at_once():
+    given = arguments(2, 1, 1, 2, (2, 2), (3, 3))
+
+    def jacobian(op):
+        output, *_ = run(op, given)
+        each = torch.eye(output.numel(), dtype=output.dtype)
+        return torch.autograd.grad(output.flatten(), list(given.values()), each, is_grads_batched=True)
+
+    torch.testing.assert_close(jacobian(fused.conv_lstm), jacobian(reference.conv_lstm), **EXACT)
+
+
+def test_tracers_see_what_is_computed():
+    rnn, x = ConvLSTM2d(**SMALL), torch.rand(2, 1, 2, 5, 4)
+    other = torch.rand_like(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that traces are deprecated, and that this one holds for one size
+        traced = torch.jit.trace(rnn, x, check_trace=False)
+    torch.testing.assert_close(traced(other), rnn(other))
+    torch.testing.assert_close(make_fx(lambda x: rnn(x)[0])(x)(other), rnn(other)[0])
+
+
+def test_a_default_device_is_not_where_the_output_goes():
+    rnn, x = ConvLSTM2d(**SMALL), torch.rand(2, 1, 2, 5, 4)
+    with torch.no_grad(), torch.device("meta"):
+        output, _ = rnn(x)
+    torch.testing.assert_close(output, rnn(x)[0])
+
+
+def test_no_weights_are_kept_of_every_step():
+    rnn = ConvLSTM2d(2, 16, 5)
+    x = torch.rand(8, 1, 2, 3, 3)
+    storages = {}
+
+    def keep(tensor):
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output, _ = rnn(x, return_sequence=False)
+    weights = sum(p.untyped_storage().nbytes() for p in rnn.parameters())
+    assert weights > 4 * 8 * 9 * 6 * 16  # so that a copy of them would be seen
+    assert sum(storages.values()) < 2 * weights
+    output.sum().backward()
+
+
+def test_frozen_weights_cost_no_gradient_of_theirs(monkeypatch):
+    given = arguments(3, 2, 2, 3, (5, 4), (3, 3))
+    expected = results_and_gradients(reference.conv_lstm, given, 3)["gradient of x"]
+    for name in ("weight_ih", "weight_hh"):
+        given[name].requires_grad_(False)
+    monkeypatch.setattr(fused, "_to_weight", lambda *_: pytest.fail("computed what nobody asked for"))
+    found = results_and_gradients(fused.conv_lstm, given, 3)["gradient of x"]
+    torch.testing.assert_close(found, expected, **EXACT)
 
 
 def test_where_it_is_known_auto_takes_it(monkeypatch):

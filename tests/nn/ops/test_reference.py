@@ -104,5 +104,5 @@ def test_under_autocast_only_the_convolutions_and_the_hidden_state_are_rounded()
 
 @pytest.mark.parametrize("recurrence", ["conv_lstm", "conv_gru", "traj_gru"])
 def test_an_unknown_back_end_is_told_which_there_are(recurrence):
-    with pytest.raises(ArgumentError, match="backend: expected one of 'auto', 'reference'.* found 'fast'"):
+    with pytest.raises(ArgumentError, match=r"backend: expected one of 'auto', 'reference'.* found 'fast'"):
         ops.choose(recurrence, "fast")

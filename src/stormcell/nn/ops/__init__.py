@@ -9,9 +9,7 @@ from torch import Tensor
 
 from stormcell.errors import ArgumentError, NotOfferedError
 from stormcell.nn.ops import fused, reference
-from stormcell.nn.ops.terms import Form, LSTMWeights, Run
-
-State = tuple[Tensor, ...]
+from stormcell.nn.ops.terms import Form, LSTMWeights, Run, State
 
 
 class Op(Protocol):
@@ -20,11 +18,11 @@ class Op(Protocol):
     def __call__(
         self,
         x: Tensor | None,
-        state: tuple[Tensor, ...],
+        state: State,
         weights: Any,  # the NamedTuple of the recurrence
         form: Form,
         run: Run,
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    ) -> tuple[Tensor, State]:
         """Compute what the function of that name in the reference computes."""
         ...
 
@@ -34,7 +32,7 @@ def _fused(
 ) -> tuple[Tensor, State]:
     what = fused.refusal(x, state, weights, form, run)
     if what is not None:
-        raise NotOfferedError(f"backend='fused' does not know {what}; 'auto' goes another way then")
+        raise NotOfferedError(f"backend='fused' does not know {what}, only backend='auto' does")
     return fused.conv_lstm(x, state, weights, form, run)
 
 

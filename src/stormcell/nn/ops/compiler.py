@@ -14,7 +14,9 @@ from pathlib import Path
 
 _SOURCE = Path(__file__).with_name("gates.c")
 _FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
-_TUNED = ("-march=native", "-mprefer-vector-width=512", "-fopenmp")  # not every compiler knows them
+_TUNED = ("-march=native", "-fopenmp")
+_WIDE = ("-mprefer-vector-width=512",)
+_ATTEMPTS = ((*_FLAGS, *_TUNED, *_WIDE), (*_FLAGS, *_TUNED), _FLAGS)  # not every compiler knows them all
 
 
 @functools.cache
@@ -23,18 +25,17 @@ def library(real: str) -> ctypes.CDLL | None:
 
     It takes less than a second the first time. Where there is no compiler a line in the log says so, once.
     """
-    compiler = shlex.split(os.environ.get("CC", "cc"))  # it may come with arguments
-    if not compiler or shutil.which(compiler[0]) is None:
-        _explain("no C compiler was found")
-        return None
     try:
+        compiler = shlex.split(os.environ.get("CC", "cc"))  # it may come with arguments
+        if not compiler or shutil.which(compiler[0]) is None:
+            raise FileNotFoundError("no C compiler was found")
         path = _kept() / f"gates-{_key(compiler, real)}.so"
         if not path.exists():
             _compile(compiler, real, path)
         return ctypes.CDLL(str(path))
-    except (OSError, subprocess.CalledProcessError) as error:
-        said = getattr(error, "stderr", "") or str(error)
-        _explain(f"{compiler[0]}: {said.strip().splitlines()[0] if said.strip() else error}")
+    except (OSError, RuntimeError, ValueError, subprocess.CalledProcessError) as error:
+        said = str(getattr(error, "stderr", "") or error).strip()
+        _explain((said or repr(error)).splitlines()[0])
         return None
 
 
@@ -43,7 +44,7 @@ def _compile(compiler: list[str], real: str, path: Path) -> None:
     handle, name = tempfile.mkstemp(suffix=".so", dir=path.parent)
     os.close(handle)
     try:
-        for flags in ((*_FLAGS, *_TUNED), _FLAGS):
+        for flags in _ATTEMPTS:
             command = [*compiler, f"-D{real}", *flags, str(_SOURCE), "-o", name, "-lm"]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode == 0:
@@ -55,9 +56,12 @@ def _compile(compiler: list[str], real: str, path: Path) -> None:
 
 
 def _kept() -> Path:
-    """Return where compiled code is kept: the user's own cache, readable by nobody who could replace it."""
+    """Return where compiled code is kept: a folder of the user's own, which nobody else may write to."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stormcell"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.stat()
+    if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o022):
+        raise PermissionError(f"{folder} is not this user's alone, so nothing in it is run")
     return folder
 
 
@@ -65,10 +69,14 @@ def _key(compiler: list[str], real: str) -> str:
     """Tell apart whatever makes the compiled code another: homes are shared between unlike machines."""
     version = subprocess.run([*compiler, "--version"], capture_output=True, check=True).stdout
     try:
-        processor = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if "flags" in line)
+        processor = next(
+            line
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.lower().startswith(("flags", "features"))
+        )
     except (OSError, StopIteration):
         processor = platform.processor()
-    choices = repr((compiler, real, _FLAGS, _TUNED, platform.machine(), processor)).encode()
+    choices = repr((compiler, real, _ATTEMPTS, platform.machine(), processor)).encode()
     parts = (_SOURCE.read_bytes(), version, choices)
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:20]
 

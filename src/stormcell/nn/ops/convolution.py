@@ -47,6 +47,13 @@ class Convolution(NamedTuple):
             )
         )
 
+    def fits(self, size: Sequence[int], kernel: Sequence[int]) -> bool:
+        """Tell whether the image has the pixels that it is padded with."""
+        if self.padding_mode not in ("reflect", "circular"):
+            return True
+        most = 1 if self.padding_mode == "reflect" else 0  # the pixel at the edge is not its own reflection
+        return all(max(pair) <= n - most for pair, n in zip(self._sides(size, kernel), size, strict=True))
+
     def _sides(self, size: Sequence[int], kernel: Sequence[int]) -> list[tuple[int, int]]:
         """Return the padding before and after, per axis."""
         if self.padding == "valid":

@@ -13,9 +13,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from stormcell.nn.ops import gates, reference
-from stormcell.nn.ops.terms import Form, LSTMWeights, Run
-
-State = tuple[Tensor, ...]
+from stormcell.nn.ops.terms import Form, LSTMWeights, Run, State
 
 _PIECE = 4 << 20  # bytes that the gates of the samples worked through together may have
 _PLAIN = Form()
@@ -43,30 +41,37 @@ def conv_lstm(
 
 def refusal(x: Tensor | None, state: State, weights: LSTMWeights, form: Form, run: Run) -> str | None:
     """Tell what of a call is not known here; None if nothing."""
-    given = [t for t in (x, *state, *weights) if t is not None]
-    w_x, w_h, _, peephole, *others = weights
-    real, kernel = w_h.dtype, w_h.shape[2:]
-    how = form.convolution
-    autocast = torch.is_autocast_enabled("cpu")
+    h, c = state
+    w_x, w_h, bias, peephole, *others = weights
+    kernel, how = w_h.shape[2:], form.convolution
+    same = tuple(k // 2 for k in kernel)
+    dtype, autocast = w_h.dtype, torch.is_autocast_enabled("cpu")
+    given = [t for t in (x, h, c, *weights) if t is not None]
+    lowered = [t for t in (x, h) if t is not None]  # what a layer under autocast may have made
     checks = {
-        "a device other than the CPU": any(t.device.type != "cpu" for t in given),
-        "no two spatial axes": len(kernel) != 2,
-        "an even kernel": any(k % 2 == 0 for k in kernel),
-        "unlike kernels": w_x is not None and w_x.shape[2:] != kernel,
-        "a convolution with stride, dilation or padding": how.padding != "same"
-        or how.padding_mode != "zeros"
-        or bool(set(how.stride + how.dilation) - {1}),
-        "peepholes per pixel": peephole is not None and peephole.dim() > 2,
-        "a projection or a norm": any(t is not None for t in others) or len(w_h) != 4 * w_h.shape[1],
-        "other equations": form._replace(convolution=how) != _PLAIN._replace(convolution=how),
-        "a mask or dropout": run._replace(steps=0, training=False) != Run(0),
-        "empty images": state[0].numel() == 0,
-        "weights of low precision": real not in (torch.float32, torch.float64),
-        "tensors of unlike precision": state[-1].dtype != real
-        or any(t.dtype != real and not (autocast and t.dtype == torch.bfloat16) for t in given),
-        "autocast to other than bfloat16": autocast and torch.get_autocast_dtype("cpu") != torch.bfloat16,
+        "devices other than the CPU": any(t.device.type != "cpu" for t in given),
+        "anything but images": len(kernel) != 2,
+        "even kernels": any(k % 2 == 0 for k in kernel),
+        "another recurrent_kernel_size": w_x is not None and w_x.shape[2:] != kernel,
+        "stride or dilation": bool(set(how.stride + how.dilation) - {1}),
+        "another padding or padding_mode": how.padding not in ("same", same) or how.padding_mode != "zeros",
+        "peephole='pixel'": peephole is not None and peephole.dim() > 2,
+        "proj_channels or norm": any(t is not None for t in others) or len(w_h) != 4 * w_h.shape[1],
+        "another activation, recurrent_padding_mode, cell_clip or zoneout": form
+        != _PLAIN._replace(convolution=how),
+        "lengths, mask or dropout": run._replace(steps=0, training=False) != Run(0),
+        "batches and images of size 0": h.numel() == 0,
+        "dtypes other than float32 and float64": dtype not in (torch.float32, torch.float64),
+        "tensors of unlike dtype": any(t.dtype != dtype for t in (c, w_x, bias, peephole) if t is not None)
+        or any(t.dtype != dtype and not (autocast and t.dtype == torch.bfloat16) for t in lowered),
+        "autocast other than from float32 to bfloat16": autocast
+        and (dtype, torch.get_autocast_dtype("cpu")) != (torch.float32, torch.bfloat16),
         "tensors that are not plain": any(type(t) not in (Tensor, torch.nn.Parameter) for t in given),
-        "tracing": torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active(),
+        # Compiled code is unseen by whoever watches PyTorch's operations.
+        "tracing and torch.func": torch.compiler.is_compiling()
+        or torch._C._is_tracing()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._are_functorch_transforms_active(),
         "forward-mode differentiation": forward_ad._current_level >= 0,
     }
     return next((what for what, found in checks.items() if found), None)
@@ -75,7 +80,6 @@ def refusal(x: Tensor | None, state: State, weights: LSTMWeights, form: Form, ru
 class _Kept(NamedTuple):
     """What the gradient needs of the way forward."""
 
-    weight: Tensor  # (4C, C_in + C, kH, kW)
     cells: Tensor  # (T + 1, B, H, W, C)
     gates: list[Tensor]  # (B', H, W, 4C), before they are, for each piece of the batch and, in it, each step
 
@@ -96,7 +100,7 @@ def _forward(
     channels = h.shape[1]
     real = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else w_h.dtype
     with torch.autocast("cpu", enabled=False):
-        weight = _last(torch.cat([w_x, w_h], dim=1).to(real))
+        weight = _joined(w_x, w_h, real)
         bias = None if bias is None else bias.to(real)
         w = c.new_zeros(3, channels) if peephole is None else peephole.contiguous()
         step = gates.gates(real)
@@ -104,7 +108,7 @@ def _forward(
 
         # Channels last, but not a view of what is: callers may write to it.
         row, image = width * channels, height * width * channels
-        output = torch.empty_strided(
+        output = x.new_empty_strided(
             (steps, batch, channels, height, width), (batch * image, image, 1, row, channels), dtype=real
         )
         cells = c.new_empty(steps + 1 if keep else 2, batch, height, width, channels)
@@ -122,21 +126,28 @@ def _forward(
                 if keep:
                     kept.append(z)
         c = cells[steps if keep else steps % 2].movedim(-1, -3)
-    return output, output[-1].clone(), c.clone(), _Kept(weight, cells, kept)
+    return output, output[-1].clone(), c.clone(), _Kept(cells, kept)
 
 
 def _backward(
     tensors: tuple[Tensor, ...],  # those that _forward was given
     kept: _Kept,  # what it kept; what makes the gates is written over
-    gradients: tuple[Tensor, ...],  # of what it returned
-    needs_x: bool,
+    gradients: tuple[Tensor | None, ...],  # of what it returned; None is zero
+    needed: tuple[bool, ...],  # which gradients are asked for
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients of the tensors."""
-    x, h_0, _, _, _, bias, peephole = tensors
-    d_output, d_h, d_c = (d.movedim(-3, -1) for d in gradients)
+    x, h_0, c_0, w_x, w_h, bias, peephole = tensors
+    cells, each = kept
     steps, batch, inputs, height, width = x.shape
-    weight, cells, each = kept
-    channels, real = h_0.shape[1], weight.dtype
+    channels, real = h_0.shape[1], each[0].dtype
+    zero = each[0].new_zeros(())  # of whatever size
+    shapes = (steps, *h_0.shape), h_0.shape, c_0.shape
+    d_output, d_h, d_c = (
+        (zero.expand(shape) if d is None else d).movedim(-3, -1)
+        for d, shape in zip(gradients, shapes, strict=True)
+    )
+    needs_x, needs_weight = needed[0], needed[3] or needed[4]
+    weight = _joined(w_x, w_h, real)
     w = cells.new_zeros(3, channels) if peephole is None else peephole.contiguous()
     step = gates.gates(real)
     # Where nobody asks for the gradient of the input, that of the hidden state alone is less work.
@@ -156,7 +167,7 @@ def _backward(
             d_out = _rows(d_output[t, piece].to(real))
             # It also writes what the step after has seen, which is not kept.
             d_rest += step.backward(z, old, new, w, d_out, dh, d_c[piece], seen[..., inputs:])
-            if t + 1 < steps:
+            if needs_weight and t + 1 < steps:
                 after = each[number * steps + t + 1]
                 seen[..., :inputs] = x[t + 1, piece].movedim(1, -1)
                 d_weight += _to_weight(after, seen, weight)
@@ -164,9 +175,10 @@ def _backward(
             if d_x is not None:
                 d_x[t, piece] = d_seen[..., :inputs]
             dh = d_seen[..., d_seen.shape[-1] - channels :]
-        seen[..., :inputs] = x[0, piece].movedim(1, -1)
-        seen[..., inputs:] = h_0[piece].movedim(1, -1)
-        d_weight += _to_weight(z, seen, weight)
+        if needs_weight:
+            seen[..., :inputs] = x[0, piece].movedim(1, -1)
+            seen[..., inputs:] = h_0[piece].movedim(1, -1)
+            d_weight += _to_weight(z, seen, weight)
         d_h0[piece] = dh
     return (
         None if d_x is None else d_x.movedim(-1, -3),
@@ -183,36 +195,57 @@ class _ConvLSTM(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *tensors: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         output, h, c, kept = _forward(*tensors, keep=True)  # type: ignore[arg-type]
-        ctx.save_for_backward(*tensors, kept.weight, kept.cells, *kept.gates)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors, kept.cells, *kept.gates)
         ctx.autocast = torch.is_autocast_enabled("cpu")
         ctx.spent = False
         return output, h, c
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors  # to be asked for once: a checkpoint computes them then
-        tensors, (weight, cells, *written) = saved[:7], saved[7:]
+        tensors, (cells, *written) = saved[:7], saved[7:]
         # What is written over is not what autograd watches for that.
-        kept = _Kept(weight, cells, [z.data for z in written])
+        kept = _Kept(cells, [z.data for z in written])
         with torch.autocast("cpu", torch.bfloat16, enabled=ctx.autocast):
-            if torch.is_grad_enabled():  # a gradient of this gradient will be asked for
+            # A gradient of this gradient will be asked for, or many gradients at once.
+            if torch.is_grad_enabled() or any(map(_is_batched, gradients)):
                 return _by_reference(tensors, gradients)
             if ctx.spent:  # the first time wrote over what makes the gates
                 kept = _forward(*tensors, keep=True)[-1]
         ctx.spent = True
-        return _backward(tensors, kept, gradients, ctx.needs_input_grad[0])
+        return _backward(tensors, kept, gradients, ctx.needs_input_grad)
 
 
-def _by_reference(tensors: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:
-    """Return the gradients in a form that can be differentiated once more."""
-    x, h, c, w_x, w_h, bias, peephole = tensors
-    weights, run = LSTMWeights(w_x, w_h, bias, peephole), Run(len(x))
-    output, (h_n, c_n) = reference.conv_lstm(x, (h, c), weights, _PLAIN, run)
-    asked = [n for n, t in enumerate(tensors) if t is not None and t.requires_grad]
+def _by_reference(
+    tensors: tuple[Tensor, ...], gradients: tuple[Tensor | None, ...]
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients by way of operations that can be differentiated and batched."""
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # Views, so that the search for gradients ends here: one tensor may have been made of another.
+        x, h, c, *weights = (None if t is None else t.view_as(t) for t in tensors)
+        output, (h_n, c_n) = reference.conv_lstm(x, (h, c), LSTMWeights(*weights), _PLAIN, Run(len(x)))
+    known = [(r, d) for r, d in zip((output, h_n, c_n), gradients, strict=True) if d is not None]
+    asked = [t for t in (x, h, c, *weights) if t is not None and t.requires_grad]
     found = torch.autograd.grad(
-        (output, h_n, c_n), [tensors[n] for n in asked], gradients, create_graph=True, allow_unused=True
+        [r for r, _ in known], asked, [d for _, d in known], create_graph=create_graph, allow_unused=True
     )
-    return tuple(found[asked.index(n)] if n in asked else None for n in range(len(tensors)))
+    by_tensor = dict(zip(map(id, asked), found, strict=True))
+    return tuple(by_tensor.get(id(t)) for t in (x, h, c, *weights))
+
+
+def _is_batched(gradient: Tensor | None) -> bool:
+    """Tell whether this is many gradients at once, in either of PyTorch's ways."""
+    functorch = torch._C._functorch
+    return gradient is not None and (
+        functorch.is_batchedtensor(gradient) or functorch.is_legacy_batchedtensor(gradient)
+    )
+
+
+def _joined(w_x: Tensor, w_h: Tensor, real: torch.dtype) -> Tensor:
+    """Return the weights of the one convolution over input and hidden state."""
+    return _last(torch.cat([w_x, w_h], dim=1).to(real))
 
 
 def _pieces(batch: int, sample: int) -> list[slice]:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from stormcell.nn.activations import leaky_relu
 from stormcell.nn.ops.convolution import Convolution
-from stormcell.nn.ops.terms import Form, GRUWeights, LSTMWeights, Run, TrajGRUWeights
-from stormcell.nn.ops.unroll import State, unroll
+from stormcell.nn.ops.terms import Form, GRUWeights, LSTMWeights, Run, State, TrajGRUWeights
+from stormcell.nn.ops.unroll import unroll
 
 _SAME = Convolution()
 
@@ -176,11 +176,14 @@ def _term(
         return convolution(x, weight, bias)  # which adds the bias for nothing
     else:
         z = convolution(x, weight)
+    precision = z.dtype  # that of the convolution, which what follows may raise
     if factor is not None:
         groups = gates if form.norm == "group" else 1
         # functional.group_norm refuses a group of one value, but only in a batch of one.
         z = torch.group_norm(z, groups) * _over_space(factor, z.dim() - 1)
-    return z if bias is None else z + _over_space(bias, z.dim() - 1)
+    if bias is not None:
+        z = z + _over_space(bias, z.dim() - 1)
+    return z.to(precision)
 
 
 def _warp(h: Tensor, flow: Tensor, align_corners: bool) -> Tensor:

@@ -8,6 +8,8 @@ from torch import Tensor
 from stormcell.nn.activations import Activation
 from stormcell.nn.ops.convolution import Convolution
 
+State = tuple[Tensor, ...]  # h and c, or h alone
+
 
 class Form(NamedTuple):
     """What may be varied in the equations. The defaults are the paper's."""

@@ -6,9 +6,7 @@ from itertools import repeat
 import torch
 from torch import Tensor
 
-from stormcell.nn.ops.terms import Form, Run
-
-State = tuple[Tensor, ...]
+from stormcell.nn.ops.terms import Form, Run, State
 
 
 def unroll(
