@@ -38,7 +38,8 @@ KEYWORDS = {
 
 def parameters(function):
     given = inspect.signature(function).parameters.values()
-    return {p.name: p.default for p in given if p.kind is not p.VAR_KEYWORD}
+    public = [p for p in given if p.kind is not p.VAR_KEYWORD and not p.name.startswith("_")]
+    return {p.name: p.default for p in public}
 
 
 def options(layer):

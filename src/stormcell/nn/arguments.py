@@ -1,7 +1,9 @@
 """How the layers read their arguments: a tuple means per axis, a list per layer."""
 
+import operator
 from collections.abc import Sequence
-from typing import Any, TypeAlias, TypeVar
+from numbers import Real
+from typing import Any, SupportsIndex, TypeAlias, TypeVar
 
 from stormcell.errors import ArgumentError
 
@@ -50,9 +52,9 @@ def count(name: str, value: Any, *, least: int = 1) -> int:
     Raises:
         ArgumentError: It is not.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    if not isinstance(value, SupportsIndex) or isinstance(value, bool) or operator.index(value) < least:
         raise ArgumentError(f"{name}: expected an int of at least {least}, found {value!r}")
-    return value
+    return operator.index(value)  # numpy has ints of its own
 
 
 def one_of(name: str, value: Any, choices: Sequence[Any]) -> None:
@@ -71,9 +73,9 @@ def probability(name: str, value: Any) -> float:
     Raises:
         ArgumentError: It is not.
     """
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) <= 1:
         raise ArgumentError(f"{name}: expected a probability, found {value!r}")
-    return value
+    return float(value)
 
 
 def number(name: str, value: Any) -> float:
@@ -82,9 +84,9 @@ def number(name: str, value: Any) -> float:
     Raises:
         ArgumentError: It is not.
     """
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, Real) or isinstance(value, bool):
         raise ArgumentError(f"{name}: expected a number, found {value!r}")
-    return value
+    return float(value)
 
 
 def limit(name: str, value: Any) -> float | None:
@@ -93,8 +95,10 @@ def limit(name: str, value: Any) -> float | None:
     Raises:
         ArgumentError: It is neither.
     """
-    if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value > 0):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, Real) and not isinstance(value, bool) and float(value) > 0:
+        return float(value)
     raise ArgumentError(f"{name}: expected a positive number or None, found {value!r}")
 
 

@@ -13,10 +13,9 @@ from stormcell.nn.activations import Activation
 from stormcell.nn.activations import activation as named
 from stormcell.nn.arguments import PerAxis
 from stormcell.nn.ops.convolution import PADDING_MODES, Convolution
-from stormcell.nn.ops.terms import Form, GRUWeights, LSTMWeights, Run, TrajGRUWeights
-from stormcell.nn.shapes import check_input, check_state, shape
+from stormcell.nn.ops.terms import Form, GRUWeights, LSTMWeights, Run, State, TrajGRUWeights
+from stormcell.nn.shapes import check_input, check_like, check_state, shape
 
-State = tuple[Tensor, ...]  # h and c, or h alone
 Weights = LSTMWeights | GRUWeights | TrajGRUWeights
 Dropout = tuple[Tensor | None, Tensor | None]  # what multiplies the input and the hidden state
 
@@ -103,8 +102,8 @@ class Cell(nn.Module):
         self.zoneout = arguments.probabilities("zoneout", zoneout, self.states)
         self.norm = norm
         self.spatial_size: tuple[int, ...] | None = None  # of the images, where it is fixed
+        ops.choose(self.recurrence, backend)
         self.backend = backend
-        self._op = ops.choose(self.recurrence, backend)
 
     @property
     def state_channels(self) -> tuple[int, ...]:
@@ -147,6 +146,11 @@ class Cell(nn.Module):
             self.register_parameter(name, tensor)
         self.reset_parameters()
 
+    def run(self, x: Tensor | None, state: State, run: Run, dropout: Dropout) -> tuple[Tensor, State]:
+        """Call :meth:`sequence` as modules are called, so that hooks on the cell see it."""
+        found: tuple[Tensor, State] = self(x, state, _sequence=(run, dropout))
+        return found
+
     def sequence(self, x: Tensor | None, state: State, run: Run, dropout: Dropout) -> tuple[Tensor, State]:
         """Take a step for each frame of ``x``, ``(T, B, in_channels, *space)``.
 
@@ -160,7 +164,7 @@ class Cell(nn.Module):
             The hidden state after each step, ``(T, B, …)``, and the last state.
         """
         run = run._replace(input_dropout=dropout[0], recurrent_dropout=dropout[1], training=self.training)
-        return self._op(x, state, self.weights(), self.form(), run)
+        return ops.choose(self.recurrence, self.backend)(x, state, self.weights(), self.form(), run)
 
     def start(self, x: Tensor | None, state: State | None, name: str = "state") -> State:
         """Return the state to start from, checked; zeros where none is given.
@@ -180,11 +184,31 @@ class Cell(nn.Module):
                 raise ArgumentError(
                     f"x: expected images that kernel_size={self.kernel_size} fits into, found {shape(x[0])}"
                 )
+            self._check_padding(x.shape[3:], inner)
             if state is None:
                 return tuple(self.weight_hh.new_zeros(batch, c, *inner) for c in self.state_channels)
             size = inner
         channels = zip(self.states, self.state_channels, strict=True)
-        return check_state(name, state, {which: (batch, c, *size) for which, c in channels})
+        h, *others = check_state(name, state, {which: (batch, c, *size) for which, c in channels})
+        # Autocast, or another layer, may have made it of another precision.
+        return h.to(self.weight_hh.dtype), *others
+
+    def _check_padding(self, image: Sequence[int], state: Sequence[int]) -> None:
+        """Check that what is padded with its own pixels has enough of them.
+
+        Raises:
+            ArgumentError: It has not.
+        """
+        form = self.form()
+        for name, convolution, size, kernel in (
+            ("padding_mode", form.convolution, image, self.kernel_size),
+            ("recurrent_padding_mode", form.recurrent_convolution, state, self.recurrent_kernel_size),
+        ):
+            if not convolution.fits(size, kernel):
+                raise ArgumentError(
+                    f"x: expected images large enough for {name}={convolution.padding_mode!r} and a kernel "
+                    f"of {kernel}, found {tuple(size)}"
+                )
 
     def draw(self, x: Tensor | None, state: State) -> Dropout:
         """Return what dropout multiplies the input and the hidden state by, at all steps: a mask per gate."""
@@ -200,6 +224,8 @@ class Cell(nn.Module):
         """Take one step, ``x`` being ``(B, in_channels, *space)``."""
         if x is not None or (self.in_channels and state is None):
             check_input(x, self.in_channels, ("B", "C", *self.space))
+        if x is not None:
+            check_like(x, self.weight_hh)
         frames = None if x is None else x.unsqueeze(0)
         start = self.start(frames, state)
         return self.sequence(frames, start, Run(steps=1), self.draw(frames, start))[1]
@@ -207,11 +233,12 @@ class Cell(nn.Module):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Start as Keras does: see the class for what that is."""
-        for name, parameter in self.named_parameters():
+        for name, parameter in self.named_parameters(recurse=False):  # an activation may have its own
             if name == "weight_hh":
                 # Half precision has no QR decomposition: draw in float32 at least.
                 dtype = torch.promote_types(parameter.dtype, torch.float32)
-                parameter.copy_(nn.init.orthogonal_(torch.empty_like(parameter, dtype=dtype)))
+                drawn = torch.empty(parameter.shape, dtype=dtype, device=parameter.device)
+                parameter.copy_(nn.init.orthogonal_(drawn))
             elif "weight" in name:
                 nn.init.xavier_uniform_(parameter)
             elif name.startswith("norm"):

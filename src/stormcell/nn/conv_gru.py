@@ -1,7 +1,7 @@
 """ConvGRU, in one, two and three dimensions."""
 
 from collections.abc import Sequence
-from typing import ClassVar, TypedDict, Unpack
+from typing import ClassVar, TypedDict, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from stormcell.nn import arguments
 from stormcell.nn.activations import Activation
 from stormcell.nn.arguments import PerAxis, PerLayer
-from stormcell.nn.cells import Cell, State
-from stormcell.nn.ops.terms import Form, GRUWeights
+from stormcell.nn.cells import Cell, Dropout
+from stormcell.nn.ops.terms import Form, GRUWeights, Run, State
 from stormcell.nn.recurrent import Recurrent
 
 
@@ -27,6 +27,8 @@ class GRUCell(Cell):
         self,
         x: Tensor | None,  # (B, in_channels, *space)
         state: Tensor | None = None,
+        *,
+        _sequence: tuple[Run, Dropout] | None = None,
     ) -> Tensor:
         """Take one step and return the new ``h``, ``(B, hidden_channels, *space)``.
 
@@ -37,6 +39,8 @@ class GRUCell(Cell):
         Raises:
             ArgumentError: A tensor has not the expected shape, or is missing, or is one too many.
         """
+        if _sequence is not None:  # a stack's, which asks for more than a step, and has a state of its form
+            return self.sequence(x, cast("State", state), *_sequence)  # type: ignore[return-value]
         (h,) = self.step(x, None if state is None else (state,))
         return h
 
@@ -204,6 +208,8 @@ class _ConvOptions(GRUOptions, total=False):
 
 class _ConvGRU(GRU):
     """A stack of ConvGRU layers over one, two or three spatial axes."""
+
+    options: ClassVar = _ConvOptions
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """ConvLSTM, in one, two and three dimensions."""
 
 from collections.abc import Sequence
-from typing import ClassVar, TypedDict, Unpack
+from typing import ClassVar, TypedDict, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,8 @@ from stormcell.errors import ArgumentError
 from stormcell.nn import arguments
 from stormcell.nn.activations import Activation
 from stormcell.nn.arguments import PerAxis, PerLayer
-from stormcell.nn.cells import Cell, State
-from stormcell.nn.ops.terms import Form, LSTMWeights
+from stormcell.nn.cells import Cell, Dropout
+from stormcell.nn.ops.terms import Form, LSTMWeights, Run, State
 from stormcell.nn.recurrent import Recurrent
 
 States = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]  # (h, c), each a tensor per layer and direction
@@ -133,6 +133,8 @@ class LSTMCell(Cell):
         self,
         x: Tensor | None,  # (B, in_channels, *space)
         state: tuple[Tensor, Tensor] | None = None,
+        *,
+        _sequence: tuple[Run, Dropout] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Take one step and return the new ``h, c``.
 
@@ -144,6 +146,8 @@ class LSTMCell(Cell):
         Raises:
             ArgumentError: A tensor has not the expected shape, or is missing, or is one too many.
         """
+        if _sequence is not None:  # a stack's, which asks for more than a step
+            return self.sequence(x, cast("State", state), *_sequence)  # type: ignore[return-value]
         h, c = self.step(x, state)
         return h, c
 
@@ -182,6 +186,8 @@ class _ConvOptions(LSTMOptions, total=False):
 class LSTM(Recurrent):
     """A stack of LSTM layers, whatever the number of spatial axes."""
 
+    options: ClassVar = LSTMOptions
+
     def forward(
         self,
         x: Tensor | None,
@@ -212,7 +218,8 @@ class LSTM(Recurrent):
 
         Returns:
             ``output, (h_n, c_n)``: the top layer's hidden states, laid out as ``x`` is, and the states
-            after the last step, as ``state`` is. Giving them back goes on where this call stopped.
+            after the last step, as ``state`` is. Giving them back goes on where this call stopped. On a
+            CPU they may lie in memory channels last.
             Without ``return_sequence`` the output is ``(B, C, *space)``: of each sample the last step
             that is there, and of each direction the step it came to last.
 
@@ -257,6 +264,8 @@ class LSTM(Recurrent):
 class _ConvLSTM(LSTM):
     """A stack of ConvLSTM layers over one, two or three spatial axes."""
 
+    options: ClassVar = _ConvOptions
+
     def __init__(
         self,
         in_channels: int,
@@ -295,7 +304,8 @@ class ConvLSTMCell2d(LSTMCell):
     Under autocast the convolutions and ``h`` have the lower precision, ``c`` and the gates float32.
 
     Args:
-        in_channels: Channels of the input; 0 for a cell that has none.
+        in_channels: Channels of the input; 0 for a cell that has none, to which nothing applies that is
+            said of the convolution over it.
         hidden_channels: Channels of ``c``, and of ``h`` but with ``proj_channels``.
         kernel_size: Of the convolution over the input: an int, or a tuple ``(kH, kW)``.
         bias: Whether the gates have one.
@@ -343,6 +353,7 @@ class ConvLSTMCell2d(LSTMCell):
 
     Raises:
         ArgumentError: An argument has a value it cannot have.
+        NotOfferedError: A call asks of ``backend="fused"`` what that does not know.
 
     Examples:
         >>> import torch

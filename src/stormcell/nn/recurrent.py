@@ -10,15 +10,16 @@ from torch import Tensor, nn
 
 from stormcell.errors import ArgumentError
 from stormcell.nn import arguments
-from stormcell.nn.cells import Cell, Dropout, State
-from stormcell.nn.ops.terms import Run
-from stormcell.nn.shapes import check_input, shape
+from stormcell.nn.cells import Cell, Dropout
+from stormcell.nn.ops.terms import Run, State
+from stormcell.nn.shapes import check_input, check_like, shape
 
 
 class Recurrent(nn.Module):
     """A stack of layers, whatever their equations and the number of spatial axes."""
 
     cell: ClassVar[type[Cell]]
+    options: ClassVar[type]  # the TypedDict of the cells' arguments that have defaults
 
     def __init__(
         self,
@@ -35,6 +36,9 @@ class Recurrent(nn.Module):
         arguments.one_of("bidirectional", bidirectional, (True, False))
         if isinstance(hidden_channels, tuple):
             hidden_channels = list(hidden_channels)
+        for name in options:
+            if name not in self.options.__annotations__ and name not in ("kernel_size", "bias"):
+                raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {name!r}")
         spatial_size = options.pop("spatial_size", None)
         layers = arguments.per_layer(num_layers, {"hidden_channels": hidden_channels, **options})
         if arguments.probability("dropout", dropout) and len(layers) == 1:
@@ -136,7 +140,7 @@ class Recurrent(nn.Module):
                 k = self.directions * layer + direction
                 frames, how = _reversed(seen, run) if direction else (seen, run)
                 state, dropout = self._begin(k, frames, start[k])
-                output, state = self._cells()[k].sequence(frames, state, how, dropout)
+                output, state = self._cells()[k].run(frames, state, how, dropout)
                 outputs.append(output.flip(0) if direction else output)
                 last.append(state)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
@@ -163,7 +167,7 @@ class Recurrent(nn.Module):
                     state, dropout = self._begin(k, frame, start[k])
                     states.append(state)
                     dropouts.append(dropout)
-                frame, states[n] = self._cells()[k].sequence(frame, states[n], step, dropouts[n])
+                frame, states[n] = self._cells()[k].run(frame, states[n], step, dropouts[n])
             new = cast("Tensor", frame)[0]
             if output is not None and there is not None:
                 new = torch.where(there.reshape(-1, *(1,) * (new.dim() - 1)), new, output)
@@ -206,6 +210,7 @@ class Recurrent(nn.Module):
             like = self._start(0, None, start[0])[0]
             size, device = len(like), like.device
         else:
+            check_like(x, self._cells()[0].weight_hh)
             x = self._time_first(x)
             if steps not in (None, len(x)):
                 raise ArgumentError(f"steps: expected None or {len(x)}, as x has, found {steps!r}")
@@ -276,7 +281,9 @@ def _whole_numbers(name: str, value: Any, number: int, device: torch.device) -> 
     except (TypeError, ValueError, RuntimeError):
         tensor = torch.empty(0, 0)
     # An empty list has no type of its own.
-    whole = not number or not (tensor.is_floating_point() or tensor.dtype == torch.bool)
+    whole = not number or not (
+        tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool
+    )
     if tensor.shape != (number,) or not whole:
         raise ArgumentError(f"{name}: expected {number} ints, one per sample, found {_typed(value)}")
     return tensor

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from stormcell.errors import ArgumentError
@@ -21,6 +22,20 @@ def check_input(x: Any, in_channels: int, axes: Sequence[str]) -> None:
         return
     if not isinstance(x, Tensor) or x.dim() != len(axes) or x.shape[axes.index("C")] != in_channels:
         raise ArgumentError(f"x: expected {layout} with C = {in_channels}, found {shape(x)}")
+
+
+def check_like(x: Tensor, parameter: Tensor) -> None:
+    """Check that an input can meet the parameters: that it is of their dtype and on their device.
+
+    Raises:
+        ArgumentError: It is not.
+    """
+    device = parameter.device.type
+    lowered = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    alike = x.is_floating_point() if lowered else x.dtype == parameter.dtype  # autocast sees to the rest
+    if not alike or x.device != parameter.device:
+        expected, found = (f"{t.dtype} on {t.device}".removeprefix("torch.") for t in (parameter, x))
+        raise ArgumentError(f"x: expected {expected}, as the parameters are, found {found}")
 
 
 def check_state(name: str, state: Any, expected: Mapping[str, Sequence[int | str]]) -> tuple[Tensor, ...]:

@@ -178,6 +178,7 @@ class TrajGRU2d(GRU):
     """
 
     cell = TrajGRUCell2d
+    options: ClassVar = _Options
 
     def __init__(
         self,

@@ -109,7 +109,16 @@ def test_a_layer_of_keras_2_calls_its_slope_otherwise():
 
 @pytest.mark.parametrize(
     "saved",
-    ["cubic", "glu", {"class_name": "PReLU", "config": {}}, {"class_name": "LeakyReLU", "config": {}}, 7],
+    [
+        "cubic",
+        "glu",
+        {"class_name": "PReLU", "config": {}},
+        {"class_name": "LeakyReLU", "config": {}},
+        {"class_name": "LeakyReLU", "config": None},
+        {"class_name": "LeakyReLU"},
+        {"class_name": ["LeakyReLU"], "config": {}},
+        7,
+    ],
 )
 def test_what_is_not_keras_s_own_is_named(saved):
     message = re.escape(f"gate: expected an activation of Keras's own, found {saved!r}")

@@ -361,6 +361,69 @@ def test_configs_of_what_is_not_there_are_told_of(config, message):
         from_keras(config, weights)
 
 
+LAYER = {"class_name": "ConvLSTM2D", "config": CONV}
+RETURNED = "expected what a Keras layer's get_config() returns, found"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (None, f"config: {RETURNED} a NoneType"),
+        ([CONV], f"config: {RETURNED} a list"),
+        ({"class_name": "ConvLSTM2D"}, f"config: {RETURNED} no 'config' in it"),
+        ({"class_name": "ConvLSTM2D", "config": None}, f"config: {RETURNED} a NoneType"),
+        ({"class_name": "GRU", "config": {"name": "gru", "units": 3}}, f"{WANTED}'gru'"),
+        ({"merge_mode": "sum", "layer": None}, f"layer: {RETURNED} a NoneType"),
+        ({"merge_mode": "sum", "layer": {"class_name": "LSTM"}}, f"layer: {RETURNED} no 'config' in it"),
+        ({"merge_mode": "sum", "layer": LAYER | {"config": "x"}}, f"layer: {RETURNED} a str"),
+        (
+            {"merge_mode": "sum", "layer": LAYER, "backward_layer": [1]},
+            f"backward_layer: {RETURNED} a list",
+        ),
+        (RNN | {"cell": [1]}, f"cell: {RETURNED} a list"),
+        (RNN | {"cell": None}, f"cell: {RETURNED} a NoneType"),
+        (RNN | {"cell": {"units": 3}}, f"cell: {RETURNED} no 'class_name' in it"),
+        (RNN | {"cell": {"class_name": "PeepholeLSTMCell"}}, f"cell: {RETURNED} no 'config' in it"),
+        (RNN | {"cell": {"class_name": None}}, f"{WANTED}an RNN of None"),
+        (CONV | {"dropout": None}, "dropout: expected a probability, found None"),
+        (CONV | {"recurrent_dropout": "0"}, "recurrent_dropout: expected a probability, found '0'"),
+        (CONV | {"filters": "8"}, "filters: expected an int of at least 1, found '8'"),
+        (CONV | {"filters": None}, "filters: expected an int of at least 1, found None"),
+        (CONV | {"kernel_size": None}, "kernel_size: expected an int of at least 1, found None"),
+        (keras_2_lstm(units=0), "units: expected an int of at least 1, found 0"),
+        (CONV | {"use_bias": "yes"}, "use_bias: expected one of True, False, found 'yes'"),
+        (
+            CONV | {"unit_forget_bias": None},
+            "unit_forget_bias: expected one of True, False, found None",
+        ),
+    ],
+)
+def test_what_is_no_config_is_told_of(config, message):
+    lstm = isinstance(config, dict) and "units" in config
+    weights = [np.zeros(shape) for shape in ([(2, 12), (3, 12), (12,)] if lstm else SHAPES)]
+    with pytest.raises(ArgumentError, match=f"^{re.escape(message)}$"):
+        from_keras(config, weights)
+
+
+@pytest.mark.parametrize("weights", [None, 3, np.zeros(())])
+def test_what_is_no_list_of_weights_is_told_of(weights):
+    found = type(weights).__name__
+    with pytest.raises(ArgumentError, match=f"^weights: expected a list of arrays, found a {found}$"):
+        from_keras(CONV, weights)
+
+
+def test_the_dictionary_that_stands_for_a_layer_is_its_config_too():
+    weights = weights_for(CONV)
+    check(from_keras(LAYER, weights), CONV, weights)
+    keras_3 = {"module": "keras.layers", **LAYER, "registered_name": None, "build_config": {}}
+    check(from_keras(keras_3, weights, keras=2), CONV, weights)
+    both = {"name": "bidirectional", "layer": LAYER, "merge_mode": "sum"}
+    module = from_keras({"class_name": "Bidirectional", "config": both}, weights * 2)
+    torch.testing.assert_close(
+        module.state_dict(), from_keras(both, weights * 2).state_dict(), rtol=0, atol=0
+    )
+
+
 def test_there_are_two_generations():
     with pytest.raises(ArgumentError, match="keras: expected one of 2, 3, None, found 1"):
         from_keras(CONV, weights_for(CONV), keras=1)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations, parametrize, prune
 
 from stormcell.errors import ArgumentError
 from stormcell.nn import ConvGRU2d, ConvLSTM2d, ConvLSTMCell2d, PeepholeLSTM, TrajGRU2d
@@ -188,5 +189,57 @@ def test_a_forget_bias_of_one_is_keras_s():
 
 def test_a_layer_with_other_equations_is_not_taken_for_its_kin():
     rnn = InPlaceReLUConvLSTM2d(2, 3, 3, peephole=None, activation="relu")
+    with pytest.raises(ArgumentError, match="no layer with the equations of a InPlaceReLUConvLSTMCell2d"):
+        to_keras(rnn)
+
+
+class Halved(nn.Module):
+    """Makes of a parameter what the layer computes with."""
+
+    def forward(self, parameter):
+        return parameter / 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda cell, name: prune.l1_unstructured(cell, name, 0.5),
+        lambda cell, name: parametrize.register_parametrization(cell, name, Halved()),
+    ],
+)
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"peephole": None}])
+def test_what_goes_out_is_what_the_layer_computes_with(options, bidirectional, change):
+    module = PeepholeLSTM(2, 3, batch_first=True, bidirectional=bidirectional, dtype=torch.float64, **options)
+    x = torch.rand(2, 4, 2, dtype=torch.float64)
+    with torch.no_grad():
+        for n, parameter in enumerate(module.parameters()):
+            parameter.copy_(torch.from_numpy(np.random.default_rng(n).standard_normal(parameter.shape)))
+    before = module(x)[0]
+    for cell in module.cells:
+        for name in dict(cell.named_parameters()):
+            change(cell, name)
+    config, weights = to_keras(module)
+    found, expected = from_keras(config, weights)(x), module(x)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    assert not torch.allclose(before, expected[0])
+
+
+def test_a_look_at_the_weights_does_not_change_them():
+    """A spectral norm in training mode comes nearer to the norm whenever it is asked."""
+    module = ConvLSTM2d(2, 3, 3, peephole=None)
+    parametrizations.spectral_norm(module.cells[0], "weight_hh")
+    kept = {key: value.clone() for key, value in module.state_dict().items()}
+    _, found = to_keras(module)
+    assert all(torch.equal(kept[key], value) for key, value in module.state_dict().items())
+    assert all(one.training for one in module.modules())
+    _, again = to_keras(module.eval())
+    for one, other in zip(found, again, strict=True):
+        np.testing.assert_array_equal(one, other, strict=True)
+
+
+def test_other_equations_go_by_their_own_name_when_reparametrized():
+    rnn = InPlaceReLUConvLSTM2d(2, 3, 3, peephole=None, activation="relu")
+    parametrize.register_parametrization(rnn.cells[0], "weight_hh", Halved())
     with pytest.raises(ArgumentError, match="no layer with the equations of a InPlaceReLUConvLSTMCell2d"):
         to_keras(rnn)

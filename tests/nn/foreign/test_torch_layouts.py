@@ -8,6 +8,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils import parametrizations, parametrize, prune
 
 from stormcell.errors import ArgumentError
 from stormcell.nn import ConvGRU2d, ConvLSTM1d, ConvLSTM2d, ConvLSTMCell2d, TrajGRU2d
@@ -440,7 +441,8 @@ def test_in_place_relu_goes_back_only_to_winsolider():
     back = to_torch("winsolider", rnn)
     assert all(value.numpy().tobytes() == state_dict[key].tobytes() for key, value in back.items())
     with pytest.raises(
-        ArgumentError, match="layout 'automan000' holds layers of a ConvLSTMCell2d, found a InPlace"
+        ArgumentError,
+        match=r"layout 'automan000' holds layers of a ConvLSTMCell2d, found a InPlaceReLUConvLSTMCell2d$",
     ):
         to_torch("automan000", rnn)
 
@@ -457,6 +459,72 @@ def test_ndrplz_takes_what_was_made_here_from_a_layer_or_a_cell():
     alone = to_torch("ndrplz", rnn.cells[0])
     assert list(alone) == ["conv.weight", "conv.bias"]
     assert all(np.array_equal(alone[key], state_dict[f"cell_list.0.{key}"]) for key in alone)
+
+
+class Halved(torch.nn.Module):
+    """Makes of a parameter what the layer computes with."""
+
+    def forward(self, parameter):
+        return parameter / 2
+
+
+def pruned(cell, name):
+    prune.l1_unstructured(cell, name, 0.5)
+
+
+def parametrized(cell, name):
+    parametrize.register_parametrization(cell, name, Halved())
+
+
+@pytest.mark.parametrize("change", [pruned, parametrized])
+@pytest.mark.parametrize(("layout", "keywords", "without"), [case[:3] for case in CASES])
+def test_what_goes_out_is_what_the_layer_computes_with(layout, keywords, without, change):
+    state_dict = weights(layout, without=without)
+    rnn = from_torch(layout, state_dict, **keywords)
+    for cell in rnn.cells:
+        for name in dict(cell.named_parameters()):
+            change(cell, name)
+    back = to_torch(layout, rnn)
+    told = {key: value for key, value in keywords.items() if key != "gate_order"}  # it is always its own
+    again = from_torch(layout, back, **told)
+    assert back.keys() == state_dict.keys()
+    assert not any(value.requires_grad for value in back.values())
+    states = given(states_for((4, 3)[: len(rnn.cells)], 1 if layout == "hzzone-trajgru" else 2))
+    x = torch.from_numpy(numbers(B, T, 2, H, W))
+    near = {"rtol": EXACT["float64"], "atol": EXACT["float64"]}
+    torch.testing.assert_close(again(x, states), rnn(x, states), **near)
+    before = from_torch(layout, state_dict, **keywords)(x, states)[0]
+    assert not torch.allclose(before, rnn(x, states)[0], **near)
+
+
+@pytest.mark.parametrize("layout", ["ndrplz", "automan000"])
+def test_weights_that_were_taken_away_are_missed(layout):
+    rnn = ConvLSTM2d(2, 4, 3, peephole=None)
+    rnn.cells[0].register_parameter("weight_ih", None)
+    with pytest.raises(ArgumentError, match=rf"^module: layout '{layout}' holds weight_ih, found none$"):
+        to_torch(layout, rnn)
+
+
+def test_a_bias_within_a_parametrization_is_none_of_the_layers():
+    rnn = ConvLSTM2d(2, 4, 3, peephole=None, bias=False)
+    parametrize.register_parametrization(rnn.cells[0], "weight_hh", torch.nn.Linear(3, 3))
+    found = to_torch("openstl", rnn)
+    assert list(found) == ["cell_list.0.conv_x.0.weight", "cell_list.0.conv_h.0.weight"]
+    assert torch.equal(found["cell_list.0.conv_h.0.weight"], rnn.cells[0].weight_hh)
+
+
+def test_a_look_at_the_weights_does_not_change_them():
+    """A spectral norm in training mode comes nearer to the norm whenever it is asked."""
+    rnn = ConvLSTM2d(2, [4, 3], 3, peephole=None)
+    parametrizations.spectral_norm(rnn.cells[0], "weight_hh")
+    rnn.cells[1].eval()
+    kept = {key: value.clone() for key, value in rnn.state_dict().items()}
+    modes = [module.training for module in rnn.modules()]
+    found = to_torch("ndrplz", rnn)
+    assert all(torch.equal(kept[key], value) for key, value in rnn.state_dict().items())
+    assert [module.training for module in rnn.modules()] == modes
+    again = to_torch("ndrplz", rnn.eval())
+    assert all(torch.equal(found[key], value) for key, value in again.items())
 
 
 @pytest.mark.parametrize("layout", SYSTEMS)
@@ -631,6 +699,12 @@ def test_unknown_keywords_and_values_are_refused(layout, keywords, message):
 PLAIN = {"peephole": None}
 
 
+def reparametrized(rnn):
+    for cell in rnn.cells:
+        parametrized(cell, "weight_hh")
+    return rnn
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -681,15 +755,25 @@ def test_an_activation_given_as_a_function_and_padding_in_pixels_are_the_same():
 @pytest.mark.parametrize(
     ("layout", "module", "message"),
     [
-        ("ndrplz", ConvGRU2d(2, 4, 3), "layout 'ndrplz' holds layers of a ConvLSTMCell2d, found a ConvGRU2d"),
+        (
+            "ndrplz",
+            ConvGRU2d(2, 4, 3),
+            "layout 'ndrplz' holds layers of a ConvLSTMCell2d, found a ConvGRUCell2d",
+        ),
         (
             "ndrplz",
             ConvLSTM1d(2, 4, 3),
-            "layout 'ndrplz' holds layers of a ConvLSTMCell2d, found a ConvLSTM1d",
+            "layout 'ndrplz' holds layers of a ConvLSTMCell2d, found a ConvLSTMCell1d",
         ),
-        ("ndrplz", SkipConvLSTM2d(2, 4, 3), "holds layers of a ConvLSTMCell2d, found a SkipConvLSTM2d"),
+        (
+            "ndrplz",
+            reparametrized(ConvGRU2d(2, 4, 3)),
+            "layout 'ndrplz' holds layers of a ConvLSTMCell2d, found a ConvGRUCell2d",
+        ),
+        ("ndrplz", reparametrized(ConvLSTM2d(2, 4, 3)), "holds only peephole: None, found 'channel'"),
+        ("ndrplz", SkipConvLSTM2d(2, 4, 3), "holds layers of a ConvLSTMCell2d, found a SkipConvLSTMCell2d"),
         ("ndrplz", torch.nn.LSTM(2, 4), "holds layers of a ConvLSTMCell2d, found a LSTM"),
-        ("hzzone-trajgru", ConvLSTM2d(2, 4, 3), "holds layers of a TrajGRUCell2d, found a ConvLSTM2d"),
+        ("hzzone-trajgru", ConvLSTM2d(2, 4, 3), "holds layers of a TrajGRUCell2d, found a ConvLSTMCell2d"),
         ("hzzone-trajgru", TrajGRU2d(2, [4, 4], 3), "num_layers: 1, found 2"),
         ("hzzone-trajgru", TrajGRU2d(2, 4, 3, bias=False), "bias: True, found False"),
         ("hzzone-trajgru", TrajGRU2d(2, 4, 3, activation="tanh"), "activation: 'leaky_relu', found 'tanh'"),

@@ -9,8 +9,9 @@ from torch import nn
 from stormcell.errors import ArgumentError
 from stormcell.nn import arguments
 from stormcell.nn.conv_lstm import LSTM, LSTMCell
+from stormcell.nn.foreign.effective import evaluating
 from stormcell.nn.foreign.keras_modules import MERGE_MODES, KerasBidirectional, KerasLayer
-from stormcell.nn.foreign.keras_reading import Config, merge_axis, read_layers
+from stormcell.nn.foreign.keras_reading import merge_axis, opened, read_layers
 from stormcell.nn.foreign.keras_writing import Direction, write_config, write_weights
 
 
@@ -36,7 +37,7 @@ def from_keras(config: Mapping[str, Any], weights: Sequence[Any], keras: int | N
     dropout then draws a mask per gate, as Keras's ConvLSTM does.
 
     Args:
-        config: ``layer.get_config()``.
+        config: ``layer.get_config()``, or what ``keras.layers.serialize(layer)`` returns.
         weights: ``layer.get_weights()``: arrays or tensors.
         keras: Which generation saved them, 2 or 3. They differ in ``hard_sigmoid``. None tells it: it was
             2 if the config has ``time_major`` or lacks ``zero_output_for_mask``.
@@ -63,13 +64,13 @@ def from_keras(config: Mapping[str, Any], weights: Sequence[Any], keras: int | N
         (torch.Size([2, 10, 8, 16, 24]), 'hard_sigmoid_keras2')
     """
     arguments.one_of("keras", keras, (2, 3, None))
-    config = Config(config)
-    layers = read_layers(config, weights, keras)
+    layer_config = opened("config", config)
+    layers = read_layers(layer_config, weights, keras)
     if len(layers) == 2:
         ahead, back = layers
-        merge_mode = config["merge_mode"]
+        merge_mode = layer_config["merge_mode"]
         arguments.one_of("merge_mode", merge_mode, MERGE_MODES)
-        return KerasBidirectional(ahead, back, merge_mode, merge_axis(config, ahead)).eval()
+        return KerasBidirectional(ahead, back, merge_mode, merge_axis(layer_config, ahead)).eval()
     layer = layers[0]
     plain = layer.return_sequences and not layer.go_backwards and not layer.zero_output_for_mask
     return (layer.rnn if plain else layer).eval()
@@ -82,7 +83,8 @@ def to_keras(module: nn.Module) -> tuple[dict[str, Any], list[np.ndarray]]:
     ``keras.layers.ConvLSTM2D.from_config(config)`` makes and, once built, ``set_weights(weights)`` fills;
     so in one and three dimensions. A ``PeepholeLSTM`` without peepholes becomes an ``LSTM``, and what goes
     both ways a ``Bidirectional``; where a mask is False, that one's output is zero instead of the output
-    before. What :func:`from_keras` returned becomes what it was.
+    before. What :func:`from_keras` returned becomes what it was. Of a layer that is pruned or parametrized
+    the weights are those that it computes with in evaluation mode.
 
     Two things only Keras 2 had, and they become layers of its: ``hard_sigmoid_keras2``, and peepholes,
     which make an ``RNN`` of Keras 2.8's ``tf.keras.experimental.PeepholeLSTMCell``. Their configs have the
@@ -122,7 +124,8 @@ def to_keras(module: nn.Module) -> tuple[dict[str, Any], list[np.ndarray]]:
                 "module: expected a ConvLSTM or a PeepholeLSTM, which are all that Keras has, "
                 f"found a {type(module).__name__}"
             )
-    return write_config(directions, merge_mode, axis), write_weights(directions)
+    with evaluating(module):
+        return write_config(directions, merge_mode, axis), write_weights(directions)
 
 
 def _direction(layer: KerasLayer) -> Direction:

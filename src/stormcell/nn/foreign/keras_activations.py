@@ -108,11 +108,13 @@ def read(name: str, saved: Any, keras: int, axis: int) -> str | Activation:
     """
     if isinstance(saved, Mapping) and saved.get("class_name") == "function":
         saved = saved.get("config")
-    if isinstance(saved, Mapping) and saved.get("class_name") in _LAYERS:
-        function, options = _LAYERS[saved["class_name"]]
-        told = {_KERAS_2_OPTIONS.get(theirs, theirs): value for theirs, value in saved["config"].items()}
-        if told.keys() >= set(options):
-            return partial(function, **{option: told[option] for option in options})
+    if isinstance(saved, Mapping):
+        function, options = _LAYERS.get(str(saved.get("class_name")), (None, ()))
+        config = saved.get("config")
+        if function is not None and isinstance(config, Mapping):
+            told = {_KERAS_2_OPTIONS.get(theirs, theirs): value for theirs, value in config.items()}
+            if told.keys() >= set(options):
+                return partial(function, **{option: told[option] for option in options})
     elif saved is None or isinstance(saved, str):
         table = _table(keras, axis)
         saved = "linear" if saved is None else saved

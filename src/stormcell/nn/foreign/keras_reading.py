@@ -19,10 +19,28 @@ _LAYERS: dict[int, Callable[..., LSTM]] = {0: PeepholeLSTM, 1: ConvLSTM1d, 2: Co
 class Config(dict[str, Any]):
     """A config of Keras's: what is asked of it, it must hold."""
 
+    def __init__(self, name: str, saved: Any) -> None:
+        if not isinstance(saved, Mapping):
+            raise _unexpected(name, f"a {type(saved).__name__}")
+        super().__init__(saved)
+        self.name = name  # what messages call it
+
     def __missing__(self, key: str) -> Any:
-        raise ArgumentError(
-            f"config: expected what a Keras layer's get_config() returns, found no {key!r} in it"
-        )
+        raise _unexpected(self.name, f"no {key!r} in it")
+
+
+def _unexpected(name: str, found: str) -> ArgumentError:
+    return ArgumentError(f"{name}: expected what a Keras layer's get_config() returns, found {found}")
+
+
+def opened(name: str, saved: Any) -> Config:
+    """Return a layer's config, given by itself, as some of Keras 2 are, or in what stands for the layer.
+
+    Raises:
+        ArgumentError: It is neither.
+    """
+    held = Config(name, saved)
+    return Config(name, held["config"]) if "class_name" in held else held
 
 
 def read_layers(config: Config, weights: Sequence[Any], keras: int | None) -> list[KerasLayer]:
@@ -33,32 +51,31 @@ def read_layers(config: Config, weights: Sequence[Any], keras: int | None) -> li
     """
     directions = _directions(config)
     names = [side + name for side, layer in directions.items() for name in _names(layer)]
-    if len(weights) != len(names):
-        raise ArgumentError(
-            f"weights: expected {len(names)} arrays, {', '.join(names)}, found {len(weights)}"
-        )
-    tensors = {name: tensor(value, name) for name, value in zip(names, weights, strict=True)}
+    try:
+        given = list(weights)
+    except TypeError:
+        found = type(weights).__name__
+        raise ArgumentError(f"weights: expected a list of arrays, found a {found}") from None
+    if len(given) != len(names):
+        raise ArgumentError(f"weights: expected {len(names)} arrays, {', '.join(names)}, found {len(given)}")
+    tensors = {name: tensor(value, name) for name, value in zip(names, given, strict=True)}
     return [_layer(layer, side, tensors, keras or _generation(layer)) for side, layer in directions.items()]
 
 
 def merge_axis(config: Config, layer: KerasLayer) -> int:
     """Return along which axis of our data a Bidirectional's outputs are put side by side: Keras's last."""
-    return _last_axis(_cell(_inner(config["layer"])), len(layer.rnn.cell.space))
+    return _last_axis(_cell(opened("layer", config["layer"])), len(layer.rnn.cell.space))
 
 
 def _directions(config: Config) -> dict[str, Config]:
     """Return the layer's config, or those of a Bidirectional's two, by what tells their weights apart."""
     if "merge_mode" not in config:
         return {"": config}
-    ahead = _inner(config["layer"])
+    ahead = opened("layer", config["layer"])
     saved = config.get("backward_layer")
-    back = Config(ahead | {"go_backwards": not ahead["go_backwards"]}) if saved is None else _inner(saved)
-    return {"forward ": ahead, "backward ": back}
-
-
-def _inner(saved: Mapping[str, Any]) -> Config:
-    """Return the config in a dictionary that stands for a layer; some of Keras 2 hold it bare."""
-    return Config(saved["config"] if "class_name" in saved else saved)
+    if saved is None:
+        saved = ahead | {"go_backwards": not ahead["go_backwards"]}
+    return {"forward ": ahead, "backward ": opened("backward_layer", saved)}
 
 
 def _cell(layer: Config) -> Config:
@@ -68,9 +85,9 @@ def _cell(layer: Config) -> Config:
         ArgumentError: It is of another kind.
     """
     if "cell" in layer:
-        kind = str(layer["cell"]["class_name"]).rpartition(">")[2]  # whoever registered it comes first
+        kind = _kind(layer)
         if kind in ("LSTMCell", "PeepholeLSTMCell"):
-            return _inner(layer["cell"])
+            return opened("cell", layer["cell"])
         found = f"an RNN of {kind}"
     elif "unit_forget_bias" in layer and ("units" in layer or "filters" in layer):
         return layer
@@ -82,6 +99,11 @@ def _cell(layer: Config) -> Config:
     )
 
 
+def _kind(layer: Config) -> str:
+    """Return what the cell of an RNN is called, without whoever registered it, who comes first."""
+    return str(Config("cell", layer["cell"])["class_name"]).rpartition(">")[2]
+
+
 def _generation(layer: Config) -> int:
     """Tell who wrote a config by what it says."""
     return 2 if "time_major" in layer or "zero_output_for_mask" not in layer else 3
@@ -89,8 +111,9 @@ def _generation(layer: Config) -> int:
 
 def _names(layer: Config) -> list[str]:
     """Return Keras's names of the weights, in its order."""
-    peephole = "cell" in layer and str(layer["cell"]["class_name"]).endswith("PeepholeLSTMCell")
-    return keras_weights.names(_cell(layer)["use_bias"], peephole)
+    bias = _cell(layer)["use_bias"]
+    arguments.one_of("use_bias", bias, (True, False))
+    return keras_weights.names(bias, "cell" in layer and _kind(layer) == "PeepholeLSTMCell")
 
 
 def _last_axis(cell: Config, axes: int) -> int:
@@ -112,7 +135,8 @@ def _layer(layer: Config, side: str, tensors: Mapping[str, Tensor], keras: int) 
     if axes not in ((1, 2, 3) if space else (0,)):
         expected = "(*kernel_size, C_in, 4 * filters)" if space else "(C_in, 4 * units)"
         raise ArgumentError(f"{side}kernel: expected {expected}, found {tuple(kernel.shape)}")
-    sizes = kernel.shape[-2], cell["filters" if space else "units"]
+    hidden = "filters" if space else "units"
+    sizes = kernel.shape[-2], arguments.count(hidden, cell[hidden])
     kernel_size = arguments.per_axis("kernel_size", cell["kernel_size"], axes) if space else ()
     shapes = {side + name: keras_weights.shape(name, kernel_size, *sizes) for name in found}
     check({side + name: value for name, value in found.items()}, shapes)
@@ -139,10 +163,11 @@ def _layer(layer: Config, side: str, tensors: Mapping[str, Tensor], keras: int) 
 
 def _options(cell: Config, axes: int, keras: int) -> dict[str, Any]:
     """Return what our layer is told of how the cell computes."""
+    arguments.one_of("unit_forget_bias", cell["unit_forget_bias"], (True, False))
     options: dict[str, Any] = {
         "bias": cell["use_bias"],
-        "input_dropout": _rate(cell["dropout"]),
-        "recurrent_dropout": _rate(cell["recurrent_dropout"]),
+        "input_dropout": _rate(cell, "dropout"),
+        "recurrent_dropout": _rate(cell, "recurrent_dropout"),
         "forget_bias": float(cell["unit_forget_bias"]),
     }
     for which in ("activation", "recurrent_activation"):
@@ -158,6 +183,7 @@ def _options(cell: Config, axes: int, keras: int) -> dict[str, Any]:
     return options
 
 
-def _rate(dropout: float) -> float:
+def _rate(cell: Config, name: str) -> float:
     """Return a dropout rate of Keras's, which takes 1 for none."""
-    return dropout if dropout < 1 else 0.0
+    rate = arguments.probability(name, cell[name])
+    return rate if rate < 1 else 0.0

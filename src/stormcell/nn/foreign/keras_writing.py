@@ -11,6 +11,7 @@ from stormcell.nn.activations import Activation, hard_sigmoid_keras2
 from stormcell.nn.conv_lstm import ConvLSTMCell1d, ConvLSTMCell2d, ConvLSTMCell3d, LSTMCell
 from stormcell.nn.foreign import keras_weights
 from stormcell.nn.foreign.arrays import array
+from stormcell.nn.foreign.effective import effective, kind
 from stormcell.nn.foreign.keras_activations import write
 from stormcell.nn.foreign.keras_modules import MergeMode
 from stormcell.nn.peephole_lstm import PeepholeLSTMCell
@@ -67,8 +68,8 @@ def write_config(directions: Sequence[Direction], merge_mode: MergeMode, axis: i
 
 def _lacking(cell: LSTMCell) -> list[str]:
     """Return what the cell has and no layer of Keras's."""
-    if type(cell) not in _CELLS:  # it may be one of those with other equations
-        return [f"the equations of a {type(cell).__name__}"]
+    if kind(cell) not in _CELLS:  # it may be one of those with other equations
+        return [f"the equations of a {kind(cell).__name__}"]
     lacking = [
         f"{name}={getattr(cell, name)!r}"
         for name, without in _WITHOUT.items()
@@ -183,4 +184,4 @@ def _class_name(cell: LSTMCell) -> str:
 def write_weights(directions: Sequence[Direction]) -> list[np.ndarray]:
     """Return what the layer's ``get_weights()`` would return."""
     cells = [direction.cell for direction in directions]
-    return [array(value) for cell in cells for value in keras_weights.write(dict(cell.named_parameters()))]
+    return [array(value) for cell in cells for value in keras_weights.write(effective(cell))]

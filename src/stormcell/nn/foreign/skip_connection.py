@@ -5,7 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from stormcell.nn.cells import Dropout, State
+from stormcell.nn.cells import Dropout
 from stormcell.nn.conv_lstm import (
     ConvLSTM1d,
     ConvLSTM2d,
@@ -16,7 +16,7 @@ from stormcell.nn.conv_lstm import (
     LSTMCell,
 )
 from stormcell.nn.ops import reference
-from stormcell.nn.ops.terms import Form, LSTMWeights, Run
+from stormcell.nn.ops.terms import Form, LSTMWeights, Run, State
 from stormcell.nn.ops.unroll import unroll
 
 

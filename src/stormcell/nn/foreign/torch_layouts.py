@@ -11,6 +11,7 @@ from stormcell.nn.activations import ACTIVATIONS
 from stormcell.nn.cells import Cell
 from stormcell.nn.conv_lstm import ConvLSTMCell2d
 from stormcell.nn.foreign import arrays
+from stormcell.nn.foreign.effective import effective, evaluating, kind
 from stormcell.nn.foreign.entries import Entry, pack, unpack
 from stormcell.nn.foreign.state_dicts import Layer, read_sizes, take_apart
 from stormcell.nn.foreign.torch_tables import LAYOUTS, Layout, one_convolution
@@ -98,7 +99,8 @@ def to_torch(layout: str, module: Recurrent | Cell) -> dict[str, Tensor]:
     """Return a layer's weights as one of the PyTorch repositories names and lays them out.
 
     The inverse of :func:`from_torch`, bit for bit; what it needed keywords for is for the caller to know.
-    OpenSTL's arrays outside the recurrence are not there, so load with ``strict=False``.
+    OpenSTL's arrays outside the recurrence are not there, so load with ``strict=False``. Of a layer that is
+    pruned or parametrized these are the weights that it computes with in evaluation mode.
 
     Args:
         layout: One of those of :func:`from_torch`; ``"ndrplz"`` has its own gate order.
@@ -118,22 +120,29 @@ def to_torch(layout: str, module: Recurrent | Cell) -> dict[str, Tensor]:
         {'cell_list.0.conv.weight': (32, 11, 3, 3), 'cell_list.0.conv.bias': (32,)}
     """
     known = _known(layout)
-    cells = _cells(module) if isinstance(module, Recurrent | Cell) else []
-    if not cells or type(cells[0]) not in known.cells:
+    found = kind(_cells(module)[0]) if isinstance(module, Recurrent | Cell) else type(module)
+    if found not in known.cells:
         expected = known.cells[0].__name__
         raise ArgumentError(
-            f"module: layout {layout!r} holds layers of a {expected}, found a {type(module).__name__}"
+            f"module: layout {layout!r} holds layers of a {expected}, found a {found.__name__}"
         )
-    if misfits := dict(_misfits(known, module)):
-        listed = "; ".join(f"{name}: {difference}" for name, difference in misfits.items())
-        raise ArgumentError(f"module: layout {layout!r} holds only {listed}")
+    with evaluating(module):
+        if misfits := dict(_misfits(known, module)):
+            listed = "; ".join(f"{name}: {difference}" for name, difference in misfits.items())
+            raise ArgumentError(f"module: layout {layout!r} holds only {listed}")
+        layers = [effective(cell) for cell in _cells(module)]
     state_dict = {}
-    for number, cell in enumerate(cells):
-        ours = {name: value.detach().cpu() for name, value in cell.named_parameters()}
+    for number, layer in enumerate(layers):
+        ours = {name: value.cpu() for name, value in layer.items()}
         prefix = "" if isinstance(module, Cell) else known.stack.format(number)
         for entry in known.entries:
-            if ours.keys() >= set(entry.parameters):
-                state_dict[prefix + entry.name] = pack(entry, ours)
+            missing = set(entry.parameters) - ours.keys()
+            if missing == set(entry.parameters) and missing.issubset(known.optional):
+                continue
+            if missing:
+                listed = ", ".join(sorted(missing))
+                raise ArgumentError(f"module: layout {layout!r} holds {listed}, found none")
+            state_dict[prefix + entry.name] = pack(entry, ours)
     return state_dict
 
 
@@ -209,7 +218,7 @@ def _argument(cell: Cell, name: str) -> Any:
     """Return what an argument of a cell was: the cell has parameters under the names of some."""
     value = getattr(cell, name, None)
     if name == "bias":
-        return any("bias" in parameter for parameter, _ in cell.named_parameters())
+        return any("bias" in parameter for parameter in effective(cell))
     if name == "peephole" and value is not None:
         return "channel" if value.dim() == 2 else "pixel"
     if name.endswith("activation"):

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from stormcell.nn.cells import Dropout, State
+from stormcell.nn.cells import Dropout
 from stormcell.nn.conv_lstm import ConvLSTM2d, ConvLSTMCell2d
-from stormcell.nn.ops.terms import Form, Run
+from stormcell.nn.ops.terms import Form, Run, State
 from stormcell.nn.ops.unroll import unroll
 
 
