@@ -98,12 +98,11 @@ def test_a_step_that_is_not_there_is_gone_over(kind, bidirectional, absent, blin
     assert_same(rnn(x, begin, steps=6, **call), (outputs[-1], last))
 
 
-def test_with_every_option_too(varied, absent):
-    call, there = absent
+def test_with_every_option_too(varied):
     rnn = varied.build().double()
     x, begin = varied.frames(6, 5).double(), doubled(varied.start(rnn, 5))
-    expected, ends = loop(varied, rnn, x, varied.per_cell(begin), there, repeat="mask" in call)
-    output, last = rnn(x, begin, **call)
+    expected, ends = loop(varied, rnn, x, varied.per_cell(begin), MASK, repeat=True)
+    output, last = rnn(x, begin, mask=MASK)
     torch.testing.assert_close(output, expected[-1], **EXACT)
     torch.testing.assert_close(varied.per_cell(last), ends, **EXACT)
 
@@ -162,12 +161,11 @@ def test_what_is_not_there_reaches_neither_outputs_nor_gradients(varied):
     assert_same(run(clean.masked_fill(gone, torch.nan)), expected)
 
 
-@pytest.mark.parametrize("nothing", [torch.nan, torch.inf])
-def test_nor_does_what_is_past_the_end(kind, bidirectional, absent, nothing):
+def test_nor_is_it_seen_where_one_output_is_asked_for(kind, bidirectional, absent):
     call, there = absent
     rnn = kind.build(bidirectional=bidirectional)
     clean = kind.frames(6, 5)
-    dirty = clean.masked_fill(~there.reshape(*there.shape, *(1,) * (1 + len(kind.size))), nothing)
+    dirty = clean.masked_fill(~there.reshape(*there.shape, *(1,) * (1 + len(kind.size))), torch.nan)
     for kept in (True, False):
         expected = rnn(clean, return_sequence=kept, **call)
         assert_same(rnn(dirty, return_sequence=kept, **call), expected)

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 from torch.utils._pytree import tree_leaves, tree_map
 
-from stormcell.nn import ConvLSTM2d, ConvLSTMCell2d, TrajGRU2d
+from stormcell.nn import ConvLSTM2d, ConvLSTMCell2d, PeepholeLSTM, TrajGRU2d
 
 
 def numbers(*shape, seed=1):
@@ -150,6 +150,13 @@ def doubled(tree):
     return tree_map(torch.Tensor.double, tree)
 
 
+def test_a_group_of_one_value_is_no_error_in_a_batch_of_one():
+    """torch's own group_norm on functionals refuses it there, and nowhere else."""
+    rnn = PeepholeLSTM(2, 1, norm="group")
+    x = numbers(3, 2, 2)
+    torch.testing.assert_close(rnn(x[:, :1])[0], rnn(x)[0][:, :1], **CLOSE)
+
+
 def test_one_step_is_the_first_of_several(kind):
     rnn = kind.build()
     x, begin = kind.frames(4, 2), kind.start(rnn)
@@ -245,7 +252,8 @@ def test_dropout_with_one_layer_is_warned_of():
         ConvLSTM2d(2, 4, 3, dropout=0.5)
 
 
-# What is drawn.
+# What is drawn. With one output only, all layers take a step before any takes the next: what is drawn at
+# every step, which is zoneout and what goes from one layer to the next, comes in another order then.
 
 
 def drawing(kind):
@@ -273,7 +281,7 @@ def ends(rnn, output):
 
 
 def test_the_last_output_alone_is_the_last_of_all_with_the_same_zoneout(kind):
-    """Of one layer: with more, either layers or steps are drawn one after the other."""
+    """Of one layer, where the order is the same."""
     rnn = kind.build(2, 4, zoneout=0.5).train()
     x = kind.frames(5, 2)
     torch.manual_seed(3)

@@ -96,8 +96,10 @@ def test_on_the_meta_device_it_tells_shapes(kind):
     rnn = kind.layer(2, [4, 3], **kind.options, device="meta")
     real = kind.build()
     expected = real(kind.frames(2, 2))
-    found = rnn(kind.frames(2, 2).to("meta"), tree_map(lambda s: s.to("meta"), kind.start(real)))
-    assert_places(found, "meta", [t.shape for t in tree_leaves(expected)])
+    shapes = [t.shape for t in tree_leaves(expected)]
+    x = kind.frames(2, 2).to("meta")
+    assert_places(rnn(x), "meta", shapes)
+    assert_places(rnn(x, tree_map(lambda s: s.to("meta"), kind.start(real))), "meta", shapes)
     with torch.device("meta"):
         assert kind.layer(2, [4, 3], **kind.options).cells[0].weight_hh.is_meta
 
@@ -189,6 +191,7 @@ def test_parameters_may_come_from_outside(varied):
     rnn, other = varied.build(), varied.layer(2, [4, 3], **varied.options).eval()
     x, begin = varied.frames(3, 2), varied.start(rnn)
     weights = dict(rnn.named_parameters())
+    assert (other(x, begin)[0] - rnn(x, begin)[0]).abs().max() > 0
     assert_same(functional_call(other, weights, (x, begin)), rnn(x, begin))
     found = functional_call(other, weights, (None, begin), {"steps": 2})
     assert_same(found, rnn(None, begin, steps=2))
