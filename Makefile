@@ -21,6 +21,7 @@ check: $(INSTALLED)
 	$(BIN)/lint-imports
 
 bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks.layers --docs
 	$(BIN)/python -m benchmarks
 
 docs: $(INSTALLED)

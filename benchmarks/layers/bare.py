@@ -1,0 +1,159 @@
+"""The convolutions of a case with nothing around them: what no implementation can be faster than.
+
+For each of them the fastest way is looked for: input and state side by side in one convolution or apart,
+the images in pieces of one size or another, either memory format; forwards, to the input and to the
+weights each for itself.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from benchmarks.layers.arrays import Array
+from benchmarks.layers.cases import Case
+from benchmarks.layers.convolutions import FORWARD, PARTS, TO_INPUT, TO_WEIGHT, Convolution, Way, ways
+from benchmarks.layers.runners import Task
+from benchmarks.layers.torch_runners import OnDevice
+
+LAYOUTS = ("contiguous", "channels last")
+
+
+class Pass:
+    """One part of one convolution, over all images of a sequence, in pieces of so many."""
+
+    def __init__(self, task: Task, convolution: Convolution, part: str, layout: str, piece: int) -> None:
+        case, c = task.case, convolution
+        self.convolution, self.part, self.layout, self.piece = convolution, part, layout, piece
+        self.total = case.batch * case.steps
+        # Pieces of a step take turns over a step's images: the next step finds them in the caches, as it does
+        # in a layer.
+        images = max(case.batch, piece)
+        # A line is an image of one row: only of images there are two formats.
+        kernel, size = ((1, *c.kernel), (1, *case.size)) if len(case.size) == 1 else (c.kernel, case.size)
+        inputs = c.asked if part == TO_INPUT else c.inputs
+        self.seen = _random(task, layout, images, inputs, *size)
+        self.weight = _random(task, layout, c.outputs, inputs, *kernel)
+        self.gradient = None if part == FORWARD else _random(task, layout, images, c.outputs, *size)
+        self.padding = [k // 2 for k in kernel]
+
+    def __call__(self, images: int) -> None:
+        """Convolve so many images."""
+        done, around = 0, len(self.seen)
+        while done < images:
+            start = done % around
+            end = min(start + self.piece, around)
+            self.convolve(slice(start, end))
+            done += end - start
+
+    def convolve(self, piece: slice) -> Tensor:
+        """Convolve a piece."""
+        seen, ones, zeros = self.seen[piece], [1] * len(self.padding), [0] * len(self.padding)
+        if self.gradient is None:
+            return torch.convolution(seen, self.weight, None, ones, self.padding, ones, False, zeros, 1)
+        wanted = [self.part == TO_INPUT, self.part == TO_WEIGHT, False]
+        found: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
+            self.gradient[piece],
+            seen,
+            self.weight,
+            None,
+            ones,
+            self.padding,
+            ones,
+            False,
+            zeros,
+            1,
+            wanted,
+        )
+        return found[0] if self.part == TO_INPUT else found[1]
+
+    def __str__(self) -> str:
+        c = self.convolution
+        return f"{self.part} {c.inputs}→{c.outputs}, {self.layout}, {self.piece} at once"
+
+
+class Bare(OnDevice):
+    """All convolutions of a case, each the fastest way found."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        torch.backends.cudnn.benchmark = True
+        self._found: dict[tuple[Convolution, str], tuple[float, Pass]] = {}
+        parts = PARTS if task.trains else (FORWARD,)
+        with torch.no_grad():
+            self.passes = [
+                one for layer in ways(task.case) for part in parts for one in self._fastest_way(layer, part)
+            ]
+
+    def step(self) -> None:
+        """Convolve."""
+        with torch.no_grad():
+            for one in self.passes:
+                one(one.total)
+
+    def results(self, made: None) -> dict[str, Array]:  # noqa: ARG002 - there are none
+        """Nothing: tests show that all ways give the same."""
+        return {}
+
+    def saved(self) -> int | None:
+        """Nothing is known of it."""
+        return None
+
+    def described(self) -> list[str]:
+        """Say which way each part is done."""
+        return list(map(str, self.passes))
+
+    def _fastest_way(self, layer: list[Way], part: str) -> list[Pass]:
+        """Return the convolutions of a layer's step, cut whichever way is fastest."""
+        found = [[self._fastest(c, part) for c in way if part != TO_INPUT or c.asked] for way in layer]
+        return [one for _, one in min(found, key=lambda way: sum(seconds for seconds, _ in way))]
+
+    def _fastest(self, convolution: Convolution, part: str) -> tuple[float, Pass]:
+        """Return the fastest way to do one, and how long it takes per image."""
+        key = convolution, part
+        if key not in self._found:
+            candidates = (  # made one after the other: they can be large
+                Pass(self.task, convolution, part, layout, piece)
+                for layout in LAYOUTS
+                for piece in pieces(self.task.case, convolution, part)
+            )
+            timed = ((self._per_image(one), one) for one in candidates)
+            self._found[key] = min(timed, key=lambda pair: pair[0])
+        return self._found[key]
+
+    def _per_image(self, one: Pass) -> float:
+        images = len(one.seen)
+        one(images)
+        return min(self._timed(one, images) for _ in range(2)) / images
+
+    def _timed(self, one: Pass, images: int) -> float:
+        self._wait()
+        start = time.perf_counter()
+        one(images)
+        self._wait()
+        return time.perf_counter() - start
+
+    def _wait(self) -> None:
+        if self.device.type != "cpu":
+            torch.cuda.synchronize(self.device)
+
+
+def pieces(case: Case, convolution: Convolution, part: str) -> Iterator[int]:
+    """Yield how many images may be convolved at once: up to a batch, and all steps' where none waits."""
+    size = 1
+    while size < case.batch:
+        yield size
+        size *= 2
+    yield case.batch
+    if case.steps > 1 and (part == TO_WEIGHT or not convolution.in_sequence):
+        yield case.batch * case.steps
+
+
+def _random(task: Task, layout: str, *shape: int) -> Tensor:
+    dtype = torch.bfloat16 if task.dtype == "bfloat16" else torch.float32
+    last = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
+    memory_format = last if layout == LAYOUTS[1] else torch.contiguous_format
+    random = torch.randn(shape, device=task.device) / math.sqrt(math.prod(shape[1:]))
+    return random.to(dtype).contiguous(memory_format=memory_format)

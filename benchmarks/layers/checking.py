@@ -1,0 +1,80 @@
+"""Whether contenders compute the same."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.layers.arrays import Array
+from benchmarks.layers.cases import Case
+
+
+def write(folder: Path, results: Mapping[str, Array]) -> None:
+    """Keep what is true, for other processes."""
+    for name, array in results.items():
+        np.save(folder / f"{name}.npy", array)
+
+
+def errors(folder: Path, results: Mapping[str, Array], mode: str) -> dict[str, float]:
+    """Compare what a contender found with what is true.
+
+    Returns:
+        The relative error of each array, the greater of those in the Euclidean norm, which sees what is
+        wrong everywhere a little, and in the maximum norm, which sees what is wrong in one place. What is
+        missing, or of another shape, or not a number, is infinitely wrong.
+    """
+    wanted = {path.stem for path in folder.glob("*.npy")} if mode == "training" else {"output"}
+    if "last" in results:
+        wanted = {"last"}
+    return {name: _error(folder, name, results.get(name)) for name in sorted(wanted | results.keys())}
+
+
+def limit(case: Case, name: str, dtype: str, device: str) -> float:
+    """Return how great a relative error may be that is nothing but rounding.
+
+    Of ``m`` roundings to one part in ``1 / u``, of random sign, the sum has a standard deviation of at
+    most √m u; four of those are allowed, for it is the greatest of many errors that is looked at. What is
+    rounded, in each layer and in each of the about four steps that a forget gate remembers:
+
+    - in float32 the sum of as many products as a gate has, in another order;
+    - in bfloat16, which sums in float32, each of x, W, h, W * X, three gates and the new h once.
+
+    A gradient goes the same way back, and that of a weight is a sum over all pixels of all steps; in
+    bfloat16 over steps, within which it is summed in float32.
+    """
+    exact = dtype == "float32" and device == "cpu"  # a GPU's convolutions round float32 to TF32
+    u = 2**-24 if exact else 2**-11 if dtype == "float32" else 2**-9
+    pixels = case.steps * case.batch * math.prod(case.size)
+    products = max(sum(layer) for layer in case.layers) * case.kernel_size ** len(case.size)
+    m = (products if exact else 8) * 4 * len(case.layers)
+    if name in ("output", "last"):
+        return 4 * u * math.sqrt(m)
+    found = 4 * u * math.sqrt(2 * m + (pixels if exact else case.steps))
+    # Between pixels samples have a kink, and their gradient jumps. A flow that is wrong by so much of a
+    # pixel takes as large a share of them to the other side; the norm has its root.
+    return math.sqrt(found) if case.kind == "traj_gru" else found
+
+
+def _error(folder: Path, name: str, found: Array | None) -> float:
+    path = folder / f"{'output' if name == 'last' else name}.npy"
+    if found is None or not path.exists():
+        return math.inf
+    true = np.load(path, mmap_mode="r")
+    if name == "last":
+        true = true[-1:]
+        found = found[None] if found.ndim < true.ndim else found
+    if found.shape != true.shape:
+        return math.inf
+    squared, square, most, largest = 0.0, 0.0, 0.0, 0.0
+    for a, b in zip(found, true, strict=True):  # in pieces: the whole may be gigabytes
+        apart = np.asarray(a, np.float64) - b
+        squared += float(np.sum(apart**2))
+        square += float(np.sum(np.asarray(b, np.float64) ** 2))
+        most = max(most, float(np.abs(apart).max()))
+        largest = max(largest, float(np.abs(b).max()))
+    if not math.isfinite(squared):  # max() passes over what is not a number
+        return math.inf
+    if square == 0:
+        return 0.0 if squared == 0 else math.inf
+    return max(math.sqrt(squared / square), most / largest)

@@ -1,0 +1,81 @@
+"""On what it is measured."""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+_PACKAGES = ("stormcell", "torch", "numpy", "keras", "tensorflow")
+_QUIET = 0.3  # of the cores
+
+
+def about(device: str, threads: int) -> dict[str, Any]:
+    """Return what a reader has to know of a measurement."""
+    return {
+        "machine": _name(device),
+        "threads": threads,
+        "device": device,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "versions": {"python": platform.python_version()} | _versions(),
+        "commit": _commit(),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "command": " ".join(["python -m benchmarks.layers", *sys.argv[1:]]),
+        "load": load(),
+    }
+
+
+def file_name(told: dict[str, Any]) -> str:
+    """Return what the results of such a measurement are called, without a suffix."""
+    machine = re.sub(r"[^a-z0-9]+", "-", told["machine"].lower().replace("(r)", "")).strip("-")
+    return f"{machine}-{told['date']}-{told['commit']}"
+
+
+def load() -> float | None:
+    """Return how many processes have wanted a core in the last minute, where that is known."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def disturbed(told: dict[str, Any]) -> str | None:
+    """Say that others are at work here, if they are."""
+    cores = os.cpu_count() or 1
+    if told["load"] is None or told["load"] <= _QUIET * cores:
+        return None
+    return f"this machine is not quiet: a load of {told['load']:.1f} on {cores} cores, and times will suffer"
+
+
+def _name(device: str) -> str:
+    """The processor's name, or the GPU's."""
+    if device != "cpu":
+        return torch.cuda.get_device_name(device)
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return f"{os.cpu_count()} cores {model}"
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str:
+    """The commit, and whether files that it knows have been changed since."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    return said or "unknown"
