@@ -2,7 +2,6 @@ import ctypes
 import logging
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 
@@ -11,7 +10,7 @@ import pytest
 from stormcell.nn.ops import compiler
 
 COMPILER = shlex.split(os.environ.get("CC", "cc"))
-HAS_COMPILER = shutil.which(COMPILER[0]) is not None
+HAS_COMPILER = compiler.library("FLOAT32") is not None
 
 
 @pytest.fixture
