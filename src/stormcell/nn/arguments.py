@@ -73,7 +73,7 @@ def probability(name: str, value: Any) -> float:
     Raises:
         ArgumentError: It is not.
     """
-    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) <= 1:
+    if not _is_number(value) or not 0 <= float(value) <= 1:
         raise ArgumentError(f"{name}: expected a probability, found {value!r}")
     return float(value)
 
@@ -84,7 +84,7 @@ def number(name: str, value: Any) -> float:
     Raises:
         ArgumentError: It is not.
     """
-    if not isinstance(value, Real) or isinstance(value, bool):
+    if not _is_number(value):
         raise ArgumentError(f"{name}: expected a number, found {value!r}")
     return float(value)
 
@@ -97,7 +97,7 @@ def limit(name: str, value: Any) -> float | None:
     """
     if value is None:
         return None
-    if isinstance(value, Real) and not isinstance(value, bool) and float(value) > 0:
+    if _is_number(value) and float(value) > 0:
         return float(value)
     raise ArgumentError(f"{name}: expected a positive number or None, found {value!r}")
 
@@ -115,3 +115,7 @@ def probabilities(name: str, value: Any, which: Sequence[str]) -> tuple[float, .
             f"{name}: expected a probability or one for each of {', '.join(which)}, found {value!r}"
         )
     return tuple(probability(name, v) for v in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -119,13 +119,18 @@ class Cell(nn.Module):
         """How the input is convolved."""
         return Convolution(self.stride, self.padding, self.dilation, self.padding_mode)
 
+    @property
+    def recurrent_convolution(self) -> Convolution:
+        """How the hidden state is convolved."""
+        return Convolution(padding_mode=self.recurrent_padding_mode)
+
     def form(self) -> Form:
         """Return what this cell has varied in the equations."""
         return Form(
             activation=named("activation", self.activation),
             recurrent_activation=named("recurrent_activation", self.recurrent_activation),
             convolution=self.convolution,
-            recurrent_convolution=Convolution(padding_mode=self.recurrent_padding_mode),
+            recurrent_convolution=self.recurrent_convolution,
             norm=self.norm,
             zoneout=self.zoneout if any(self.zoneout) else (),
         )
@@ -199,10 +204,9 @@ class Cell(nn.Module):
         Raises:
             ArgumentError: It has not.
         """
-        form = self.form()
         for name, convolution, size, kernel in (
-            ("padding_mode", form.convolution, image, self.kernel_size),
-            ("recurrent_padding_mode", form.recurrent_convolution, state, self.recurrent_kernel_size),
+            ("padding_mode", self.convolution, image, self.kernel_size),
+            ("recurrent_padding_mode", self.recurrent_convolution, state, self.recurrent_kernel_size),
         ):
             if not convolution.fits(size, kernel):
                 raise ArgumentError(

@@ -6,6 +6,7 @@ that stay in the caches; and of a step only what makes the gates, and the cell s
 gradient.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -102,7 +103,7 @@ def _forward(
     with torch.autocast("cpu", enabled=False):
         weight = _joined(w_x, w_h, real)
         bias = None if bias is None else bias.to(real)
-        w = c.new_zeros(3, channels) if peephole is None else peephole.contiguous()
+        w = _looks(peephole, c, channels)
         step = gates.gates(real)
         padding = [k // 2 for k in weight.shape[2:]]
 
@@ -114,7 +115,7 @@ def _forward(
         cells = c.new_empty(steps + 1 if keep else 2, batch, height, width, channels)
         cells[0] = c.movedim(1, -1)
         kept: list[Tensor] = []
-        for piece in _pieces(batch, height * width * 4 * channels * real.itemsize):
+        for piece in _pieces(h, real):
             samples = len(range(*piece.indices(batch)))
             seen = x.new_empty(samples, height, width, inputs + channels, dtype=real)
             seen[..., inputs:] = h[piece].movedim(1, -1)
@@ -148,7 +149,7 @@ def _backward(
     )
     needs_x, needs_weight = needed[0], needed[3] or needed[4]
     weight = _joined(w_x, w_h, real)
-    w = cells.new_zeros(3, channels) if peephole is None else peephole.contiguous()
+    w = _looks(peephole, cells, channels)
     step = gates.gates(real)
     # Where nobody asks for the gradient of the input, that of the hidden state alone is less work.
     backwards = weight if needs_x else _last(weight[:, inputs:])
@@ -158,8 +159,8 @@ def _backward(
     d_h0 = torch.empty_like(d_c)
     d_weight = torch.zeros_like(weight, dtype=cells.dtype)
     d_rest = cells.new_zeros(7, channels)
-    for number, piece in enumerate(_pieces(batch, height * width * 4 * channels * real.itemsize)):
-        d_seen = dh = d_h[piece].to(real).contiguous()
+    for number, piece in enumerate(_pieces(h_0, real)):
+        dh = d_h[piece].to(real).contiguous()
         seen = dh.new_empty(*dh.shape[:3], inputs + channels)
         for t in reversed(range(steps)):
             z = each[number * steps + t]
@@ -248,9 +249,15 @@ def _joined(w_x: Tensor, w_h: Tensor, real: torch.dtype) -> Tensor:
     return _last(torch.cat([w_x, w_h], dim=1).to(real))
 
 
-def _pieces(batch: int, sample: int) -> list[slice]:
-    """Cut the batch into pieces, given how many bytes the gates of a sample have."""
-    size = max(1, _PIECE // sample)
+def _looks(peephole: Tensor | None, like: Tensor, channels: int) -> Tensor:
+    """Return the peepholes as the arithmetic between convolutions takes them: none are zeros."""
+    return like.new_zeros(3, channels) if peephole is None else peephole.contiguous()
+
+
+def _pieces(h: Tensor, real: torch.dtype) -> list[slice]:
+    """Cut the batch into pieces by what the gates of a sample take, for which there is a hidden state."""
+    batch, *sample = h.shape
+    size = max(1, _PIECE // (4 * math.prod(sample) * real.itemsize))
     return [slice(start, min(start + size, batch)) for start in range(0, batch, size)]
 
 
