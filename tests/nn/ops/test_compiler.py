@@ -6,11 +6,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from stormcell.nn.ops import compiler
 
 COMPILER = shlex.split(os.environ.get("CC", "cc"))
-HAS_COMPILER = compiler.library("FLOAT32") is not None
+HAS_COMPILER = compiler.library(torch.float32) is not None
 
 
 @pytest.fixture
@@ -25,20 +26,20 @@ def empty(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not HAS_COMPILER, reason="no C compiler")
 def test_it_compiles_once_and_keeps_it(empty, monkeypatch):
-    assert isinstance(compiler.library("FLOAT32"), ctypes.CDLL)
+    assert isinstance(compiler.library(torch.float32), ctypes.CDLL)
     (kept,) = empty.iterdir()
     assert empty.stat().st_mode & 0o077 == 0
     compiler.library.cache_clear()  # another process
     monkeypatch.setattr(compiler, "_compile", lambda *_: pytest.fail("compiled again"))
-    assert isinstance(compiler.library("FLOAT32"), ctypes.CDLL)
+    assert isinstance(compiler.library(torch.float32), ctypes.CDLL)
     assert list(empty.iterdir()) == [kept]
 
 
 @pytest.mark.skipif(not HAS_COMPILER, reason="no C compiler")
 def test_what_makes_the_code_another_gives_it_another_name():
-    names = {compiler._key(COMPILER, real) for real in ("FLOAT32", "BFLOAT16", "FLOAT64")}
-    assert len(names | {compiler._key([*COMPILER, "-m64"], "FLOAT32")}) == 4
-    assert compiler._key(COMPILER, "FLOAT32") in names
+    names = {compiler._key(COMPILER, real) for real in (torch.float32, torch.bfloat16, torch.float64)}
+    assert len(names | {compiler._key([*COMPILER, "-m64"], torch.float32)}) == 4
+    assert compiler._key(COMPILER, torch.float32) in names
 
 
 @pytest.mark.parametrize(
@@ -56,8 +57,8 @@ def test_where_it_cannot_it_says_so_once_and_goes_without(
         empty.parent.mkdir()
         empty.write_text("a file where the cache should be")
     with caplog.at_level(logging.WARNING, "stormcell"):
-        assert compiler.library("FLOAT32") is None
-        assert compiler.library("BFLOAT16") is None
+        assert compiler.library(torch.float32) is None
+        assert compiler.library(torch.bfloat16) is None
     (line,) = caplog.messages
     assert line.startswith("ConvLSTM is slower on this machine's CPU than it could be: ")
     assert reason in line

@@ -1,5 +1,6 @@
 """The fused back end is the reference: rung 4 of the ladder of oracles."""
 
+import math
 import threading
 import warnings
 
@@ -11,23 +12,26 @@ from torch.utils.checkpoint import checkpoint
 
 from stormcell.errors import NotOfferedError
 from stormcell.nn import ConvLSTM2d
-from stormcell.nn.ops import compiler, fused, gates, reference
+from stormcell.nn.ops import compiler, engines, fused, gates, reference, winograd
 from stormcell.nn.ops.terms import Form, LSTMWeights, Run
 
 NAMES = ("x", "h", "c", "weight_ih", "weight_hh", "bias", "peephole")
 RESULTS = ("output", "h_n", "c_n")
 FORM = Form()
 
-compiled = pytest.param(
-    "compiled", marks=pytest.mark.skipif(compiler.library("FLOAT64") is None, reason="no C compiler")
-)
+HAS_COMPILER = pytest.mark.skipif(compiler.library(torch.float64) is None, reason="no C compiler")
+compiled = [pytest.param(way, marks=HAS_COMPILER) for way in ("compiled", "compiled, direct")]
 
 
-@pytest.fixture(params=[compiled, "plain"])
+@pytest.fixture(params=[*compiled, "plain"])
 def arithmetic(request, monkeypatch):
-    """Between the convolutions: compiled, or in PyTorch's own operations."""
+    """Compiled, or in PyTorch's own operations; with either sort of convolution, whether it pays or not."""
     if request.param == "plain":
         monkeypatch.setattr(gates, "gates", lambda _: gates.Plain())
+    if request.param in ("plain", "compiled, direct"):
+        monkeypatch.setattr(winograd, "pays", lambda _: False)
+    else:
+        monkeypatch.setattr(winograd, "_PAYS", math.inf)
 
 
 @pytest.fixture
@@ -44,16 +48,18 @@ def numbers(*shape, seed=1):
 
 
 def arguments(
-    steps, batch, inputs, channels, space, kernel, *, bias=True, peephole=True, dtype=torch.float64
+    steps, batch, inputs, channels, space, kernel, of_x=None, *, bias=True, peephole=True, dtype=torch.float64
 ):
-    c, h, w = 4 * channels, *kernel
+    c, of_x = 4 * channels, of_x or kernel
     given = {
         "x": numbers(steps, batch, inputs, *space) if inputs else None,
         "h": numbers(batch, channels, *space, seed=2),
         "c": numbers(batch, channels, *space, seed=3),
         # Sums over a kernel of order one, so that gates do not saturate and hide errors.
-        "weight_ih": numbers(c, inputs, h, w, seed=4) / (h * w * inputs) ** 0.5 if inputs else None,
-        "weight_hh": numbers(c, channels, h, w, seed=5) / (h * w * channels) ** 0.5,
+        "weight_ih": numbers(c, inputs, *of_x, seed=4) / (math.prod(of_x) * inputs) ** 0.5
+        if inputs
+        else None,
+        "weight_hh": numbers(c, channels, *kernel, seed=5) / (math.prod(kernel) * channels) ** 0.5,
         "bias": numbers(c, seed=6) if bias else None,
         "peephole": numbers(3, channels, seed=7) if peephole else None,
     }
@@ -89,7 +95,7 @@ EXACT = {"rtol": 1e-11, "atol": 1e-11}
 
 @pytest.mark.usefixtures("arithmetic", "poison")
 @pytest.mark.parametrize(
-    ("steps", "batch", "inputs", "channels", "space", "kernel"),
+    "shape",  # steps, batch, inputs, channels, space, kernel and, if it is another, that of the input
     [
         (1, 1, 2, 3, (5, 7), (3, 3)),
         (4, 3, 2, 3, (5, 7), (3, 3)),
@@ -99,12 +105,23 @@ EXACT = {"rtol": 1e-11, "atol": 1e-11}
         (2, 2, 2, 3, (1, 9), (3, 3)),
         (2, 2, 2, 3, (9, 1), (3, 3)),
         (2, 2, 3, 1, (40, 31), (3, 3)),  # more pixels than are summed in a row
+        (2, 2, 2, 3, (7, 6), (5, 5)),
+        (2, 2, 2, 3, (6, 7), (4, 2)),
+        (2, 2, 2, 3, (6, 7), (2, 7), (4, 3)),
+        (2, 2, 2, 3, (6, 7), (3, 4), (1, 1)),
+        (3, 2, 2, 3, (7,), (3,)),
+        (2, 2, 2, 3, (6,), (4,), (3,)),
+        (2, 2, 2, 3, (5, 4, 3), (3, 3, 3)),
+        (2, 2, 2, 3, (3, 4, 5), (2, 1, 3), (3, 3, 3)),
+        (2, 3, 20, 9, (9, 10), (3, 3)),  # channels in several vectors, and a part of one
     ],
 )
 @pytest.mark.parametrize("piece", [1, 1 << 30])
-def test_it_is_the_reference(monkeypatch, steps, batch, inputs, channels, space, kernel, piece):
+def test_it_is_the_reference(monkeypatch, shape, piece):
     monkeypatch.setattr(fused, "_PIECE", piece)  # a sample at a time, or all together
-    given = arguments(steps, batch, inputs, channels, space, kernel)
+    monkeypatch.setattr(winograd, "_TILES", 8)  # so that there are several lots
+    monkeypatch.setattr(winograd, "_TILES_TO_WEIGHT", 8)
+    given, steps = arguments(*shape), shape[0]
     expected = results_and_gradients(reference.conv_lstm, given, steps)
     assert_alike(results_and_gradients(fused.conv_lstm, given, steps), expected, **EXACT)
     with torch.no_grad():
@@ -305,8 +322,7 @@ OTHER = "another activation, recurrent_padding_mode, cell_clip or zoneout"
 @pytest.mark.parametrize(
     ("given", "what"),
     [
-        ({"kernel_size": 4}, "even kernels"),
-        ({"recurrent_kernel_size": 5}, "another recurrent_kernel_size"),
+        ({"recurrent_kernel_size": 5}, "a recurrent_kernel_size so unlike the kernel_size"),
         ({"stride": 2}, "stride or dilation"),
         ({"dilation": 2}, "stride or dilation"),
         ({"padding": 2}, "another padding or padding_mode"),
@@ -435,7 +451,9 @@ def test_frozen_weights_cost_no_gradient_of_theirs(monkeypatch):
     expected = results_and_gradients(reference.conv_lstm, given, 3)["gradient of x"]
     for name in ("weight_ih", "weight_hh"):
         given[name].requires_grad_(False)
-    monkeypatch.setattr(fused, "_to_weight", lambda *_: pytest.fail("computed what nobody asked for"))
+    computed = lambda *_: pytest.fail("computed what nobody asked for")  # noqa: E731
+    monkeypatch.setattr(engines.Direct, "to_weight", computed)
+    monkeypatch.setattr(winograd.Winograd, "to_weight", computed)
     found = results_and_gradients(fused.conv_lstm, given, 3)["gradient of x"]
     torch.testing.assert_close(found, expected, **EXACT)
 

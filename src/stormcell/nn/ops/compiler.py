@@ -1,4 +1,4 @@
-"""Compile the gates' arithmetic, once per machine, and keep it on disk."""
+"""Compile what is written in C, once per machine, and keep it on disk."""
 
 import ctypes
 import functools
@@ -12,7 +12,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-_SOURCE = Path(__file__).with_name("gates.c")
+import torch
+
+_SOURCES = Path(__file__).with_name("native")
+_REALS = {torch.float32: "FLOAT32", torch.bfloat16: "BFLOAT16", torch.float64: "FLOAT64"}
 _FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
 _TUNED = ("-march=native", "-fopenmp")
 _WIDE = ("-mprefer-vector-width=512",)
@@ -20,8 +23,8 @@ _ATTEMPTS = ((*_FLAGS, *_TUNED, *_WIDE), (*_FLAGS, *_TUNED), _FLAGS)  # not ever
 
 
 @functools.cache
-def library(real: str) -> ctypes.CDLL | None:
-    """Return the compiled arithmetic for activations of this type, ``"FLOAT32"`` …; None if that cannot be.
+def library(dtype: torch.dtype) -> ctypes.CDLL | None:
+    """Return the compiled arithmetic for activations of this type; None if that cannot be.
 
     It takes less than a second the first time. Where there is no compiler a line in the log says so, once.
     """
@@ -29,9 +32,9 @@ def library(real: str) -> ctypes.CDLL | None:
         compiler = shlex.split(os.environ.get("CC", "cc"))  # it may come with arguments
         if not compiler or shutil.which(compiler[0]) is None:
             raise FileNotFoundError("no C compiler was found")
-        path = _kept() / f"gates-{_key(compiler, real)}.so"
+        path = _kept() / f"native-{_key(compiler, dtype)}.so"
         if not path.exists():
-            _compile(compiler, real, path)
+            _compile(compiler, dtype, path)
         return ctypes.CDLL(str(path))
     except (OSError, RuntimeError, ValueError, subprocess.CalledProcessError) as error:
         said = str(getattr(error, "stderr", "") or error).strip()
@@ -39,13 +42,14 @@ def library(real: str) -> ctypes.CDLL | None:
         return None
 
 
-def _compile(compiler: list[str], real: str, path: Path) -> None:
+def _compile(compiler: list[str], dtype: torch.dtype, path: Path) -> None:
     """Compile to a file that appears whole or not at all, whoever else is doing the same."""
     handle, name = tempfile.mkstemp(suffix=".so", dir=path.parent)
     os.close(handle)
     try:
         for flags in _ATTEMPTS:
-            command = [*compiler, f"-D{real}", *flags, str(_SOURCE), "-o", name, "-lm"]
+            sources = map(str, sorted(_SOURCES.glob("*.c")))
+            command = [*compiler, f"-D{_REALS[dtype]}", *flags, *sources, "-o", name, "-lm"]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode == 0:
                 os.replace(name, path)
@@ -65,7 +69,7 @@ def _kept() -> Path:
     return folder
 
 
-def _key(compiler: list[str], real: str) -> str:
+def _key(compiler: list[str], dtype: torch.dtype) -> str:
     """Tell apart whatever makes the compiled code another: homes are shared between unlike machines."""
     version = subprocess.run([*compiler, "--version"], capture_output=True, check=True).stdout
     try:
@@ -76,8 +80,9 @@ def _key(compiler: list[str], real: str) -> str:
         )
     except (OSError, StopIteration):
         processor = platform.processor()
-    choices = repr((compiler, real, _ATTEMPTS, platform.machine(), processor)).encode()
-    parts = (_SOURCE.read_bytes(), version, choices)
+    choices = repr((compiler, dtype, _ATTEMPTS, platform.machine(), processor)).encode()
+    sources = (path.read_bytes() for path in sorted(_SOURCES.glob("*.[ch]")))
+    parts = (*sources, version, choices)
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:20]
 
 

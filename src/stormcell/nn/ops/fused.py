@@ -1,7 +1,7 @@
 """The ConvLSTM with nothing around its convolutions but one pass over the pixels.
 
-What the reference states is computed with less traffic through memory: input and hidden state lie side by
-side, so that a step is one convolution; images lie channels last; the batch is worked through in pieces
+What the reference states is computed with less traffic through memory: input and hidden state are seen side
+by side, so that a step is one convolution; images lie channels last; the batch is worked through in pieces
 that stay in the caches; and of a step only what makes the gates, and the cell state, are kept for the
 gradient.
 """
@@ -12,8 +12,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn import functional as F
 
 from stormcell.nn.ops import gates, reference
+from stormcell.nn.ops.engines import engine
+from stormcell.nn.ops.pixels import channels_last, like, pixels
 from stormcell.nn.ops.terms import Form, LSTMWeights, Run, State
 
 _PIECE = 4 << 20  # bytes that the gates of the samples worked through together may have
@@ -44,18 +47,17 @@ def refusal(x: Tensor | None, state: State, weights: LSTMWeights, form: Form, ru
     """Tell what of a call is not known here; None if nothing."""
     h, c = state
     w_x, w_h, bias, peephole, *others = weights
-    kernel, how = w_h.shape[2:], form.convolution
-    same = tuple(k // 2 for k in kernel)
+    how = form.convolution
     dtype, autocast = w_h.dtype, torch.is_autocast_enabled("cpu")
     given = [t for t in (x, h, c, *weights) if t is not None]
     lowered = [t for t in (x, h) if t is not None]  # what a layer under autocast may have made
     checks = {
         "devices other than the CPU": any(t.device.type != "cpu" for t in given),
-        "anything but images": len(kernel) != 2,
-        "even kernels": any(k % 2 == 0 for k in kernel),
-        "another recurrent_kernel_size": w_x is not None and w_x.shape[2:] != kernel,
+        "anything without an axis of space": w_h.dim() == 2,
+        "a recurrent_kernel_size so unlike the kernel_size": w_x is not None and _wasteful(w_x, w_h),
         "stride or dilation": bool(set(how.stride + how.dilation) - {1}),
-        "another padding or padding_mode": how.padding not in ("same", same) or how.padding_mode != "zeros",
+        "another padding or padding_mode": not _same(how.padding, (w_h if w_x is None else w_x).shape[2:])
+        or how.padding_mode != "zeros",
         "peephole='pixel'": peephole is not None and peephole.dim() > 2,
         "proj_channels or norm": any(t is not None for t in others) or len(w_h) != 4 * w_h.shape[1],
         "another activation, recurrent_padding_mode, cell_clip or zoneout": form
@@ -78,11 +80,24 @@ def refusal(x: Tensor | None, state: State, weights: LSTMWeights, form: Form, ru
     return next((what for what, found in checks.items() if found), None)
 
 
+def _wasteful(w_x: Tensor, w_h: Tensor) -> bool:
+    """Tell whether one convolution in place of two is a quarter more work."""
+    needed = w_x[0].numel() + w_h[0].numel()
+    return math.prod(_common(w_x, w_h)) * (w_x.shape[1] + w_h.shape[1]) > 1.25 * needed
+
+
+def _same(padding: tuple[int, ...] | str, kernel: tuple[int, ...]) -> bool:
+    """Tell whether an image keeps its size, each pixel its place."""
+    return padding == "same" or (padding == tuple(k // 2 for k in kernel) and all(k % 2 for k in kernel))
+
+
 class _Kept(NamedTuple):
     """What the gradient needs of the way forward."""
 
-    cells: Tensor  # (T + 1, B, H, W, C)
-    gates: list[Tensor]  # (B', H, W, 4C), before they are, for each piece of the batch and, in it, each step
+    cells: Tensor  # (T + 1, B, *space, C)
+    gates: list[
+        Tensor
+    ]  # (B', *space, 4C), before they are, for each piece of the batch and, in it, each step
 
 
 def _forward(
@@ -97,36 +112,35 @@ def _forward(
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor, _Kept]:
     """Return the output, the last h and c, and, if it is to be kept, what the gradient needs."""
-    steps, batch, inputs, height, width = x.shape
-    channels = h.shape[1]
+    steps, (batch, channels, *space) = len(x), h.shape
     real = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else w_h.dtype
     with torch.autocast("cpu", enabled=False):
-        weight = _joined(w_x, w_h, real)
+        convolution = engine(_joined(w_x, w_h, real))
         bias = None if bias is None else bias.to(real)
         w = _looks(peephole, c, channels)
         step = gates.gates(real)
-        padding = [k // 2 for k in weight.shape[2:]]
 
         # Channels last, but not a view of what is: callers may write to it.
-        row, image = width * channels, height * width * channels
+        size = math.prod(space)
+        inner = [math.prod(space[axis + 1 :]) * channels for axis in range(len(space))]
         output = x.new_empty_strided(
-            (steps, batch, channels, height, width), (batch * image, image, 1, row, channels), dtype=real
+            (steps, batch, channels, *space),
+            (batch * size * channels, size * channels, 1, *inner),
+            dtype=real,
         )
-        cells = c.new_empty(steps + 1 if keep else 2, batch, height, width, channels)
+        cells = c.new_empty(steps + 1 if keep else 2, batch, *space, channels)
         cells[0] = c.movedim(1, -1)
         kept: list[Tensor] = []
         for piece in _pieces(h, real):
-            samples = len(range(*piece.indices(batch)))
-            seen = x.new_empty(samples, height, width, inputs + channels, dtype=real)
-            seen[..., inputs:] = h[piece].movedim(1, -1)
+            seen = channels_last(h[piece].to(real))
             for t in range(steps):
-                seen[..., :inputs] = x[t, piece].movedim(1, -1)
-                z = _last(torch.conv2d(seen.movedim(-1, 1), weight, bias, 1, padding)).movedim(1, -1)
+                z = convolution.forward(_side_by_side(x[t, piece], seen), bias)
                 old, new = (cells[n if keep else n % 2, piece] for n in (t, t + 1))
-                step.forward(z, old, w, new, seen[..., inputs:], output[t, piece].movedim(1, -1))
+                seen = channels_last(output[t, piece])
+                step.forward(*map(pixels, (z, old)), w, *map(pixels, (new, seen)))
                 if keep:
                     kept.append(z)
-        c = cells[steps if keep else steps % 2].movedim(-1, -3)
+        c = cells[steps if keep else steps % 2].movedim(-1, 1)
     return output, output[-1].clone(), c.clone(), _Kept(cells, kept)
 
 
@@ -139,54 +153,48 @@ def _backward(
     """Return the gradients of the tensors."""
     x, h_0, c_0, w_x, w_h, bias, peephole = tensors
     cells, each = kept
-    steps, batch, inputs, height, width = x.shape
-    channels, real = h_0.shape[1], each[0].dtype
+    steps, inputs, channels, real = len(x), x.shape[2], h_0.shape[1], each[0].dtype
     zero = each[0].new_zeros(())  # of whatever size
     shapes = (steps, *h_0.shape), h_0.shape, c_0.shape
     d_output, d_h, d_c = (
-        (zero.expand(shape) if d is None else d).movedim(-3, -1)
-        for d, shape in zip(gradients, shapes, strict=True)
+        zero.expand(shape) if d is None else d for d, shape in zip(gradients, shapes, strict=True)
     )
     needs_x, needs_weight = needed[0], needed[3] or needed[4]
-    weight = _joined(w_x, w_h, real)
     w = _looks(peephole, cells, channels)
     step = gates.gates(real)
     # Where nobody asks for the gradient of the input, that of the hidden state alone is less work.
-    backwards = weight if needs_x else _last(weight[:, inputs:])
+    convolution = engine(_joined(w_x, w_h, real), 0 if needs_x else inputs)
 
-    d_x = x.new_empty(steps, batch, height, width, inputs, dtype=real) if needs_x else None
-    d_c = d_c.to(cells.dtype, copy=True, memory_format=torch.contiguous_format)
+    d_x = like(cells[1:], inputs, real) if needs_x else None
+    d_c = d_c.movedim(1, -1).to(cells.dtype, copy=True, memory_format=torch.contiguous_format)
     d_h0 = torch.empty_like(d_c)
-    d_weight = torch.zeros_like(weight, dtype=cells.dtype)
     d_rest = cells.new_zeros(7, channels)
     for number, piece in enumerate(_pieces(h_0, real)):
-        dh = d_h[piece].to(real).contiguous()
-        seen = dh.new_empty(*dh.shape[:3], inputs + channels)
+        dh = channels_last(d_h[piece].to(real))
+        h = like(dh, channels)
         for t in reversed(range(steps)):
             z = each[number * steps + t]
-            old, new = cells[t, piece], cells[t + 1, piece]
-            d_out = _rows(d_output[t, piece].to(real))
+            d_out = channels_last(d_output[t, piece].to(real))
             # It also writes what the step after has seen, which is not kept.
-            d_rest += step.backward(z, old, new, w, d_out, dh, d_c[piece], seen[..., inputs:])
+            state = map(pixels, (z, cells[t, piece], cells[t + 1, piece]))
+            d_rest += step.backward(*state, w, *map(pixels, (d_out, dh, d_c[piece], h)))
             if needs_weight and t + 1 < steps:
-                after = each[number * steps + t + 1]
-                seen[..., :inputs] = x[t + 1, piece].movedim(1, -1)
-                d_weight += _to_weight(after, seen, weight)
-            d_seen = _to_input(z, seen if needs_x else dh, backwards)
+                convolution.to_weight(each[number * steps + t + 1], _side_by_side(x[t + 1, piece], h))
+            d_seen = convolution.to_input(z)
             if d_x is not None:
                 d_x[t, piece] = d_seen[..., :inputs]
             dh = d_seen[..., d_seen.shape[-1] - channels :]
         if needs_weight:
-            seen[..., :inputs] = x[0, piece].movedim(1, -1)
-            seen[..., inputs:] = h_0[piece].movedim(1, -1)
-            d_weight += _to_weight(z, seen, weight)
+            first = channels_last(h_0[piece].to(real))
+            convolution.to_weight(each[number * steps], _side_by_side(x[0, piece], first))
         d_h0[piece] = dh
+    d_x_weight, d_h_weight = _parted(convolution.d_weight(), w_x, w_h) if needs_weight else (None, None)
     return (
-        None if d_x is None else d_x.movedim(-1, -3),
-        d_h0.movedim(-1, -3),
-        d_c.movedim(-1, -3),
-        d_weight[:, :inputs],
-        d_weight[:, inputs:],
+        None if d_x is None else d_x.movedim(-1, 2),
+        d_h0.movedim(-1, 1),
+        d_c.movedim(-1, 1),
+        d_x_weight,
+        d_h_weight,
         None if bias is None else d_rest[:4].flatten(),
         None if peephole is None else d_rest[4:],
     )
@@ -244,9 +252,35 @@ def _is_batched(gradient: Tensor | None) -> bool:
     )
 
 
+def _side_by_side(x: Tensor, h: Tensor) -> list[Tensor]:
+    """Return what a step sees, the input ``(B, C_in, *space)`` first, if there is one."""
+    return [channels_last(x.to(h.dtype)), h] if x.shape[1] else [h]
+
+
 def _joined(w_x: Tensor, w_h: Tensor, real: torch.dtype) -> Tensor:
     """Return the weights of the one convolution over input and hidden state."""
-    return _last(torch.cat([w_x, w_h], dim=1).to(real))
+    kernel = _common(w_x, w_h)
+    return torch.cat([F.pad(w, _around(w, kernel)) for w in (w_x, w_h)], dim=1).to(real)
+
+
+def _parted(d_weight: Tensor, w_x: Tensor, w_h: Tensor) -> list[Tensor]:
+    """Return the gradients of either's weights, by that of the one convolution's."""
+    kernel = _common(w_x, w_h)
+    each = zip(d_weight.split([w_x.shape[1], w_h.shape[1]], dim=1), (w_x, w_h), strict=True)
+    return [F.pad(d, [-n for n in _around(w, kernel)]) for d, w in each]
+
+
+def _common(w_x: Tensor, w_h: Tensor) -> list[int]:
+    """Return the size of the smallest kernel, of odd size, that holds both."""
+    return [max(pair) // 2 * 2 + 1 for pair in zip(w_x.shape[2:], w_h.shape[2:], strict=True)]
+
+
+def _around(weight: Tensor, kernel: list[int]) -> list[int]:
+    """Return how many zeros make a kernel as large, as F.pad has them: last axis first, before and after."""
+    # Of an even kernel's pixels one more lies after the middle than before it, as TensorFlow has it.
+    before = [n // 2 - (k - 1) // 2 for n, k in zip(kernel, weight.shape[2:], strict=True)]
+    after = [n - k - b for n, k, b in zip(kernel, weight.shape[2:], before, strict=True)]
+    return [n for pair in zip(reversed(before), reversed(after), strict=True) for n in pair]
 
 
 def _looks(peephole: Tensor | None, like: Tensor, channels: int) -> Tensor:
@@ -259,44 +293,3 @@ def _pieces(h: Tensor, real: torch.dtype) -> list[slice]:
     batch, *sample = h.shape
     size = max(1, _PIECE // (4 * math.prod(sample) * real.itemsize))
     return [slice(start, min(start + size, batch)) for start in range(0, batch, size)]
-
-
-def _last(images: Tensor) -> Tensor:
-    return images.contiguous(memory_format=torch.channels_last)
-
-
-def _rows(images: Tensor) -> Tensor:
-    """Return images (B, H, W, C) whose pixels are equally far apart in memory, as they are if they are so."""
-    _, height, width, channels = images.shape
-    apart = gates.apart(images)
-    strides = (height * width * apart, width * apart, apart, 1)
-    # The stride of an axis of one pixel may be anything.
-    regular = all(n == 1 or s == t for n, s, t in zip(images.shape, images.stride(), strides, strict=True))
-    return images if regular and apart >= channels else images.contiguous()
-
-
-def _to_input(d_z: Tensor, seen: Tensor, weight: Tensor) -> Tensor:
-    """Return the gradient of what a convolution has seen; of that only the shape matters. Channels last."""
-    return _convolution_backward(d_z, seen, weight, 0).movedim(1, -1)
-
-
-def _to_weight(d_z: Tensor, seen: Tensor, weight: Tensor) -> Tensor:
-    """Return the gradient of a convolution's weight."""
-    return _convolution_backward(d_z, seen, weight, 1)
-
-
-def _convolution_backward(d_z: Tensor, seen: Tensor, weight: Tensor, which: int) -> Tensor:
-    found: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
-        d_z.movedim(-1, 1),
-        seen.movedim(-1, 1),
-        weight,
-        None,
-        [1, 1],
-        [k // 2 for k in weight.shape[2:]],
-        [1, 1],
-        False,
-        [0, 0],
-        1,
-        [which == 0, which == 1, False],
-    )
-    return found[which]

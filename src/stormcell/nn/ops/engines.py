@@ -1,0 +1,100 @@
+"""Convolutions of images that lie channels last, the three of them: forwards, to what was seen, to the weights.
+
+All have stride 1 and leave the image its size; kernels have odd sizes.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from stormcell.nn.ops import winograd
+from stormcell.nn.ops.pixels import channels_first, channels_last, like
+
+
+class Engine(Protocol):
+    """A convolution by one weight, ``(C_out, C_in, *k)``, again and again."""
+
+    def forward(self, seen: Sequence[Tensor], bias: Tensor | None) -> Tensor:
+        """Return what images ``(B, *space, C_n)``, side by side, come to: ``(B, *space, C_out)``."""
+        ...
+
+    def to_input(self, d_z: Tensor) -> Tensor:
+        """Return the gradient of what was seen, from the channel on that was asked for: ``(B, *space, C)``."""
+        ...
+
+    def to_weight(self, d_z: Tensor, seen: Sequence[Tensor]) -> None:
+        """Add to the gradient of the weight."""
+        ...
+
+    def d_weight(self) -> Tensor:
+        """Return the gradient of the weight, ``(C_out, C_in, *k)``, summed up."""
+        ...
+
+
+def engine(weight: Tensor, first: int = 0) -> Engine:
+    """Return the fastest way here to convolve by this weight; of inputs the gradient is asked from ``first`` on."""
+    if winograd.pays(weight):
+        return winograd.Winograd(weight, first)
+    return Direct(weight, first)
+
+
+class Direct:
+    """By PyTorch's convolutions."""
+
+    def __init__(self, weight: Tensor, first: int = 0) -> None:
+        self._weight = _last(weight)
+        self._backwards = _last(weight[:, first:]) if first else self._weight
+        self._d_weight: Tensor | None = None
+        self._padding = [k // 2 for k in weight.shape[2:]]
+
+    def forward(self, seen: Sequence[Tensor], bias: Tensor | None) -> Tensor:
+        """See :class:`Engine`."""
+        ones, zeros = [1] * len(self._padding), [0] * len(self._padding)
+        images = channels_first(_together(seen))
+        z = torch.convolution(images, self._weight, bias, ones, self._padding, ones, False, zeros, 1)
+        return channels_last(z)
+
+    def to_input(self, d_z: Tensor) -> Tensor:
+        """See :class:`Engine`."""
+        seen = like(d_z, self._backwards.shape[1])  # only its shape matters
+        return channels_last(self._backward(d_z, seen, self._backwards, 0))
+
+    def to_weight(self, d_z: Tensor, seen: Sequence[Tensor]) -> None:
+        """See :class:`Engine`."""
+        found = self._backward(d_z, _together(seen), self._weight, 1)
+        if self._d_weight is None:
+            self._d_weight = found.to(torch.float32 if found.dtype == torch.bfloat16 else found.dtype)
+        else:
+            self._d_weight += found
+
+    def d_weight(self) -> Tensor:
+        """See :class:`Engine`."""
+        assert self._d_weight is not None
+        return self._d_weight
+
+    def _backward(self, d_z: Tensor, seen: Tensor, weight: Tensor, which: int) -> Tensor:
+        ones, zeros = [1] * len(self._padding), [0] * len(self._padding)
+        found: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
+            channels_first(d_z),
+            channels_first(seen),
+            weight,
+            None,
+            ones,
+            self._padding,
+            ones,
+            False,
+            zeros,
+            1,
+            [which == 0, which == 1, False],
+        )
+        return found[which]
+
+
+def _together(seen: Sequence[Tensor]) -> Tensor:
+    return seen[0] if len(seen) == 1 else torch.cat(list(seen), dim=-1)
+
+
+def _last(weight: Tensor) -> Tensor:
+    return weight.movedim(1, -1).contiguous().movedim(-1, 1)

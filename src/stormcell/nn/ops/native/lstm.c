@@ -1,0 +1,85 @@
+/* What a ConvLSTM step does between its convolutions, in one pass over the pixels.
+
+   Images lie channels last, a pixel so far from the next; its gates i, f, g, o are 4 C numbers in a row. */
+
+#include "number.h"
+
+void lstm_forward(
+    size pixels, size channels,
+    const real *restrict gates, size gates_apart, /* W * X + b */
+    const number *restrict c_old, size c_old_apart,
+    number *restrict c_new, size c_new_apart,
+    real *restrict h, size h_apart,
+    const number *restrict w /* (3, C): the peepholes of i, f, o */
+) {
+#pragma omp parallel for schedule(static)
+    for (size p = 0; p < pixels; p++) {
+        const real *restrict z = gates + gates_apart * p;
+        const number *restrict old = c_old + c_old_apart * p;
+        number *restrict new = c_new + c_new_apart * p;
+        real *restrict out = h + h_apart * p;
+#pragma omp simd
+        for (size k = 0; k < channels; k++) {
+            size ki = k, kf = ki + channels, kg = kf + channels, ko = kg + channels;
+            number i = sigmoid(load(z[ki]) + w[ki] * old[k]);
+            number f = sigmoid(load(z[kf]) + w[kf] * old[k]);
+            number g = hyperbolic_tangent(load(z[kg]));
+            number c = f * old[k] + i * g;
+            number o = sigmoid(load(z[ko]) + w[kg] * c);
+            new[k] = c;
+            out[k] = store(o * hyperbolic_tangent(c));
+        }
+    }
+}
+
+void lstm_backward(
+    size pixels, size channels, size block,
+    real *restrict gates, size gates_apart, /* W * X + b on entry, on return its gradient */
+    const number *restrict c_old, size c_old_apart,
+    const number *restrict c_new, size c_new_apart,
+    const real *restrict d_output, size d_output_apart, /* the gradient of the output */
+    const real *restrict dh, size dh_apart,             /* that of h, from the step after */
+    number *restrict dc, size dc_apart, /* that of c, after the step on entry, before it on return */
+    real *restrict h, size h_apart,     /* h after this step, once more */
+    const number *restrict w,           /* (3, C) */
+    number *restrict sums               /* (blocks, 7, C): those of the biases and peepholes, block by block */
+) {
+#pragma omp parallel for schedule(static)
+    for (size b = 0; b < (pixels + block - 1) / block; b++) {
+        number *restrict sum = sums + 7 * channels * b;
+        memset(sum, 0, 7 * channels * sizeof(number));
+        for (size p = b * block; p < pixels && p < (b + 1) * block; p++) {
+            real *restrict z = gates + gates_apart * p, *restrict out = h + h_apart * p;
+            const real *restrict d_out = d_output + d_output_apart * p, *restrict d_seen = dh + dh_apart * p;
+            const number *restrict old = c_old + c_old_apart * p, *restrict new = c_new + c_new_apart * p;
+            number *restrict d = dc + dc_apart * p;
+#pragma omp simd
+            for (size k = 0; k < channels; k++) {
+                size ki = k, kf = ki + channels, kg = kf + channels, ko = kg + channels;
+                number i = sigmoid(load(z[ki]) + w[ki] * old[k]);
+                number f = sigmoid(load(z[kf]) + w[kf] * old[k]);
+                number g = hyperbolic_tangent(load(z[kg]));
+                number o = sigmoid(load(z[ko]) + w[kg] * new[k]);
+                number t = hyperbolic_tangent(new[k]), dh_k = load(d_out[k]) + load(d_seen[k]);
+                number dz_o = dh_k * t * o * (1 - o);
+                number dc_k = d[k] + dh_k * o * (1 - t * t) + w[kg] * dz_o;
+                number dz_i = dc_k * g * i * (1 - i);
+                number dz_f = dc_k * old[k] * f * (1 - f);
+                number dz_g = dc_k * i * (1 - g * g);
+                d[k] = dc_k * f + w[ki] * dz_i + w[kf] * dz_f;
+                out[k] = store(o * t);
+                z[ki] = store(dz_i);
+                z[kf] = store(dz_f);
+                z[kg] = store(dz_g);
+                z[ko] = store(dz_o);
+                sum[ki] += dz_i;
+                sum[kf] += dz_f;
+                sum[kg] += dz_g;
+                sum[ko] += dz_o;
+                sum[k + 4 * channels] += dz_i * old[k];
+                sum[k + 5 * channels] += dz_f * old[k];
+                sum[k + 6 * channels] += dz_o * new[k];
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+/* Numbers, and the functions of them that networks are made of.
+
+   What convolutions read and write is real; states, their gradients and all arithmetic are number. */
+
+#ifndef NUMBER_H
+#define NUMBER_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef int64_t size;
+
+#if defined(FLOAT64) /* to be compared with the reference, not to be fast */
+typedef double real, number;
+static inline number load(real v) { return v; }
+static inline real store(number v) { return v; }
+static inline number sigmoid(number x) { return 1 / (1 + exp(-x)); }
+static inline number hyperbolic_tangent(number x) { return tanh(x); }
+#else
+typedef float number;
+#if defined(BFLOAT16)
+typedef uint16_t real;
+static inline number load(real v) {
+    uint32_t bits = (uint32_t)v << 16;
+    number f;
+    memcpy(&f, &bits, 4);
+    return f;
+}
+static inline real store(number f) { /* rounds to the nearest, ties to even; a NaN stays one */
+    uint32_t bits;
+    memcpy(&bits, &f, 4);
+    uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    return (real)((bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded);
+}
+#else
+typedef float real;
+static inline number load(real v) { return v; }
+static inline real store(number v) { return v; }
+#endif
+
+/* Written out, for a compiler turns it into vector instructions, and calls to expf and tanhf not everywhere. */
+static inline number exponential(number x) {
+    /* 2^n e^r with |r| <= log(2) / 2: n from the low bits of x / log(2) + 1.5 * 2^23, e^r by its series. */
+    x = x < -87 ? -87 : x > 87 ? 87 : x;
+    number shifted = x * 1.44269504f + 12582912;
+    number n = shifted - 12582912;
+    number r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    number p = 1.f / 5040;
+    p = p * r + 1.f / 720;
+    p = p * r + 1.f / 120;
+    p = p * r + 1.f / 24;
+    p = p * r + 1.f / 6;
+    p = p * r + 1.f / 2;
+    p = p * r + 1;
+    p = p * r + 1;
+    uint32_t bits;
+    memcpy(&bits, &shifted, 4);
+    bits = (bits << 23) + 0x3f800000;
+    number power;
+    memcpy(&power, &bits, 4);
+    return p * power;
+}
+
+static inline number sigmoid(number x) { return 1 / (1 + exponential(-x)); }
+
+static inline number hyperbolic_tangent(number x) {
+    /* Near 0, where the quotient's digits cancel, x + x^3 p(x^2), p fitted there by least squares. */
+    number s = x * x;
+    number p = -6.104948e-3f;
+    p = p * s + 2.10036412e-2f;
+    p = p * s - 5.38524985e-2f;
+    p = p * s + 1.33327827e-1f;
+    p = p * s - 3.33333284e-1f;
+    number near = x + x * s * p;
+    number far = 1 - 2 / (exponential(2 * x) + 1);
+    return s < 0.390625f ? near : far;
+}
+#endif
+
+#endif

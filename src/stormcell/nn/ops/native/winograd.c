@@ -1,0 +1,253 @@
+/* Convolution of images with fewer multiplications than it has terms: F(2x2, 3x3).
+
+   A tile of 2 x 2 pixels of what comes out depends on a window of 4 x 4 of what is seen. Window and kernel,
+   each transformed to 4 x 4 by sums alone, are multiplied number by number, 16 products where the plain
+   way has 36, and summed over the channels, which is 16 products of matrices. Y = A' [(G g G') (B' d B)] A
+   in Lavin and Gray, arXiv:1509.09308; the rounding errors are those of the plain way.
+
+   A larger kernel is cut into kernels of 3 x 3, each of which sees its own window: to the sum over the
+   channels they are more channels. How many there are in all is the depth.
+
+   Where an array has channels last and they are that many, it is in slabs of BREADTH channels:
+   (16, slabs, depth, BREADTH). */
+
+#include "number.h"
+
+#if !defined(BFLOAT16)
+
+#ifdef _OPENMP
+#include <omp.h>
+#define THREAD omp_get_thread_num()
+#else
+#define THREAD 0
+#endif
+
+/* A matrix product's smallest part, ROWS by BREADTH numbers, is to stay in registers. */
+#if defined(__AVX512F__)
+enum { BYTES = 64, ROWS = 8 };
+#elif defined(__AVX__)
+enum { BYTES = 32, ROWS = 4 };
+#else
+enum { BYTES = 16, ROWS = 4 };
+#endif
+enum { LANES = BYTES / sizeof(number), BREADTH = 2 * LANES };
+typedef number vector __attribute__((vector_size(BYTES), aligned(sizeof(number)), may_alias));
+
+size winograd_rows(void) { return ROWS; }
+size winograd_breadth(void) { return BREADTH; }
+
+typedef struct {
+    size batch, height, width; /* of the images */
+    size down, across;         /* how many kernels of 3 x 3 the kernel is cut into */
+    size top, left;            /* how far above and left of its tile the first window begins */
+    size outputs;
+    size images; /* that lie side by side: what is seen is the channels of the first, of the second … */
+    const number *image[2];
+    size channels[2], apart[2]; /* of an image, and how far a pixel is from the next */
+    size tiles;                 /* that are worked through together: a multiple of ROWS */
+    size threads;
+    const number *zeros; /* a pixel where there is none: as many zeros as there are channels */
+} convolution;
+
+static inline size padded(size n, size to) { return (n + to - 1) / to * to; }
+
+static inline size depth(const convolution *c) {
+    size channels = 0;
+    for (size n = 0; n < c->images; n++) channels += c->channels[n];
+    return channels * c->down * c->across;
+}
+
+typedef struct {
+    size image, y, x; /* of its first pixel */
+} tile;
+
+static inline size tiles(const convolution *c) { return c->batch * ((c->height + 1) / 2) * ((c->width + 1) / 2); }
+
+static inline tile find(const convolution *c, size number) {
+    size down = (c->height + 1) / 2, across = (c->width + 1) / 2;
+    return (tile){number / (down * across), number / across % down * 2, number % across * 2};
+}
+
+/* product (ROWS, BREADTH) = or += left (ROWS, n) right (n, BREADTH). */
+static inline void multiply(
+    size n, const number *restrict left, size row, size column, const number *restrict right,
+    number *restrict product, size apart, int add
+) {
+    vector sum[ROWS][2] = {0};
+    for (size k = 0; k < n; k++) {
+        vector a = *(const vector *)(right + k * BREADTH), b = *(const vector *)(right + k * BREADTH + LANES);
+        for (size r = 0; r < ROWS; r++) {
+            number factor = left[r * row + k * column];
+            sum[r][0] += factor * a;
+            sum[r][1] += factor * b;
+        }
+    }
+    for (size r = 0; r < ROWS; r++)
+        for (size s = 0; s < 2; s++) {
+            vector *at = (vector *)(product + r * apart + s * LANES);
+            if (add) sum[r][s] += *at;
+            *at = sum[r][s];
+        }
+}
+
+/* B' d B of a window, written n numbers apart. */
+static inline void transform_window(
+    size channels, const number *const window[16], number *restrict v, size apart
+) {
+#pragma omp simd
+    for (size k = 0; k < channels; k++) {
+        number t[16];
+        for (size s = 0; s < 4; s++) {
+            number a = window[s][k], b = window[4 + s][k], c = window[8 + s][k], d = window[12 + s][k];
+            t[s] = a - c, t[4 + s] = b + c, t[8 + s] = c - b, t[12 + s] = b - d;
+        }
+        for (size r = 0; r < 4; r++) {
+            number a = t[4 * r], b = t[4 * r + 1], c = t[4 * r + 2], d = t[4 * r + 3];
+            number *to = v + 4 * r * apart + k;
+            to[0] = a - c, to[apart] = b + c, to[2 * apart] = c - b, to[3 * apart] = b - d;
+        }
+    }
+}
+
+/* What a tile sees, (16, depth), the 16 so far apart. */
+static void see(const convolution *c, tile at, number *v, size apart) {
+    for (size piece = 0; piece < c->down * c->across; piece++) {
+        size top = at.y - c->top + 3 * (piece / c->across), left = at.x - c->left + 3 * (piece % c->across);
+        for (size n = 0; n < c->images; n++) {
+            const number *image = c->image[n] + at.image * c->height * c->width * c->apart[n], *window[16];
+            for (size r = 0; r < 16; r++) {
+                size y = top + r / 4, x = left + r % 4;
+                int there = 0 <= y && y < c->height && 0 <= x && x < c->width;
+                window[r] = there ? image + (y * c->width + x) * c->apart[n] : c->zeros;
+            }
+            transform_window(c->channels[n], window, v, apart);
+            v += c->channels[n];
+        }
+    }
+}
+
+/* A' m A of a tile, and the bias, to the pixels that there are. */
+static void give(
+    const convolution *c, tile at, const number *restrict m, size apart, const number *restrict bias,
+    number *restrict z, number *restrict nowhere
+) {
+    z += ((at.image * c->height + at.y) * c->width + at.x) * c->outputs;
+    int below = at.y + 1 < c->height, right = at.x + 1 < c->width;
+    number *z_01 = right ? z + c->outputs : nowhere, *z_10 = below ? z + c->width * c->outputs : nowhere;
+    number *z_11 = below && right ? z + (c->width + 1) * c->outputs : nowhere;
+#pragma omp simd
+    for (size k = 0; k < c->outputs; k++) {
+        number t[8];
+        for (size s = 0; s < 4; s++) {
+            const number *from = m + s * apart + k;
+            number p = from[0], q = from[4 * apart], r = from[8 * apart], u = from[12 * apart];
+            t[s] = p + q + r, t[4 + s] = q - r - u;
+        }
+        z[k] = t[0] + t[1] + t[2] + bias[k];
+        z_01[k] = t[1] - t[2] - t[3] + bias[k];
+        z_10[k] = t[4] + t[5] + t[6] + bias[k];
+        z_11[k] = t[5] - t[6] - t[7] + bias[k];
+    }
+}
+
+/* z (batch, height, width, outputs), by the transformed kernel u (16, slabs, depth, BREADTH). Each thread
+   has workspace for (16, tiles, depth + outputs in whole slabs) and one pixel. */
+void winograd_convolve(
+    const convolution *c, const number *u, const number *bias, number *z, number *workspace, size share
+) {
+    size deep = padded(depth(c), ROWS), wide = padded(c->outputs, BREADTH), all = tiles(c);
+#pragma omp parallel for schedule(dynamic) num_threads(c->threads)
+    for (size first = 0; first < all; first += c->tiles) {
+        size count = all - first < c->tiles ? all - first : c->tiles;
+        number *v = workspace + THREAD * share, *m = v + 16 * c->tiles * deep, *nowhere = m + 16 * c->tiles * wide;
+        for (size t = 0; t < count; t++) see(c, find(c, first + t), v + t * deep, c->tiles * deep);
+        for (size n = 0; n < 16; n++)
+            for (size slab = 0; slab < wide / BREADTH; slab++)
+                for (size t = 0; t < count; t += ROWS)
+                    multiply(
+                        depth(c), v + (n * c->tiles + t) * deep, deep, 1, u + (n * wide + slab * BREADTH) * deep,
+                        m + (n * c->tiles + t) * wide + slab * BREADTH, wide, 0
+                    );
+        for (size t = 0; t < count; t++)
+            give(c, find(c, first + t), m + t * wide, c->tiles * wide, bias, z, nowhere);
+    }
+}
+
+/* What one of the 16 numbers of a transformed window is made of: two rows of it, and likewise columns. */
+static const struct {
+    size one, other;
+    number sign; /* of the other */
+} pairs[4] = {{0, 2, -1}, {1, 2, 1}, {2, 1, -1}, {1, 3, -1}};
+
+/* A: what the four are made of, in a transformed tile of a gradient. */
+static const number sums[4][2] = {{1, 0}, {1, 1}, {1, -1}, {0, -1}};
+
+/* Of what a tile sees, (depth), one of the 16. */
+static void see_one(const convolution *c, tile at, size which, number *restrict v) {
+    size top = at.y - c->top, left = at.x - c->left, r = which / 4, s = which % 4;
+    number sign_y = pairs[r].sign, sign_x = pairs[s].sign;
+    for (size piece = 0; piece < c->down * c->across; piece++) {
+        for (size n = 0; n < c->images; n++) {
+            const number *image = c->image[n] + at.image * c->height * c->width * c->apart[n], *seen[4];
+            for (size corner = 0; corner < 4; corner++) {
+                size y = top + 3 * (piece / c->across) + (corner < 2 ? pairs[r].one : pairs[r].other);
+                size x = left + 3 * (piece % c->across) + (corner % 2 ? pairs[s].other : pairs[s].one);
+                int there = 0 <= y && y < c->height && 0 <= x && x < c->width;
+                seen[corner] = there ? image + (y * c->width + x) * c->apart[n] : c->zeros;
+            }
+            const number *a = seen[0], *b = seen[1], *d = seen[2], *e = seen[3];
+#pragma omp simd
+            for (size k = 0; k < c->channels[n]; k++)
+                v[k] = (a[k] + sign_x * b[k]) + sign_y * (d[k] + sign_x * e[k]);
+            v += c->channels[n];
+        }
+    }
+}
+
+/* Of A d A' of a tile of a gradient, by which the products that gave it are to be multiplied, one of the 16,
+   in slabs so far apart. */
+static void take_one(const convolution *c, tile at, size which, const number *restrict d_z, number *restrict d, size apart) {
+    d_z += ((at.image * c->height + at.y) * c->width + at.x) * c->outputs;
+    size right = at.x + 1 < c->width ? c->outputs : 0, below = at.y + 1 < c->height ? c->width * c->outputs : 0;
+    const number *y = sums[which / 4], *x = sums[which % 4];
+    number p = y[0] * x[0], q = right ? y[0] * x[1] : 0, r = below ? y[1] * x[0] : 0;
+    number s = right && below ? y[1] * x[1] : 0;
+    for (size start = 0; start < c->outputs; start += BREADTH, d += apart, d_z += BREADTH) {
+        size count = c->outputs - start < BREADTH ? c->outputs - start : BREADTH;
+#pragma omp simd
+        for (size k = 0; k < count; k++)
+            d[k] = p * d_z[k] + q * d_z[k + right] + r * d_z[k + below] + s * d_z[k + right + below];
+    }
+}
+
+/* Add to d_u, which is as u is, its gradient. Each of the 16 is for itself, so that all it needs stays
+   close; where there are many threads they share the depth too. Each has workspace for
+   (tiles, depth + outputs in whole slabs + ROWS). */
+void winograd_to_weight(const convolution *c, const number *d_z, number *d_u, number *workspace, size share) {
+    size deep = padded(depth(c), ROWS), wide = padded(c->outputs, BREADTH), all = tiles(c);
+    size parts = (c->threads + 3) / 4, part = padded((deep + parts - 1) / parts, ROWS);
+#pragma omp parallel for collapse(2) schedule(dynamic) num_threads(c->threads)
+    for (size which = 0; which < 16; which++)
+        for (size start = 0; start < deep; start += part) {
+            number *v = workspace + THREAD * share, *d = v + c->tiles * deep, *some = d + c->tiles * wide;
+            for (size first = 0; first < all; first += c->tiles) {
+                size count = all - first < c->tiles ? all - first : c->tiles;
+                for (size t = 0; t < count; t++) {
+                    tile at = find(c, first + t);
+                    see_one(c, at, which, v + t * deep);
+                    take_one(c, at, which, d_z, d + t * BREADTH, c->tiles * BREADTH);
+                }
+                for (size k = start; k < start + part && k < deep; k += ROWS) {
+                    for (size t = 0; t < count; t++)
+                        for (size r = 0; r < ROWS; r++) some[t * ROWS + r] = v[t * deep + k + r];
+                    for (size slab = 0; slab < wide; slab += BREADTH)
+                        multiply(
+                            count, some, 1, ROWS, d + slab * c->tiles,
+                            d_u + (which * wide + slab) * deep + k * BREADTH, BREADTH, 1
+                        );
+                }
+            }
+        }
+}
+
+#endif

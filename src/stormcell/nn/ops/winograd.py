@@ -1,0 +1,184 @@
+"""Convolutions with fewer multiplications than terms, exact to rounding: see ``native/winograd.c``."""
+
+import ctypes
+import functools
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from stormcell.nn.ops import compiler
+from stormcell.nn.ops.pixels import like, pixels
+
+_TILES, _TILES_TO_WEIGHT = (
+    64,
+    128,
+)  # that are worked through together; they and what they give stay in the caches
+_PAYS = 0.75  # for at most so much of the plain way's multiplications
+# G of F(2, 3): what a kernel of three is transformed by.
+_G = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))
+
+
+def pays(weight: Tensor) -> bool:
+    """Tell whether a weight ``(C_out, C_in, *k)`` is known here, and better so than by the plain way."""
+    outputs, inputs, *kernel = weight.shape
+    if len(kernel) != 2 or inputs == 0 or weight.device.type != "cpu":
+        return False
+    library = compiler.library(weight.dtype) if weight.dtype in (torch.float32, torch.float64) else None
+    if library is None:
+        return False
+    wide = library.winograd_breadth()
+    ours = 4 * math.prod(-(-k // 3) for k in kernel) * -(-outputs // wide) * wide
+    return ours <= _PAYS * math.prod(kernel) * outputs
+
+
+class _Convolution(ctypes.Structure):
+    """The ``convolution`` of ``native/winograd.c``."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("batch", "height", "width", "down", "across", "top", "left")),
+        ("outputs", ctypes.c_int64),
+        ("images", ctypes.c_int64),
+        ("image", ctypes.c_void_p * 2),
+        ("channels", ctypes.c_int64 * 2),
+        ("apart", ctypes.c_int64 * 2),
+        ("tiles", ctypes.c_int64),
+        ("threads", ctypes.c_int64),
+        ("zeros", ctypes.c_void_p),
+    )
+
+
+class Winograd:
+    """See :class:`stormcell.nn.ops.engines.Engine`."""
+
+    def __init__(self, weight: Tensor, first: int = 0) -> None:
+        library = compiler.library(weight.dtype)
+        assert library is not None
+        self._library, self._weight, self._first = library, weight, first
+        self._rows, self._breadth = library.winograd_rows(), library.winograd_breadth()
+        self._threads = torch.get_num_threads()
+        self._workspace = weight.new_empty(0)
+        self._d_u: Tensor | None = None
+        # A pixel of zeros where there is none.
+        self._zeros = weight.new_zeros(max(weight.shape[:2]))
+
+    def forward(self, seen: Sequence[Tensor], bias: Tensor | None) -> Tensor:
+        """See :class:`stormcell.nn.ops.engines.Engine`."""
+        return self._convolve(
+            seen, self._u, self._zeros if bias is None else bias.contiguous(), len(self._weight)
+        )
+
+    def to_input(self, d_z: Tensor) -> Tensor:
+        """See :class:`stormcell.nn.ops.engines.Engine`."""
+        return self._convolve([d_z], self._u_to_input, self._zeros, self._weight.shape[1] - self._first)
+
+    def to_weight(self, d_z: Tensor, seen: Sequence[Tensor]) -> None:
+        """See :class:`stormcell.nn.ops.engines.Engine`."""
+        outputs, inputs = self._weight.shape[:2]
+        if self._d_u is None:
+            self._d_u = self._zeros.new_zeros(16, *self._slabs(outputs, inputs))
+        deep, wide = self._d_u.shape[2], self._d_u.shape[1] * self._breadth
+        share = _TILES_TO_WEIGHT * (deep + wide + self._rows)
+        about, kept = self._about(seen, outputs, _TILES_TO_WEIGHT)
+        self._library.winograd_to_weight(
+            ctypes.byref(about),
+            _at(pixels(d_z).contiguous()),
+            _at(self._d_u),
+            _at(self._room(share)),
+            ctypes.c_int64(share),
+        )
+        del kept
+
+    def d_weight(self) -> Tensor:
+        """See :class:`stormcell.nn.ops.engines.Engine`."""
+        assert self._d_u is not None
+        return self._transformed_back(self._d_u)
+
+    @functools.cached_property
+    def _u(self) -> Tensor:
+        return self._transformed(self._weight)
+
+    @functools.cached_property
+    def _u_to_input(self) -> Tensor:
+        # What a pixel gave is brought back to it: the same kernel the other way around, each way.
+        return self._transformed(self._weight[:, self._first :].transpose(0, 1).flip(2, 3))
+
+    def _convolve(self, seen: Sequence[Tensor], u: Tensor, bias: Tensor, outputs: int) -> Tensor:
+        z = like(seen[0], outputs)
+        deep, wide = u.shape[2], u.shape[1] * self._breadth
+        share = 16 * _TILES * (deep + wide) + wide
+        about, kept = self._about(seen, outputs, _TILES)
+        self._library.winograd_convolve(
+            ctypes.byref(about), _at(u), _at(bias), _at(z), _at(self._room(share)), ctypes.c_int64(share)
+        )
+        del kept
+        return z
+
+    def _about(self, seen: Sequence[Tensor], outputs: int, tiles: int) -> tuple[_Convolution, list[Tensor]]:
+        """Return the shape of the work, and what it points to, which is to live as long."""
+        batch, height, width, _ = seen[0].shape
+        kernel = self._weight.shape[2:]
+        images = [pixels(image) for image in seen]
+        about = _Convolution(
+            batch=batch,
+            height=height,
+            width=width,
+            down=-(-kernel[0] // 3),
+            across=-(-kernel[1] // 3),
+            top=kernel[0] // 2,
+            left=kernel[1] // 2,
+            outputs=outputs,
+            images=len(images),
+            tiles=tiles,
+            threads=self._threads,
+            zeros=self._zeros.data_ptr(),
+        )
+        for n, image in enumerate(images):
+            about.image[n], about.channels[n], about.apart[n] = (
+                image.data_ptr(),
+                image.shape[1],
+                image.stride(0),
+            )
+        return about, images
+
+    def _room(self, share: int) -> Tensor:
+        """Return memory for every thread to work in."""
+        if self._workspace.numel() < share * self._threads:
+            self._workspace = self._zeros.new_empty(share * self._threads)
+        return self._workspace
+
+    def _slabs(self, outputs: int, inputs: int) -> tuple[int, int, int]:
+        down, across = (-(-k // 3) for k in self._weight.shape[2:])
+        deep = -(-inputs * down * across // self._rows) * self._rows
+        return -(-outputs // self._breadth), deep, self._breadth
+
+    def _transformed(self, weight: Tensor) -> Tensor:
+        """Return G g G' of a kernel, (16, slabs, depth, BREADTH)."""
+        outputs, inputs, *kernel = weight.shape
+        down, across = (-(-k // 3) for k in kernel)
+        slabs, deep, breadth = self._slabs(outputs, inputs)
+        threes = F.pad(weight, (0, 3 * across - kernel[1], 0, 3 * down - kernel[0]))
+        each = threes.view(outputs, inputs, down, 3, across, 3).permute(3, 5, 2, 4, 1, 0).reshape(9, -1)
+        u = (_g(weight) @ each).view(16, -1, outputs)
+        u = F.pad(u, (0, slabs * breadth - outputs, 0, deep - u.shape[1]))
+        return u.view(16, deep, slabs, breadth).transpose(1, 2).contiguous()
+
+    def _transformed_back(self, d_u: Tensor) -> Tensor:
+        """Return the gradient of a kernel, by that of what it was transformed to."""
+        outputs, inputs, *kernel = self._weight.shape
+        down, across = (-(-k // 3) for k in kernel)
+        each = d_u.transpose(1, 2).flatten(2)[:, : inputs * down * across, :outputs].reshape(16, -1)
+        threes = (_g(d_u).T @ each).view(3, 3, down, across, inputs, outputs).permute(5, 4, 2, 0, 3, 1)
+        whole = threes.reshape(outputs, inputs, 3 * down, 3 * across)
+        return whole[..., : kernel[0], : kernel[1]]
+
+
+def _g(like: Tensor) -> Tensor:
+    g = torch.tensor(_G, dtype=like.dtype, device=like.device)
+    return torch.kron(g, g)
+
+
+def _at(tensor: Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(tensor.data_ptr())
