@@ -42,7 +42,9 @@ static inline real store(number v) { return v; }
 /* Written out, for a compiler turns it into vector instructions, and calls to expf and tanhf not everywhere. */
 static inline number exponential(number x) {
     /* 2^n e^r with |r| <= log(2) / 2: n from the low bits of x / log(2) + 1.5 * 2^23, e^r by its series. */
-    x = x < -87 ? -87 : x > 87 ? 87 : x;
+    /* Beyond e^43, 1 is lost in a sum and so is e^-43 beside 1. What it is multiplied with must not come
+       below the smallest normal number: that takes a processor a hundred times as long. */
+    x = x < -43 ? -43 : x > 43 ? 43 : x;
     number shifted = x * 1.44269504f + 12582912;
     number n = shifted - 12582912;
     number r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
