@@ -30,7 +30,9 @@ def pays(weight: Tensor) -> bool:
     if library is None:
         return False
     wide = library.winograd_breadth()
-    ours = 4 * math.prod(-(-k // 3) for k in kernel) * -(-outputs // wide) * wide
+    # Of four products for two pixels, a piece of three that ends in zeros does without one.
+    products = math.prod(4 * (k // 3) + (0, 3, 3)[k % 3] for k in kernel) / 4
+    ours = products * -(-outputs // wide) * wide
     return ours <= _PAYS * math.prod(kernel) * outputs
 
 
@@ -38,7 +40,10 @@ class _Convolution(ctypes.Structure):
     """The ``convolution`` of ``native/winograd.c``."""
 
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("batch", "height", "width", "down", "across", "top", "left")),
+        *(
+            (name, ctypes.c_int64)
+            for name in ("batch", "height", "width", "kernel_height", "kernel_width", "top", "left")
+        ),
         ("outputs", ctypes.c_int64),
         ("images", ctypes.c_int64),
         ("image", ctypes.c_void_p * 2),
@@ -82,9 +87,10 @@ class Winograd:
         deep, wide = self._d_u.shape[2], self._d_u.shape[1] * self._breadth
         share = _TILES_TO_WEIGHT * (deep + wide + self._rows)
         about, kept = self._about(seen, outputs, _TILES_TO_WEIGHT)
+        d_z = pixels(d_z).contiguous()  # it may be a copy, which is to live as long
         self._library.winograd_to_weight(
             ctypes.byref(about),
-            _at(pixels(d_z).contiguous()),
+            _at(d_z),
             _at(self._d_u),
             _at(self._room(share)),
             ctypes.c_int64(share),
@@ -125,8 +131,8 @@ class Winograd:
             batch=batch,
             height=height,
             width=width,
-            down=-(-kernel[0] // 3),
-            across=-(-kernel[1] // 3),
+            kernel_height=kernel[0],
+            kernel_width=kernel[1],
             top=kernel[0] // 2,
             left=kernel[1] // 2,
             outputs=outputs,

@@ -5,8 +5,9 @@
    way has 36, and summed over the channels, which is 16 products of matrices. Y = A' [(G g G') (B' d B)] A
    in Lavin and Gray, arXiv:1509.09308; the rounding errors are those of the plain way.
 
-   A larger kernel is cut into kernels of 3 x 3, each of which sees its own window: to the sum over the
-   channels they are more channels. How many there are in all is the depth.
+   A larger kernel is cut into pieces of 3 x 3, each of which sees its own window: to the sum over the
+   channels they are more channels. How many there are in all is the depth. Of a piece with zeros in its last
+   row or column, because the kernel ends before, the last row or column of the transform is zeros too.
 
    Where an array has channels last and they are that many, it is in slabs of BREADTH channels:
    (16, slabs, depth, BREADTH). */
@@ -38,7 +39,7 @@ size winograd_breadth(void) { return BREADTH; }
 
 typedef struct {
     size batch, height, width; /* of the images */
-    size down, across;         /* how many kernels of 3 x 3 the kernel is cut into */
+    size kernel_height, kernel_width;
     size top, left;            /* how far above and left of its tile the first window begins */
     size outputs;
     size images; /* that lie side by side: what is seen is the channels of the first, of the second … */
@@ -51,10 +52,21 @@ typedef struct {
 
 static inline size padded(size n, size to) { return (n + to - 1) / to * to; }
 
-static inline size depth(const convolution *c) {
-    size channels = 0;
-    for (size n = 0; n < c->images; n++) channels += c->channels[n];
-    return channels * c->down * c->across;
+static inline size channels(const convolution *c) {
+    size sum = 0;
+    for (size n = 0; n < c->images; n++) sum += c->channels[n];
+    return sum;
+}
+
+static inline size across(const convolution *c) { return (c->kernel_width + 2) / 3; }
+static inline size pieces(const convolution *c) { return (c->kernel_height + 2) / 3 * across(c); }
+static inline size depth(const convolution *c) { return channels(c) * pieces(c); }
+
+/* Whether there may be anything but zeros in this of the 16 of a piece; of the first there always may. */
+static inline int counts(const convolution *c, size which, size piece) {
+    size down = piece / across(c), right = piece % across(c);
+    return (which / 4 < 3 || down == 0 || 3 * down + 3 <= c->kernel_height) &&
+           (which % 4 < 3 || right == 0 || 3 * right + 3 <= c->kernel_width);
 }
 
 typedef struct {
@@ -111,8 +123,8 @@ static inline void transform_window(
 
 /* What a tile sees, (16, depth), the 16 so far apart. */
 static void see(const convolution *c, tile at, number *v, size apart) {
-    for (size piece = 0; piece < c->down * c->across; piece++) {
-        size top = at.y - c->top + 3 * (piece / c->across), left = at.x - c->left + 3 * (piece % c->across);
+    for (size piece = 0; piece < pieces(c); piece++) {
+        size top = at.y - c->top + 3 * (piece / across(c)), left = at.x - c->left + 3 * (piece % across(c));
         for (size n = 0; n < c->images; n++) {
             const number *image = c->image[n] + at.image * c->height * c->width * c->apart[n], *window[16];
             for (size r = 0; r < 16; r++) {
@@ -155,19 +167,22 @@ static void give(
 void winograd_convolve(
     const convolution *c, const number *u, const number *bias, number *z, number *workspace, size share
 ) {
-    size deep = padded(depth(c), ROWS), wide = padded(c->outputs, BREADTH), all = tiles(c);
+    size deep = padded(depth(c), ROWS), wide = padded(c->outputs, BREADTH), all = tiles(c), some = channels(c);
 #pragma omp parallel for schedule(dynamic) num_threads(c->threads)
     for (size first = 0; first < all; first += c->tiles) {
         size count = all - first < c->tiles ? all - first : c->tiles;
         number *v = workspace + THREAD * share, *m = v + 16 * c->tiles * deep, *nowhere = m + 16 * c->tiles * wide;
         for (size t = 0; t < count; t++) see(c, find(c, first + t), v + t * deep, c->tiles * deep);
         for (size n = 0; n < 16; n++)
-            for (size slab = 0; slab < wide / BREADTH; slab++)
+            for (size slab = 0; slab < wide; slab += BREADTH)
                 for (size t = 0; t < count; t += ROWS)
-                    multiply(
-                        depth(c), v + (n * c->tiles + t) * deep, deep, 1, u + (n * wide + slab * BREADTH) * deep,
-                        m + (n * c->tiles + t) * wide + slab * BREADTH, wide, 0
-                    );
+                    for (size piece = 0; piece < pieces(c); piece++)
+                        if (counts(c, n, piece))
+                            multiply(
+                                some, v + (n * c->tiles + t) * deep + piece * some, deep, 1,
+                                u + (n * wide + slab) * deep + piece * some * BREADTH,
+                                m + (n * c->tiles + t) * wide + slab, wide, piece > 0
+                            );
         for (size t = 0; t < count; t++)
             give(c, find(c, first + t), m + t * wide, c->tiles * wide, bias, z, nowhere);
     }
@@ -186,12 +201,12 @@ static const number sums[4][2] = {{1, 0}, {1, 1}, {1, -1}, {0, -1}};
 static void see_one(const convolution *c, tile at, size which, number *restrict v) {
     size top = at.y - c->top, left = at.x - c->left, r = which / 4, s = which % 4;
     number sign_y = pairs[r].sign, sign_x = pairs[s].sign;
-    for (size piece = 0; piece < c->down * c->across; piece++) {
+    for (size piece = 0; piece < pieces(c); piece++) {
         for (size n = 0; n < c->images; n++) {
             const number *image = c->image[n] + at.image * c->height * c->width * c->apart[n], *seen[4];
             for (size corner = 0; corner < 4; corner++) {
-                size y = top + 3 * (piece / c->across) + (corner < 2 ? pairs[r].one : pairs[r].other);
-                size x = left + 3 * (piece % c->across) + (corner % 2 ? pairs[s].other : pairs[s].one);
+                size y = top + 3 * (piece / across(c)) + (corner < 2 ? pairs[r].one : pairs[r].other);
+                size x = left + 3 * (piece % across(c)) + (corner % 2 ? pairs[s].other : pairs[s].one);
                 int there = 0 <= y && y < c->height && 0 <= x && x < c->width;
                 seen[corner] = there ? image + (y * c->width + x) * c->apart[n] : c->zeros;
             }
@@ -238,6 +253,10 @@ void winograd_to_weight(const convolution *c, const number *d_z, number *d_u, nu
                     take_one(c, at, which, d_z, d + t * BREADTH, c->tiles * BREADTH);
                 }
                 for (size k = start; k < start + part && k < deep; k += ROWS) {
+                    int any = 0;
+                    for (size piece = k / channels(c); piece <= (k + ROWS - 1) / channels(c); piece++)
+                        any |= counts(c, which, piece);
+                    if (!any) continue;
                     for (size t = 0; t < count; t++)
                         for (size r = 0; r < ROWS; r++) some[t * ROWS + r] = v[t * deep + k + r];
                     for (size slab = 0; slab < wide; slab += BREADTH)

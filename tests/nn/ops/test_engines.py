@@ -1,0 +1,136 @@
+"""Every engine is PyTorch's convolution, forwards and backwards."""
+
+import pytest
+import torch
+
+from stormcell.nn.ops import compiler, engines, winograd
+
+needs_compiler = pytest.mark.skipif(compiler.library(torch.float64) is None, reason="no C compiler")
+ENGINES = [engines.Direct, pytest.param(winograd.Winograd, marks=needs_compiler)]
+
+
+def numbers(*shape, seed, dtype=torch.float64):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def convolve(made_by, weight, seen, bias, d_z, first):
+    """Return what images side by side come to, and the gradients of what was seen and of the weight."""
+    one = made_by(weight, first)
+    z = one.forward(seen, bias)
+    one.to_weight(d_z, seen)
+    one.to_weight(d_z, seen)  # it adds up
+    return z, one.to_input(d_z), one.d_weight() / 2
+
+
+def by_pytorch(weight, seen, bias, d_z, first):
+    weight, image = weight.detach().requires_grad_(), torch.cat(seen, dim=-1).requires_grad_()
+    z = torch.nn.functional.conv2d(
+        image.movedim(-1, 1), weight, bias, padding=[k // 2 for k in weight.shape[2:]]
+    )
+    z = z.movedim(1, -1)
+    d_image, d_weight = torch.autograd.grad(z, [image, weight], d_z)
+    return z.detach(), d_image[..., first:], d_weight
+
+
+def case(kernel, channels=(3, 5), outputs=6, size=(7, 6), batch=2, dtype=torch.float64):
+    seen = [numbers(batch, *size, c, seed=n, dtype=dtype) for n, c in enumerate(channels)]
+    weight = numbers(outputs, sum(channels), *kernel, seed=8, dtype=dtype)
+    weight /= weight[0].numel() ** 0.5
+    return (
+        weight,
+        seen,
+        numbers(outputs, seed=9, dtype=dtype),
+        numbers(batch, *size, outputs, seed=10, dtype=dtype),
+    )
+
+
+@pytest.fixture
+def poison():
+    """Fill with NaN what is allocated and not written."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("poison")
+@pytest.mark.parametrize("made_by", ENGINES)
+@pytest.mark.parametrize("first", [0, 3])
+@pytest.mark.parametrize(
+    "given",
+    [
+        case((3, 3)),
+        case((1, 1)),
+        case((5, 5)),
+        case((7, 3), channels=(1, 8)),
+        case((3, 9), size=(4, 11)),
+        case((5, 1), channels=(9,)),
+        case((3, 3), size=(1, 1)),
+        case((5, 5), size=(1, 2), batch=1),
+        case((3, 3), channels=(1, 40), outputs=67, size=(9, 33), batch=3),
+        case((7, 7), channels=(4,), outputs=33),
+    ],
+    ids=lambda given: "×".join(map(str, (*given[0].shape, *given[1][0].shape[:3]))),
+)
+def test_it_is_a_convolution(made_by, given, first, monkeypatch):
+    monkeypatch.setattr(winograd, "_TILES", 16)  # so that there are several lots
+    monkeypatch.setattr(winograd, "_TILES_TO_WEIGHT", 16)
+    found, expected = convolve(made_by, *given, first), by_pytorch(*given, first)
+    # Sums of at most some thousand terms of order one.
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@needs_compiler
+def test_its_pixels_may_lie_apart():
+    weight, (a, b), bias, d_z = case((3, 3))
+    wide = torch.full((*a.shape[:3], 11), torch.nan, dtype=a.dtype)
+    wide[..., 2:5], wide[..., 5:10] = a, b
+    apart = [wide[..., 2:5], wide[..., 5:10]]
+    found = convolve(winograd.Winograd, weight, apart, bias, d_z, 0)
+    torch.testing.assert_close(found, by_pytorch(weight, [a, b], bias, d_z, 0), rtol=1e-12, atol=1e-12)
+
+
+@needs_compiler
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+def test_its_rounding_errors_are_no_larger_than_those_of_the_plain_way(kernel):
+    given = case((kernel, kernel), (16, 48), 64, (24, 24), 4, torch.float32)
+    weight, seen, bias, d_z = given
+    exact = weight.double(), [image.double() for image in seen], bias.double(), d_z.double()
+    truth = by_pytorch(*exact, 0)
+    found, plain = convolve(winograd.Winograd, *given, 0), by_pytorch(*given, 0)
+    for name, *each in zip(("z", "to input", "to weight"), found, plain, truth, strict=True):
+        ours, theirs = ((result.double() - each[2]).norm() for result in each[:2])
+        assert 0 < ours <= 2 * theirs, (name, ours, theirs)
+
+
+@needs_compiler
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_any_number_of_threads_gives_the_same_to_the_bit(threads):
+    given = case((5, 5), (4, 32), 64, (16, 16), 4, torch.float32)
+    before = torch.get_num_threads()
+    expected = convolve(winograd.Winograd, *given, 0)
+    try:
+        torch.set_num_threads(threads)
+        found = convolve(winograd.Winograd, *given, 0)
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+@needs_compiler
+def test_it_is_taken_where_it_has_less_to_do():
+    def taken(outputs, *kernel, dtype=torch.float32):
+        return isinstance(engines.engine(torch.zeros(outputs, 8, *kernel, dtype=dtype)), winograd.Winograd)
+
+    assert taken(256, 3, 3)
+    assert taken(256, 5, 5)
+    assert not taken(256, 1, 1)
+    assert not taken(256, 1, 5)
+    assert not taken(3, 3, 3)  # most of what it computes would be nobody's
+    assert not taken(256, 3)
+    assert not taken(256, 3, 3, 3)
+    assert not taken(256, 3, 3, dtype=torch.bfloat16)
+
+
+def test_without_a_compiler_there_is_the_plain_way(monkeypatch):
+    monkeypatch.setattr(compiler, "library", lambda _: None)
+    assert isinstance(engines.engine(torch.zeros(256, 8, 3, 3)), engines.Direct)
