@@ -258,12 +258,16 @@ class ConvGRUCell2d(ConvGRUCell):
             recurrent_activation, input_dropout, recurrent_dropout, zoneout: As in :class:`ConvLSTMCell2d`.
         norm: ``"layer"`` or ``"group"``, as there. With ``reset="before"`` ``W_hn * (r ∘ H)``, which comes
             after the others, is normalised for itself.
-        backend: How to compute it: ``"auto"`` or ``"reference"``.
+        backend: How to compute it: ``"reference"`` as the equations are written; ``"fused"`` with less
+            traffic through memory, which knows a CPU and float32, also under autocast to bfloat16, and
+            float64, and of the arguments here only sizes, ``bias`` and ``reset``, and refuses anything
+            else; ``"auto"`` the fused way where it can.
         device: Where the parameters are.
         dtype: What they are.
 
     Raises:
         ArgumentError: An argument has a value it cannot have.
+        NotOfferedError: A call asks of ``backend="fused"`` what that does not know.
 
     Examples:
         >>> import torch

@@ -344,10 +344,9 @@ class ConvLSTMCell2d(LSTMCell):
         proj_clip: Clips the projected ``h`` to ± this.
         forget_bias: What the bias of the forget gate starts at; without ``bias`` it has no meaning.
         backend: How to compute it: ``"reference"`` as the equations are written; ``"fused"`` with less
-            traffic through memory, which knows a CPU and float32, also under autocast to bfloat16, and
-            float64, and of the arguments here only sizes, ``bias``, and peepholes per channel, with odd
-            kernels, the same for both convolutions, and refuses anything else; ``"auto"`` the fused way
-            where it can.
+            traffic through memory, which knows float32, also under autocast, and float64, and of the
+            arguments here only sizes, ``bias``, and peepholes per channel, and refuses anything else;
+            ``"auto"`` the fused way where it can.
         device: Where the parameters are.
         dtype: What they are.
 

@@ -14,6 +14,9 @@ from stormcell.nn.cells import Cell, Dropout
 from stormcell.nn.ops.terms import Run, State
 from stormcell.nn.shapes import check_input, check_like, shape
 
+# How many steps are run together where only the last output is kept, and how many numbers theirs may be.
+_TOGETHER, _TOGETHER_NUMBERS = 4, 16 << 20
+
 
 class Recurrent(nn.Module):
     """A stack of layers, whatever their equations and the number of spatial axes."""
@@ -149,7 +152,9 @@ class Recurrent(nn.Module):
     def _last_output(
         self, cells: range, x: Tensor | None, start: Sequence[State | None], run: Run
     ) -> tuple[Tensor, list[State]]:
-        """Run one or more layers step by step, each step through all of them: no sequence need be kept.
+        """Run one or more layers, some steps at a time, each through all of them: no sequence need be kept.
+
+        For a gradient all steps are kept anyway, and are run together.
 
         Returns:
             The output at the last step that is there, ``(B, C, *space)``, and each cell's last state.
@@ -157,21 +162,32 @@ class Recurrent(nn.Module):
         states: list[State] = []
         dropouts: list[Dropout] = []
         output: Tensor | None = None
-        for t in range(run.steps):
-            frame = None if x is None else x[t : t + 1]
-            there = None if run.mask is None else run.mask[t]
-            step = run._replace(steps=1, mask=None if there is None else there.unsqueeze(0))
+        # A mask is looked at step by step; in compiled code sizes may be symbols, and nothing is to depend
+        # on them.
+        alone = run.mask is not None or torch.compiler.is_compiling()
+        together = run.steps if torch.is_grad_enabled() and not alone else 1
+        done = 0
+        while done < run.steps:
+            steps = min(together, run.steps - done)
+            frames = None if x is None else x[done : done + steps]
+            there = None if run.mask is None else run.mask[done]
+            part = run._replace(steps=steps, mask=None if there is None else there.unsqueeze(0))
             for n, k in enumerate(cells):
-                frame = self._dropped(frame, n)
-                if t == 0:
-                    state, dropout = self._begin(k, frame, start[k])
+                frames = self._dropped(frames, n)
+                if done == 0:
+                    state, dropout = self._begin(k, frames, start[k])
                     states.append(state)
                     dropouts.append(dropout)
-                frame, states[n] = self._cells()[k].run(frame, states[n], step, dropouts[n])
-            new = cast("Tensor", frame)[0]
+                frames, states[n] = self._cells()[k].run(frames, states[n], part, dropouts[n])
+            new = cast("Tensor", frames)[-1]
+            if steps > 1:
+                new = new.clone()  # lets go of the others
             if output is not None and there is not None:
                 new = torch.where(there.reshape(-1, *(1,) * (new.dim() - 1)), new, output)
             output = new
+            done += steps
+            if not alone:
+                together = max(together, min(_TOGETHER, _TOGETHER_NUMBERS // new.numel()))
         return cast("Tensor", output), states
 
     def _begin(self, k: int, x: Tensor | None, state: State | None) -> tuple[State, Dropout]:

@@ -34,7 +34,8 @@ class TrajGRUCell2d(GRUCell):
     nothing moves at first, and the cell is a ConvGRU with a 1×1 recurrent kernel.
 
     Images keep their size. Sampling between pixels has a kink where a flow is a whole number of them, as all
-    are at first; elsewhere the cell has second derivatives too if PyTorch's ``grid_sample`` has, as in 2.13.
+    are at first: the flows' gradient is the slope on one side, which rounding or ``backend`` may choose.
+    Elsewhere the cell has second derivatives too if PyTorch's ``grid_sample`` has, as in 2.13.
 
     Args:
         in_channels: Channels of the input; 0 for a cell that has none.
@@ -50,12 +51,16 @@ class TrajGRUCell2d(GRUCell):
         align_corners: What the sampling grid, which runs from -1 to 1 between the centres of the outermost
             pixels, is taken to mean. True is right; False samples beside the pixels, as code written for
             PyTorch before 1.3 has done since, and is for weights trained with it.
-        backend: How to compute it: ``"auto"`` or ``"reference"``.
+        backend: How to compute it: ``"reference"`` as the equations are written; ``"fused"`` with less
+            traffic through memory, which knows a CPU and float32, also under autocast to bfloat16, and
+            float64, and of the arguments here only sizes, ``bias``, ``align_corners`` and the activations
+            ``"leaky_relu"`` and ``"tanh"``, and refuses anything else; ``"auto"`` the fused way where it can.
         device: Where the parameters are.
         dtype: What they are.
 
     Raises:
         ArgumentError: An argument has a value it cannot have.
+        NotOfferedError: A call asks of ``backend="fused"`` what that does not know.
 
     Examples:
         >>> import torch

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from stormcell.errors import NotOfferedError
 from stormcell.nn import ConvLSTM2d
-from stormcell.nn.ops import compiler, engines, fused, gates, reference, winograd
+from stormcell.nn.ops import compiler, engines, fused, gates, pieces, reference, winograd
 from stormcell.nn.ops.terms import Form, LSTMWeights, Run
 
 NAMES = ("x", "h", "c", "weight_ih", "weight_hh", "bias", "peephole")
@@ -27,7 +27,7 @@ compiled = [pytest.param(way, marks=HAS_COMPILER) for way in ("compiled", "compi
 def arithmetic(request, monkeypatch):
     """Compiled, or in PyTorch's own operations; with either sort of convolution, whether it pays or not."""
     if request.param == "plain":
-        monkeypatch.setattr(gates, "gates", lambda _: gates.Plain())
+        monkeypatch.setattr(gates, "gates", lambda *_: gates.Plain())
     if request.param in ("plain", "compiled, direct"):
         monkeypatch.setattr(winograd, "pays", lambda _: False)
     else:
@@ -118,7 +118,7 @@ EXACT = {"rtol": 1e-11, "atol": 1e-11}
 )
 @pytest.mark.parametrize("piece", [1, 1 << 30])
 def test_it_is_the_reference(monkeypatch, shape, piece):
-    monkeypatch.setattr(fused, "_PIECE", piece)  # a sample at a time, or all together
+    monkeypatch.setattr(pieces, "_PIECE", piece)  # a sample at a time, or all together
     monkeypatch.setattr(winograd, "_TILES", 8)  # so that there are several lots
     monkeypatch.setattr(winograd, "_TILES_TO_WEIGHT", 8)
     given, steps = arguments(*shape), shape[0]

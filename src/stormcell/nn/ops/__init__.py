@@ -3,13 +3,14 @@
 :mod:`~stormcell.nn.ops.reference` states them plainly; every other back end must equal it.
 """
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from stormcell.errors import ArgumentError, NotOfferedError
-from stormcell.nn.ops import fused, reference
-from stormcell.nn.ops.terms import Form, LSTMWeights, Run, State
+from stormcell.nn.ops import fused, fused_gru, fused_traj_gru, reference
+from stormcell.nn.ops.terms import Form, Run, State
 
 
 class Op(Protocol):
@@ -27,24 +28,28 @@ class Op(Protocol):
         ...
 
 
-def _fused(
-    x: Tensor | None, state: State, weights: LSTMWeights, form: Form, run: Run
-) -> tuple[Tensor, State]:
-    what = fused.refusal(x, state, weights, form, run)
-    if what is not None:
-        raise NotOfferedError(f"backend='fused' does not know {what}, only backend='auto' does")
-    return fused.conv_lstm(x, state, weights, form, run)
+def _backends(
+    plain: Op, fast: Op, refusal: Callable[[Tensor | None, State, Any, Form, Run], str | None]
+) -> dict[str, Op]:
+    """Return the ways to compute a recurrence that a fast way knows in part."""
 
+    def or_refuse(x: Tensor | None, state: State, weights: Any, form: Form, run: Run) -> tuple[Tensor, State]:
+        what = refusal(x, state, weights, form, run)
+        if what is not None:
+            raise NotOfferedError(f"backend='fused' does not know {what}, only backend='auto' does")
+        return fast(x, state, weights, form, run)
 
-def _auto(x: Tensor | None, state: State, weights: LSTMWeights, form: Form, run: Run) -> tuple[Tensor, State]:
-    known = fused.refusal(x, state, weights, form, run) is None
-    return (fused.conv_lstm if known else reference.conv_lstm)(x, state, weights, form, run)
+    def or_plain(x: Tensor | None, state: State, weights: Any, form: Form, run: Run) -> tuple[Tensor, State]:
+        known = refusal(x, state, weights, form, run) is None
+        return (fast if known else plain)(x, state, weights, form, run)
+
+    return {"auto": or_plain, "reference": plain, "fused": or_refuse}
 
 
 _BACKENDS: dict[str, dict[str, Op]] = {
-    "conv_lstm": {"auto": _auto, "reference": reference.conv_lstm, "fused": _fused},
-    "conv_gru": {"auto": reference.conv_gru, "reference": reference.conv_gru},
-    "traj_gru": {"auto": reference.traj_gru, "reference": reference.traj_gru},
+    "conv_lstm": _backends(reference.conv_lstm, fused.conv_lstm, fused.refusal),
+    "conv_gru": _backends(reference.conv_gru, fused_gru.conv_gru, fused_gru.refusal),
+    "traj_gru": _backends(reference.traj_gru, fused_traj_gru.traj_gru, fused_traj_gru.refusal),
 }
 
 

@@ -1,4 +1,4 @@
-"""Convolutions of images that lie channels last, the three of them: forwards, to what was seen, to the weights.
+"""Convolutions of images that lie channels last: forwards, to what was seen, to the weights.
 
 All have stride 1 and leave the image its size; kernels have odd sizes.
 """
@@ -21,7 +21,7 @@ class Engine(Protocol):
         ...
 
     def to_input(self, d_z: Tensor) -> Tensor:
-        """Return the gradient of what was seen, from the channel on that was asked for: ``(B, *space, C)``."""
+        """Return the gradient of what was seen, ``(B, *space, C)``, from the channel asked for on."""
         ...
 
     def to_weight(self, d_z: Tensor, seen: Sequence[Tensor]) -> None:
@@ -34,7 +34,7 @@ class Engine(Protocol):
 
 
 def engine(weight: Tensor, first: int = 0) -> Engine:
-    """Return the fastest way here to convolve by this weight; of inputs the gradient is asked from ``first`` on."""
+    """Return the fastest way to convolve; of inputs the gradient is asked for from ``first`` on."""
     if winograd.pays(weight):
         return winograd.Winograd(weight, first)
     return Direct(weight, first)
@@ -65,7 +65,7 @@ class Direct:
         """See :class:`Engine`."""
         found = self._backward(d_z, _together(seen), self._weight, 1)
         if self._d_weight is None:
-            self._d_weight = found.to(torch.float32 if found.dtype == torch.bfloat16 else found.dtype)
+            self._d_weight = found.to(torch.promote_types(found.dtype, torch.float32))
         else:
             self._d_weight += found
 

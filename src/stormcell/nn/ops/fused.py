@@ -3,23 +3,22 @@
 What the reference states is computed with less traffic through memory: input and hidden state are seen side
 by side, so that a step is one convolution; images lie channels last; the batch is worked through in pieces
 that stay in the caches; and of a step only what makes the gates, and the cell state, are kept for the
-gradient.
+gradient. On a GPU the batch is one piece, and nothing waits for the device: what has run once, so that it
+is compiled, a CUDA graph can hold.
 """
 
-import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
-from torch.nn import functional as F
 
-from stormcell.nn.ops import gates, reference
+from stormcell.nn.ops import by_reference, gates, kernels, reference, refusals
 from stormcell.nn.ops.engines import engine
-from stormcell.nn.ops.pixels import channels_last, like, pixels
+from stormcell.nn.ops.pieces import pieces
+from stormcell.nn.ops.pixels import channels_last, like, pixels, sequence, side_by_side
+from stormcell.nn.ops.precision import lowered
 from stormcell.nn.ops.terms import Form, LSTMWeights, Run, State
 
-_PIECE = 4 << 20  # bytes that the gates of the samples worked through together may have
 _PLAIN = Form()
 
 
@@ -45,50 +44,19 @@ def conv_lstm(
 
 def refusal(x: Tensor | None, state: State, weights: LSTMWeights, form: Form, run: Run) -> str | None:
     """Tell what of a call is not known here; None if nothing."""
-    h, c = state
-    w_x, w_h, bias, peephole, *others = weights
-    how = form.convolution
-    dtype, autocast = w_h.dtype, torch.is_autocast_enabled("cpu")
-    given = [t for t in (x, h, c, *weights) if t is not None]
-    lowered = [t for t in (x, h) if t is not None]  # what a layer under autocast may have made
-    checks = {
-        "devices other than the CPU": any(t.device.type != "cpu" for t in given),
-        "anything without an axis of space": w_h.dim() == 2,
-        "a recurrent_kernel_size so unlike the kernel_size": w_x is not None and _wasteful(w_x, w_h),
-        "stride or dilation": bool(set(how.stride + how.dilation) - {1}),
-        "another padding or padding_mode": not _same(how.padding, (w_h if w_x is None else w_x).shape[2:])
-        or how.padding_mode != "zeros",
-        "peephole='pixel'": peephole is not None and peephole.dim() > 2,
-        "proj_channels or norm": any(t is not None for t in others) or len(w_h) != 4 * w_h.shape[1],
-        "another activation, recurrent_padding_mode, cell_clip or zoneout": form
-        != _PLAIN._replace(convolution=how),
-        "lengths, mask or dropout": run._replace(steps=0, training=False) != Run(0),
-        "batches and images of size 0": h.numel() == 0,
-        "dtypes other than float32 and float64": dtype not in (torch.float32, torch.float64),
-        "tensors of unlike dtype": any(t.dtype != dtype for t in (c, w_x, bias, peephole) if t is not None)
-        or any(t.dtype != dtype and not (autocast and t.dtype == torch.bfloat16) for t in lowered),
-        "autocast other than from float32 to bfloat16": autocast
-        and (dtype, torch.get_autocast_dtype("cpu")) != (torch.float32, torch.bfloat16),
-        "tensors that are not plain": any(type(t) not in (Tensor, torch.nn.Parameter) for t in given),
-        # Compiled code is unseen by whoever watches PyTorch's operations.
-        "tracing and torch.func": torch.compiler.is_compiling()
-        or torch._C._is_tracing()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._are_functorch_transforms_active(),
-        "forward-mode differentiation": forward_ad._current_level >= 0,
-    }
-    return next((what for what, found in checks.items() if found), None)
-
-
-def _wasteful(w_x: Tensor, w_h: Tensor) -> bool:
-    """Tell whether one convolution in place of two is a quarter more work."""
-    needed = w_x[0].numel() + w_h[0].numel()
-    return math.prod(_common(w_x, w_h)) * (w_x.shape[1] + w_h.shape[1]) > 1.25 * needed
-
-
-def _same(padding: tuple[int, ...] | str, kernel: tuple[int, ...]) -> bool:
-    """Tell whether an image keeps its size, each pixel its place."""
-    return padding == "same" or (padding == tuple(k // 2 for k in kernel) and all(k % 2 for k in kernel))
+    w_x, w_h, _, peephole, *others = weights
+    return refusals.first(
+        refusals.common(x, state, weights, form, run, devices=("cpu", "cuda"))
+        | {
+            "a recurrent_kernel_size so unlike the kernel_size": x is not None
+            and w_x is not None
+            and kernels.wasteful(w_x, w_h),
+            "peephole='pixel'": peephole is not None and peephole.dim() > 2,
+            "proj_channels or norm": any(t is not None for t in others) or len(w_h) != 4 * w_h.shape[1],
+            "another activation, recurrent_padding_mode, cell_clip or zoneout": form
+            != _PLAIN._replace(convolution=form.convolution),
+        }
+    )
 
 
 class _Kept(NamedTuple):
@@ -113,31 +81,25 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Tensor, _Kept]:
     """Return the output, the last h and c, and, if it is to be kept, what the gradient needs."""
     steps, (batch, channels, *space) = len(x), h.shape
-    real = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else w_h.dtype
-    with torch.autocast("cpu", enabled=False):
-        convolution = engine(_joined(w_x, w_h, real))
+    real = lowered(h.device) or w_h.dtype
+    with torch.autocast(h.device.type, enabled=False):
+        convolution = engine(kernels.joined(w_x, w_h).to(real))
         bias = None if bias is None else bias.to(real)
         w = _looks(peephole, c, channels)
-        step = gates.gates(real)
+        step = gates.gates(real, h.device)
 
         # Channels last, but not a view of what is: callers may write to it.
-        size = math.prod(space)
-        inner = [math.prod(space[axis + 1 :]) * channels for axis in range(len(space))]
-        output = x.new_empty_strided(
-            (steps, batch, channels, *space),
-            (batch * size * channels, size * channels, 1, *inner),
-            dtype=real,
-        )
+        output = sequence(steps, h, real)
         cells = c.new_empty(steps + 1 if keep else 2, batch, *space, channels)
         cells[0] = c.movedim(1, -1)
         kept: list[Tensor] = []
         for piece in _pieces(h, real):
             seen = channels_last(h[piece].to(real))
             for t in range(steps):
-                z = convolution.forward(_side_by_side(x[t, piece], seen), bias)
+                z = convolution.forward(side_by_side(x[t, piece], seen), bias)
                 old, new = (cells[n if keep else n % 2, piece] for n in (t, t + 1))
                 seen = channels_last(output[t, piece])
-                step.forward(*map(pixels, (z, old)), w, *map(pixels, (new, seen)))
+                step.forward(pixels(z), pixels(old), w, pixels(new), pixels(seen))
                 if keep:
                     kept.append(z)
         c = cells[steps if keep else steps % 2].movedim(-1, 1)
@@ -161,9 +123,9 @@ def _backward(
     )
     needs_x, needs_weight = needed[0], needed[3] or needed[4]
     w = _looks(peephole, cells, channels)
-    step = gates.gates(real)
+    step = gates.gates(real, cells.device)
     # Where nobody asks for the gradient of the input, that of the hidden state alone is less work.
-    convolution = engine(_joined(w_x, w_h, real), 0 if needs_x else inputs)
+    convolution = engine(kernels.joined(w_x, w_h).to(real), 0 if needs_x else inputs)
 
     d_x = like(cells[1:], inputs, real) if needs_x else None
     d_c = d_c.movedim(1, -1).to(cells.dtype, copy=True, memory_format=torch.contiguous_format)
@@ -176,19 +138,29 @@ def _backward(
             z = each[number * steps + t]
             d_out = channels_last(d_output[t, piece].to(real))
             # It also writes what the step after has seen, which is not kept.
-            state = map(pixels, (z, cells[t, piece], cells[t + 1, piece]))
-            d_rest += step.backward(*state, w, *map(pixels, (d_out, dh, d_c[piece], h)))
+            d_rest += step.backward(
+                pixels(z),
+                pixels(cells[t, piece]),
+                pixels(cells[t + 1, piece]),
+                w,
+                pixels(d_out),
+                pixels(dh),
+                pixels(d_c[piece]),
+                pixels(h),
+            )
             if needs_weight and t + 1 < steps:
-                convolution.to_weight(each[number * steps + t + 1], _side_by_side(x[t + 1, piece], h))
+                convolution.to_weight(each[number * steps + t + 1], side_by_side(x[t + 1, piece], h))
             d_seen = convolution.to_input(z)
             if d_x is not None:
                 d_x[t, piece] = d_seen[..., :inputs]
             dh = d_seen[..., d_seen.shape[-1] - channels :]
         if needs_weight:
             first = channels_last(h_0[piece].to(real))
-            convolution.to_weight(each[number * steps], _side_by_side(x[0, piece], first))
+            convolution.to_weight(each[number * steps], side_by_side(x[0, piece], first))
         d_h0[piece] = dh
-    d_x_weight, d_h_weight = _parted(convolution.d_weight(), w_x, w_h) if needs_weight else (None, None)
+    d_x_weight, d_h_weight = (
+        kernels.parted(convolution.d_weight(), w_x, w_h) if needs_weight else (None, None)
+    )
     return (
         None if d_x is None else d_x.movedim(-1, 2),
         d_h0.movedim(-1, 1),
@@ -206,7 +178,7 @@ class _ConvLSTM(torch.autograd.Function):
         output, h, c, kept = _forward(*tensors, keep=True)  # type: ignore[arg-type]
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors, kept.cells, *kept.gates)
-        ctx.autocast = torch.is_autocast_enabled("cpu")
+        ctx.lowered = lowered(output.device)
         ctx.spent = False
         return output, h, c
 
@@ -216,71 +188,18 @@ class _ConvLSTM(torch.autograd.Function):
         tensors, (cells, *written) = saved[:7], saved[7:]
         # What is written over is not what autograd watches for that.
         kept = _Kept(cells, [z.data for z in written])
-        with torch.autocast("cpu", torch.bfloat16, enabled=ctx.autocast):
-            # A gradient of this gradient will be asked for, or many gradients at once.
-            if torch.is_grad_enabled() or any(map(_is_batched, gradients)):
-                return _by_reference(tensors, gradients)
+        with torch.autocast(cells.device.type, ctx.lowered, enabled=ctx.lowered is not None):
+            if by_reference.needed(gradients):
+                return by_reference.gradients(_reference, tensors, gradients)
             if ctx.spent:  # the first time wrote over what makes the gates
                 kept = _forward(*tensors, keep=True)[-1]
         ctx.spent = True
         return _backward(tensors, kept, gradients, ctx.needs_input_grad)
 
 
-def _by_reference(
-    tensors: tuple[Tensor, ...], gradients: tuple[Tensor | None, ...]
-) -> tuple[Tensor | None, ...]:
-    """Return the gradients by way of operations that can be differentiated and batched."""
-    create_graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        # Views, so that the search for gradients ends here: one tensor may have been made of another.
-        x, h, c, *weights = (None if t is None else t.view_as(t) for t in tensors)
-        output, (h_n, c_n) = reference.conv_lstm(x, (h, c), LSTMWeights(*weights), _PLAIN, Run(len(x)))
-    known = [(r, d) for r, d in zip((output, h_n, c_n), gradients, strict=True) if d is not None]
-    asked = [t for t in (x, h, c, *weights) if t is not None and t.requires_grad]
-    found = torch.autograd.grad(
-        [r for r, _ in known], asked, [d for _, d in known], create_graph=create_graph, allow_unused=True
-    )
-    by_tensor = dict(zip(map(id, asked), found, strict=True))
-    return tuple(by_tensor.get(id(t)) for t in (x, h, c, *weights))
-
-
-def _is_batched(gradient: Tensor | None) -> bool:
-    """Tell whether this is many gradients at once, in either of PyTorch's ways."""
-    functorch = torch._C._functorch
-    return gradient is not None and (
-        functorch.is_batchedtensor(gradient) or functorch.is_legacy_batchedtensor(gradient)
-    )
-
-
-def _side_by_side(x: Tensor, h: Tensor) -> list[Tensor]:
-    """Return what a step sees, the input ``(B, C_in, *space)`` first, if there is one."""
-    return [channels_last(x.to(h.dtype)), h] if x.shape[1] else [h]
-
-
-def _joined(w_x: Tensor, w_h: Tensor, real: torch.dtype) -> Tensor:
-    """Return the weights of the one convolution over input and hidden state."""
-    kernel = _common(w_x, w_h)
-    return torch.cat([F.pad(w, _around(w, kernel)) for w in (w_x, w_h)], dim=1).to(real)
-
-
-def _parted(d_weight: Tensor, w_x: Tensor, w_h: Tensor) -> list[Tensor]:
-    """Return the gradients of either's weights, by that of the one convolution's."""
-    kernel = _common(w_x, w_h)
-    each = zip(d_weight.split([w_x.shape[1], w_h.shape[1]], dim=1), (w_x, w_h), strict=True)
-    return [F.pad(d, [-n for n in _around(w, kernel)]) for d, w in each]
-
-
-def _common(w_x: Tensor, w_h: Tensor) -> list[int]:
-    """Return the size of the smallest kernel, of odd size, that holds both."""
-    return [max(pair) // 2 * 2 + 1 for pair in zip(w_x.shape[2:], w_h.shape[2:], strict=True)]
-
-
-def _around(weight: Tensor, kernel: list[int]) -> list[int]:
-    """Return how many zeros make a kernel as large, as F.pad has them: last axis first, before and after."""
-    # Of an even kernel's pixels one more lies after the middle than before it, as TensorFlow has it.
-    before = [n // 2 - (k - 1) // 2 for n, k in zip(kernel, weight.shape[2:], strict=True)]
-    after = [n - k - b for n, k, b in zip(kernel, weight.shape[2:], before, strict=True)]
-    return [n for pair in zip(reversed(before), reversed(after), strict=True) for n in pair]
+def _reference(x: Tensor, h: Tensor, c: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+    output, state = reference.conv_lstm(x, (h, c), LSTMWeights(*weights), _PLAIN, Run(len(x)))
+    return output, *state
 
 
 def _looks(peephole: Tensor | None, like: Tensor, channels: int) -> Tensor:
@@ -290,6 +209,6 @@ def _looks(peephole: Tensor | None, like: Tensor, channels: int) -> Tensor:
 
 def _pieces(h: Tensor, real: torch.dtype) -> list[slice]:
     """Cut the batch into pieces by what the gates of a sample take, for which there is a hidden state."""
-    batch, *sample = h.shape
-    size = max(1, _PIECE // (4 * math.prod(sample) * real.itemsize))
-    return [slice(start, min(start + size, batch)) for start in range(0, batch, size)]
+    if h.device.type != "cpu":  # a GPU has more to do at once than caches to keep it in
+        return [slice(len(h))]
+    return pieces(len(h), 4 * h[0].numel() * real.itemsize)

@@ -1,17 +1,18 @@
 """What a ConvLSTM step does between its convolutions: compiled, or else in PyTorch's own operations.
 
-Images are pixels in a row, ``(P, C)``, each in one piece; what makes a pixel's gates i, f, g, o is 4C numbers.
+Images are pixels in a row, ``(P, C)``, each in one piece; what makes its gates i, f, g, o is 4C numbers.
 """
 
 import ctypes
+import functools
+import logging
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from stormcell.nn.ops import compiler
-
-_BLOCK = 256  # pixels whose gradients are summed in a row, before the sums are summed
+from stormcell.nn.ops.pixels import BLOCK, located
 
 
 class Gates(Protocol):
@@ -63,17 +64,15 @@ class Compiled:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._forward, self._backward = library.lstm_forward, library.lstm_backward
-        size, images = (
-            ctypes.c_int64,
-            [ctypes.c_void_p, ctypes.c_int64],
-        )  # where, and how far apart the pixels
-        self._forward.argtypes = [size, size, *images * 4, ctypes.c_void_p]
-        self._backward.argtypes = [size, size, size, *images * 7, ctypes.c_void_p, ctypes.c_void_p]
+        size, pointer = ctypes.c_int64, ctypes.c_void_p
+        image = (pointer, size)  # where it is, and how far a pixel is from the next
+        self._forward.argtypes = (size, size, *image * 4, pointer)
+        self._backward.argtypes = (size, size, size, *image * 7, pointer, pointer)
         self._forward.restype = self._backward.restype = None
 
     def forward(self, z: Tensor, c_old: Tensor, w: Tensor, c_new: Tensor, h: Tensor) -> None:
         """See :class:`Gates`."""
-        self._forward(*c_old.shape, *_located(z, c_old, c_new, h), w.data_ptr())
+        self._forward(*c_old.shape, *located(z, c_old, c_new, h), w.data_ptr())
 
     def backward(
         self,
@@ -88,9 +87,9 @@ class Compiled:
     ) -> Tensor:
         """See :class:`Gates`."""
         count, channels = c_old.shape
-        sums = dc.new_empty((count + _BLOCK - 1) // _BLOCK, 7, channels)
-        images = _located(z, c_old, c_new, d_output, dh, dc, h)
-        self._backward(count, channels, _BLOCK, *images, w.data_ptr(), sums.data_ptr())
+        sums = dc.new_empty((count + BLOCK - 1) // BLOCK, 7, channels)
+        images = located(z, c_old, c_new, d_output, dh, dc, h)
+        self._backward(count, channels, BLOCK, *images, w.data_ptr(), sums.data_ptr())
         return sums.sum(0)
 
 
@@ -140,11 +139,28 @@ class Plain:
         return torch.stack([each.sum(0) for each in sums])
 
 
-def gates(dtype: torch.dtype) -> Gates:
-    """Return the fastest arithmetic that there is here for activations of this type."""
+def gates(dtype: torch.dtype, device: torch.device) -> Gates:
+    """Return the fastest arithmetic that there is here for activations of this type, on this device."""
+    if device.type != "cpu":
+        return _triton(device) or Plain()
     compiled = compiler.library(dtype)
     return Plain() if compiled is None else Compiled(compiled)
 
 
-def _located(*images: Tensor) -> list[int]:
-    return [number for each in images for number in (each.data_ptr(), each.stride(0))]
+@functools.cache
+def _triton(device: torch.device) -> Gates | None:
+    """Return the arithmetic as Triton compiles it; None, and a line in the log, if that cannot be."""
+    try:
+        # PyTorch for CUDA brings Triton along, elsewhere there is none.
+        from stormcell.nn.ops.triton_gates import Triton
+
+        # It also needs a C compiler, and a GPU that it knows: one pixel shows whether it has them.
+        z, w, *images = (torch.zeros(*shape, device=device) for shape in ((1, 4), (3, 1), *[(1, 1)] * 3))
+        found = Triton()
+        found.forward(z, images[0], w, *images[1:])
+    except Exception as error:  # what compilers and drivers raise is listed nowhere
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        said = "ConvLSTM is slower on %s than it could be: %s"
+        logging.getLogger("stormcell").warning(said, device, reason)
+        return None
+    return found

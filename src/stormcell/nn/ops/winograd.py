@@ -12,10 +12,8 @@ from torch.nn import functional as F
 from stormcell.nn.ops import compiler
 from stormcell.nn.ops.pixels import like, pixels
 
-_TILES, _TILES_TO_WEIGHT = (
-    64,
-    128,
-)  # that are worked through together; they and what they give stay in the caches
+# How many tiles are worked through together at most, so that they and what they give stay in the caches.
+_TILES, _TILES_TO_WEIGHT = 64, 128
 _PAYS = 0.75  # for at most so much of the plain way's multiplications
 # G of F(2, 3): what a kernel of three is transformed by.
 _G = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))
@@ -29,9 +27,9 @@ def pays(weight: Tensor) -> bool:
     library = compiler.library(weight.dtype) if weight.dtype in (torch.float32, torch.float64) else None
     if library is None:
         return False
-    wide = library.winograd_breadth()
-    # Of four products for two pixels, a piece of three that ends in zeros does without one.
-    products = math.prod(4 * (k // 3) + (0, 3, 3)[k % 3] for k in kernel) / 4
+    wide: int = library.winograd_breadth()
+    # Of four products for two pixels, a piece that is not the first and ends in zeros does without one.
+    products = math.prod(4 if k < 3 else 4 * (k // 3) + (0, 3, 3)[k % 3] for k in kernel) / 4
     ours = products * -(-outputs // wide) * wide
     return ours <= _PAYS * math.prod(kernel) * outputs
 
@@ -85,8 +83,8 @@ class Winograd:
         if self._d_u is None:
             self._d_u = self._zeros.new_zeros(16, *self._slabs(outputs, inputs))
         deep, wide = self._d_u.shape[2], self._d_u.shape[1] * self._breadth
-        share = _TILES_TO_WEIGHT * (deep + wide + self._rows)
-        about, kept = self._about(seen, outputs, _TILES_TO_WEIGHT)
+        about, kept = self._about(seen, outputs, _TILES_TO_WEIGHT, 1)
+        share = about.tiles * (2 * deep + wide)
         d_z = pixels(d_z).contiguous()  # it may be a copy, which is to live as long
         self._library.winograd_to_weight(
             ctypes.byref(about),
@@ -114,19 +112,27 @@ class Winograd:
     def _convolve(self, seen: Sequence[Tensor], u: Tensor, bias: Tensor, outputs: int) -> Tensor:
         z = like(seen[0], outputs)
         deep, wide = u.shape[2], u.shape[1] * self._breadth
-        share = 16 * _TILES * (deep + wide) + wide
-        about, kept = self._about(seen, outputs, _TILES)
+        about, kept = self._about(seen, outputs, _TILES, self._threads)
+        share = 16 * about.tiles * (deep + wide) + wide
         self._library.winograd_convolve(
             ctypes.byref(about), _at(u), _at(bias), _at(z), _at(self._room(share)), ctypes.c_int64(share)
         )
         del kept
         return z
 
-    def _about(self, seen: Sequence[Tensor], outputs: int, tiles: int) -> tuple[_Convolution, list[Tensor]]:
-        """Return the shape of the work, and what it points to, which is to live as long."""
+    def _about(
+        self, seen: Sequence[Tensor], outputs: int, most: int, workers: int
+    ) -> tuple[_Convolution, list[Tensor]]:
+        """Return the shape of the work, and what it points to, which is to live as long.
+
+        The tiles are in lots of one size, at most so many in each and as many lots for every worker.
+        """
         batch, height, width, _ = seen[0].shape
         kernel = self._weight.shape[2:]
         images = [pixels(image) for image in seen]
+        tiles = batch * -(-height // 2) * -(-width // 2)
+        lots = -(-tiles // (most * workers)) * workers
+        tiles = -(-tiles // (lots * self._rows)) * self._rows
         about = _Convolution(
             batch=batch,
             height=height,

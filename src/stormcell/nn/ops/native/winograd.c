@@ -237,14 +237,15 @@ static void take_one(const convolution *c, tile at, size which, const number *re
 
 /* Add to d_u, which is as u is, its gradient. Each of the 16 is for itself, so that all it needs stays
    close; where there are many threads they share the depth too. Each has workspace for
-   (tiles, depth + outputs in whole slabs + ROWS). */
+   (tiles, 2 depth + outputs in whole slabs). */
 void winograd_to_weight(const convolution *c, const number *d_z, number *d_u, number *workspace, size share) {
     size deep = padded(depth(c), ROWS), wide = padded(c->outputs, BREADTH), all = tiles(c);
     size parts = (c->threads + 3) / 4, part = padded((deep + parts - 1) / parts, ROWS);
 #pragma omp parallel for collapse(2) schedule(dynamic) num_threads(c->threads)
     for (size which = 0; which < 16; which++)
         for (size start = 0; start < deep; start += part) {
-            number *v = workspace + THREAD * share, *d = v + c->tiles * deep, *some = d + c->tiles * wide;
+            number *v = workspace + THREAD * share, *rows = v + c->tiles * deep, *d = rows + c->tiles * deep;
+            size end = start + part < deep ? start + part : deep;
             for (size first = 0; first < all; first += c->tiles) {
                 size count = all - first < c->tiles ? all - first : c->tiles;
                 for (size t = 0; t < count; t++) {
@@ -252,19 +253,21 @@ void winograd_to_weight(const convolution *c, const number *d_z, number *d_u, nu
                     see_one(c, at, which, v + t * deep);
                     take_one(c, at, which, d_z, d + t * BREADTH, c->tiles * BREADTH);
                 }
-                for (size k = start; k < start + part && k < deep; k += ROWS) {
-                    int any = 0;
-                    for (size piece = k / channels(c); piece <= (k + ROWS - 1) / channels(c); piece++)
-                        any |= counts(c, which, piece);
-                    if (!any) continue;
+                /* As the products read it: ROWS numbers of each tile, one tile after the other. */
+                for (size k = start; k < end; k += ROWS)
                     for (size t = 0; t < count; t++)
-                        for (size r = 0; r < ROWS; r++) some[t * ROWS + r] = v[t * deep + k + r];
-                    for (size slab = 0; slab < wide; slab += BREADTH)
-                        multiply(
-                            count, some, 1, ROWS, d + slab * c->tiles,
-                            d_u + (which * wide + slab) * deep + k * BREADTH, BREADTH, 1
-                        );
-                }
+                        for (size r = 0; r < ROWS; r++) rows[k * c->tiles + t * ROWS + r] = v[t * deep + k + r];
+                for (size slab = 0; slab < wide; slab += BREADTH)
+                    for (size k = start; k < end; k += ROWS) {
+                        int any = 0;
+                        for (size piece = k / channels(c); piece <= (k + ROWS - 1) / channels(c); piece++)
+                            any |= counts(c, which, piece);
+                        if (any)
+                            multiply(
+                                count, rows + k * c->tiles, 1, ROWS, d + slab * c->tiles,
+                                d_u + (which * wide + slab) * deep + k * BREADTH, BREADTH, 1
+                            );
+                    }
             }
         }
 }

@@ -1,0 +1,309 @@
+"""What a GRU step does around its convolutions: compiled, or else in PyTorch's own operations.
+
+Images are pixels in a row, ``(P, C)``, each in one piece; what makes its gates r, z, n is C numbers each.
+Where the reset gate acts after the convolution, a step is one pass over them; where it acts before, two.
+"""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from stormcell.nn.activations import leaky_relu
+from stormcell.nn.ops import compiler
+from stormcell.nn.ops.pixels import BLOCK, located
+
+
+class Gates(Protocol):
+    """The arithmetic of a step, forwards and backwards.
+
+    With x_r, x_z, x_n and h_r, h_z, h_n what the convolutions of the input and of the hidden state gave::
+
+        r = σ(x_r + h_r)
+        z = σ(x_z + h_z)
+        n = φ(x_n + r ∘ h_n), or φ(x_n + h_n) with h_n made of r ∘ h
+        h = (1 - z) ∘ n + z ∘ h
+
+    where φ is tanh, or the leaky ReLU if :func:`gates` was told so, but only in the first of the two forms.
+    What convolutions read and write has the precision ``real``, states and their gradients have ``number``.
+    """
+
+    def forward(self, x: Tensor, h: Tensor, h_old: Tensor, h_new: Tensor, kept: Tensor | None) -> None:
+        """Write the new state, where the reset gate acts after the convolution.
+
+        Args:
+            x: (P, 3C), x_r, x_z, x_n; real. Without an input, zeros.
+            h: (P, 3C), h_r, h_z, h_n; real.
+            h_old: (P, C), number.
+            h_new: (P, C), number.
+            kept: (P, 4C), where x_r + h_r, x_z + h_z, x_n, h_n are written for the gradient; real.
+        """
+        ...
+
+    def backward(
+        self,
+        kept: Tensor,
+        h_old: Tensor,
+        d_output: Tensor,
+        d_seen: Tensor,
+        d_state: Tensor,
+        d_x: Tensor,
+        d_h: Tensor,
+    ) -> Tensor:
+        """Undo :meth:`forward`: the gradient of the new h is d_output + d_seen + d_state.
+
+        Args:
+            kept: (P, 4C), as it was written; real.
+            h_old: (P, C), number.
+            d_output: (P, C), the gradient of the output; number.
+            d_seen: (P, C), what came to it through the convolution of the step after; real.
+            d_state: (P, C), what came to it otherwise; on return that of the old h, but for what comes
+                through the convolution; number.
+            d_x: (P, 3C), where the gradient of x is written; real.
+            d_h: (P, 3C), where that of h is written; real.
+
+        Returns:
+            (4, C): the sums over the pixels of the gradients of x_r, x_z, x_n and h_n, for the biases.
+        """
+        ...
+
+    def reset(self, x: Tensor, h: Tensor, h_old: Tensor, seen: Tensor) -> None:
+        """Write what the second convolution sees, where the reset gate acts before it: r ∘ h.
+
+        Args:
+            x: (P, 3C), x_r, x_z, x_n; real.
+            h: (P, 2C), h_r, h_z; real.
+            h_old: (P, C), number.
+            seen: (P, C), real.
+        """
+        ...
+
+    def update(
+        self, x: Tensor, h: Tensor, h_n: Tensor, h_old: Tensor, h_new: Tensor, kept: Tensor | None
+    ) -> None:
+        """Write the new state, when the second convolution is done.
+
+        Args:
+            x: (P, 3C), x_r, x_z, x_n; real.
+            h: (P, 2C), h_r, h_z; real.
+            h_n: (P, C), real.
+            h_old: (P, C), number.
+            h_new: (P, C), number.
+            kept: (P, 3C), where the sums x_r + h_r, x_z + h_z, x_n + h_n are written; real.
+        """
+        ...
+
+    def update_backward(
+        self,
+        kept: Tensor,
+        h_old: Tensor,
+        d_output: Tensor,
+        d_seen: Tensor,
+        d_state: Tensor,
+        d: Tensor,
+    ) -> None:
+        """Undo :meth:`update`: the gradient of the new h is d_output + d_seen + d_state.
+
+        Args:
+            kept: (P, 3C), as it was written; real.
+            h_old: (P, C), number.
+            d_output: (P, C), the gradient of the output; number.
+            d_seen: (P, C), what came to it through the convolutions of the step after; real.
+            d_state: (P, C), what came to it otherwise; on return that of the old h, but for what comes
+                through the convolutions; number.
+            d: (P, 3C), where the gradients of the sums for z and n are written; real.
+        """
+        ...
+
+    def reset_backward(
+        self, kept: Tensor, h_old: Tensor, d_seen: Tensor, d_state: Tensor, d: Tensor, seen: Tensor
+    ) -> Tensor:
+        """Undo :meth:`reset`.
+
+        Args:
+            kept: (P, 3C), as it was written; real.
+            h_old: (P, C), number.
+            d_seen: (P, C), the gradient of what the second convolution saw; real.
+            d_state: (P, C), that of the old h, to which what comes by way of r ∘ h is added; number.
+            d: (P, 3C), as :meth:`update_backward` wrote it; where that for r is written; real.
+            seen: (P, C), where what the second convolution saw is written once more; real.
+
+        Returns:
+            (3, C): the sums of the gradients over the pixels, for the biases.
+        """
+        ...
+
+
+class Compiled:
+    """The arithmetic in compiled passes over the pixels."""
+
+    def __init__(self, library: ctypes.CDLL, leaky: bool = False) -> None:
+        self._leaky = leaky
+        self._forward = _pass(library.gru_forward, sizes=3, images=5)
+        self._backward = _pass(library.gru_backward, sizes=4, images=7, sums=1)
+        self._reset = _pass(library.gru_reset, sizes=2, images=4)
+        self._update = _pass(library.gru_update, sizes=2, images=6)
+        self._update_backward = _pass(library.gru_update_backward, sizes=2, images=6)
+        self._reset_backward = _pass(library.gru_reset_backward, sizes=3, images=6, sums=1)
+
+    def forward(self, x: Tensor, h: Tensor, h_old: Tensor, h_new: Tensor, kept: Tensor | None) -> None:
+        """See :class:`Gates`."""
+        self._forward(*h_old.shape, self._leaky, *located(x, h, h_old, h_new, kept))
+
+    def backward(
+        self,
+        kept: Tensor,
+        h_old: Tensor,
+        d_output: Tensor,
+        d_seen: Tensor,
+        d_state: Tensor,
+        d_x: Tensor,
+        d_h: Tensor,
+    ) -> Tensor:
+        """See :class:`Gates`."""
+        images = located(kept, h_old, d_output, d_seen, d_state, d_x, d_h)
+        sums = _room_for_sums(h_old, 4)
+        self._backward(*h_old.shape, BLOCK, self._leaky, *images, sums.data_ptr())
+        return sums.sum(0)
+
+    def reset(self, x: Tensor, h: Tensor, h_old: Tensor, seen: Tensor) -> None:
+        """See :class:`Gates`."""
+        self._reset(*h_old.shape, *located(x, h, h_old, seen))
+
+    def update(
+        self, x: Tensor, h: Tensor, h_n: Tensor, h_old: Tensor, h_new: Tensor, kept: Tensor | None
+    ) -> None:
+        """See :class:`Gates`."""
+        self._update(*h_old.shape, *located(x, h, h_n, h_old, h_new, kept))
+
+    def update_backward(
+        self,
+        kept: Tensor,
+        h_old: Tensor,
+        d_output: Tensor,
+        d_seen: Tensor,
+        d_state: Tensor,
+        d: Tensor,
+    ) -> None:
+        """See :class:`Gates`."""
+        self._update_backward(*h_old.shape, *located(kept, h_old, d_output, d_seen, d_state, d))
+
+    def reset_backward(
+        self, kept: Tensor, h_old: Tensor, d_seen: Tensor, d_state: Tensor, d: Tensor, seen: Tensor
+    ) -> Tensor:
+        """See :class:`Gates`."""
+        images = located(kept, h_old, d_seen, d_state, d, seen)
+        sums = _room_for_sums(h_old, 3)
+        self._reset_backward(*h_old.shape, BLOCK, *images, sums.data_ptr())
+        return sums.sum(0)
+
+
+class Plain:
+    """The arithmetic in PyTorch's operations."""
+
+    def __init__(self, leaky: bool = False) -> None:
+        self._leaky = leaky
+        self._activation: Callable[[Tensor], Tensor] = leaky_relu if leaky else torch.tanh
+
+    def forward(self, x: Tensor, h: Tensor, h_old: Tensor, h_new: Tensor, kept: Tensor | None) -> None:
+        """See :class:`Gates`."""
+        (x_r, x_z, x_n), (h_r, h_z, h_n) = x.to(h_old.dtype).chunk(3, dim=-1), h.chunk(3, dim=-1)
+        to_r, to_z = x_r + h_r, x_z + h_z
+        n = self._activation(torch.addcmul(x_n, to_r.sigmoid(), h_n))
+        torch.lerp(n, h_old, to_z.sigmoid(), out=h_new)
+        if kept is not None:
+            _write((to_r, to_z, x_n, h_n), kept)
+
+    def backward(
+        self,
+        kept: Tensor,
+        h_old: Tensor,
+        d_output: Tensor,
+        d_seen: Tensor,
+        d_state: Tensor,
+        d_x: Tensor,
+        d_h: Tensor,
+    ) -> Tensor:
+        """See :class:`Gates`."""
+        to_r, to_z, x_n, h_n = kept.to(h_old.dtype).chunk(4, dim=-1)
+        r, z = to_r.sigmoid(), to_z.sigmoid()
+        n = self._activation(torch.addcmul(x_n, r, h_n))
+        d = d_state + d_output + d_seen
+        torch.mul(d, z, out=d_state)
+        slope = torch.full_like(n, 0.2).masked_fill_(n > 0, 1) if self._leaky else 1 - n * n
+        d_n = d * (1 - z) * slope
+        d_z = d * (h_old - n) * z * (1 - z)
+        d_hn = d_n * r
+        d_r = d_hn * h_n * (1 - r)
+        _write((d_r, d_z, d_n), d_x)
+        _write((d_r, d_z, d_hn), d_h)
+        return torch.stack([each.sum(0) for each in (d_r, d_z, d_n, d_hn)])
+
+    def reset(self, x: Tensor, h: Tensor, h_old: Tensor, seen: Tensor) -> None:
+        """See :class:`Gates`."""
+        channels = h_old.shape[1]
+        seen.copy_((x[:, :channels].to(h_old.dtype) + h[:, :channels]).sigmoid_().mul_(h_old))
+
+    def update(
+        self, x: Tensor, h: Tensor, h_n: Tensor, h_old: Tensor, h_new: Tensor, kept: Tensor | None
+    ) -> None:
+        """See :class:`Gates`."""
+        sums = x.to(h_old.dtype) + torch.cat([h, h_n], dim=-1)
+        _, to_z, to_n = sums.chunk(3, dim=-1)
+        torch.lerp(to_n.tanh(), h_old, to_z.sigmoid(), out=h_new)
+        if kept is not None:
+            kept.copy_(sums)
+
+    def update_backward(
+        self,
+        kept: Tensor,
+        h_old: Tensor,
+        d_output: Tensor,
+        d_seen: Tensor,
+        d_state: Tensor,
+        d: Tensor,
+    ) -> None:
+        """See :class:`Gates`."""
+        _, to_z, to_n = kept.to(h_old.dtype).chunk(3, dim=-1)
+        z, n = to_z.sigmoid(), to_n.tanh()
+        d_new = d_state + d_output + d_seen
+        torch.mul(d_new, z, out=d_state)
+        _write((d_new * (h_old - n) * z * (1 - z), d_new * (1 - z) * (1 - n * n)), d[:, h_old.shape[1] :])
+
+    def reset_backward(
+        self, kept: Tensor, h_old: Tensor, d_seen: Tensor, d_state: Tensor, d: Tensor, seen: Tensor
+    ) -> Tensor:
+        """See :class:`Gates`."""
+        channels = h_old.shape[1]
+        r = kept[:, :channels].to(h_old.dtype).sigmoid()
+        seen.copy_(r * h_old)
+        d_state.addcmul_(d_seen, r)
+        d[:, :channels] = d_seen * h_old * r * (1 - r)
+        return d.sum(0, dtype=h_old.dtype).view(3, channels)
+
+
+def gates(dtype: torch.dtype, *, leaky: bool = False) -> Gates:
+    """Return the fastest arithmetic that there is here for activations of this type."""
+    compiled = compiler.library(dtype)
+    return Plain(leaky) if compiled is None else Compiled(compiled, leaky)
+
+
+def _pass(function: Any, *, sizes: int, images: int, sums: int = 0) -> Callable[..., None]:
+    """Return a compiled function, which is told sizes, where images are, and where sums go."""
+    size, place = ctypes.c_int64, ctypes.c_void_p
+    function.argtypes = [*[size] * sizes, *[place, size] * images, *[place] * sums]
+    function.restype = None
+    compiled: Callable[..., None] = function
+    return compiled
+
+
+def _room_for_sums(h: Tensor, sums: int) -> Tensor:
+    pixels, channels = h.shape
+    return h.new_empty((pixels + BLOCK - 1) // BLOCK, sums, channels)
+
+
+def _write(parts: Sequence[Tensor], whole: Tensor) -> None:
+    for part, place in zip(parts, whole.chunk(len(parts), dim=-1), strict=True):
+        place.copy_(part)

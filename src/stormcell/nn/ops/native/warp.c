@@ -1,0 +1,182 @@
+/* What moves along flows into the pixels of an image: bilinear between its pixels, zeros beyond its edge.
+
+   Images lie channels last. A pixel's flows are pairs dx, dy in pixels; what they bring lies flow by flow. */
+
+#include "number.h"
+
+enum { BLOCK = 16 }; /* channels that are worked through together: a line of the caches in float32 */
+enum { FLOWS = 16 }; /* of a pixel, likewise */
+
+typedef struct {
+    size height, width, channels, flows;
+    double stretch[2], shift; /* row y is sampled at y + stretch y + shift, and so are columns */
+} warp;
+
+/* Where flows come from, each between four pixels. */
+typedef struct {
+    int32_t top[FLOWS], left[FLOWS];   /* the row above it and the column before; beyond the image: its size */
+    number below[FLOWS], right[FLOWS]; /* how far it is from them */
+} origins;
+
+/* Of n flows of a pixel. */
+static inline void find(const warp *w, size pixel, size n, const real *flow, origins *restrict o) {
+    number height = w->height, width = w->width, row = pixel / w->width, column = pixel % w->width;
+    number down = w->stretch[0], across = w->stretch[1], shift = w->shift;
+    real pairs[2 * FLOWS] = {0};
+    memcpy(pairs, flow, 2 * n * sizeof(real));
+#pragma omp simd
+    for (size l = 0; l < FLOWS; l++) {
+        number y = row - load(pairs[2 * l + 1]), x = column - load(pairs[2 * l]);
+        y += y * down + shift;
+        x += x * across + shift;
+        number top = (number)floor(y), left = (number)floor(x);
+        o->below[l] = y - top;
+        o->right[l] = x - left;
+        /* Of NaN, or of what is huge, there is no integer. */
+        o->top[l] = (int32_t)(top >= -1 && top < height ? top : height);
+        o->left[l] = (int32_t)(left >= -1 && left < width ? left : width);
+    }
+}
+
+/* The four pixels around one of them, row by row. */
+typedef struct {
+    size at[4];                   /* where in the image they lie, */
+    int there[4];                 /* if they are not beyond its edge, */
+    number part[4], below, right; /* and how much of each comes */
+} corners;
+
+static inline corners around(const warp *w, const origins *o, size l) {
+    size top = o->top[l], left = o->left[l], at = (top * w->width + left) * w->channels;
+    int upper = 0 <= top && top < w->height, lower = top + 1 < w->height;
+    int before = 0 <= left && left < w->width, after = left + 1 < w->width;
+    number q = o->below[l], p = o->right[l];
+    return (corners){
+        {at, at + w->channels, at + w->width * w->channels, at + (w->width + 1) * w->channels},
+        {upper && before, upper && after, lower && before, lower && after},
+        {(1 - q) * (1 - p), (1 - q) * p, q * (1 - p), q * p},
+        q,
+        p,
+    };
+}
+
+static inline void mix(
+    size n, const number *part, const number *a, const number *b, const number *c, const number *d,
+    real *restrict out
+) {
+#pragma omp simd
+    for (size k = 0; k < n; k++)
+        out[k] = store(part[0] * a[k] + part[1] * b[k] + part[2] * c[k] + part[3] * d[k]);
+}
+
+/* To pixels first, first + 1, … of all images' in a row; of those come flow and warped. */
+void warp_forward(
+    const warp *about, size first, size count,
+    const number *h, /* (B, H, W, C) */
+    const real *flow, size flow_apart,
+    real *warped /* (count, L, C) */
+) {
+    static const number zeros[BLOCK];
+    const warp w = *about;
+    size area = w.height * w.width;
+#pragma omp parallel for schedule(static)
+    for (size p = 0; p < count; p++) {
+        const number *image = h + (first + p) / area * area * w.channels;
+        real *out = warped + p * w.flows * w.channels;
+        origins o;
+        for (size l = 0; l < w.flows; l++, out += w.channels) {
+            if (l % FLOWS == 0) {
+                size n = w.flows - l < FLOWS ? w.flows - l : FLOWS;
+                find(&w, (first + p) % area, n, flow + p * flow_apart + 2 * l, &o);
+            }
+            corners c = around(&w, &o, l % FLOWS);
+            for (size start = 0; start < w.channels; start += BLOCK) {
+                size n = w.channels - start;
+                const number *at[4];
+                for (size k = 0; k < 4; k++) at[k] = c.there[k] ? image + c.at[k] + start : zeros;
+                if (n >= BLOCK)
+                    mix(BLOCK, c.part, at[0], at[1], at[2], at[3], out + start);
+                else
+                    mix(n, c.part, at[0], at[1], at[2], at[3], out + start);
+            }
+        }
+    }
+}
+
+static inline void halve(size half, number *v) {
+#pragma omp simd
+    for (size k = 0; k < half; k++) v[k] += v[k + half];
+}
+
+/* In halves, for a compiler sums the lanes of one vector more slowly. */
+static inline number sum(number *v) {
+    halve(8, v), halve(4, v), halve(2, v);
+    return v[0] + v[1];
+}
+
+static inline void mix_back(
+    size n, const corners *o, const number *a, const number *b, const number *c, const number *d,
+    number *da, number *db, number *dc, number *dd, real *restrict warped, number *restrict d_flow
+) {
+    number right = o->right, below = o->below, d_x[BLOCK], d_y[BLOCK];
+    const number *part = o->part;
+    if (n < BLOCK) memset(d_x, 0, sizeof d_x), memset(d_y, 0, sizeof d_y);
+#pragma omp simd
+    for (size k = 0; k < n; k++) {
+        number g = load(warped[k]);
+        d_x[k] = g * ((1 - below) * (b[k] - a[k]) + below * (d[k] - c[k]));
+        d_y[k] = g * ((1 - right) * (c[k] - a[k]) + right * (d[k] - b[k]));
+        da[k] += part[0] * g;
+        db[k] += part[1] * g;
+        dc[k] += part[2] * g;
+        dd[k] += part[3] * g;
+        warped[k] = store(part[0] * a[k] + part[1] * b[k] + part[2] * c[k] + part[3] * d[k]);
+    }
+    d_flow[0] = sum(d_x);
+    d_flow[1] = sum(d_y);
+}
+
+/* Many pixels give to one. So that no two threads write to it, and sums have one order however many they are,
+   each has images and channels of its own; what these give to a flow is summed by who asks. */
+void warp_backward(
+    const warp *about, size first, size count,
+    const number *h, /* (B, H, W, C) */
+    const real *flow, size flow_apart,
+    real *warped,  /* (count, L, C), its gradient on entry, itself on return */
+    number *d_h,   /* (B, H, W, C), is added to */
+    number *d_flow /* (blocks of channels, count, L, 2) */
+) {
+    static const number zeros[BLOCK];
+    const warp w = *about;
+    size area = w.height * w.width, blocks = (w.channels + BLOCK - 1) / BLOCK;
+#pragma omp parallel for collapse(2) schedule(dynamic)
+    for (size image = first / area; image <= (first + count - 1) / area; image++)
+        for (size block = 0; block < blocks; block++) {
+            size start = block * BLOCK, n = w.channels - start, offset = image * area * w.channels + start;
+            size begin = image * area - first, end = begin + area;
+            number nowhere[BLOCK] = {0};
+            for (size p = begin < 0 ? 0 : begin; p < count && p < end; p++) {
+                real *d = warped + p * w.flows * w.channels + start;
+                number *d_pair = d_flow + (block * count + p) * w.flows * 2;
+                origins o;
+                for (size l = 0; l < w.flows; l++, d += w.channels, d_pair += 2) {
+                    if (l % FLOWS == 0) {
+                        size some = w.flows - l < FLOWS ? w.flows - l : FLOWS;
+                        find(&w, p - begin, some, flow + p * flow_apart + 2 * l, &o);
+                    }
+                    corners c = around(&w, &o, l % FLOWS);
+                    const number *at[4];
+                    number *to[4];
+                    for (size k = 0; k < 4; k++) {
+                        at[k] = c.there[k] ? h + offset + c.at[k] : zeros;
+                        to[k] = c.there[k] ? d_h + offset + c.at[k] : nowhere;
+                    }
+                    if (n >= BLOCK)
+                        mix_back(BLOCK, &c, at[0], at[1], at[2], at[3], to[0], to[1], to[2], to[3], d, d_pair);
+                    else
+                        mix_back(n, &c, at[0], at[1], at[2], at[3], to[0], to[1], to[2], to[3], d, d_pair);
+                    d_pair[0] *= -1 - (number)w.stretch[1];
+                    d_pair[1] *= -1 - (number)w.stretch[0];
+                }
+            }
+        }
+}

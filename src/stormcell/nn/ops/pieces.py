@@ -1,0 +1,9 @@
+"""What is worked through together, so that it stays in the caches."""
+
+_PIECE = 4 << 20  # bytes that it may have
+
+
+def pieces(count: int, each: int) -> list[slice]:
+    """Cut so many samples, or steps, of so many bytes each into pieces."""
+    size = max(1, _PIECE // each)
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]

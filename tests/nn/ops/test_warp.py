@@ -1,0 +1,133 @@
+"""The warp on its own: beside the reference's, by finite differences, and where flows lead nowhere."""
+
+import pytest
+import torch
+
+from stormcell.nn.ops import compiler, reference, warp
+
+HAS_COMPILER = pytest.mark.skipif(compiler.library(torch.float64) is None, reason="no C compiler")
+
+
+@pytest.fixture(params=[pytest.param("compiled", marks=HAS_COMPILER), "plain"])
+def way(request):
+    return warp.warp if request.param == "compiled" else lambda _, align_corners: warp.Plain(align_corners)
+
+
+def numbers(*shape, seed=1):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def moved(way, h, flow, align_corners, band=None):
+    """Warp h (B, C, H, W) along flow (B, 2L, H, W), so many pixels at a time, and go back.
+
+    Returns what is seen, what the way back wrote of it, and the gradients by an upstream gradient of numbers.
+    """
+    batch, channels, height, width = h.shape
+    count, flows = batch * height * width, flow.shape[1] // 2
+    it = way(flow.dtype, align_corners)
+    images, pairs = h.movedim(1, -1).contiguous(), flow.movedim(1, -1).reshape(count, -1).contiguous()
+    seen = flow.new_full((count, flows * channels), float("nan"))
+    again = numbers(batch, flows * channels, height, width, seed=9).movedim(1, -1).reshape(count, -1)
+    again = again.to(flow.dtype).contiguous()
+    d_h, d_flow = torch.ones_like(images), torch.full_like(pairs, float("nan"), dtype=h.dtype)
+    for first in range(0, count, band or count):
+        some = slice(first, first + (band or count))
+        it.forward(images, first, pairs[some], seen[some])
+        d_flow[some] = it.backward(images, first, pairs[some], again[some], d_h)
+    shape = batch, height, width, -1
+    return tuple(each.view(shape).movedim(-1, 1) for each in (seen, again, d_h - 1, d_flow))
+
+
+def expected(h, flow, align_corners):
+    h, flow = h.detach().requires_grad_(), flow.detach().requires_grad_()
+    seen = reference._warp(h, flow, align_corners)
+    gradients = torch.autograd.grad(seen, (h, flow), numbers(*seen.shape, seed=9).to(h.dtype))
+    return seen.detach(), seen.detach(), *gradients
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize("band", [None, 1, 11])  # all; a pixel; some of one image and some of the next
+@pytest.mark.parametrize(
+    ("batch", "channels", "size", "flows"),
+    [
+        (3, 3, (5, 7), 2),
+        (2, 16, (4, 3), 1),
+        (2, 35, (3, 4), 3),  # channels in several blocks, and a part of one
+        (2, 2, (3, 2), 35),  # and flows
+        (1, 1, (1, 9), 2),
+        (2, 2, (1, 1), 2),
+    ],
+)
+def test_it_is_the_reference(way, batch, channels, size, flows, band, align_corners):
+    h, flow = numbers(batch, channels, *size), 2 * numbers(batch, 2 * flows, *size, seed=2)
+    found = moved(way, h, flow, align_corners, band)
+    # A place is off by the rounding of a few pixels, and what is there by that times a slope of order one.
+    torch.testing.assert_close(found, expected(h, flow, align_corners), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_its_gradients_are_those_of_finite_differences(way, align_corners):
+    size = 3, 4
+    h, flow = numbers(2, 3, *size), numbers(2, 4, *size, seed=2)
+    flow = flow.floor() + 0.2 + 0.6 * torch.rand(flow.shape, generator=torch.Generator().manual_seed(3))
+    if not align_corners:  # there it is other flows that lead to a pixel's centre
+        place = torch.stack(
+            [torch.arange(4.0).expand(3, 4), torch.arange(3.0)[:, None].expand(3, 4)]
+        ).double()
+        stretch = torch.tensor([4 / 3, 3 / 2], dtype=torch.float64)[:, None, None]
+        flow = (place - (place - flow.view(2, 2, 2, *size) + 0.5) / stretch).view(2, 4, *size)
+    upstream = numbers(2, 6, *size, seed=9)
+    _, _, d_h, d_flow = moved(way, h, flow, align_corners)
+
+    # Between the kinks it is a polynomial of the second degree along any line: the difference is exact.
+    for tensor, gradient in ((h, d_h), (flow, d_flow)):
+        step = 0.1 * numbers(*tensor.shape, seed=4).clamp(-1, 1)
+        there, here = (
+            moved(way, *((tensor + s * step if t is tensor else t) for t in (h, flow)), align_corners)[0]
+            for s in (1, -1)
+        )
+        change = ((there - here) * upstream).sum() / 2
+        torch.testing.assert_close(change, (gradient * step).sum(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize(
+    "far", [float("nan"), float("inf"), -float("inf"), 1e38, -1e38, 2.0**31, -(2.0**31), 2.0**63, 5, -5]
+)
+def test_flows_may_lead_anywhere(way, dtype, align_corners, axis, far):
+    """Zeros come from beyond the edge, and NaN from nowhere, in the results and in the gradients."""
+    h = numbers(2, 3, 3, 4).to(dtype)
+    flow = 0.3 + 0.1 * numbers(2, 4, 3, 4, seed=2).to(dtype).clamp(-2, 2)
+    flow[1, 2 + axis, 1, 2] = far
+    found, right = moved(way, h, flow, align_corners), expected(h, flow, align_corners)
+    assert right[0].isnan().any() == (not abs(far) < float("inf"))
+    for each, other in zip(found, right, strict=True):
+        torch.testing.assert_close(each, other, equal_nan=True)
+
+
+@HAS_COMPILER
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_it_is_the_same_to_the_bit_with_any_number_of_threads(dtype):
+    h, flow = numbers(2, 40, 16, 12).float(), numbers(2, 6, 16, 12, seed=2).to(dtype)
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(moved(warp.warp, h, flow, True, 150))
+    finally:
+        torch.set_num_threads(before)
+    for each in found[1:]:
+        torch.testing.assert_close(each, found[0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_in_bfloat16_only_what_is_written_is_rounded(way, align_corners):
+    h, flow = numbers(2, 5, 3, 4).float(), numbers(2, 4, 3, 4, seed=2).bfloat16()
+    found = moved(way, h, flow, align_corners)
+    right = moved(way, h, flow.float(), align_corners)
+    for each, other in zip(found[:2], right[:2], strict=True):
+        torch.testing.assert_close(each, other.bfloat16(), rtol=2**-7, atol=0)  # a neighbour, if it was a tie
+    assert found[2].dtype == found[3].dtype == torch.float32
