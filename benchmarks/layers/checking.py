@@ -34,8 +34,9 @@ def limit(case: Case, name: str, dtype: str, device: str) -> float:
     """Return how great a relative error may be that is nothing but rounding.
 
     Of ``m`` roundings to one part in ``1 / u``, of random sign, the sum has a standard deviation of at
-    most √m u; four of those are allowed, for it is the greatest of many errors that is looked at. What is
-    rounded, in each layer and in each of the about four steps that a forget gate remembers:
+    most √m u, and the greatest of n such sums is about √(2 ln n) of those; there are as many as the output
+    has numbers. What is rounded, in each layer and in each of the about four steps that a forget
+    gate remembers:
 
     - in float32 the sum of as many products as a gate has, in another order;
     - in bfloat16, which sums in float32, each of x, W, h, W * X, three gates and the new h once.
@@ -47,10 +48,11 @@ def limit(case: Case, name: str, dtype: str, device: str) -> float:
     u = 2**-24 if exact else 2**-11 if dtype == "float32" else 2**-9
     pixels = case.steps * case.batch * math.prod(case.size)
     products = max(sum(layer) for layer in case.layers) * case.kernel_size ** len(case.size)
+    greatest = math.sqrt(2 * math.log(pixels * case.hidden_channels[-1]))
     m = (products if exact else 8) * 4 * len(case.layers)
     if name in ("output", "last"):
-        return 4 * u * math.sqrt(m)
-    found = 4 * u * math.sqrt(2 * m + (pixels if exact else case.steps))
+        return greatest * u * math.sqrt(m)
+    found = greatest * u * math.sqrt(2 * m + (pixels if exact else case.steps))
     # Between pixels samples have a kink, and their gradient jumps. A flow that is wrong by so much of a
     # pixel takes as large a share of them to the other side; the norm has its root.
     return math.sqrt(found) if case.kind == "traj_gru" else found

@@ -11,14 +11,18 @@ X = torch.rand(3, 2, 2, 5, 4, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("return_sequence", [True, False])
-def test_hooks_on_cells_are_called(kind, return_sequence):
+@pytest.mark.parametrize(
+    ("return_sequence", "grad", "calls"),
+    [(True, True, 1), (False, True, 1), (False, False, 2)],  # the first step, then the others together
+)
+def test_hooks_on_cells_are_called(kind, return_sequence, grad, calls):
     rnn = kind(2, [3, 2], 3)
     seen = []
     for cell in rnn.cells:
         cell.register_forward_hook(lambda cell, *_: seen.append(cell))
-    rnn(X, return_sequence=return_sequence)
-    assert seen == list(rnn.cells) * (1 if return_sequence else len(X))
+    with torch.set_grad_enabled(grad):
+        rnn(X, return_sequence=return_sequence)
+    assert seen == list(rnn.cells) * calls
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -203,7 +203,8 @@ def test_masks_and_dropout_do_not_meet(kind):
     """What dropout hides is the same at every step, whether the step is there or not."""
     warped = "TrajGRU" in kind.name
     options = {"dropout": 1.0} if warped else {"input_dropout": 0.3, "recurrent_dropout": 0.3}
-    rnn = kind.build(**options).train()
+    # The fused way, which knows no masks, rounds otherwise.
+    rnn = kind.build(**options, backend="reference").train()
     x = kind.frames(6, 5)
     torch.manual_seed(1)
     whole, end = rnn(x, mask=MASK)

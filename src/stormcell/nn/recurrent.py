@@ -187,7 +187,7 @@ class Recurrent(nn.Module):
             output = new
             done += steps
             if not alone:
-                together = max(together, min(_TOGETHER, _TOGETHER_NUMBERS // new.numel()))
+                together = max(together, min(_TOGETHER, _TOGETHER_NUMBERS // max(1, new.numel())))
         return cast("Tensor", output), states
 
     def _begin(self, k: int, x: Tensor | None, state: State | None) -> tuple[State, Dropout]:

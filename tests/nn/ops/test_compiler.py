@@ -60,7 +60,7 @@ def test_where_it_cannot_it_says_so_once_and_goes_without(
         assert compiler.library(torch.float32) is None
         assert compiler.library(torch.bfloat16) is None
     (line,) = caplog.messages
-    assert line.startswith("ConvLSTM is slower on this machine's CPU than it could be: ")
+    assert line.startswith("the layers are slower on this machine's CPU than they could be: ")
     assert reason in line
     if broken == "refuses":
         assert list(empty.iterdir()) == []

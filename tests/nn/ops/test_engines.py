@@ -118,11 +118,13 @@ def test_any_number_of_threads_gives_the_same_to_the_bit(threads):
 
 @needs_compiler
 def test_it_is_taken_where_it_has_less_to_do():
-    def taken(outputs, *kernel, dtype=torch.float32):
-        return isinstance(engines.engine(torch.zeros(outputs, 8, *kernel, dtype=dtype)), winograd.Winograd)
+    def taken(outputs, *kernel, inputs=65, dtype=torch.float32):
+        weight = torch.zeros(outputs, inputs, *kernel, dtype=dtype)
+        return isinstance(engines.engine(weight), winograd.Winograd)
 
     assert taken(256, 3, 3)
     assert taken(256, 5, 5)
+    assert not taken(256, 3, 3, inputs=1)  # the transforms cost more than they save
     assert not taken(256, 1, 1)
     assert not taken(256, 1, 5)
     assert not taken(3, 3, 3)  # most of what it computes would be nobody's
@@ -133,4 +135,4 @@ def test_it_is_taken_where_it_has_less_to_do():
 
 def test_without_a_compiler_there_is_the_plain_way(monkeypatch):
     monkeypatch.setattr(compiler, "library", lambda _: None)
-    assert isinstance(engines.engine(torch.zeros(256, 8, 3, 3)), engines.Direct)
+    assert isinstance(engines.engine(torch.zeros(256, 64, 3, 3)), engines.Direct)

@@ -175,12 +175,12 @@ def test_with_the_other_activation_too():
 
 
 @pytest.mark.usefixtures("arithmetic", "poison")
-def test_weights_for_an_input_that_there_is_not_are_not_used():
+@pytest.mark.parametrize("absent", [["x"], ["weight_ih", "bias_ih", "flow_weight_ih", "flow_bias_ih"]])
+def test_an_input_or_weights_for_it_alone_are_not_used(absent):
     given = arguments()
-    names = ("weight_ih", "bias_ih", "flow_weight_ih", "flow_bias_ih")
-    for name in ("x", *names):
+    for name in ("x", "weight_ih", "bias_ih", "flow_weight_ih", "flow_bias_ih"):
         given[name].requires_grad_(False)
-    assert_it_is_the_reference(given | {"x": None}, steps=2)
+    assert_it_is_the_reference(given | dict.fromkeys(absent), steps=3)
 
 
 @pytest.mark.usefixtures("arithmetic", "poison")
@@ -300,6 +300,26 @@ def test_its_gradient_has_a_gradient():
         lambda *tensors: run(fused_traj_gru.traj_gru, dict(zip(NAMES, tensors, strict=True))),
         tuple(given.values()),
     )
+
+
+@pytest.mark.usefixtures("arithmetic")
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_the_way_back_has_the_precision_of_the_way_forward(create_graph):
+    given = arguments(dtype=torch.float32)
+
+    def gradients(op, forward, backward):
+        with torch.autocast("cpu", torch.bfloat16, enabled=forward):
+            output, _ = run(op, given)
+        with torch.autocast("cpu", torch.bfloat16, enabled=backward):
+            return torch.autograd.grad(output.sum(), list(given.values()), create_graph=create_graph)
+
+    for forward in (False, True):
+        found = gradients(fused_traj_gru.traj_gru, forward, not forward)
+        expected = gradients(fused_traj_gru.traj_gru, forward, forward)
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+        if create_graph:  # which is by the reference; weights' gradients it sums in another order
+            expected = gradients(reference.traj_gru, forward, forward)
+            torch.testing.assert_close(found[:2], expected[:2], rtol=0, atol=0)
 
 
 @pytest.mark.usefixtures("arithmetic")
@@ -501,6 +521,7 @@ def test_tracers_see_what_is_computed():
     torch.testing.assert_close(make_fx(lambda x: rnn(x)[0])(x)(other), rnn(other)[0])
 
 
+@pytest.mark.usefixtures("arithmetic")
 def test_a_default_device_is_not_where_the_output_goes():
     rnn, x = moving(), torch.rand(2, 1, 2, 5, 4)
     with torch.no_grad(), torch.device("meta"):

@@ -89,5 +89,5 @@ def _key(compiler: list[str], dtype: torch.dtype) -> str:
 @functools.cache
 def _explain(reason: str) -> None:
     logging.getLogger("stormcell").warning(
-        "ConvLSTM is slower on this machine's CPU than it could be: %s", reason
+        "the layers are slower on this machine's CPU than they could be: %s", reason
     )

@@ -112,7 +112,7 @@ class Plain:
 
     def _sampled(self, image: Tensor, pixels: Tensor, flow: Tensor) -> Tensor:
         """Return what these pixels of an image ``(H, W, C)`` see, as the reference does."""
-        size = torch.tensor([image.shape[1], image.shape[0]], dtype=image.dtype)
+        size = image.new_tensor([image.shape[1], image.shape[0]])
         place = torch.stack([pixels % image.shape[1], pixels // image.shape[1]], dim=1).unsqueeze(1)
         place = place - flow.view(len(flow), -1, 2)  # (P, L, 2)
         grid = (2 * place + 1) / size - 1 if self._align_corners else 2 * place / (size - 1).clamp(min=1) - 1
@@ -133,7 +133,7 @@ def _located(h: Tensor, first: int, flow: Tensor, warped: Tensor) -> tuple[int, 
 def _images(h: Tensor, first: int, count: int) -> Iterator[tuple[int, slice, Tensor]]:
     """Yield of which images pixels are, which of the pixels those are, and their numbers in the image."""
     area = h.shape[1] * h.shape[2]
-    numbers = torch.arange(first, first + count)
+    numbers = torch.arange(first, first + count, device=h.device)
     for image in range(first // area, (first + count - 1) // area + 1):
         part = slice(max(image * area - first, 0), (image + 1) * area - first)
         yield image, part, numbers[part] - image * area

@@ -14,7 +14,8 @@ from stormcell.nn.ops.pixels import like, pixels
 
 # How many tiles are worked through together at most, so that they and what they give stay in the caches.
 _TILES, _TILES_TO_WEIGHT = 64, 128
-_PAYS = 0.75  # for at most so much of the plain way's multiplications
+_PAYS = 0.75  # for at most so much of the plain way's work
+_TRANSFORM = 10  # products that a number's transform costs as much as
 # G of F(2, 3): what a kernel of three is transformed by.
 _G = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))
 
@@ -30,8 +31,9 @@ def pays(weight: Tensor) -> bool:
     wide: int = library.winograd_breadth()
     # Of four products for two pixels, a piece that is not the first and ends in zeros does without one.
     products = math.prod(4 if k < 3 else 4 * (k // 3) + (0, 3, 3)[k % 3] for k in kernel) / 4
-    ours = products * -(-outputs // wide) * wide
-    return ours <= _PAYS * math.prod(kernel) * outputs
+    transforms = 4 * (inputs * math.prod(-(-k // 3) for k in kernel) + outputs)
+    ours = products * inputs * -(-outputs // wide) * wide + _TRANSFORM * transforms
+    return ours <= _PAYS * math.prod(kernel) * inputs * outputs
 
 
 class _Convolution(ctypes.Structure):
