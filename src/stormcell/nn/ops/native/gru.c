@@ -17,7 +17,7 @@ ALWAYS number activation(number x, int leaky) {
 ALWAYS number slope(number n, int leaky) { return leaky ? (n > 0 ? 1 : (number)0.2) : 1 - n * n; }
 
 ALWAYS void forward(
-    size channels, int leaky, const real *restrict x, const real *restrict h, const number *restrict h_old,
+    size channels, int leaky, int keep, const real *restrict x, const real *restrict h, const number *restrict h_old,
     number *restrict h_new, real *restrict kept
 ) {
 #pragma omp simd
@@ -26,7 +26,7 @@ ALWAYS void forward(
         number to_r = load(x[kr]) + load(h[kr]), to_z = load(x[kz]) + load(h[kz]);
         number z = sigmoid(to_z), n = activation(load(x[kn]) + sigmoid(to_r) * load(h[kn]), leaky);
         h_new[k] = (1 - z) * n + z * h_old[k];
-        if (kept) {
+        if (keep) {
             kept[kr] = store(to_r);
             kept[kz] = store(to_z);
             kept[kn] = x[kn];
@@ -48,11 +48,14 @@ void gru_forward(
         const real *i = x + x_apart * p, *s = h + h_apart * p;
         const number *old = h_old + old_apart * p;
         number *new = h_new + new_apart * p;
-        real *keep = kept ? kept + kept_apart * p : 0;
-        if (leaky)
-            forward(channels, 1, i, s, old, new, keep);
+        if (leaky && kept)
+            forward(channels, 1, 1, i, s, old, new, kept + kept_apart * p);
+        else if (leaky)
+            forward(channels, 1, 0, i, s, old, new, 0);
+        else if (kept)
+            forward(channels, 0, 1, i, s, old, new, kept + kept_apart * p);
         else
-            forward(channels, 0, i, s, old, new, keep);
+            forward(channels, 0, 0, i, s, old, new, 0);
     }
 }
 
