@@ -44,14 +44,6 @@ def case(kernel, channels=(3, 5), outputs=6, size=(7, 6), batch=2, dtype=torch.f
     )
 
 
-@pytest.fixture
-def poison():
-    """Fill with NaN what is allocated and not written."""
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
-
-
 @pytest.mark.usefixtures("poison")
 @pytest.mark.parametrize("made_by", ENGINES)
 @pytest.mark.parametrize("first", [0, 3])

@@ -40,15 +40,6 @@ def form(request):
     return Form(reset=request.param)
 
 
-@pytest.fixture
-def poison():
-    """Fill with NaN what is allocated and not written."""
-    torch.use_deterministic_algorithms(True)
-    assert torch.empty(3).isnan().all()
-    yield
-    torch.use_deterministic_algorithms(False)
-
-
 def numbers(*shape, seed=1):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 

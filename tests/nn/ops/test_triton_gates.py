@@ -56,14 +56,6 @@ def driven(monkeypatch, triton):
     monkeypatch.setattr(winograd, "pays", lambda *_: False)
 
 
-@pytest.fixture
-def poison():
-    """Fill with NaN what is allocated and not written."""
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
-
-
 def numbers(*shape, seed=1):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(DEVICE)
 

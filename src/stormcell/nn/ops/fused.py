@@ -63,9 +63,8 @@ class _Kept(NamedTuple):
     """What the gradient needs of the way forward."""
 
     cells: Tensor  # (T + 1, B, *space, C)
-    gates: list[
-        Tensor
-    ]  # (B', *space, 4C), before they are, for each piece of the batch and, in it, each step
+    # (B', *space, 4C), before they are, for each piece of the batch and, in it, each step
+    gates: list[Tensor]
 
 
 def _forward(

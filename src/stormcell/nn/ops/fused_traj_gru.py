@@ -18,6 +18,7 @@ from stormcell.nn.ops import by_reference, gru_gates, kernels, reference, refusa
 from stormcell.nn.ops.engines import engine
 from stormcell.nn.ops.pieces import pieces
 from stormcell.nn.ops.pixels import channels_first, channels_last, like, pixels, sequence, side_by_side
+from stormcell.nn.ops.precision import lowered
 from stormcell.nn.ops.terms import Form, Run, State, TrajGRUWeights
 
 _SLOPE = 0.2  # of leaky_relu
@@ -162,7 +163,7 @@ def _forward(
     """Return the output, the last h, and, if it is to be kept, what the gradient needs."""
     w = TrajGRUWeights(*weights)  # type: ignore[arg-type]
     number, x = w.weight_hh.dtype, _frames(x, steps, h)
-    real = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else number
+    real = lowered(h.device) or number
     kept: list[_Step] = []
     with torch.autocast("cpu", enabled=False):
         parts = _Parts(w, form, real)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from stormcell.nn.ops import compiler
-from stormcell.nn.ops.pixels import BLOCK, located
+from stormcell.nn.ops.pixels import BLOCK, located, room_for_sums
 
 
 class Gates(Protocol):
@@ -86,10 +86,9 @@ class Compiled:
         h: Tensor,
     ) -> Tensor:
         """See :class:`Gates`."""
-        count, channels = c_old.shape
-        sums = dc.new_empty((count + BLOCK - 1) // BLOCK, 7, channels)
+        sums = room_for_sums(dc, 7)
         images = located(z, c_old, c_new, d_output, dh, dc, h)
-        self._backward(count, channels, BLOCK, *images, w.data_ptr(), sums.data_ptr())
+        self._backward(*c_old.shape, BLOCK, *images, w.data_ptr(), sums.data_ptr())
         return sums.sum(0)
 
 

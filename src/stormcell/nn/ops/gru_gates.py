@@ -13,7 +13,7 @@ from torch import Tensor
 
 from stormcell.nn.activations import leaky_relu
 from stormcell.nn.ops import compiler
-from stormcell.nn.ops.pixels import BLOCK, located
+from stormcell.nn.ops.pixels import BLOCK, located, room_for_sums
 
 
 class Gates(Protocol):
@@ -164,7 +164,7 @@ class Compiled:
     ) -> Tensor:
         """See :class:`Gates`."""
         images = located(kept, h_old, d_output, d_seen, d_state, d_x, d_h)
-        sums = _room_for_sums(h_old, 4)
+        sums = room_for_sums(h_old, 4)
         self._backward(*h_old.shape, BLOCK, self._leaky, *images, sums.data_ptr())
         return sums.sum(0)
 
@@ -195,7 +195,7 @@ class Compiled:
     ) -> Tensor:
         """See :class:`Gates`."""
         images = located(kept, h_old, d_seen, d_state, d, seen)
-        sums = _room_for_sums(h_old, 3)
+        sums = room_for_sums(h_old, 3)
         self._reset_backward(*h_old.shape, BLOCK, *images, sums.data_ptr())
         return sums.sum(0)
 
@@ -297,11 +297,6 @@ def _pass(function: Any, *, sizes: int, images: int, sums: int = 0) -> Callable[
     function.restype = None
     compiled: Callable[..., None] = function
     return compiled
-
-
-def _room_for_sums(h: Tensor, sums: int) -> Tensor:
-    pixels, channels = h.shape
-    return h.new_empty((pixels + BLOCK - 1) // BLOCK, sums, channels)
 
 
 def _write(parts: Sequence[Tensor], whole: Tensor) -> None:

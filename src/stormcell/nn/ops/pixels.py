@@ -48,3 +48,9 @@ def located(*images: Tensor | None) -> list[int]:
     """Return, for compiled code, of each ``(P, C)`` where it is and how far a pixel is from the next."""
     places = [(0, 0) if each is None else (each.data_ptr(), each.stride(0)) for each in images]
     return [number for place in places for number in place]
+
+
+def room_for_sums(h: Tensor, sums: int) -> Tensor:
+    """Return room for so many sums over the pixels of ``h``, ``(P, C)``, block by block."""
+    count, channels = h.shape
+    return h.new_empty((count + BLOCK - 1) // BLOCK, sums, channels)

@@ -31,7 +31,7 @@ def pays(weight: Tensor) -> bool:
     wide: int = library.winograd_breadth()
     # Of four products for two pixels, a piece that is not the first and ends in zeros does without one.
     products = math.prod(4 if k < 3 else 4 * (k // 3) + (0, 3, 3)[k % 3] for k in kernel) / 4
-    transforms = 4 * (inputs * math.prod(-(-k // 3) for k in kernel) + outputs)
+    transforms = 4 * (inputs * math.prod(_threes(kernel)) + outputs)
     ours = products * inputs * -(-outputs // wide) * wide + _TRANSFORM * transforms
     return ours <= _PAYS * math.prod(kernel) * inputs * outputs
 
@@ -164,14 +164,14 @@ class Winograd:
         return self._workspace
 
     def _slabs(self, outputs: int, inputs: int) -> tuple[int, int, int]:
-        down, across = (-(-k // 3) for k in self._weight.shape[2:])
+        down, across = _threes(self._weight.shape[2:])
         deep = -(-inputs * down * across // self._rows) * self._rows
         return -(-outputs // self._breadth), deep, self._breadth
 
     def _transformed(self, weight: Tensor) -> Tensor:
         """Return G g G' of a kernel, (16, slabs, depth, BREADTH)."""
         outputs, inputs, *kernel = weight.shape
-        down, across = (-(-k // 3) for k in kernel)
+        down, across = _threes(kernel)
         slabs, deep, breadth = self._slabs(outputs, inputs)
         threes = F.pad(weight, (0, 3 * across - kernel[1], 0, 3 * down - kernel[0]))
         each = threes.view(outputs, inputs, down, 3, across, 3).permute(3, 5, 2, 4, 1, 0).reshape(9, -1)
@@ -182,11 +182,16 @@ class Winograd:
     def _transformed_back(self, d_u: Tensor) -> Tensor:
         """Return the gradient of a kernel, by that of what it was transformed to."""
         outputs, inputs, *kernel = self._weight.shape
-        down, across = (-(-k // 3) for k in kernel)
+        down, across = _threes(kernel)
         each = d_u.transpose(1, 2).flatten(2)[:, : inputs * down * across, :outputs].reshape(16, -1)
         threes = (_g(d_u).T @ each).view(3, 3, down, across, inputs, outputs).permute(5, 4, 2, 0, 3, 1)
         whole = threes.reshape(outputs, inputs, 3 * down, 3 * across)
         return whole[..., : kernel[0], : kernel[1]]
+
+
+def _threes(kernel: Sequence[int]) -> list[int]:
+    """Return how many pieces of three a kernel is cut into, each way."""
+    return [-(-k // 3) for k in kernel]
 
 
 def _g(like: Tensor) -> Tensor:
