@@ -87,11 +87,11 @@ class FewerProducts(Pass):
         """Convolve a piece."""
         seen = self.seen[piece].movedim(1, -1)
         if self.gradient is None:
-            return self.engine.forward([seen], None)
+            return self.engine.forward(seen, None)
         gradient = self.gradient[piece].movedim(1, -1)
         if self.part == TO_INPUT:
             return self.engine.to_input(gradient)
-        self.engine.to_weight(gradient, [seen])
+        self.engine.to_weight(gradient, seen)
         return gradient
 
     def __str__(self) -> str:

@@ -80,7 +80,7 @@ class Image:
 def test_the_kernels_are_plain(triton, real, pixels, channels):
     """What is true is what plain operations find in float64, given the same numbers."""
     number = torch.promote_types(real, torch.float32)
-    types = {"z": real, "c_old": number, "c_new": number, "h": real}
+    types = {"z": real, "c_old": number, "c_new": number, "h": real, "seen": real}
     types |= {"d_output": real, "dh": real, "dc": number, "h_again": real}
     images = {}
     for n, (name, dtype) in enumerate(types.items()):
@@ -88,14 +88,17 @@ def test_the_kernels_are_plain(triton, real, pixels, channels):
         images[name] = Image(numbers(pixels, wide, seed=n), wide + 2 + n, dtype)  # no two alike
     w = Image(numbers(1, 3 * channels, seed=8), 3 * channels + 2, number).pixels.view(3, channels)
 
-    def computed(step, w, z, c_old, c_new, h, d_output, dh, dc, h_again):
-        step.forward(z, c_old, w, c_new, h)
+    def computed(step, w, z, c_old, c_new, h, seen, d_output, dh, dc, h_again):
+        kept = torch.zeros_like(z)
+        step.forward(z, w, gates.Images(c_old, c_new, h, seen), kept)
+        assert torch.equal(kept, z)
+        assert torch.equal(seen, h)
         sums = step.backward(z, c_old, c_new, w, d_output, dh, dc, h_again)
         return {"c": c_new, "h": h, "h again": h_again, "d_z": z, "d_c": dc, "sums": sums}
 
     exactly = {name: image.pixels.double().clone() for name, image in images.items()}
     true = computed(gates.Plain(), w.double(), **exactly)
-    for name in ("c_new", "h", "h_again"):
+    for name in ("c_new", "h", "seen", "h_again"):
         images[name].pixels.fill_(math.nan)
     found = computed(triton, w, **{name: image.pixels for name, image in images.items()})
     assert not any(image.spoilt() for image in images.values())
@@ -120,7 +123,8 @@ def test_small_numbers_keep_their_digits_and_large_ones_stay_finite(triton, numb
     z = torch.cat([torch.full_like(x, 100), torch.zeros_like(x), x, x], dim=1)
     c_old, c_new, h = torch.zeros_like(x), torch.empty_like(x), torch.empty_like(x)
     with np.errstate(over="ignore", invalid="ignore"):  # the interpreter's
-        triton.forward(z, c_old, torch.zeros(3, 1, device=DEVICE, dtype=number), c_new, h)
+        w = torch.zeros(3, 1, device=DEVICE, dtype=number)
+        triton.forward(z, w, gates.Images(c_old, c_new, h, torch.empty_like(h)))
     truth = x.double().tanh()
     # A handful of roundings; a GPU's exponential function is off by two units.
     few = {"rtol": 8 * torch.finfo(number).eps, "atol": 0, "equal_nan": True}
@@ -144,7 +148,7 @@ def test_an_image_may_have_more_numbers_than_32_bits_count(triton):
     found = []
     for z in (far.contiguous(), far):
         c_new, h = torch.empty_like(c_old), torch.empty_like(c_old, dtype=torch.bfloat16)
-        triton.forward(z, c_old, w, c_new, h)
+        triton.forward(z, w, gates.Images(c_old, c_new, h, torch.empty_like(h)))
         found.append(c_new)
     assert torch.equal(*found)
 
@@ -456,7 +460,7 @@ def test_gradients_of_weights_add_up_in_float32(lowered):
     convolution = engines.Direct(torch.ones(1, 1, 1, 1, device=DEVICE, dtype=lowered))
     one = torch.ones(1, 1, 1, 1, device=DEVICE, dtype=lowered)
     for _ in range(2049):  # the first number that float16 does not have
-        convolution.to_weight(one, [one])
+        convolution.to_weight(one, one)
     assert convolution.d_weight().item() == 2049
 
 

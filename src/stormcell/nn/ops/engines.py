@@ -3,7 +3,6 @@
 All have stride 1 and leave the image its size; kernels have odd sizes.
 """
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -16,15 +15,15 @@ from stormcell.nn.ops.pixels import channels_first, channels_last, like
 class Engine(Protocol):
     """A convolution by one weight, ``(C_out, C_in, *k)``, again and again."""
 
-    def forward(self, seen: Sequence[Tensor], bias: Tensor | None) -> Tensor:
-        """Return what images ``(B, *space, C_n)``, side by side, come to: ``(B, *space, C_out)``."""
+    def forward(self, seen: Tensor, bias: Tensor | None) -> Tensor:
+        """Return what images ``(B, *space, C_in)`` come to: ``(B, *space, C_out)``."""
         ...
 
     def to_input(self, d_z: Tensor) -> Tensor:
         """Return the gradient of what was seen, ``(B, *space, C)``, from the channel asked for on."""
         ...
 
-    def to_weight(self, d_z: Tensor, seen: Sequence[Tensor]) -> None:
+    def to_weight(self, d_z: Tensor, seen: Tensor) -> None:
         """Add to the gradient of the weight."""
         ...
 
@@ -33,7 +32,7 @@ class Engine(Protocol):
         ...
 
 
-def engine(weight: Tensor, first: int = 0) -> Engine:
+def engine(weight: Tensor, first: int = 0) -> "Direct | winograd.Winograd":
     """Return the fastest way to convolve; of inputs the gradient is asked for from ``first`` on."""
     if winograd.pays(weight):
         return winograd.Winograd(weight, first)
@@ -49,21 +48,27 @@ class Direct:
         self._d_weight: Tensor | None = None
         self._padding = [k // 2 for k in weight.shape[2:]]
 
-    def forward(self, seen: Sequence[Tensor], bias: Tensor | None) -> Tensor:
-        """See :class:`Engine`."""
-        ones, zeros = [1] * len(self._padding), [0] * len(self._padding)
-        images = channels_first(_together(seen))
-        z = torch.convolution(images, self._weight, bias, ones, self._padding, ones, False, zeros, 1)
-        return channels_last(z)
+    def forward(self, seen: Tensor, bias: Tensor | None, rows: slice | None = None) -> Tensor:
+        """See :class:`Engine`; of what comes out some rows, or all."""
+        height, around = seen.shape[1], self._padding[0]
+        rows = rows or slice(0, height)
+        start, stop = max(rows.start - around, 0), min(rows.stop + around, height)
+        inside = start == rows.start - around and stop == rows.stop + around
+        padding = [0 if inside else around, *self._padding[1:]]
+        ones, zeros = [1] * len(padding), [0] * len(padding)
+        images = channels_first(seen[:, start:stop])
+        z = torch.convolution(images, self._weight, bias, ones, padding, ones, False, zeros, 1)
+        # At the edge of the image there is padding on both sides: what is beyond the rows is wrong.
+        return channels_last(z if inside else z[:, :, rows.start - start : rows.stop - start])
 
     def to_input(self, d_z: Tensor) -> Tensor:
         """See :class:`Engine`."""
         seen = like(d_z, self._backwards.shape[1])  # only its shape matters
         return channels_last(self._backward(d_z, seen, self._backwards, 0))
 
-    def to_weight(self, d_z: Tensor, seen: Sequence[Tensor]) -> None:
+    def to_weight(self, d_z: Tensor, seen: Tensor) -> None:
         """See :class:`Engine`."""
-        found = self._backward(d_z, _together(seen), self._weight, 1)
+        found = self._backward(d_z, seen, self._weight, 1)
         if self._d_weight is None:
             self._d_weight = found.to(torch.promote_types(found.dtype, torch.float32))
         else:
@@ -90,10 +95,6 @@ class Direct:
             [which == 0, which == 1, False],
         )
         return found[which]
-
-
-def _together(seen: Sequence[Tensor]) -> Tensor:
-    return seen[0] if len(seen) == 1 else torch.cat(list(seen), dim=-1)
 
 
 def _last(weight: Tensor) -> Tensor:

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from stormcell.nn.ops import by_reference, gates, kernels, reference, refusals
+from stormcell.nn.ops import by_reference, gates, kernels, lstm_steps, memory, reference, refusals
 from stormcell.nn.ops.engines import engine
+from stormcell.nn.ops.gates import Images
 from stormcell.nn.ops.pieces import pieces
-from stormcell.nn.ops.pixels import channels_last, like, pixels, sequence, side_by_side
+from stormcell.nn.ops.pixels import channels_first, channels_last, like, pixels, sequence, show
 from stormcell.nn.ops.precision import lowered
 from stormcell.nn.ops.terms import Form, LSTMWeights, Run, State
 
@@ -77,32 +78,37 @@ def _forward(
     peephole: Tensor | None,
     *,
     keep: bool,
-) -> tuple[Tensor, Tensor, Tensor, _Kept]:
+) -> tuple[Tensor, Tensor, Tensor, _Kept | None]:
     """Return the output, the last h and c, and, if it is to be kept, what the gradient needs."""
-    steps, (batch, channels, *space) = len(x), h.shape
+    steps, inputs, channels = len(x), x.shape[2], h.shape[1]
     real = lowered(h.device) or w_h.dtype
     with torch.autocast(h.device.type, enabled=False):
-        convolution = engine(kernels.joined(w_x, w_h).to(real))
-        bias = None if bias is None else bias.to(real)
-        w = _looks(peephole, c, channels)
-        step = gates.gates(real, h.device)
-
+        take = lstm_steps.step(kernels.joined(w_x, w_h).to(real), bias, _looks(peephole, c, channels))
         # Channels last, but not a view of what is: callers may write to it.
         output = sequence(steps, h, real)
-        cells = c.new_empty(steps + 1 if keep else 2, batch, *space, channels)
-        cells[0] = c.movedim(1, -1)
+        last = like(output[0].movedim(1, -1), channels)
+        first = channels_last(c)
+        if keep:
+            whole = memory.empty((steps + 1, *first.shape), c.dtype, c.device)
+            whole[0] = first
+            cells = list(whole)
+        else:
+            room = [like(first, channels) for _ in range(min(steps, 2))]
+            cells = [first, *(room[t % 2] for t in range(steps))]
         kept: list[Tensor] = []
         for piece in _pieces(h, real):
-            seen = channels_last(h[piece].to(real))
+            seen, next_seen = (like(last[piece], inputs + channels) for _ in range(2))
+            seen[..., inputs:] = h[piece].movedim(1, -1)
             for t in range(steps):
-                z = convolution.forward(side_by_side(x[t, piece], seen), bias)
-                old, new = (cells[n if keep else n % 2, piece] for n in (t, t + 1))
-                seen = channels_last(output[t, piece])
-                step.forward(pixels(z), pixels(old), w, pixels(new), pixels(seen))
-                if keep:
+                show(x[t, piece], seen)
+                out, to = channels_last(output[t, piece]), next_seen[..., inputs:]
+                images = cells[t][piece], cells[t + 1][piece], out, to if t + 1 < steps else last[piece]
+                z = take(seen, Images(*map(pixels, images)), keep=keep)
+                if z is not None:
                     kept.append(z)
-        c = cells[steps if keep else steps % 2].movedim(-1, 1)
-    return output, output[-1].clone(), c.clone(), _Kept(cells, kept)
+                seen, next_seen = next_seen, seen
+        c = memory.copy(cells[steps]) if keep else cells[steps]
+    return output, channels_first(last), channels_first(c), _Kept(whole, kept) if keep else None
 
 
 def _backward(
@@ -127,15 +133,16 @@ def _backward(
     convolution = engine(kernels.joined(w_x, w_h).to(real), 0 if needs_x else inputs)
 
     d_x = like(cells[1:], inputs, real) if needs_x else None
-    d_c = d_c.movedim(1, -1).to(cells.dtype, copy=True, memory_format=torch.contiguous_format)
-    d_h0 = torch.empty_like(d_c)
+    d_c = memory.copy(d_c.movedim(1, -1), cells.dtype)
+    d_h0 = like(d_c, channels)
     d_rest = cells.new_zeros(7, channels)
     for number, piece in enumerate(_pieces(h_0, real)):
-        dh = channels_last(d_h[piece].to(real))
-        h = like(dh, channels)
+        dh = channels_last(d_h[piece], real)
+        seen = like(dh, inputs + channels)
+        h = seen[..., inputs:]
         for t in reversed(range(steps)):
             z = each[number * steps + t]
-            d_out = channels_last(d_output[t, piece].to(real))
+            d_out = channels_last(d_output[t, piece], real)
             # It also writes what the step after has seen, which is not kept.
             d_rest += step.backward(
                 pixels(z),
@@ -148,14 +155,16 @@ def _backward(
                 pixels(h),
             )
             if needs_weight and t + 1 < steps:
-                convolution.to_weight(each[number * steps + t + 1], side_by_side(x[t + 1, piece], h))
+                show(x[t + 1, piece], seen)
+                convolution.to_weight(each[number * steps + t + 1], seen)
             d_seen = convolution.to_input(z)
             if d_x is not None:
                 d_x[t, piece] = d_seen[..., :inputs]
             dh = d_seen[..., d_seen.shape[-1] - channels :]
         if needs_weight:
-            first = channels_last(h_0[piece].to(real))
-            convolution.to_weight(each[number * steps], side_by_side(x[0, piece], first))
+            show(x[0, piece], seen)
+            h.copy_(h_0[piece].movedim(1, -1))
+            convolution.to_weight(each[number * steps], seen)
         d_h0[piece] = dh
     d_x_weight, d_h_weight = (
         kernels.parted(convolution.d_weight(), w_x, w_h) if needs_weight else (None, None)
@@ -175,6 +184,7 @@ class _ConvLSTM(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *tensors: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         output, h, c, kept = _forward(*tensors, keep=True)  # type: ignore[arg-type]
+        assert kept is not None
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors, kept.cells, *kept.gates)
         ctx.lowered = lowered(output.device)
@@ -191,7 +201,7 @@ class _ConvLSTM(torch.autograd.Function):
             if by_reference.needed(gradients):
                 return by_reference.gradients(_reference, tensors, gradients)
             if ctx.spent:  # the first time wrote over what makes the gates
-                kept = _forward(*tensors, keep=True)[-1]
+                kept = _forward(*tensors, keep=True)[-1] or kept
         ctx.spent = True
         return _backward(tensors, kept, gradients, ctx.needs_input_grad)
 

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from stormcell.nn.ops import by_reference, kernels, reference, refusals
+from stormcell.nn.ops import by_reference, kernels, memory, reference, refusals
 from stormcell.nn.ops.engines import engine
 from stormcell.nn.ops.gru_steps import steps
 from stormcell.nn.ops.pieces import pieces
-from stormcell.nn.ops.pixels import channels_last, like, sequence
+from stormcell.nn.ops.pixels import channels_first, channels_last, like, sequence
 from stormcell.nn.ops.precision import lowered
 from stormcell.nn.ops.terms import Form, GRUWeights, Run, State
 
@@ -66,7 +66,7 @@ class _Input:
     def forward(self, some: slice, piece: slice) -> Tensor:
         """Return it for some steps of a piece of the batch, ``(T', B', *space, 3C)``."""
         x = self._x[some, piece]
-        z = self._convolution.forward([channels_last(x.flatten(0, 1).to(self._real))], self._bias)
+        z = self._convolution.forward(channels_last(x.flatten(0, 1), self._real), self._bias)
         return z.reshape(*x.shape[:2], *z.shape[1:])
 
     def to_input(self, d: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class _Input:
         """Add to the gradient of the weight."""
         # Step by step: single precision does not bear sums over them all.
         for d_t, x_t in zip(d, self._x[some, piece], strict=True):
-            self._convolution.to_weight(d_t, [channels_last(x_t.to(self._real))])
+            self._convolution.to_weight(d_t, channels_last(x_t, self._real))
 
     def d_weight(self) -> Tensor:
         """Return the gradient of the weight, summed up."""
@@ -107,11 +107,11 @@ def _forward(
         output = sequence(count, h, number)
         kept = None
         if keep:
-            states = h.new_empty(count - 1, batch, *space, channels, dtype=number)
-            gates = h.new_empty(count, batch, *space, of_h.keeps * channels, dtype=real)
+            states = memory.empty((count - 1, batch, *space, channels), number, h.device)
+            gates = memory.empty((count, batch, *space, of_h.keeps * channels), real, h.device)
             kept = _Kept(states, gates)
         for piece in pieces(batch, _size(h, real)):
-            old = channels_last(h[piece].to(number))
+            old = channels_last(h[piece], number)
             for some in pieces(count, len(old) * _size(h, real)):
                 z = None if of_x is None else of_x.forward(some, piece)
                 for t in range(some.start, some.stop):
@@ -121,7 +121,7 @@ def _forward(
                     if kept is not None and t + 1 < count:
                         kept.states[t, piece] = new
                     old = new
-    return output, output[-1].clone(), kept
+    return output, channels_first(memory.copy(output[-1].movedim(1, -1))), kept
 
 
 def _backward(
@@ -147,10 +147,10 @@ def _backward(
     of_h = steps(reset, w_h, b_h, real)
 
     d_x = like(gates, x.shape[2], real) if x is not None and needs_x else None
-    d_h = d_h.movedim(1, -1).to(states.dtype, copy=True, memory_format=torch.contiguous_format)
+    d_h = memory.copy(d_h.movedim(1, -1), states.dtype)
     for piece in pieces(len(h_0), _size(h_0, real)):
         d_seen, d_state = zero.to(real).expand(channels).expand_as(d_h[piece]), d_h[piece]
-        olds = [channels_last(h_0[piece].to(states.dtype)), *states[:, piece]]
+        olds = [channels_last(h_0[piece], states.dtype), *states[:, piece]]
         for some in reversed(pieces(count, len(d_state) * _size(h_0, real))):
             kept_of, d_out = gates[some, piece], d_output[some, piece].movedim(2, -1)
             d = like(kept_of, 3 * channels)

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from stormcell.nn.activations import leaky_relu
-from stormcell.nn.ops import by_reference, gru_gates, kernels, reference, refusals, warp
+from stormcell.nn.ops import by_reference, gru_gates, kernels, memory, reference, refusals, warp
 from stormcell.nn.ops.engines import engine
 from stormcell.nn.ops.pieces import pieces
-from stormcell.nn.ops.pixels import channels_first, channels_last, like, pixels, sequence, side_by_side
+from stormcell.nn.ops.pixels import channels_first, channels_last, like, pixels, sequence, show
 from stormcell.nn.ops.precision import lowered
 from stormcell.nn.ops.terms import Form, Run, State, TrajGRUWeights
 
@@ -73,17 +73,17 @@ class _Flows:
         self._of_hidden = engine(kernels.odd(w.flow_weight).to(real))
         self._d_b_seen, self._d_b_hidden = w_h.new_zeros(len(w_h)), w_h.new_zeros(len(w.flow_weight))
 
-    def forward(self, seen: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def forward(self, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Return what makes the flows, and the flows."""
         hidden = leaky_relu(self._of_seen.forward(seen, self._b_seen))
-        return hidden, self._of_hidden.forward([hidden], self._b_hidden)
+        return hidden, self._of_hidden.forward(hidden, self._b_hidden)
 
-    def backward(self, d_flows: Tensor, hidden: Tensor, seen: list[Tensor], needs: dict[str, bool]) -> Tensor:
+    def backward(self, d_flows: Tensor, hidden: Tensor, seen: Tensor, needs: dict[str, bool]) -> Tensor:
         """Return the gradient of what was seen, and add to those of the weights."""
         d_hidden = self._of_hidden.to_input(d_flows)
         d_hidden = torch.ops.aten.leaky_relu_backward(d_hidden, hidden, _SLOPE, True)
         if needs["flow_weight"]:
-            self._of_hidden.to_weight(d_flows, [hidden])
+            self._of_hidden.to_weight(d_flows, hidden)
         if needs["flow_weight_ih"] or needs["flow_weight_hh"]:
             self._of_seen.to_weight(d_hidden, seen)
         self._d_b_hidden += d_flows.sum((0, 1, 2), dtype=self._d_b_hidden.dtype)
@@ -117,7 +117,7 @@ class _Moved:
 
     def forward(self, h: Tensor, flows: Tensor) -> Tensor:
         """Return what the gates are given, ``(P, 3C)``."""
-        z = flows.new_empty(len(flows), len(self._weight))
+        z = like(flows, len(self._weight))
         for some, room in self._pieces(flows):
             self._warp.forward(h, some.start, flows[some], room)
             torch.addmm(self._bias, room, self._weight.T, out=z[some])
@@ -125,7 +125,7 @@ class _Moved:
 
     def backward(self, d_z: Tensor, h: Tensor, flows: Tensor, d_h: Tensor, needs_weight: bool) -> Tensor:
         """Return the gradient of the flows, add to that of the state, and to the weight's if asked for."""
-        d_flows = torch.empty_like(flows)
+        d_flows = like(flows, flows.shape[-1])
         for some, room in self._pieces(flows):
             torch.mm(d_z[some], self._weight, out=room)
             d_flows[some] = self._warp.backward(h, some.start, flows[some], room, d_h)
@@ -163,6 +163,7 @@ def _forward(
     """Return the output, the last h, and, if it is to be kept, what the gradient needs."""
     w = TrajGRUWeights(*weights)  # type: ignore[arg-type]
     number, x = w.weight_hh.dtype, _frames(x, steps, h)
+    inputs = x.shape[2]
     real = lowered(h.device) or number
     kept: list[_Step] = []
     with torch.autocast("cpu", enabled=False):
@@ -171,24 +172,26 @@ def _forward(
         nothing = h.new_zeros(3 * h.shape[1], dtype=real)
         output = sequence(steps, h, number)
         for piece in _pieces(h, real):
-            old = channels_last(h[piece].to(number)).contiguous()
+            old = channels_last(h[piece], number).contiguous()
+            seen = like(old, inputs + old.shape[-1], real)
             for t in range(steps):
-                seen = side_by_side(x[t, piece], old.to(real))
+                show(x[t, piece], seen).copy_(old)
                 hidden, flows = parts.flows.forward(seen)
                 of_x = nothing.expand(*flows.shape[:-1], -1)
                 if parts.input is not None:
-                    of_x = parts.input.forward(seen[:1], bias)
+                    of_x = parts.input.forward(seen[..., :inputs], bias)
                 of_h = parts.moved.forward(old, pixels(flows))
                 out = channels_last(output[t, piece])
                 # What is kept is not what callers may write to.
-                new, before = (torch.empty_like(old), like(flows, 4 * old.shape[-1])) if keep else (out, None)
+                channels = old.shape[-1]
+                new, before = (like(old, channels), like(flows, 4 * channels)) if keep else (out, None)
                 images = pixels(of_x), of_h, pixels(old), pixels(new)
                 parts.gates.forward(*images, None if before is None else pixels(before))
                 if before is not None:
                     kept.append(_Step(old, hidden, flows, before))
                     out.copy_(new)
                 old = new
-    return output, output[-1].clone(), kept
+    return output, channels_first(memory.copy(output[-1].movedim(1, -1))), kept
 
 
 def _backward(
@@ -214,22 +217,23 @@ def _backward(
     inputs = x.shape[2]
 
     d_x = sequence(steps, x[0], real) if needs_x else None
-    d_h = d_h.movedim(1, -1).to(number, copy=True, memory_format=torch.contiguous_format)
+    d_h = memory.copy(d_h.movedim(1, -1), number)
     sums = h.new_zeros(4, channels, dtype=number)
     for n, piece in enumerate(cut):
         d_state = d_h[piece]
         d_seen = zero.to(real).expand(channels).expand_as(d_state)
         d_of_x, d_of_h = (like(d_state, 3 * channels, real) for _ in range(2))
+        seen = like(d_state, inputs + channels, real)
         for t in reversed(range(steps)):
             old, hidden, flows, before = kept[n * steps + t]
-            d_out = channels_last(d_output[t, piece].to(number))
+            d_out = channels_last(d_output[t, piece], number)
             sums += parts.gates.backward(*map(pixels, (before, old, d_out, d_seen, d_state, d_of_x, d_of_h)))
-            seen = side_by_side(x[t, piece], old.to(real))
+            show(x[t, piece], seen).copy_(old)
             d_flows = parts.moved.backward(pixels(d_of_h), old, pixels(flows), d_state, needs["weight_hh"])
             d_both = parts.flows.backward(d_flows.view_as(flows), hidden, seen, needs)
             d_seen = d_both[..., d_both.shape[-1] - channels :]
             if parts.input is not None and needs["weight_ih"]:
-                parts.input.to_weight(d_of_x, seen[:1])
+                parts.input.to_weight(d_of_x, seen[..., :inputs])
             if parts.input is not None and d_x is not None:
                 d_x[t, piece] = channels_first(parts.input.to_input(d_of_x) + d_both[..., :inputs])
         d_state += d_seen

@@ -6,7 +6,7 @@ Images are pixels in a row, ``(P, C)``, each in one piece; what makes its gates 
 import ctypes
 import functools
 import logging
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -15,18 +15,26 @@ from stormcell.nn.ops import compiler
 from stormcell.nn.ops.pixels import BLOCK, located, room_for_sums
 
 
+class Images(NamedTuple):
+    """What a step reads and writes beside its gates."""
+
+    c_old: Tensor  # (P, C)
+    c_new: Tensor  # (P, C)
+    h: Tensor  # (P, C)
+    seen: Tensor  # (P, C), by the next step: h once more
+
+
 class Gates(Protocol):
     """The arithmetic of a step, forwards and backwards."""
 
-    def forward(self, z: Tensor, c_old: Tensor, w: Tensor, c_new: Tensor, h: Tensor) -> None:
+    def forward(self, z: Tensor, w: Tensor, images: Images, kept: Tensor | None = None) -> None:
         """Write the new state.
 
         Args:
             z: (P, 4C), what the convolutions gave.
-            c_old: (P, C).
             w: (3, C), the peepholes.
-            c_new: (P, C).
-            h: (P, C).
+            images: Of which ``c_old`` is read, the others are written.
+            kept: (P, 4C), where ``z`` is written once more, if it is to be.
         """
         ...
 
@@ -59,6 +67,24 @@ class Gates(Protocol):
         ...
 
 
+class NativeImages(ctypes.Structure):
+    """The ``lstm_images`` of ``native/lstm.h``."""
+
+    _fields_ = (
+        *(
+            (name + apart, ctypes.c_int64 if apart else ctypes.c_void_p)
+            for name in Images._fields
+            for apart in ("", "_apart")
+        ),
+        ("w", ctypes.c_void_p),
+    )
+
+
+def native_images(images: Images, w: Tensor) -> NativeImages:
+    """Return, for compiled code, where images and peepholes are."""
+    return NativeImages(*located(*images), w.data_ptr())
+
+
 class Compiled:
     """The arithmetic in one compiled pass over the pixels."""
 
@@ -66,13 +92,14 @@ class Compiled:
         self._forward, self._backward = library.lstm_forward, library.lstm_backward
         size, pointer = ctypes.c_int64, ctypes.c_void_p
         image = (pointer, size)  # where it is, and how far a pixel is from the next
-        self._forward.argtypes = (size, size, *image * 4, pointer)
+        self._forward.argtypes = (size, size, *image * 2, pointer)
         self._backward.argtypes = (size, size, size, *image * 7, pointer, pointer)
         self._forward.restype = self._backward.restype = None
 
-    def forward(self, z: Tensor, c_old: Tensor, w: Tensor, c_new: Tensor, h: Tensor) -> None:
+    def forward(self, z: Tensor, w: Tensor, images: Images, kept: Tensor | None = None) -> None:
         """See :class:`Gates`."""
-        self._forward(*c_old.shape, *located(z, c_old, c_new, h), w.data_ptr())
+        about = native_images(images, w)
+        self._forward(*images.c_old.shape, *located(z, kept), ctypes.byref(about))
 
     def backward(
         self,
@@ -95,15 +122,18 @@ class Compiled:
 class Plain:
     """The arithmetic in PyTorch's operations, as few and as much in place as may be."""
 
-    def forward(self, z: Tensor, c_old: Tensor, w: Tensor, c_new: Tensor, h: Tensor) -> None:
+    def forward(self, z: Tensor, w: Tensor, images: Images, kept: Tensor | None = None) -> None:
         """See :class:`Gates`."""
+        c_old, c_new, h, seen = images
         z_i, z_f, z_g, z_o = z.chunk(4, dim=-1)
         w_ci, w_cf, w_co = w
         i = torch.addcmul(z_i, w_ci, c_old).sigmoid_()
         f = torch.addcmul(z_f, w_cf, c_old).sigmoid_()
         torch.mul(f, c_old, out=c_new).addcmul_(i, z_g.to(w.dtype).tanh())
         o = torch.addcmul(z_o, w_co, c_new).sigmoid_()
-        h.copy_(o * c_new.tanh())
+        seen.copy_(h.copy_(o * c_new.tanh()))
+        if kept is not None:
+            kept.copy_(z)
 
     def backward(
         self,
@@ -154,9 +184,9 @@ def _triton(device: torch.device) -> Gates | None:
         from stormcell.nn.ops.triton_gates import Triton
 
         # It also needs a C compiler, and a GPU that it knows: one pixel shows whether it has them.
-        z, w, *images = (torch.zeros(*shape, device=device) for shape in ((1, 4), (3, 1), *[(1, 1)] * 3))
+        z, w, *images = (torch.zeros(*shape, device=device) for shape in ((1, 4), (3, 1), *[(1, 1)] * 4))
         found = Triton()
-        found.forward(z, images[0], w, *images[1:])
+        found.forward(z, w, Images(*images))
     except Exception as error:  # what compilers and drivers raise is listed nowhere
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         said = "ConvLSTM is slower on %s than it could be: %s"

@@ -77,7 +77,7 @@ class After:
 
     def forward(self, x: Tensor, old: Tensor, new: Tensor, kept: Tensor | None) -> None:
         """See :class:`Steps`."""
-        h = self._convolution.forward([old.to(self._real)], self._bias)
+        h = self._convolution.forward(old.to(self._real), self._bias)
         where = None if kept is None else pixels(kept)
         self._gates.forward(pixels(x), pixels(h), pixels(old), pixels(new), where)
 
@@ -92,12 +92,12 @@ class After:
         needs_weight: bool,
     ) -> Tensor:
         """See :class:`Steps`."""
-        d_h = torch.empty_like(d_x[0])
+        d_h = like(d_x[0], d_x.shape[-1])
         for t in reversed(range(len(kept))):
             images = (kept[t], old[t], d_output[t], d_seen, d_state, d_x[t], d_h)
             self.sums += self._gates.backward(*map(pixels, images))
             if needs_weight:
-                self._convolution.to_weight(d_h, [old[t].to(self._real)])
+                self._convolution.to_weight(d_h, old[t].to(self._real))
             d_seen = self._convolution.to_input(d_h)
         return d_seen
 
@@ -125,10 +125,10 @@ class Before:
 
     def forward(self, x: Tensor, old: Tensor, new: Tensor, kept: Tensor | None) -> None:
         """See :class:`Steps`."""
-        h = self._of_rz.forward([old.to(self._real)], self._bias_rz)
+        h = self._of_rz.forward(old.to(self._real), self._bias_rz)
         seen = like(h, old.shape[-1])
         self._gates.reset(*map(pixels, (x, h, old, seen)))
-        h_n = self._of_n.forward([seen], self._bias_n)
+        h_n = self._of_n.forward(seen, self._bias_n)
         where = None if kept is None else pixels(kept)
         self._gates.update(pixels(x), pixels(h), pixels(h_n), pixels(old), pixels(new), where)
 
@@ -143,7 +143,7 @@ class Before:
         needs_weight: bool,
     ) -> Tensor:
         """See :class:`Steps`."""
-        seen = torch.empty_like(d_state, dtype=self._real)  # r ∘ h
+        seen = like(d_state, d_state.shape[-1], self._real)  # r ∘ h
         for t in reversed(range(len(kept))):
             d_rz, d_n = d_x[t, ..., self._rz], d_x[t, ..., self._n]
             images = (kept[t], old[t], d_output[t], d_seen, d_state, d_x[t])
@@ -151,8 +151,8 @@ class Before:
             images = (kept[t], old[t], self._of_n.to_input(d_n), d_state, d_x[t], seen)
             self.sums += self._gates.reset_backward(*map(pixels, images))
             if needs_weight:
-                self._of_n.to_weight(d_n, [seen])
-                self._of_rz.to_weight(d_rz, [old[t].to(self._real)])
+                self._of_n.to_weight(d_n, seen)
+                self._of_rz.to_weight(d_rz, old[t].to(self._real))
             d_seen = self._of_rz.to_input(d_rz)
         return d_seen
 

@@ -1,6 +1,6 @@
 """What is worked through together, so that it stays in the caches."""
 
-_PIECE = 4 << 20  # bytes that it may have
+_PIECE = 16 << 20  # bytes that it may have
 
 
 def pieces(count: int, each: int) -> list[slice]:

@@ -12,6 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from stormcell.nn.ops.gates import Images
+
 _TILE = 1024  # values of each image that a program works on: with more, it runs out of registers
 _WIDE = 64  # channels of a pixel among them, at most
 _WARPS = 8
@@ -20,9 +22,12 @@ _WARPS = 8
 class Triton:
     """See :class:`stormcell.nn.ops.gates.Gates`."""
 
-    def forward(self, z: Tensor, c_old: Tensor, w: Tensor, c_new: Tensor, h: Tensor) -> None:
+    def forward(self, z: Tensor, w: Tensor, images: Images, kept: Tensor | None = None) -> None:
         """See :class:`stormcell.nn.ops.gates.Gates`."""
-        _launch(_lstm_forward, (c_old, z, c_new, h), w)
+        c_old, *written = images
+        _launch(_lstm_forward, (c_old, z, *written), w)
+        if kept is not None:
+            kept.copy_(z)
 
     def backward(
         self,
@@ -91,6 +96,8 @@ def _lstm_forward(
     c_new_apart: tl.tensor,
     h: tl.tensor,
     h_apart: tl.tensor,
+    seen: tl.tensor,  # by the next step: h once more
+    seen_apart: tl.tensor,
     w: tl.tensor,  # (3, C): the peepholes of i, f, o
     TALL: tl.constexpr,
     WIDE: tl.constexpr,
@@ -111,7 +118,9 @@ def _lstm_forward(
     new = f * old + i * _tanh(z_g)
     o = _sigmoid(z_o + tl.load(w + 2 * channels + k, known, 0) * new)
     tl.store(c_new + c_new_apart * p + k, new, there)
-    tl.store(h + h_apart * p + k, o * _tanh(new), there)
+    out = o * _tanh(new)
+    tl.store(h + h_apart * p + k, out, there)
+    tl.store(seen + seen_apart * p + k, out, there)
 
 
 @triton.jit

@@ -4,12 +4,14 @@ import ctypes
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from stormcell.nn.ops import compiler
+from stormcell.nn.ops.gates import Images, native_images
 from stormcell.nn.ops.pixels import like, pixels
 
 # How many tiles are worked through together at most, so that they and what they give stay in the caches.
@@ -40,17 +42,10 @@ class _Convolution(ctypes.Structure):
     """The ``convolution`` of ``native/winograd.c``."""
 
     _fields_ = (
-        *(
-            (name, ctypes.c_int64)
-            for name in ("batch", "height", "width", "kernel_height", "kernel_width", "top", "left")
-        ),
-        ("outputs", ctypes.c_int64),
-        ("images", ctypes.c_int64),
-        ("image", ctypes.c_void_p * 2),
-        ("channels", ctypes.c_int64 * 2),
-        ("apart", ctypes.c_int64 * 2),
-        ("tiles", ctypes.c_int64),
-        ("threads", ctypes.c_int64),
+        *((name, ctypes.c_int64) for name in ("batch", "height", "width", "kernel_height", "kernel_width")),
+        *((name, ctypes.c_int64) for name in ("top", "left", "outputs")),
+        ("seen", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("channels", "apart", "tiles", "threads")),
         ("zeros", ctypes.c_void_p),
     )
 
@@ -69,25 +64,39 @@ class Winograd:
         # A pixel of zeros where there is none.
         self._zeros = weight.new_zeros(max(weight.shape[:2]))
 
-    def forward(self, seen: Sequence[Tensor], bias: Tensor | None) -> Tensor:
+    def forward(self, seen: Tensor, bias: Tensor | None) -> Tensor:
         """See :class:`stormcell.nn.ops.engines.Engine`."""
-        return self._convolve(
-            seen, self._u, self._zeros if bias is None else bias.contiguous(), len(self._weight)
-        )
+        z = like(seen, len(self._weight))
+        self._convolve(seen, self._u, bias, z)
+        return z
+
+    def step(
+        self, seen: Tensor, bias: Tensor | None, images: Images, w: Tensor, *, keep: bool
+    ) -> Tensor | None:
+        """Convolve, and take the step of the ConvLSTM whose gates that gives, pixel by pixel.
+
+        See :meth:`stormcell.nn.ops.lstm_steps.Step.__call__`.
+        """
+        z = like(seen, len(self._weight)) if keep else None
+        self._convolve(seen, self._u, bias, z, ctypes.byref(native_images(images, w)))
+        return z
 
     def to_input(self, d_z: Tensor) -> Tensor:
         """See :class:`stormcell.nn.ops.engines.Engine`."""
-        return self._convolve([d_z], self._u_to_input, self._zeros, self._weight.shape[1] - self._first)
+        d_seen = like(d_z, self._weight.shape[1] - self._first)
+        self._convolve(d_z, self._u_to_input, None, d_seen)
+        return d_seen
 
-    def to_weight(self, d_z: Tensor, seen: Sequence[Tensor]) -> None:
+    def to_weight(self, d_z: Tensor, seen: Tensor) -> None:
         """See :class:`stormcell.nn.ops.engines.Engine`."""
         outputs, inputs = self._weight.shape[:2]
         if self._d_u is None:
             self._d_u = self._zeros.new_zeros(16, *self._slabs(outputs, inputs))
         deep, wide = self._d_u.shape[2], self._d_u.shape[1] * self._breadth
-        about, kept = self._about(seen, outputs, _TILES_TO_WEIGHT, 1)
+        # These may be copies, which are to live as long.
+        seen, d_z = _whole(seen), pixels(d_z).contiguous()
+        about = self._about(seen, outputs, _TILES_TO_WEIGHT, 1)
         share = about.tiles * (2 * deep + wide)
-        d_z = pixels(d_z).contiguous()  # it may be a copy, which is to live as long
         self._library.winograd_to_weight(
             ctypes.byref(about),
             _at(d_z),
@@ -95,7 +104,6 @@ class Winograd:
             _at(self._room(share)),
             ctypes.c_int64(share),
         )
-        del kept
 
     def d_weight(self) -> Tensor:
         """See :class:`stormcell.nn.ops.engines.Engine`."""
@@ -111,31 +119,37 @@ class Winograd:
         # What a pixel gave is brought back to it: the same kernel the other way around, each way.
         return self._transformed(self._weight[:, self._first :].transpose(0, 1).flip(2, 3))
 
-    def _convolve(self, seen: Sequence[Tensor], u: Tensor, bias: Tensor, outputs: int) -> Tensor:
-        z = like(seen[0], outputs)
+    def _convolve(
+        self, seen: Tensor, u: Tensor, bias: Tensor | None, z: Tensor | None, images: Any = None
+    ) -> None:
+        """Convolve by a transformed weight, to ``z``, or where there are images on to those."""
+        outputs = len(self._weight) if z is None else z.shape[-1]
         deep, wide = u.shape[2], u.shape[1] * self._breadth
-        about, kept = self._about(seen, outputs, _TILES, self._threads)
-        share = 16 * about.tiles * (deep + wide) + wide
+        seen = _whole(seen)
+        about = self._about(seen, outputs, _TILES, self._threads)
+        share = 16 * about.tiles * (deep + wide) + 4 * outputs
+        bias = self._zeros if bias is None else bias.contiguous()
         self._library.winograd_convolve(
-            ctypes.byref(about), _at(u), _at(bias), _at(z), _at(self._room(share)), ctypes.c_int64(share)
+            ctypes.byref(about),
+            _at(u),
+            _at(bias),
+            None if z is None else _at(z),
+            images,
+            _at(self._room(share)),
+            ctypes.c_int64(share),
         )
-        del kept
-        return z
 
-    def _about(
-        self, seen: Sequence[Tensor], outputs: int, most: int, workers: int
-    ) -> tuple[_Convolution, list[Tensor]]:
-        """Return the shape of the work, and what it points to, which is to live as long.
+    def _about(self, seen: Tensor, outputs: int, most: int, workers: int) -> _Convolution:
+        """Return the shape of the work.
 
         The tiles are in lots of one size, at most so many in each and as many lots for every worker.
         """
-        batch, height, width, _ = seen[0].shape
+        batch, height, width, channels = seen.shape
         kernel = self._weight.shape[2:]
-        images = [pixels(image) for image in seen]
         tiles = batch * -(-height // 2) * -(-width // 2)
         lots = -(-tiles // (most * workers)) * workers
         tiles = -(-tiles // (lots * self._rows)) * self._rows
-        about = _Convolution(
+        return _Convolution(
             batch=batch,
             height=height,
             width=width,
@@ -144,18 +158,13 @@ class Winograd:
             top=kernel[0] // 2,
             left=kernel[1] // 2,
             outputs=outputs,
-            images=len(images),
+            seen=seen.data_ptr(),
+            channels=channels,
+            apart=pixels(seen).stride(0),
             tiles=tiles,
             threads=self._threads,
             zeros=self._zeros.data_ptr(),
         )
-        for n, image in enumerate(images):
-            about.image[n], about.channels[n], about.apart[n] = (
-                image.data_ptr(),
-                image.shape[1],
-                image.stride(0),
-            )
-        return about, images
 
     def _room(self, share: int) -> Tensor:
         """Return memory for every thread to work in."""
@@ -197,6 +206,11 @@ def _threes(kernel: Sequence[int]) -> list[int]:
 def _g(like: Tensor) -> Tensor:
     g = torch.tensor(_G, dtype=like.dtype, device=like.device)
     return torch.kron(g, g)
+
+
+def _whole(images: Tensor) -> Tensor:
+    """Return images whose pixels are each in one piece, and as far from the next as any."""
+    return pixels(images).view(images.shape)
 
 
 def _at(tensor: Tensor) -> ctypes.c_void_p:

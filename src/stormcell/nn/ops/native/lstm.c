@@ -2,33 +2,19 @@
 
    Images lie channels last, a pixel so far from the next; its gates i, f, g, o are 4 C numbers in a row. */
 
-#include "number.h"
+#include "lstm.h"
 
 void lstm_forward(
     size pixels, size channels,
-    const real *restrict gates, size gates_apart, /* W * X + b */
-    const number *restrict c_old, size c_old_apart,
-    number *restrict c_new, size c_new_apart,
-    real *restrict h, size h_apart,
-    const number *restrict w /* (3, C): the peepholes of i, f, o */
+    const real *gates, size gates_apart, /* W * X + b */
+    real *kept, size kept_apart,         /* the same once more; NULL if not wanted */
+    const lstm_images *images
 ) {
 #pragma omp parallel for schedule(static)
     for (size p = 0; p < pixels; p++) {
-        const real *restrict z = gates + gates_apart * p;
-        const number *restrict old = c_old + c_old_apart * p;
-        number *restrict new = c_new + c_new_apart * p;
-        real *restrict out = h + h_apart * p;
-#pragma omp simd
-        for (size k = 0; k < channels; k++) {
-            size ki = k, kf = ki + channels, kg = kf + channels, ko = kg + channels;
-            number i = sigmoid(load(z[ki]) + w[ki] * old[k]);
-            number f = sigmoid(load(z[kf]) + w[kf] * old[k]);
-            number g = hyperbolic_tangent(load(z[kg]));
-            number c = f * old[k] + i * g;
-            number o = sigmoid(load(z[ko]) + w[kg] * c);
-            new[k] = c;
-            out[k] = store(o * hyperbolic_tangent(c));
-        }
+        const real *z = gates + gates_apart * p;
+        lstm_pixel(channels, p, z, images);
+        if (kept) memcpy(kept + kept_apart * p, z, 4 * channels * sizeof(real));
     }
 }
 

@@ -15,8 +15,6 @@ typedef int64_t size;
 typedef double real, number;
 static inline number load(real v) { return v; }
 static inline real store(number v) { return v; }
-static inline number sigmoid(number x) { return 1 / (1 + exp(-x)); }
-static inline number hyperbolic_tangent(number x) { return tanh(x); }
 #else
 typedef float number;
 #if defined(BFLOAT16)
@@ -64,9 +62,20 @@ static inline number exponential(number x) {
     return p * power;
 }
 
-static inline number sigmoid(number x) { return 1 / (1 + exponential(-x)); }
+#endif
 
-static inline number hyperbolic_tangent(number x) {
+/* Division takes longer than all else, and of several fractions that are multiplied one is enough. */
+typedef struct {
+    number over, under;
+} fraction;
+
+#if defined(FLOAT64)
+static inline fraction sigmoid_fraction(number x) { return (fraction){1, 1 + exp(-x)}; }
+static inline fraction tangent_fraction(number x) { return (fraction){tanh(x), 1}; }
+#else
+static inline fraction sigmoid_fraction(number x) { return (fraction){1, 1 + exponential(-x)}; }
+
+static inline fraction tangent_fraction(number x) {
     /* Near 0, where the quotient's digits cancel, x + x^3 p(x^2), p fitted there by least squares. */
     number s = x * x;
     number p = -6.104948e-3f;
@@ -74,10 +83,16 @@ static inline number hyperbolic_tangent(number x) {
     p = p * s - 5.38524985e-2f;
     p = p * s + 1.33327827e-1f;
     p = p * s - 3.33333284e-1f;
-    number near = x + x * s * p;
-    number far = 1 - 2 / (exponential(2 * x) + 1);
-    return s < 0.390625f ? near : far;
+    number near = x + x * s * p, far = exponential(2 * x);
+    return (fraction){s < 0.390625f ? near : far - 1, s < 0.390625f ? 1 : far + 1};
 }
 #endif
+
+/* Each is at most e^43, so that two of them are a number yet. */
+static inline number product(fraction a, fraction b) { return a.over * b.over / (a.under * b.under); }
+
+static inline number value(fraction a) { return a.over / a.under; }
+static inline number sigmoid(number x) { return value(sigmoid_fraction(x)); }
+static inline number hyperbolic_tangent(number x) { return value(tangent_fraction(x)); }
 
 #endif

@@ -12,7 +12,7 @@
    Where an array has channels last and they are that many, it is in slabs of BREADTH channels:
    (16, slabs, depth, BREADTH). */
 
-#include "number.h"
+#include "lstm.h"
 
 #if !defined(BFLOAT16)
 
@@ -42,9 +42,8 @@ typedef struct {
     size kernel_height, kernel_width;
     size top, left;            /* how far above and left of its tile the first window begins */
     size outputs;
-    size images; /* that lie side by side: what is seen is the channels of the first, of the second … */
-    const number *image[2];
-    size channels[2], apart[2]; /* of an image, and how far a pixel is from the next */
+    const number *seen;
+    size channels, apart; /* of what is seen, and how far a pixel is from the next */
     size tiles;                 /* that are worked through together: a multiple of ROWS */
     size threads;
     const number *zeros; /* a pixel where there is none: as many zeros as there are channels */
@@ -52,15 +51,9 @@ typedef struct {
 
 static inline size padded(size n, size to) { return (n + to - 1) / to * to; }
 
-static inline size channels(const convolution *c) {
-    size sum = 0;
-    for (size n = 0; n < c->images; n++) sum += c->channels[n];
-    return sum;
-}
-
 static inline size across(const convolution *c) { return (c->kernel_width + 2) / 3; }
 static inline size pieces(const convolution *c) { return (c->kernel_height + 2) / 3 * across(c); }
-static inline size depth(const convolution *c) { return channels(c) * pieces(c); }
+static inline size depth(const convolution *c) { return c->channels * pieces(c); }
 
 /* Whether there may be anything but zeros in this of the 16 of a piece; of the first there always may. */
 static inline int counts(const convolution *c, size which, size piece) {
@@ -125,28 +118,28 @@ static inline void transform_window(
 static void see(const convolution *c, tile at, number *v, size apart) {
     for (size piece = 0; piece < pieces(c); piece++) {
         size top = at.y - c->top + 3 * (piece / across(c)), left = at.x - c->left + 3 * (piece % across(c));
-        for (size n = 0; n < c->images; n++) {
-            const number *image = c->image[n] + at.image * c->height * c->width * c->apart[n], *window[16];
-            for (size r = 0; r < 16; r++) {
-                size y = top + r / 4, x = left + r % 4;
-                int there = 0 <= y && y < c->height && 0 <= x && x < c->width;
-                window[r] = there ? image + (y * c->width + x) * c->apart[n] : c->zeros;
-            }
-            transform_window(c->channels[n], window, v, apart);
-            v += c->channels[n];
+        const number *image = c->seen + at.image * c->height * c->width * c->apart, *window[16];
+        for (size r = 0; r < 16; r++) {
+            size y = top + r / 4, x = left + r % 4;
+            int there = 0 <= y && y < c->height && 0 <= x && x < c->width;
+            window[r] = there ? image + (y * c->width + x) * c->apart : c->zeros;
         }
+        transform_window(c->channels, window, v + piece * c->channels, apart);
     }
 }
 
-/* A' m A of a tile, and the bias, to the pixels that there are. */
+/* A' m A of a tile, and the bias, to the pixels of z that there are; what has no place there, to the four. */
 static void give(
     const convolution *c, tile at, const number *restrict m, size apart, const number *restrict bias,
-    number *restrict z, number *restrict nowhere
+    number *restrict z, number *restrict four
 ) {
-    z += ((at.image * c->height + at.y) * c->width + at.x) * c->outputs;
-    int below = at.y + 1 < c->height, right = at.x + 1 < c->width;
-    number *z_01 = right ? z + c->outputs : nowhere, *z_10 = below ? z + c->width * c->outputs : nowhere;
-    number *z_11 = below && right ? z + (c->width + 1) * c->outputs : nowhere;
+    number *to[4];
+    for (size corner = 0; corner < 4; corner++) {
+        size y = at.y + corner / 2, x = at.x + corner % 2;
+        int there = z && y < c->height && x < c->width;
+        to[corner] = there ? z + ((at.image * c->height + y) * c->width + x) * c->outputs : four + corner * c->outputs;
+    }
+    number *restrict z_00 = to[0], *restrict z_01 = to[1], *restrict z_10 = to[2], *restrict z_11 = to[3];
 #pragma omp simd
     for (size k = 0; k < c->outputs; k++) {
         number t[8];
@@ -155,23 +148,35 @@ static void give(
             number p = from[0], q = from[4 * apart], r = from[8 * apart], u = from[12 * apart];
             t[s] = p + q + r, t[4 + s] = q - r - u;
         }
-        z[k] = t[0] + t[1] + t[2] + bias[k];
+        z_00[k] = t[0] + t[1] + t[2] + bias[k];
         z_01[k] = t[1] - t[2] - t[3] + bias[k];
         z_10[k] = t[4] + t[5] + t[6] + bias[k];
         z_11[k] = t[5] - t[6] - t[7] + bias[k];
     }
 }
 
-/* z (batch, height, width, outputs), by the transformed kernel u (16, slabs, depth, BREADTH). Each thread
-   has workspace for (16, tiles, depth + outputs in whole slabs) and one pixel. */
+/* Take a ConvLSTM's step at the pixels of a tile, whose gates are at z, or if that is NULL at the four. */
+static void take_step(const convolution *c, tile at, const number *z, const number *four, const lstm_images *images) {
+    for (size corner = 0; corner < 4; corner++) {
+        size y = at.y + corner / 2, x = at.x + corner % 2;
+        if (y >= c->height || x >= c->width) continue;
+        size pixel = (at.image * c->height + y) * c->width + x;
+        lstm_pixel(c->outputs / 4, pixel, z ? z + pixel * c->outputs : four + corner * c->outputs, images);
+    }
+}
+
+/* z (batch, height, width, outputs), by the transformed kernel u (16, slabs, depth, BREADTH); and if there
+   are images, a step of the ConvLSTM whose gates these are: z may then be NULL, and is not kept. Each thread
+   has workspace for (16, tiles, depth + outputs in whole slabs) and four pixels. */
 void winograd_convolve(
-    const convolution *c, const number *u, const number *bias, number *z, number *workspace, size share
+    const convolution *c, const number *u, const number *bias, number *z, const lstm_images *images,
+    number *workspace, size share
 ) {
-    size deep = padded(depth(c), ROWS), wide = padded(c->outputs, BREADTH), all = tiles(c), some = channels(c);
+    size deep = padded(depth(c), ROWS), wide = padded(c->outputs, BREADTH), all = tiles(c), some = c->channels;
 #pragma omp parallel for schedule(dynamic) num_threads(c->threads)
     for (size first = 0; first < all; first += c->tiles) {
         size count = all - first < c->tiles ? all - first : c->tiles;
-        number *v = workspace + THREAD * share, *m = v + 16 * c->tiles * deep, *nowhere = m + 16 * c->tiles * wide;
+        number *v = workspace + THREAD * share, *m = v + 16 * c->tiles * deep, *four = m + 16 * c->tiles * wide;
         for (size t = 0; t < count; t++) see(c, find(c, first + t), v + t * deep, c->tiles * deep);
         for (size n = 0; n < 16; n++)
             for (size slab = 0; slab < wide; slab += BREADTH)
@@ -183,8 +188,11 @@ void winograd_convolve(
                                 u + (n * wide + slab) * deep + piece * some * BREADTH,
                                 m + (n * c->tiles + t) * wide + slab, wide, piece > 0
                             );
-        for (size t = 0; t < count; t++)
-            give(c, find(c, first + t), m + t * wide, c->tiles * wide, bias, z, nowhere);
+        for (size t = 0; t < count; t++) {
+            tile at = find(c, first + t);
+            give(c, at, m + t * wide, c->tiles * wide, bias, z, four);
+            if (images) take_step(c, at, z, four, images);
+        }
     }
 }
 
@@ -202,20 +210,18 @@ static void see_one(const convolution *c, tile at, size which, number *restrict 
     size top = at.y - c->top, left = at.x - c->left, r = which / 4, s = which % 4;
     number sign_y = pairs[r].sign, sign_x = pairs[s].sign;
     for (size piece = 0; piece < pieces(c); piece++) {
-        for (size n = 0; n < c->images; n++) {
-            const number *image = c->image[n] + at.image * c->height * c->width * c->apart[n], *seen[4];
-            for (size corner = 0; corner < 4; corner++) {
-                size y = top + 3 * (piece / across(c)) + (corner < 2 ? pairs[r].one : pairs[r].other);
-                size x = left + 3 * (piece % across(c)) + (corner % 2 ? pairs[s].other : pairs[s].one);
-                int there = 0 <= y && y < c->height && 0 <= x && x < c->width;
-                seen[corner] = there ? image + (y * c->width + x) * c->apart[n] : c->zeros;
-            }
-            const number *a = seen[0], *b = seen[1], *d = seen[2], *e = seen[3];
-#pragma omp simd
-            for (size k = 0; k < c->channels[n]; k++)
-                v[k] = (a[k] + sign_x * b[k]) + sign_y * (d[k] + sign_x * e[k]);
-            v += c->channels[n];
+        const number *image = c->seen + at.image * c->height * c->width * c->apart, *seen[4];
+        for (size corner = 0; corner < 4; corner++) {
+            size y = top + 3 * (piece / across(c)) + (corner < 2 ? pairs[r].one : pairs[r].other);
+            size x = left + 3 * (piece % across(c)) + (corner % 2 ? pairs[s].other : pairs[s].one);
+            int there = 0 <= y && y < c->height && 0 <= x && x < c->width;
+            seen[corner] = there ? image + (y * c->width + x) * c->apart : c->zeros;
         }
+        const number *a = seen[0], *b = seen[1], *d = seen[2], *e = seen[3];
+#pragma omp simd
+        for (size k = 0; k < c->channels; k++)
+            v[k] = (a[k] + sign_x * b[k]) + sign_y * (d[k] + sign_x * e[k]);
+        v += c->channels;
     }
 }
 
@@ -260,7 +266,7 @@ void winograd_to_weight(const convolution *c, const number *d_z, number *d_u, nu
                 for (size slab = 0; slab < wide; slab += BREADTH)
                     for (size k = start; k < end; k += ROWS) {
                         int any = 0;
-                        for (size piece = k / channels(c); piece <= (k + ROWS - 1) / channels(c); piece++)
+                        for (size piece = k / c->channels; piece <= (k + ROWS - 1) / c->channels; piece++)
                             any |= counts(c, which, piece);
                         if (any)
                             multiply(
