@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_LEAST = 1 << 20  # bytes; of smaller ones the C library takes care
-_PAGE = 2 << 20  # of the large ones, which are cleared and found faster
+_PAGE = 2 << 20  # bytes: of the large ones, which are cleared and found faster
+_LEAST = _PAGE  # of smaller tensors the C library takes care
 _IDLE = 60.0  # seconds after which a piece is given back
 _idle: dict[int, list[tuple[float, mmap.mmap]]] = {}  # by size; only ever changed by single operations
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from stormcell.nn.ops import compiler
 from stormcell.nn.ops.gates import Images, native_images
@@ -18,8 +17,6 @@ from stormcell.nn.ops.pixels import like, pixels
 _TILES, _TILES_TO_WEIGHT = 64, 128
 _PAYS = 0.75  # for at most so much of the plain way's work
 _TRANSFORM = 10  # products that a number's transform costs as much as
-# G of F(2, 3): what a kernel of three is transformed by.
-_G = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))
 
 
 def pays(weight: Tensor) -> bool:
@@ -47,6 +44,15 @@ class _Convolution(ctypes.Structure):
         ("seen", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("channels", "apart", "tiles", "threads")),
         ("zeros", ctypes.c_void_p),
+    )
+
+
+class _Kernel(ctypes.Structure):
+    """The ``kernel`` of ``native/winograd.c``."""
+
+    _fields_ = (
+        ("at", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("output", "channel", "row", "column")),
     )
 
 
@@ -117,7 +123,7 @@ class Winograd:
     @functools.cached_property
     def _u_to_input(self) -> Tensor:
         # What a pixel gave is brought back to it: the same kernel the other way around, each way.
-        return self._transformed(self._weight[:, self._first :].transpose(0, 1).flip(2, 3))
+        return self._transformed(self._weight[:, self._first :].transpose(0, 1), turned=True)
 
     def _convolve(
         self, seen: Tensor, u: Tensor, bias: Tensor | None, z: Tensor | None, images: Any = None
@@ -177,35 +183,39 @@ class Winograd:
         deep = -(-inputs * down * across // self._rows) * self._rows
         return -(-outputs // self._breadth), deep, self._breadth
 
-    def _transformed(self, weight: Tensor) -> Tensor:
-        """Return G g G' of a kernel, (16, slabs, depth, BREADTH)."""
-        outputs, inputs, *kernel = weight.shape
-        down, across = _threes(kernel)
-        slabs, deep, breadth = self._slabs(outputs, inputs)
-        threes = F.pad(weight, (0, 3 * across - kernel[1], 0, 3 * down - kernel[0]))
-        each = threes.view(outputs, inputs, down, 3, across, 3).permute(3, 5, 2, 4, 1, 0).reshape(9, -1)
-        u = (_g(weight) @ each).view(16, -1, outputs)
-        u = F.pad(u, (0, slabs * breadth - outputs, 0, deep - u.shape[1]))
-        return u.view(16, deep, slabs, breadth).transpose(1, 2).contiguous()
+    def _transformed(self, weight: Tensor, *, turned: bool = False) -> Tensor:
+        """Return G g G' of a kernel, (16, slabs, depth, BREADTH); of one turned around if asked for."""
+        outputs, inputs = weight.shape[:2]
+        u = weight.new_empty(16, *self._slabs(outputs, inputs))
+        kernel = _Kernel(weight.data_ptr(), *weight.stride())
+        if turned:  # from the last number backwards
+            rows, columns = (n - 1 for n in weight.shape[2:])
+            last = rows * kernel.row + columns * kernel.column
+            kernel = _Kernel(
+                kernel.at + last * weight.itemsize, *weight.stride()[:2], -kernel.row, -kernel.column
+            )
+        about = self._kernel_about(outputs, inputs)
+        self._library.winograd_transform(ctypes.byref(about), ctypes.byref(kernel), _at(u))
+        return u
 
     def _transformed_back(self, d_u: Tensor) -> Tensor:
         """Return the gradient of a kernel, by that of what it was transformed to."""
-        outputs, inputs, *kernel = self._weight.shape
-        down, across = _threes(kernel)
-        each = d_u.transpose(1, 2).flatten(2)[:, : inputs * down * across, :outputs].reshape(16, -1)
-        threes = (_g(d_u).T @ each).view(3, 3, down, across, inputs, outputs).permute(5, 4, 2, 0, 3, 1)
-        whole = threes.reshape(outputs, inputs, 3 * down, 3 * across)
-        return whole[..., : kernel[0], : kernel[1]]
+        d_weight = torch.empty_like(self._weight, memory_format=torch.contiguous_format)
+        about = self._kernel_about(*d_weight.shape[:2])
+        kernel = _Kernel(d_weight.data_ptr(), *d_weight.stride())
+        self._library.winograd_transform_back(ctypes.byref(about), _at(d_u), ctypes.byref(kernel))
+        return d_weight
+
+    def _kernel_about(self, outputs: int, inputs: int) -> _Convolution:
+        rows, columns = self._weight.shape[2:]
+        return _Convolution(
+            kernel_height=rows, kernel_width=columns, outputs=outputs, channels=inputs, threads=self._threads
+        )
 
 
 def _threes(kernel: Sequence[int]) -> list[int]:
     """Return how many pieces of three a kernel is cut into, each way."""
     return [-(-k // 3) for k in kernel]
-
-
-def _g(like: Tensor) -> Tensor:
-    g = torch.tensor(_G, dtype=like.dtype, device=like.device)
-    return torch.kron(g, g)
 
 
 def _whole(images: Tensor) -> Tensor:

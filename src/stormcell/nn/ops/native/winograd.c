@@ -278,4 +278,65 @@ void winograd_to_weight(const convolution *c, const number *d_z, number *d_u, nu
         }
 }
 
+/* A kernel (outputs, channels, kernel_height, kernel_width): where its first number is, and how far the next. */
+typedef struct {
+    number *at;
+    size output, channel, row, column;
+} kernel;
+
+/* G: what a row of a piece is transformed by. */
+static const number g[4][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
+
+/* Of a row of a piece its first number, and how many of three there are. */
+static inline size there(size length, size piece) { return length - 3 * piece < 3 ? length - 3 * piece : 3; }
+
+/* u (16, slabs, depth, BREADTH): G w G' of each piece; where there is no kernel, zeros. */
+void winograd_transform(const convolution *c, const kernel *w, number *u) {
+    size deep = padded(depth(c), ROWS), wide = padded(c->outputs, BREADTH);
+#pragma omp parallel for schedule(static) num_threads(c->threads)
+    for (size slab = 0; slab < wide; slab += BREADTH)
+        for (size k = 0; k < deep; k++) {
+            size piece = k / c->channels, down = 3 * (piece / across(c)), right = 3 * (piece % across(c));
+            size rows = k < depth(c) ? there(c->kernel_height, down / 3) : 0, columns = there(c->kernel_width, right / 3);
+            size count = c->outputs - slab < BREADTH ? c->outputs - slab : BREADTH;
+            number d[3][3][BREADTH] = {0}, *to = u + slab * deep + k * BREADTH;
+            const number *from = w->at + slab * w->output + k % c->channels * w->channel;
+            for (size r = 0; r < rows; r++)
+                for (size s = 0; s < columns; s++)
+                    for (size o = 0; o < count; o++)
+                        d[r][s][o] = from[o * w->output + (down + r) * w->row + (right + s) * w->column];
+            for (size n = 0; n < 16; n++, to += wide * deep)
+#pragma omp simd
+                for (size o = 0; o < BREADTH; o++) {
+                    number sum = 0;
+                    for (size r = 0; r < 3; r++)
+                        for (size s = 0; s < 3; s++) sum += g[n / 4][r] * g[n % 4][s] * d[r][s][o];
+                    to[o] = sum;
+                }
+        }
+}
+
+/* The gradient of the kernel, by that of what it was transformed to. */
+void winograd_transform_back(const convolution *c, const number *d_u, const kernel *d_w) {
+    size deep = padded(depth(c), ROWS), wide = padded(c->outputs, BREADTH);
+#pragma omp parallel for schedule(static) num_threads(c->threads)
+    for (size slab = 0; slab < wide; slab += BREADTH)
+        for (size k = 0; k < depth(c); k++) {
+            size piece = k / c->channels, down = 3 * (piece / across(c)), right = 3 * (piece % across(c));
+            size rows = there(c->kernel_height, down / 3), columns = there(c->kernel_width, right / 3);
+            size count = c->outputs - slab < BREADTH ? c->outputs - slab : BREADTH;
+            const number *from = d_u + slab * deep + k * BREADTH;
+            number d[3][3][BREADTH] = {0}, *to = d_w->at + slab * d_w->output + k % c->channels * d_w->channel;
+            for (size n = 0; n < 16; n++, from += wide * deep)
+#pragma omp simd
+                for (size o = 0; o < BREADTH; o++)
+                    for (size r = 0; r < 3; r++)
+                        for (size s = 0; s < 3; s++) d[r][s][o] += g[n / 4][r] * g[n % 4][s] * from[o];
+            for (size r = 0; r < rows; r++)
+                for (size s = 0; s < columns; s++)
+                    for (size o = 0; o < count; o++)
+                        to[o * d_w->output + (down + r) * d_w->row + (right + s) * d_w->column] = d[r][s][o];
+        }
+}
+
 #endif
