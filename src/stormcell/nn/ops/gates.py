@@ -12,7 +12,10 @@ import torch
 from torch import Tensor
 
 from stormcell.nn.ops import compiler
+from stormcell.nn.ops.blocks import in_blocks
 from stormcell.nn.ops.pixels import BLOCK, located, room_for_sums
+
+sigmoid_backward, tanh_backward = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward
 
 
 class Images(NamedTuple):
@@ -122,19 +125,21 @@ class Compiled:
 class Plain:
     """The arithmetic in PyTorch's operations, as few and as much in place as may be."""
 
+    @in_blocks
     def forward(self, z: Tensor, w: Tensor, images: Images, kept: Tensor | None = None) -> None:
         """See :class:`Gates`."""
         c_old, c_new, h, seen = images
-        z_i, z_f, z_g, z_o = z.chunk(4, dim=-1)
+        if kept is not None:
+            kept.copy_(z)
+        z_i, z_f, z_g, z_o = z.to(w.dtype).chunk(4, dim=-1)
         w_ci, w_cf, w_co = w
         i = torch.addcmul(z_i, w_ci, c_old).sigmoid_()
         f = torch.addcmul(z_f, w_cf, c_old).sigmoid_()
-        torch.mul(f, c_old, out=c_new).addcmul_(i, z_g.to(w.dtype).tanh())
+        torch.mul(f, c_old, out=c_new).addcmul_(i, z_g.tanh())
         o = torch.addcmul(z_o, w_co, c_new).sigmoid_()
         seen.copy_(h.copy_(o * c_new.tanh()))
-        if kept is not None:
-            kept.copy_(z)
 
+    @in_blocks
     def backward(
         self,
         z: Tensor,
@@ -147,22 +152,22 @@ class Plain:
         h: Tensor,
     ) -> Tensor:
         """See :class:`Gates`."""
-        z_i, z_f, z_g, z_o = z.chunk(4, dim=-1)
+        z_i, z_f, z_g, z_o = z.to(w.dtype).chunk(4, dim=-1)
         w_ci, w_cf, w_co = w
         i = torch.addcmul(z_i, w_ci, c_old).sigmoid_()
         f = torch.addcmul(z_f, w_cf, c_old).sigmoid_()
-        g = z_g.to(w.dtype).tanh()
+        g = z_g.tanh()
         o = torch.addcmul(z_o, w_co, c_new).sigmoid_()
         t = c_new.tanh()
         h.copy_(o * t)
         d_h = d_output.to(dc.dtype) + dh
-        dz_o = d_h * t * o * (1 - o)
-        d_c = dc.add_(d_h * o * (1 - t * t)).addcmul_(w_co, dz_o)
-        dz_i = d_c * g * i * (1 - i)
-        dz_f = d_c * c_old * f * (1 - f)
-        dz_g = d_c * i * (1 - g * g)
-        torch.mul(d_c, f, out=dc).addcmul_(w_ci, dz_i).addcmul_(w_cf, dz_f)
-        for part, gradient in zip((z_i, z_f, z_g, z_o), (dz_i, dz_f, dz_g, dz_o), strict=True):
+        dz_o = sigmoid_backward(d_h * t, o)
+        d_c = dc.add_(tanh_backward(d_h.mul_(o), t)).addcmul_(w_co, dz_o)
+        dz_i = sigmoid_backward(d_c * g, i)
+        dz_f = sigmoid_backward(d_c * c_old, f)
+        dz_g = tanh_backward(d_c * i, g)
+        dc.mul_(f).addcmul_(w_ci, dz_i).addcmul_(w_cf, dz_f)
+        for part, gradient in zip(z.chunk(4, dim=-1), (dz_i, dz_f, dz_g, dz_o), strict=True):
             part.copy_(gradient)
         sums = (dz_i, dz_f, dz_g, dz_o, dz_i * c_old, dz_f * c_old, dz_o * c_new)
         return torch.stack([each.sum(0) for each in sums])

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from stormcell.nn.activations import leaky_relu
 from stormcell.nn.ops import compiler
+from stormcell.nn.ops.blocks import in_blocks
+from stormcell.nn.ops.gates import sigmoid_backward, tanh_backward
 from stormcell.nn.ops.pixels import BLOCK, located, room_for_sums
 
 
@@ -200,6 +202,10 @@ class Compiled:
         return sums.sum(0)
 
 
+_SLOPE = 0.2  # of the leaky ReLU
+leaky_relu_backward = torch.ops.aten.leaky_relu_backward
+
+
 class Plain:
     """The arithmetic in PyTorch's operations."""
 
@@ -207,6 +213,7 @@ class Plain:
         self._leaky = leaky
         self._activation: Callable[[Tensor], Tensor] = leaky_relu if leaky else torch.tanh
 
+    @in_blocks
     def forward(self, x: Tensor, h: Tensor, h_old: Tensor, h_new: Tensor, kept: Tensor | None) -> None:
         """See :class:`Gates`."""
         (x_r, x_z, x_n), (h_r, h_z, h_n) = x.to(h_old.dtype).chunk(3, dim=-1), h.chunk(3, dim=-1)
@@ -216,6 +223,7 @@ class Plain:
         if kept is not None:
             _write((to_r, to_z, x_n, h_n), kept)
 
+    @in_blocks
     def backward(
         self,
         kept: Tensor,
@@ -230,22 +238,24 @@ class Plain:
         to_r, to_z, x_n, h_n = kept.to(h_old.dtype).chunk(4, dim=-1)
         r, z = to_r.sigmoid(), to_z.sigmoid()
         n = self._activation(torch.addcmul(x_n, r, h_n))
-        d = d_state + d_output + d_seen
-        torch.mul(d, z, out=d_state)
-        slope = torch.full_like(n, 0.2).masked_fill_(n > 0, 1) if self._leaky else 1 - n * n
-        d_n = d * (1 - z) * slope
-        d_z = d * (h_old - n) * z * (1 - z)
+        d = d_state.add_(d_output).add_(d_seen)
+        d_z = sigmoid_backward((h_old - n).mul_(d), z)
+        d_n = d * (1 - z)
+        d_n = leaky_relu_backward(d_n, n, _SLOPE, True) if self._leaky else tanh_backward(d_n, n)
+        d.mul_(z)
+        d_r = sigmoid_backward(d_n * h_n, r)
         d_hn = d_n * r
-        d_r = d_hn * h_n * (1 - r)
         _write((d_r, d_z, d_n), d_x)
         _write((d_r, d_z, d_hn), d_h)
         return torch.stack([each.sum(0) for each in (d_r, d_z, d_n, d_hn)])
 
+    @in_blocks
     def reset(self, x: Tensor, h: Tensor, h_old: Tensor, seen: Tensor) -> None:
         """See :class:`Gates`."""
         channels = h_old.shape[1]
         seen.copy_((x[:, :channels].to(h_old.dtype) + h[:, :channels]).sigmoid_().mul_(h_old))
 
+    @in_blocks
     def update(
         self, x: Tensor, h: Tensor, h_n: Tensor, h_old: Tensor, h_new: Tensor, kept: Tensor | None
     ) -> None:
@@ -256,6 +266,7 @@ class Plain:
         if kept is not None:
             kept.copy_(sums)
 
+    @in_blocks
     def update_backward(
         self,
         kept: Tensor,
@@ -268,10 +279,12 @@ class Plain:
         """See :class:`Gates`."""
         _, to_z, to_n = kept.to(h_old.dtype).chunk(3, dim=-1)
         z, n = to_z.sigmoid(), to_n.tanh()
-        d_new = d_state + d_output + d_seen
-        torch.mul(d_new, z, out=d_state)
-        _write((d_new * (h_old - n) * z * (1 - z), d_new * (1 - z) * (1 - n * n)), d[:, h_old.shape[1] :])
+        d_new = d_state.add_(d_output).add_(d_seen)
+        d_z, d_n = sigmoid_backward((h_old - n).mul_(d_new), z), tanh_backward(d_new * (1 - z), n)
+        d_new.mul_(z)
+        _write((d_z, d_n), d[:, h_old.shape[1] :])
 
+    @in_blocks
     def reset_backward(
         self, kept: Tensor, h_old: Tensor, d_seen: Tensor, d_state: Tensor, d: Tensor, seen: Tensor
     ) -> Tensor:
