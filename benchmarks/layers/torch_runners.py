@@ -199,7 +199,8 @@ class Ours(TorchRunner):
             output, state = self.module(x, state, return_sequence=not self.last_output)
             return output, state
         outputs = []
-        for part in torch.split(x, math.ceil(math.sqrt(len(x)))):
+        # Within a part a step keeps four gates, a cell and an output; between parts there are two states.
+        for part in torch.split(x, math.ceil(math.sqrt(len(x) / 3))):
             output, state = checkpoint(self.module, part, state, use_reentrant=False)
             outputs.append(output)
         return torch.cat(outputs), state
