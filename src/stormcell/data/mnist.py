@@ -1,0 +1,228 @@
+"""MNIST: handwritten digits (LeCun, Cortes & Burges), read from their IDX files, fetched where they are not.
+
+The files are four, ``{train,t10k}-{images-idx3,labels-idx1}-ubyte``, packed or not. The digits are
+© Yann LeCun and Corinna Cortes, CC BY-SA 3.0.
+"""
+
+import gzip
+import hashlib
+import math
+import os
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stormcell.errors import ArgumentError, InputError
+from stormcell.writing import write_whole
+
+Images = NDArray[np.uint8]
+Part = Literal["train", "test"]
+
+SIDE = 28  # pixels
+PREFIXES = {"train": "train", "test": "t10k"}
+# SHA-256 of the files unpacked: the same digits, however they were packed.
+CHECKSUMS = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+TIMEOUT = 30.0  # seconds that a mirror may say nothing
+PIECE = 2**16  # bytes read between two words of progress
+MOST_PACKED = 2**24  # bytes: the largest file has 9.9 million
+_GZIP = b"\x1f\x8b"
+_SWELL = 1032  # times its size, at most, is what a deflated stream unpacks to
+
+
+@dataclass(frozen=True, eq=False)
+class Digits:
+    """Digits, and which they are.
+
+    Attributes:
+        images: Brightness, 0 (background) to 255, uint8 ``(N, 28, 28)``; not to be written to.
+        labels: 0 to 9, uint8 ``(N,)``; not to be written to.
+    """
+
+    images: Images
+    labels: NDArray[np.uint8]
+
+
+def find() -> Path:
+    """The folder where the four files are looked for, whether or not they are there.
+
+    That is ``STORMCELL_MNIST``, where it is set; else ``mnist`` in ``STORMCELL_DATA``, or
+    ``shared/data/mnist`` beside the checkout, where that exists; else ``stormcell/mnist`` in the user's
+    cache, which :func:`download` fills.
+
+    Example:
+        >>> os.environ["STORMCELL_MNIST"] = "digits"
+        >>> find().as_posix()
+        'digits'
+        >>> del os.environ["STORMCELL_MNIST"]
+    """
+    if told := os.environ.get("STORMCELL_MNIST"):
+        return Path(told)
+    checkout = Path(__file__).resolve().parents[3]
+    shared = Path(os.environ.get("STORMCELL_DATA") or checkout.parent / "shared" / "data") / "mnist"
+    if shared.is_dir():
+        return shared
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stormcell" / "mnist"
+
+
+def read(folder: Path | str, part: Part) -> Digits:
+    """Read one part of MNIST.
+
+    Args:
+        folder: Where the IDX files are, each packed (``.gz``) or not.
+        part: ``"train"``, 60 000 digits, or ``"test"``, 10 000.
+
+    Returns:
+        As many digits as the files hold.
+
+    Raises:
+        ArgumentError: There is no such part.
+        InputError: A file is missing, damaged, of another size than it says, or holds no such digits.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     images, labels = (Path(folder) / f"train-{n}-ubyte" for n in ("images-idx3", "labels-idx1"))
+        ...     _ = images.write_bytes(bytes.fromhex("00000803 00000002 0000001c 0000001c") + bytes(2 * 784))
+        ...     _ = labels.write_bytes(bytes.fromhex("00000801 00000002 07 02"))
+        ...     digits = read(folder, "train")
+        >>> digits.images.shape, digits.labels.tolist()
+        ((2, 28, 28), [7, 2])
+    """
+    if part not in PREFIXES:
+        raise ArgumentError(f'MNIST part: expected "train" or "test", found "{part}"')
+    images_file = _there(Path(folder), f"{PREFIXES[part]}-images-idx3-ubyte")
+    labels_file = _there(Path(folder), f"{PREFIXES[part]}-labels-idx1-ubyte")
+    images, labels = _idx(images_file, 3), _idx(labels_file, 1)
+    if images.shape[1:] != (SIDE, SIDE):
+        raise InputError(f"{images_file}: expected images of {SIDE} × {SIDE}, found {images.shape[1:]}")
+    if len(images) == 0 or len(images) != len(labels):
+        raise InputError(
+            f"{labels_file}: expected a label for each image, found {len(labels)} for {len(images)}"
+        )
+    if labels.max() > 9:
+        raise InputError(f"{labels_file}: expected labels 0 to 9, found {labels.max()}")
+    return Digits(images, labels)
+
+
+def patches(images: Images) -> Images:
+    """Cut images into 16 steps of 7 × 7 pixels, row by row from the upper left.
+
+    Args:
+        images: ``(N, 28, 28)``.
+
+    Returns:
+        ``(N, 16, 7, 7)``: sequences for a classifier that reads an image piece by piece.
+
+    Raises:
+        ArgumentError: The images have another shape.
+
+    Example:
+        >>> image = np.arange(784).reshape(1, 28, 28)
+        >>> patches(image)[0, :5, 0, 0].tolist()
+        [0, 7, 14, 21, 196]
+    """
+    if images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
+        raise ArgumentError(f"patches: expected images (N, {SIDE}, {SIDE}), found shape {images.shape}")
+    grid = images.reshape(len(images), 4, 7, 4, 7)
+    return grid.transpose(0, 1, 3, 2, 4).reshape(len(images), 16, 7, 7)
+
+
+def download(folder: Path | str, progress: Callable[[str, int], None] = lambda _name, _bytes: None) -> None:
+    """Fetch what is missing of the four files from a public mirror; files that are there are left alone.
+
+    Args:
+        folder: Made if it is not there.
+        progress: Called with a file's name and the bytes of it that have come, packed.
+
+    Raises:
+        InputError: No mirror gave a file, or not the right one. Files that came before it stay.
+        OutputError: A file could not be written.
+    """
+    folder = Path(folder)
+    for name in CHECKSUMS:
+        if not any((folder / name).with_name(name + ending).is_file() for ending in ("", ".gz")):
+            content = _fetched(name, progress)
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(folder / f"{name}.gz", content)
+
+
+def _there(folder: Path, name: str) -> Path:
+    for file in (folder / f"{name}.gz", folder / name):
+        if file.is_file():
+            return file
+    raise InputError(f"{folder}: expected {name}, or {name}.gz, found neither")
+
+
+def _idx(file: Path, axes: int) -> NDArray[np.uint8]:
+    """Read an IDX file of bytes: two zeros, 8 for bytes, the number of axes, their sizes, the values."""
+    try:
+        with file.open("rb") as raw:
+            packed = raw.read(2) == _GZIP
+            raw.seek(0)
+            limit = file.stat().st_size * (_SWELL if packed else 1)
+            return _values(gzip.GzipFile(fileobj=raw) if packed else raw, file, axes, limit)
+    except (EOFError, OSError, zlib.error) as error:
+        raise InputError(f"{file}: expected a whole file, found it cut off or damaged: {error}") from None
+
+
+def _values(stream: gzip.GzipFile | BufferedReader, file: Path, axes: int, limit: int) -> NDArray[np.uint8]:
+    head = stream.read(4 + 4 * axes)
+    if len(head) < 4 + 4 * axes or head[:4] != bytes([0, 0, 8, axes]):
+        raise InputError(f"{file}: expected an IDX file of bytes with {axes} axes, found {head[:4].hex(' ')}")
+    shape = tuple(int(n) for n in np.frombuffer(head, ">u4", offset=4))
+    expected = math.prod(shape)
+    if expected > limit:  # before as much is read, or room for it made
+        raise InputError(f"{file}: expected the {expected} bytes that it speaks of, found {limit} at most")
+    values = stream.read(expected + 1)
+    if len(values) != expected:
+        found = f"{len(values)}" if len(values) < expected else "more"
+        raise InputError(f"{file}: expected the {expected} bytes that it speaks of, found {found}")
+    return np.frombuffer(values, np.uint8).reshape(shape)
+
+
+def _fetched(name: str, progress: Callable[[str, int], None]) -> bytes:
+    """The packed file from the first mirror that has the right one."""
+    failures = []
+    for mirror in MIRRORS:
+        url = f"{mirror}{name}.gz"
+        try:
+            content = _got(url, name, progress)
+            if hashlib.sha256(gzip.decompress(content)).hexdigest() == CHECKSUMS[name]:
+                return content
+            failures.append(f"{url}: another SHA-256 than MNIST's")
+        except (EOFError, OSError, zlib.error) as error:  # urllib's errors are OSErrors
+            reason = error.reason if isinstance(error, urllib.error.URLError) else error
+            failures.append(f"{url}: {reason}")
+    raise InputError(
+        f"MNIST: expected {name}.gz from a mirror, found {'; '.join(failures)}; "
+        "put the four files into a folder and set STORMCELL_MNIST to it"
+    )
+
+
+def _got(url: str, name: str, progress: Callable[[str, int], None]) -> bytes:
+    pieces, size = [], 0
+    with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
+        while piece := answer.read(PIECE):
+            pieces.append(piece)
+            size += len(piece)
+            if size > MOST_PACKED:
+                raise OSError(f"expected at most {MOST_PACKED} bytes, found more")
+            progress(name, size)
+    return b"".join(pieces)
