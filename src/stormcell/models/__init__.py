@@ -1,3 +1,12 @@
-"""Networks that forecast frames from frames."""
+"""Networks that forecast frames from frames, and those that tell a sequence's class."""
 
+from stormcell.models.classifier import SequenceClassifier as SequenceClassifier
 from stormcell.models.encoder_forecaster import EncoderForecaster as EncoderForecaster
+from stormcell.models.fc_lstm import FCLSTMForecaster as FCLSTMForecaster
+from stormcell.models.feeding import FreeRunning as FreeRunning
+from stormcell.models.feeding import ReverseScheduledSampling as ReverseScheduledSampling
+from stormcell.models.feeding import ScheduledSampling as ScheduledSampling
+from stormcell.models.feeding import TeacherForcing as TeacherForcing
+from stormcell.models.frame_average import FrameAverageClassifier as FrameAverageClassifier
+from stormcell.models.multiscale import MultiscaleForecaster as MultiscaleForecaster
+from stormcell.models.next_frame import NextFrameForecaster as NextFrameForecaster

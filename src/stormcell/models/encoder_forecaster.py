@@ -4,11 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stormcell.errors import ArgumentError
+from stormcell.models import feeding as feedings
+from stormcell.models.feeding import FREE_RUNNING, Feeding
+from stormcell.models.patches import cut, lay
 from stormcell.nn import ConvLSTM2d
+from stormcell.nn.activations import ACTIVATIONS
 from stormcell.nn.arguments import PerAxis, PerLayer, count
+from stormcell.nn.conv_lstm import States
 from stormcell.nn.shapes import check_input
 
 
@@ -25,6 +30,10 @@ class EncoderForecaster(nn.Module):
     A frame whose sides are not multiples of the patch is padded with zeros at the bottom and the right,
     and the output is cropped to the frame; a mask channel then says that nothing was observed there.
 
+    With ``feedback`` the forecaster does have an input, which the paper's has not: the frame before, as the
+    conditional decoder of Srivastava et al. (2015), arXiv:1502.04681. Only then can it be trained with
+    anything else than free running.
+
     Args:
         in_channels: Channels of the frames read.
         hidden_channels: Channels of each layer, in the encoder's order, which the forecaster keeps.
@@ -34,6 +43,8 @@ class EncoderForecaster(nn.Module):
         out_channels: Channels of the frames forecast; None takes ``in_channels``.
         peephole: ``"channel"`` as the paper, or None.
         forget_bias: What the biases of the forget gates start at.
+        feedback: None as the paper; else what makes a frame of the output before it is read again:
+            ``"linear"`` nothing, ``"sigmoid"`` where outputs are logits.
 
     Raises:
         ArgumentError: An argument has a value it cannot have.
@@ -57,10 +68,17 @@ class EncoderForecaster(nn.Module):
         *,
         peephole: str | None = "channel",
         forget_bias: float = 1.0,
+        feedback: str | None = None,
     ) -> None:
         super().__init__()
         out_channels = in_channels if out_channels is None else out_channels
         pixels = count("patch_size", patch_size) ** 2
+        feedings.feedback(feedback, None)
+        if feedback and out_channels != in_channels:
+            raise ArgumentError(
+                f"out_channels: expected {in_channels}, as feedback={feedback!r} makes them in_channels, "
+                f"found {out_channels}"
+            )
 
         def stack(channels: int) -> ConvLSTM2d:
             return ConvLSTM2d(
@@ -74,12 +92,13 @@ class EncoderForecaster(nn.Module):
             )
 
         self.encoder = stack(count("in_channels", in_channels) * pixels)
-        self.forecaster = stack(0)
+        self.forecaster = stack(in_channels * pixels if feedback else 0)
         self.head = nn.Conv2d(
             sum(self.forecaster.hidden_channels), count("out_channels", out_channels) * pixels, 1
         )
         self.patch_size = patch_size
         self.in_channels = in_channels
+        self.feedback = feedback
         self.arguments: dict[str, Any] = {
             "in_channels": in_channels,
             "hidden_channels": self.forecaster.hidden_channels,
@@ -89,27 +108,50 @@ class EncoderForecaster(nn.Module):
             "out_channels": out_channels,
             "peephole": peephole,
             "forget_bias": forget_bias,
+            "feedback": feedback,
         }
         """What was given, spelt out layer by layer in the types JSON has: it builds the same network."""
 
-    def forward(self, x: Tensor, steps: int) -> Tensor:
+    def forward(
+        self, x: Tensor, steps: int, *, truth: Tensor | None = None, feeding: Feeding | Tensor = FREE_RUNNING
+    ) -> Tensor:
         """Forecast the frames that follow ``x``.
 
         Args:
             x: Frames, ``(B, T, in_channels, H, W)``, oldest first.
             steps: How many frames to forecast.
+            truth: The frames that did follow, ``(B, steps, in_channels, H, W)``, for a feeding that gives
+                some of them.
+            feeding: What the forecaster reads: a :class:`~stormcell.models.feeding.Feeding`, or what such
+                a one has drawn. Without ``feedback`` it reads nothing, and only free running is there.
 
         Returns:
             ``(B, steps, out_channels, H, W)``.
 
         Raises:
-            ArgumentError: ``x`` has not the expected shape, or ``steps`` is not a positive int.
+            ArgumentError: ``x`` or ``truth`` has not the expected shape, or ``steps`` is not a positive int.
+            NotOfferedError: The feeding asks for what this network does not read.
         """
         check_input(x, self.in_channels, ("B", "T", "C", "H", "W"))
-        height, width = x.shape[-2:]
-        padded = F.pad(x, (0, -width % self.patch_size, 0, -height % self.patch_size))
-        _, state = self.encoder(F.pixel_unshuffle(padded, self.patch_size))
-        hidden, _ = self.forecaster.all_layers(None, state, steps=steps)
-        patches = self.head(torch.cat(hidden, dim=2).flatten(0, 1)).unflatten(0, (-1, steps))
-        frames: Tensor = F.pixel_shuffle(patches, self.patch_size)
-        return frames[..., :height, :width]
+        _, state = self.encoder(cut(x, self.patch_size))
+        size = (x.shape[-2], x.shape[-1])
+        if self.feedback is None:
+            feedings.unfed(feeding, "the forecaster has no input without feedback")
+            hidden, _ = self.forecaster.all_layers(None, state, steps=steps)
+            return self._frames(hidden, size)
+
+        given = feedings.drawn(feeding, x, truth, count("steps", steps))
+        feedings.all_known(given, x.shape[1], feeding)
+        frames = x[:, -1:] if truth is None else torch.cat([x[:, -1:], truth[:, :-1]], dim=1)
+
+        def read(seen: Tensor, state: States) -> tuple[Tensor, States]:
+            hidden, state = self.forecaster.all_layers(cut(seen, self.patch_size), state)
+            return self._frames(hidden, size), state
+
+        return feedings.run(read, state, frames, given[:, x.shape[1] - 1 :], ACTIVATIONS[self.feedback])
+
+    def _frames(self, hidden: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        """Make frames of the hidden states of all layers."""
+        steps = hidden[0].shape[1]
+        patches = self.head(torch.cat(tuple(hidden), dim=2).flatten(0, 1)).unflatten(0, (-1, steps))
+        return lay(patches, self.patch_size, size)

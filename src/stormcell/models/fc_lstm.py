@@ -1,0 +1,133 @@
+"""FC-LSTM: the encoder–forecaster that sees a frame as a vector, and the ConvLSTM's first rival."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stormcell.errors import ArgumentError
+from stormcell.models import feeding as feedings
+from stormcell.models.feeding import FREE_RUNNING, Feeding
+from stormcell.nn import PeepholeLSTM
+from stormcell.nn.activations import ACTIVATIONS
+from stormcell.nn.arguments import count, per_axis
+from stormcell.nn.conv_lstm import States
+from stormcell.nn.shapes import check_input, shape
+
+
+class FCLSTMForecaster(nn.Module):
+    """The fully connected encoding–forecasting LSTM of Shi et al. (2015), arXiv:1506.04214.
+
+    Every pixel of a frame is a feature of a vector. The encoder, LSTM layers with peepholes, reads the
+    frames; the forecaster, whose first layer has no input, starts from the encoder's last states, layer by
+    layer, and runs on. A linear map of its top layer gives the frames to come. With the paper's frames and
+    layers, which are the defaults, the parameters are as many as the paper counts, 142 667 776; the
+    network of its radar experiment is ``FCLSTMForecaster(1, (100, 100), [2000, 2000])``.
+
+    Args:
+        in_channels: Channels of the frames read.
+        spatial_size: Of the frames, ``(H, W)``: it fixes the parameters.
+        hidden_channels: Features of each layer, in the encoder's order, which the forecaster keeps.
+        out_channels: Channels of the frames forecast; None takes ``in_channels``.
+        peephole: ``"channel"`` as the paper, or None.
+        forget_bias: What the biases of the forget gates start at.
+        feedback: As in :class:`~stormcell.models.EncoderForecaster`.
+
+    Raises:
+        ArgumentError: An argument has a value it cannot have.
+
+    Examples:
+        >>> import torch
+        >>> model = FCLSTMForecaster(in_channels=1, spatial_size=(16, 12), hidden_channels=[32, 32])
+        >>> model(torch.rand(2, 5, 1, 16, 12), steps=10).shape  # (B, T, C, H, W)
+        torch.Size([2, 10, 1, 16, 12])
+        >>> twin = FCLSTMForecaster(**model.arguments)
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        spatial_size: int | tuple[int, ...] | list[int] = (64, 64),
+        hidden_channels: int | Sequence[int] = (2048, 2048),
+        out_channels: int | None = None,
+        *,
+        peephole: str | None = "channel",
+        forget_bias: float = 1.0,
+        feedback: str | None = None,
+    ) -> None:
+        super().__init__()
+        out_channels = in_channels if out_channels is None else out_channels
+        height, width = per_axis("spatial_size", spatial_size, 2)
+        features = count("in_channels", in_channels) * height * width
+        feedings.feedback(feedback, None)
+        if feedback and out_channels != in_channels:
+            raise ArgumentError(
+                f"out_channels: expected {in_channels}, as feedback={feedback!r} makes them in_channels, "
+                f"found {out_channels}"
+            )
+
+        def stack(inputs: int) -> PeepholeLSTM:
+            return PeepholeLSTM(
+                inputs, hidden_channels, batch_first=True, peephole=peephole, forget_bias=forget_bias
+            )
+
+        self.encoder = stack(features)
+        self.forecaster = stack(features if feedback else 0)
+        self.head = nn.Linear(
+            self.forecaster.hidden_channels[-1], count("out_channels", out_channels) * height * width
+        )
+        self.in_channels = in_channels
+        self.spatial_size = (height, width)
+        self.feedback = feedback
+        self.arguments: dict[str, Any] = {
+            "in_channels": in_channels,
+            "spatial_size": [height, width],
+            "hidden_channels": self.forecaster.hidden_channels,
+            "out_channels": out_channels,
+            "peephole": peephole,
+            "forget_bias": forget_bias,
+            "feedback": feedback,
+        }
+        """What was given, in the types JSON has: it builds the same network."""
+
+    def forward(
+        self, x: Tensor, steps: int, *, truth: Tensor | None = None, feeding: Feeding | Tensor = FREE_RUNNING
+    ) -> Tensor:
+        """Forecast the frames that follow ``x``.
+
+        Args:
+            x: Frames, ``(B, T, in_channels, H, W)``, oldest first, of ``spatial_size``.
+            steps: How many frames to forecast.
+            truth: As in :meth:`EncoderForecaster.forward`.
+            feeding: As in :meth:`EncoderForecaster.forward`.
+
+        Returns:
+            ``(B, steps, out_channels, H, W)``: the linear map's output, of any sign.
+
+        Raises:
+            ArgumentError: ``x`` or ``truth`` has not the expected shape, or ``steps`` is not a positive int.
+            NotOfferedError: The feeding asks for what this network does not read.
+        """
+        check_input(x, self.in_channels, ("B", "T", "C", "H", "W"))
+        if tuple(x.shape[-2:]) != self.spatial_size:
+            raise ArgumentError(f"x: expected frames of {self.spatial_size} pixels, found {shape(x)}")
+        _, state = self.encoder(x.flatten(2))
+        if self.feedback is None:
+            feedings.unfed(feeding, "the forecaster has no input without feedback")
+            top, _ = self.forecaster(None, state, steps=steps)
+            return self._frames(top)
+
+        given = feedings.drawn(feeding, x, truth, count("steps", steps))
+        feedings.all_known(given, x.shape[1], feeding)
+        frames = x[:, -1:] if truth is None else torch.cat([x[:, -1:], truth[:, :-1]], dim=1)
+
+        def read(seen: Tensor, state: States) -> tuple[Tensor, States]:
+            top, state = self.forecaster(seen.flatten(2), state)
+            return self._frames(top), state
+
+        return feedings.run(read, state, frames, given[:, x.shape[1] - 1 :], ACTIVATIONS[self.feedback])
+
+    def _frames(self, top: Tensor) -> Tensor:
+        frames: Tensor = self.head(top).unflatten(-1, (-1, *self.spatial_size))
+        return frames
