@@ -16,7 +16,7 @@ from rich.console import Console
 import stormcell
 from stormcell.errors import ArchiveError, ArgumentError, OutputError, RecipeError, StormcellError
 from stormcell.models import checkpoint
-from stormcell.training import run
+from stormcell.training import whole_checkpoints
 from stormcell.training.recipes import Recipe
 from stormcell.training.run import train
 from stormcell.writing import write_whole
@@ -158,7 +158,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(finished, tmp_path, m
         write_whole(path, content)
 
     with monkeypatch.context() as patched:
-        patched.setattr(run, "write_whole", full)
+        patched.setattr(whole_checkpoints, "write_whole", full)
         with pytest.raises(OutputError, match="No space left on device"):
             quietly(archive(), tmp_path)
     quietly(archive(), tmp_path)

@@ -1,6 +1,5 @@
 """A training run: a folder that holds all of it, and goes on where it was stopped."""
 
-import io
 import json
 import os
 import platform
@@ -15,7 +14,6 @@ import lightning
 import numpy as np
 import torch
 import xarray as xr
-from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from rich.console import Console
 from torch import Tensor
@@ -24,13 +22,15 @@ from torch.utils.data import DataLoader, Dataset
 from stormcell.data.grid import spacing
 from stormcell.data.scaling import LogScaling
 from stormcell.data.windows import Block, Split, Window, split, usual_step, windows
-from stormcell.errors import ArchiveError, NotOfferedError, OutputError, RecipeError
+from stormcell.errors import ArchiveError, OutputError, RecipeError
 from stormcell.models import checkpoint
 from stormcell.models.nowcaster import Nowcaster
 from stormcell.training.callbacks import KeepBest, LossFile, ProgressBar
 from stormcell.training.module import Training
+from stormcell.training.precision import lightning_precision
 from stormcell.training.recipes import Recipe
 from stormcell.training.sampler import Frames, RainIndex, Sampler, scan
+from stormcell.training.whole_checkpoints import WholeCheckpoints
 from stormcell.writing import write_whole
 
 _VALIDATION_SEED = 2**32  # apart from every seed a recipe may reasonably have
@@ -63,24 +63,6 @@ class Run:
             raise RecipeError(
                 f"{path}: expected the state of a training run, found something else: {error}"
             ) from None
-
-
-class _WholeCheckpoints(TorchCheckpointIO):
-    """Lightning's own go by way of the folder for temporary files.
-
-    That may be on another disk, and then a kill or a full disk leaves half a file in the place of the last.
-    """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
-    ) -> None:
-        """Write a checkpoint, whole or not at all."""
-        if storage_options is not None:
-            raise NotOfferedError("checkpoint: expected no storage options, for they are plain files")
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_whole(Path(path), buffer.getvalue())
 
 
 class _Updates(Dataset[tuple[Tensor, Tensor]]):
@@ -224,7 +206,7 @@ def _fit(module: Training, data: _Data, folder: Path, console: Console, card: ch
     trainer = lightning.Trainer(
         accelerator="auto",
         devices=1,
-        precision=_precision(recipe),
+        precision=lightning_precision(recipe.precision),
         max_epochs=-1,  # the module ends the run; a limit in steps would resume in the middle of a round
         gradient_clip_val=recipe.gradient_clip,
         reload_dataloaders_every_n_epochs=1,
@@ -232,7 +214,7 @@ def _fit(module: Training, data: _Data, folder: Path, console: Console, card: ch
         enable_progress_bar=False,
         enable_model_summary=False,
         logger=False,
-        plugins=[_WholeCheckpoints()],
+        plugins=[WholeCheckpoints()],
         callbacks=[
             LossFile(folder / "losses.csv"),
             ProgressBar(console, keeper, recipe.threshold, recipe.coordinates),
@@ -250,14 +232,6 @@ def _fit(module: Training, data: _Data, folder: Path, console: Console, card: ch
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
         trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
-
-
-def _precision(recipe: Recipe) -> Any:
-    if recipe.precision == "auto":
-        on_cuda = torch.cuda.is_available()
-        has_it = torch.cuda.is_bf16_supported() if on_cuda else torch.cpu._is_avx512_bf16_supported()
-        return "bf16-mixed" if has_it else "32-true"
-    return {"float32": "32-true", "bfloat16": "bf16-mixed"}[recipe.precision]
 
 
 def _card(
