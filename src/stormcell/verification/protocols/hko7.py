@@ -104,10 +104,9 @@ class HKO7:
 
     def count(self, prediction: Frames, truth: Frames, mask: Mask | None = None) -> SequenceTally:
         """Tally a batch: see :class:`~stormcell.verification.protocols.protocol.ScoringProtocol`."""
-        prediction, truth, inside = checked(self.name, self.leads, prediction, truth, mask)
-        said, fell = prediction.astype(np.float32), truth.astype(np.float32)
-        weight = balance(fell) * inside
-        error = said.astype(np.float64) - fell
+        p, t, inside = checked(self.name, self.leads, prediction, truth, mask)
+        said, fell = p.astype(np.float32), t.astype(np.float32)
+        weight, error = balance(fell) * inside, p - t
         rows = {
             "b_mse": (weight * np.square(error)).sum(axis=(2, 3)),
             "b_mae": (weight * np.abs(error)).sum(axis=(2, 3)),

@@ -75,15 +75,14 @@ class OpenSTL:
         """Tally a batch: see :class:`~stormcell.verification.protocols.protocol.ScoringProtocol`."""
         if mask is not None:
             raise NotOfferedError(f"{self.name}: expected no mask, for SSIM knows none, found one")
-        prediction, truth, _ = checked(self.name, self.leads, prediction, truth, mask)
-        prediction, truth = prediction.astype(np.float64), truth.astype(np.float64)
-        error, clipped = prediction - truth, np.clip(prediction, 0, 1)
+        said, fell, _ = checked(self.name, self.leads, prediction, truth, mask)
+        error, clipped = said - fell, np.clip(said, 0, 1)
         with np.errstate(divide="ignore"):  # of a perfect frame
-            psnr = -10 * np.log10(np.square(clipped - truth).mean(axis=(2, 3)))
+            psnr = -10 * np.log10(np.square(clipped - fell).mean(axis=(2, 3)))
         rows = {
             "mse": np.square(error).sum(axis=(2, 3)),
             "mae": np.abs(error).sum(axis=(2, 3)),
-            "ssim": structural_similarity(clipped, truth),
+            "ssim": structural_similarity(clipped, fell),
             "psnr": psnr,
         }
         return SequenceTally(rows, {})

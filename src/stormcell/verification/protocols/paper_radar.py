@@ -73,11 +73,10 @@ class PaperRadar:
 
     def count(self, prediction: Frames, truth: Frames, mask: Mask | None = None) -> SequenceTally:
         """Tally a batch: see :class:`~stormcell.verification.protocols.protocol.ScoringProtocol`."""
-        prediction, truth, inside = checked(self.name, self.leads, prediction, truth, mask)
-        said, fell = prediction.astype(np.float32), truth.astype(np.float32)
-        error = self.reflectivity.rate(said) - self.reflectivity.rate(fell)  # 0 outside, where both are 0
-        p, t = said.astype(np.float64), fell.astype(np.float64)
+        p, t, inside = checked(self.name, self.leads, prediction, truth, mask)
+        error = self.reflectivity.rate(p) - self.reflectivity.rate(t)  # 0 outside, where both pixels are 0
         both, own = (p * t).sum(axis=(2, 3)), np.square(p).sum(axis=(2, 3)) * np.square(t).sum(axis=(2, 3))
+        said, fell = p.astype(np.float32), t.astype(np.float32)
         rows = {
             "squared_error": np.square(error).sum(axis=(2, 3)),
             "pixels": inside.sum(axis=(2, 3)).astype(np.float64),

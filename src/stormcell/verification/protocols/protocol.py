@@ -95,8 +95,8 @@ class ScoringProtocol(Protocol):
 
 def checked(
     name: str, leads: int, prediction: Frames, truth: Frames, mask: Mask | None
-) -> tuple[Frames, Frames, Mask]:
-    """A batch with its mask spelt out, and zero in prediction and truth outside it.
+) -> tuple[NDArray[np.float64], NDArray[np.float64], Mask]:
+    """A batch in float64 with its mask spelt out, and zero in prediction and truth outside it.
 
     Raises:
         ArgumentError: As :meth:`ScoringProtocol.count` says.
@@ -116,4 +116,5 @@ def checked(
             raise ArgumentError(
                 f"{name}, {what}: expected numbers where counted, found {unknown} NaN or infinite"
             )
-    return np.where(mask, prediction, 0), np.where(mask, truth, 0), mask
+    prediction, truth = (np.where(mask, values, 0).astype(np.float64) for values in (prediction, truth))
+    return prediction, truth, mask

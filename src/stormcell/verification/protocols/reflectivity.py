@@ -58,4 +58,4 @@ class Reflectivity:
         with np.errstate(divide="ignore"):  # of no rain: −inf dBZ, clipped to the lowest
             dbz = 10 * np.log10(self.a) + 10 * self.b * np.log10(np.asarray(rate, np.float64))
         scaled = (dbz - self.lowest) / (self.highest - self.lowest)
-        return np.clip(scaled, 0, 1).astype(np.float32)
+        return np.asarray(np.clip(scaled, 0, 1), np.float32)
