@@ -36,6 +36,7 @@ class MovingActions:
         scale: Smallest and largest size of a digit, as a factor on its 28 pixels, at most 1.
         pace: Share of a circle that an action goes round in one frame, least and most, below 1/2, where one
             way round cannot be told from the other.
+        stream: Another stream of the same seed gives other clips: one for each part of the data.
 
     Raises:
         ArgumentError: The images have another shape, or an argument is out of its range.
@@ -54,6 +55,7 @@ class MovingActions:
     size: int = 32
     scale: tuple[float, float] = (0.5, 1.0)
     pace: tuple[float, float] = (0.03, 0.06)
+    stream: int = 0
 
     def __post_init__(self) -> None:
         check_images(self.images)
@@ -109,7 +111,7 @@ class MovingActions:
             Indices into the images ``(size,)``; the actions ``(size,)``; and, as shares of their circles, in
             [0, 1), column, row, angle and logarithm of the size, ``(size, frames, 4)``.
         """
-        draw = uniforms(seed, first, size, NUMBERS)
+        draw = uniforms(seed, first, size, NUMBERS, stream=self.stream)
         which = (draw[:, 0] * len(self.images)).astype(np.int64)
         labels = (draw[:, 1] * len(ACTIONS)).astype(np.int64)
         pace = self.pace[0] + (self.pace[1] - self.pace[0]) * draw[:, 2]

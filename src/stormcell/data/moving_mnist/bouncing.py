@@ -51,6 +51,7 @@ class MovingDigits:
             the start, as in the generator that the ConvLSTM paper's authors published with HKO-7. Positions
             are uniform at all times. ``"stop"``: a step ends at the wall, and the first frame is one step
             after the start, as in OpenSTL's. Digits are at the walls more often than elsewhere.
+        stream: Another stream of the same seed gives other sequences: one for each part of the data.
 
     Raises:
         ArgumentError: The images have another shape, or an argument is out of its range.
@@ -70,6 +71,7 @@ class MovingDigits:
     size: int = 64
     speed: tuple[float, float] = (3.0, 5.0)
     walls: Walls = "reflect"
+    stream: int = 0
 
     def __post_init__(self) -> None:
         check_images(self.images)
@@ -105,7 +107,7 @@ class MovingDigits:
 
     def numbers(self, seed: int, first: int, size: int) -> Numbers:
         """The random numbers of sequences, of which :meth:`drawn` makes frames: ``(size, numbers)``."""
-        return uniforms(seed, first, size, PER_DIGIT * self.digits)
+        return uniforms(seed, first, size, PER_DIGIT * self.digits, stream=self.stream)
 
     def drawn(self, numbers: Numbers) -> Frames:
         """The frames that random numbers, a row for each sequence, stand for."""

@@ -14,9 +14,10 @@ from stormcell.errors import ArgumentError
 
 Numbers = NDArray[np.float64]
 WORDS = 4  # that Philox gives for each count
+ORDERS = 2**32 - 1  # the stream of orders, which is no generator's
 
 
-def uniforms(seed: int, first: int, size: int, count: int) -> Numbers:
+def uniforms(seed: int, first: int, size: int, count: int, *, stream: int = 0) -> Numbers:
     """Numbers uniform on [0, 1), a row of its own for every sequence.
 
     Args:
@@ -24,9 +25,10 @@ def uniforms(seed: int, first: int, size: int, count: int) -> Numbers:
         first: The first sequence, ≥ 0.
         size: How many sequences, ≥ 0.
         count: How many numbers for each. Another count gives other numbers.
+        stream: Another stream of the same seed gives other numbers.
 
     Returns:
-        ``(size, count)``; row k is a function of ``seed``, ``first + k`` and ``count``.
+        ``(size, count)``; row k is a function of ``seed``, ``first + k``, ``count`` and ``stream``.
 
     Raises:
         ArgumentError: Something is negative.
@@ -41,7 +43,7 @@ def uniforms(seed: int, first: int, size: int, count: int) -> Numbers:
             f"sequences: expected seed, first and size of 0 or more, found {seed}, {first} and {size}"
         )
     blocks = -(-count // WORDS)
-    key = np.random.SeedSequence(seed).generate_state(2, np.uint64)
+    key = np.random.SeedSequence(seed, spawn_key=(stream,)).generate_state(2, np.uint64)
     words = np.random.Philox(key=key, counter=first * blocks).random_raw(size * blocks * WORDS)
     rows = np.asarray(words, np.uint64).reshape(size, blocks * WORDS)[:, :count]
     return np.asarray(rows >> np.uint64(11), np.float64) * 2.0**-53  # the 53 bits that a float64 holds
@@ -55,6 +57,6 @@ def shuffled(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
         >>> sorted(shuffled(0, 1, 5).tolist())
         [0, 1, 2, 3, 4]
     """
-    order = np.argsort(uniforms(seed, epoch, 1, count)[0], kind="stable")
+    order = np.argsort(uniforms(seed, epoch, 1, count, stream=ORDERS)[0], kind="stable")
     order.flags.writeable = False
     return order

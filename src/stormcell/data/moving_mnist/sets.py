@@ -132,7 +132,8 @@ def endless(folder: Path | str, part: Part, digits: int = 2) -> MovingDigits:
         ArgumentError: There is no such part, or ``digits`` is not positive.
         InputError: MNIST cannot be read.
     """
-    return MovingDigits(_apart(folder, part), digits=digits)
+    images, stream = _apart(folder, part)
+    return MovingDigits(images, digits=digits, stream=stream)
 
 
 def openstl(folder: Path | str, part: Part) -> MovingDigits:
@@ -151,7 +152,8 @@ def openstl(folder: Path | str, part: Part) -> MovingDigits:
         ArgumentError: There is no such part.
         InputError: MNIST cannot be read.
     """
-    return MovingDigits(_apart(folder, part), speed=(OPENSTL_STEP, OPENSTL_STEP), walls="stop")
+    images, stream = _apart(folder, part)
+    return MovingDigits(images, speed=(OPENSTL_STEP, OPENSTL_STEP), walls="stop", stream=stream)
 
 
 def variants(folder: Path | str, part: Part) -> MovingDigitsPlus:
@@ -161,7 +163,8 @@ def variants(folder: Path | str, part: Part) -> MovingDigitsPlus:
         ArgumentError: There is no such part.
         InputError: MNIST cannot be read.
     """
-    return MovingDigitsPlus(_apart(folder, part))
+    images, stream = _apart(folder, part)
+    return MovingDigitsPlus(images, stream=stream)
 
 
 def actions(folder: Path | str, part: Part) -> MovingActions:
@@ -171,7 +174,8 @@ def actions(folder: Path | str, part: Part) -> MovingActions:
         ArgumentError: There is no such part.
         InputError: MNIST cannot be read.
     """
-    return MovingActions(_apart(folder, part))
+    images, stream = _apart(folder, part)
+    return MovingActions(images, stream=stream)
 
 
 def standard_test(path: Path | str) -> Frames:
@@ -202,10 +206,13 @@ def standard_test(path: Path | str) -> Frames:
     return frames.swapaxes(0, 1)
 
 
-def _apart(folder: Path | str, part: Part) -> Images:
-    if part not in get_args(Part):
-        raise ArgumentError(f"moving MNIST part: expected train, validation or test, found {part}")
+def _apart(folder: Path | str, part: Part) -> tuple[Images, int]:
+    """The digits of a part, and its stream: with the same seed, too, it moves otherwise than the others."""
+    parts: tuple[str, ...] = get_args(Part)
+    if part not in parts:
+        raise ArgumentError(f"moving MNIST part: expected one of {', '.join(parts)}, found {part}")
+    stream = parts.index(part)
     if part == "test":
-        return mnist.read(folder, "test").images
+        return mnist.read(folder, "test").images, stream
     images = mnist.read(folder, "train").images
-    return images[:-HELD_OUT] if part == "train" else images[-HELD_OUT:]
+    return images[:-HELD_OUT] if part == "train" else images[-HELD_OUT:], stream

@@ -56,6 +56,7 @@ class MovingDigitsPlus:
         turn: Degrees per frame, least and most; positive is anticlockwise as seen.
         growth: Factor per frame on the size, least and most, > 0.
         dimming: Factor per frame on the brightness, least and most, > 0.
+        stream: Another stream of the same seed gives other sequences: one for each part of the data.
 
     Raises:
         ArgumentError: The images have another shape, or an argument is out of its range.
@@ -75,6 +76,7 @@ class MovingDigitsPlus:
     turn: tuple[float, float] = (-30.0, 30.0)
     growth: tuple[float, float] = (1 / 1.1, 1.1)
     dimming: tuple[float, float] = (0.6, 1.0)
+    stream: int = 0
 
     def __post_init__(self) -> None:
         check_images(self.images)
@@ -124,7 +126,7 @@ class MovingDigitsPlus:
 
     def turns(self, seed: int, first: int, size: int) -> Turns:
         """What the digits of the same :meth:`batch` are, and where."""
-        draw = uniforms(seed, first, size, PER_DIGIT * self.digits + 1)
+        draw = uniforms(seed, first, size, PER_DIGIT * self.digits + 1, stream=self.stream)
         dim, draw = draw[:, -1:], draw[:, :-1].reshape(size, self.digits, PER_DIGIT)
         which = (draw[..., 0] * len(self.images)).astype(np.int64)
         corner, extent = _boxes(self.images[which])
@@ -146,16 +148,15 @@ class MovingDigitsPlus:
     def _drawn(self, turns: Turns) -> tuple[Frames, NDArray[np.int8]]:
         """Frames, and which of the sequence's digits is seen at each pixel, -1 for none."""
         shape = (len(turns.which), self.frames, self.size, self.size)
-        frames, seen = np.zeros(shape, np.uint8), np.full(shape, -1, np.int8)
+        frames, seen = np.empty(shape, np.uint8), np.empty(shape, np.int8)
         for k, which in enumerate(turns.which):
             digits = self.images[which].astype(np.float32)
             for t in range(self.frames):
-                brightest = np.zeros(shape[2:], np.float32)
-                for d, digit in enumerate(digits):
-                    layer = cv2.warpAffine(digit, turns.affine[k, t, d], shape[2:])
-                    seen[k, t][layer > brightest] = d
-                    np.maximum(brightest, layer, out=brightest)
+                placed = zip(digits, turns.affine[k, t], strict=True)
+                layers = np.stack([cv2.warpAffine(digit, affine, shape[2:]) for digit, affine in placed])
+                brightest = layers.max(0)
                 frames[k, t] = np.rint(np.minimum(brightest * turns.light[k, t], 255))
+                seen[k, t] = np.where(brightest > 0, layers.argmax(0), -1)
         return frames, seen
 
     def _flow(self, turns: Turns, seen: NDArray[np.int8]) -> Flow:
@@ -178,10 +179,9 @@ def _between(bounds: tuple[float, float], share: Numbers) -> Numbers:
 
 def _boxes(images: Images) -> tuple[Numbers, Numbers]:
     """Upper left corner, and extent, of what is not black in images ``(…, 28, 28)``: column, then row."""
-    bright = np.greater(images, 0)
     corner, extent = [], []
     for axis in (-2, -1):  # over rows, which leaves columns, and over columns
-        occupied: NDArray[np.bool_] = bright.any(axis)
+        occupied = images.max(axis) > 0
         begin = occupied.argmax(-1)
         end = SIDE - occupied[..., ::-1].argmax(-1)
         corner.append(begin)
