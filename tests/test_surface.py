@@ -40,4 +40,7 @@ def test_the_weights_of_others():
 
 
 def test_the_models():
-    assert public(stormcell.models) == {"EncoderForecaster"}
+    forecasters = {"EncoderForecaster", "FCLSTMForecaster", "MultiscaleForecaster", "NextFrameForecaster"}
+    classifiers = {"SequenceClassifier", "FrameAverageClassifier"}
+    feedings = {"FreeRunning", "TeacherForcing", "ScheduledSampling", "ReverseScheduledSampling"}
+    assert public(stormcell.models) == forecasters | classifiers | feedings

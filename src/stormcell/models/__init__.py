@@ -1,5 +1,6 @@
 """Networks that forecast frames from frames, and those that tell a sequence's class."""
 
+from stormcell.models import foreign as _foreign  # noqa: F401 (adds its layouts)
 from stormcell.models.classifier import SequenceClassifier as SequenceClassifier
 from stormcell.models.encoder_forecaster import EncoderForecaster as EncoderForecaster
 from stormcell.models.fc_lstm import FCLSTMForecaster as FCLSTMForecaster

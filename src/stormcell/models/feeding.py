@@ -192,8 +192,8 @@ def drawn(feeding: "Feeding | Tensor", x: Tensor, truth: Tensor | None, steps: i
     """Return which frames are given, bool ``(B, T + steps - 1)`` on the CPU, and see that they are there.
 
     Raises:
-        ArgumentError: It is neither a feeding nor such a tensor, or a frame is given that ``truth``, which
-            is to be of shape ``(B, steps, …)``, does not hold.
+        ArgumentError: It is neither a feeding nor such a tensor, a frame is given and there is no ``truth``,
+            or that is not of shape ``(B, steps, …)``.
     """
     batch, inputs = x.shape[:2]
     expected = (batch, inputs + steps - 1)
@@ -208,10 +208,14 @@ def drawn(feeding: "Feeding | Tensor", x: Tensor, truth: Tensor | None, steps: i
     given = given.cpu()  # it steers what is computed
     if not given[:, 0].all():
         raise ArgumentError("feeding: expected the first frame to be given, found False")
-    if given[:, inputs:].any() and (truth is None or truth.shape[:2] != (batch, steps)):
+    if truth is None and given[:, inputs:].any():
+        found = "a tensor" if isinstance(feeding, Tensor) else repr(feeding)
         raise ArgumentError(
-            f"truth: expected ({batch}, {steps}, …), as {feeding!r} gives frames of it, found {shape(truth)}"
+            f"truth: expected ({batch}, {steps}, …), as {found} gives frames of it, found None"
         )
+    if truth is not None and truth.shape != (batch, steps, *x.shape[2:]):
+        like = (batch, steps, *x.shape[2:])
+        raise ArgumentError(f"truth: expected {like}, as x is, found {shape(truth)}")
     return given
 
 

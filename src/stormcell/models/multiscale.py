@@ -89,6 +89,10 @@ class MultiscaleForecaster(nn.Module):
     ) -> None:
         super().__init__()
         out_channels = in_channels if out_channels is None else out_channels
+        if not isinstance(hidden_channels, list | tuple) or not hidden_channels:
+            raise ArgumentError(
+                f"hidden_channels: expected one per level, at least one, found {hidden_channels!r}"
+            )
         levels = len(hidden_channels)
         cells = _per_level("cell", cell, levels)
         for one in cells:

@@ -668,8 +668,8 @@ def test_whatever_does_not_match_is_listed(layout, changes, message):
         (("ndrplz", [1]), "^state_dict: expected arrays by name, found a list$"),
         (("ndrplz", {0: 1}), "^state_dict: expected arrays by name, found a dict$"),
         (("ndrplz", {"conv.weight": "w"}), r"^conv\.weight: expected an array of floats, found a str$"),
-        (("nrdplz", {}), "^layout: expected one of 'ndrplz', 'automan000', .*, 'openstl', found 'nrdplz'$"),
-        ((["ndrplz"], {}), r"^layout: expected one of 'ndrplz', .*, found \['ndrplz'\]$"),
+        (("nrdplz", {}), "^layout: expected one of 'ndrplz', 'automan000', .*, 'openstl'.*, found 'nrdplz'"),
+        ((["ndrplz"], {}), r"^layout: expected one of 'ndrplz', .*, found \['ndrplz'\]"),
     ],
 )
 def test_what_is_no_state_dict_or_layout_is_refused(given, message):

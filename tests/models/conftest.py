@@ -1,0 +1,19 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+
+@pytest.fixture
+def randomised() -> Callable[[nn.Module], nn.Module]:
+    """Fills a network's parameters with numbers that leave no gate or layer idle."""
+
+    def fill(model: nn.Module, scale: float = 0.3) -> nn.Module:
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(scale * torch.randn(parameter.shape, generator=generator))
+        return model
+
+    return fill
