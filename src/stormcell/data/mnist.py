@@ -67,10 +67,10 @@ def find() -> Path:
     cache, which :func:`download` fills.
 
     Example:
-        >>> os.environ["STORMCELL_MNIST"] = "digits"
-        >>> find().as_posix()
+        >>> from unittest.mock import patch
+        >>> with patch.dict(os.environ, STORMCELL_MNIST="digits"):
+        ...     find().as_posix()
         'digits'
-        >>> del os.environ["STORMCELL_MNIST"]
     """
     if told := os.environ.get("STORMCELL_MNIST"):
         return Path(told)

@@ -37,9 +37,9 @@ class MovingDigits:
 
     Every digit is chosen at random, starts anywhere in the frame with equal chance, in any direction, and
     keeps its speed. Where digits overlap the brighter pixel is seen. Digits are drawn at whole pixels: the
-    position is kept exactly, and its fraction dropped for drawing. In both the usual generators do the
-    same: so the frames are those a published model was trained on, and speeds hold on average over frames,
-    not from each to the next.
+    position is kept exactly, and its fraction dropped for drawing, so that speeds hold on average over
+    frames, not from each to the next. The usual generators do both so, and published models were trained on
+    frames like these.
 
     Args:
         images: Digits to draw from, uint8 ``(N, 28, 28)``.

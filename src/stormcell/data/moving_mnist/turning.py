@@ -148,7 +148,7 @@ class MovingDigitsPlus:
     def _drawn(self, turns: Turns) -> tuple[Frames, NDArray[np.int8]]:
         """Frames, and which of the sequence's digits is seen at each pixel, -1 for none."""
         shape = (len(turns.which), self.frames, self.size, self.size)
-        frames, seen = np.empty(shape, np.uint8), np.empty(shape, np.int8)
+        frames, seen = np.empty(shape, np.uint8), np.full(shape, -1, np.int8)
         for k, which in enumerate(turns.which):
             digits = self.images[which].astype(np.float32)
             for t in range(self.frames):
@@ -156,7 +156,8 @@ class MovingDigitsPlus:
                 layers = np.stack([cv2.warpAffine(digit, affine, shape[2:]) for digit, affine in placed])
                 brightest = layers.max(0)
                 frames[k, t] = np.rint(np.minimum(brightest * turns.light[k, t], 255))
-                seen[k, t] = np.where(brightest > 0, layers.argmax(0), -1)
+                for d, layer in enumerate(layers):  # which is faster by far than argmax
+                    np.copyto(seen[k, t], d, where=(layer == brightest) & (layer > 0))
         return frames, seen
 
     def _flow(self, turns: Turns, seen: NDArray[np.int8]) -> Flow:
