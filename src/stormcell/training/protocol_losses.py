@@ -20,7 +20,7 @@ def cross_entropy(
     −Σ T log σ(z) + (1 − T) log(1 − σ(z)), the mean over the batch; the number of the paper's table 1.
 
     Example:
-        >>> round(cross_entropy(torch.zeros(2, 10, 1, 8, 8), torch.rand(2, 10, 1, 8, 8)).item(), 2)  # 640 log 2
+        >>> round(cross_entropy(torch.zeros(2, 10, 1, 8, 8), torch.rand(2, 10, 1, 8, 8)).item(), 2)
         443.61
     """
     return F.binary_cross_entropy_with_logits(logits, truth, reduction="sum") / len(truth)

@@ -13,7 +13,7 @@ from stormcell.verification.protocols.protocol import Column, Frames, Mask, Row,
 from stormcell.verification.protocols.tally import SequenceTally, zero
 
 WINDOW = 7  # pixels: the side of scikit-image's uniform window
-# scikit-image ≤ 0.20 took the data range of floating-point images for −1…1, and OpenSTL says nothing else.
+# Older releases of scikit-image, told nothing, took floating-point images for −1…1; OpenSTL tells nothing.
 DATA_RANGE = 2.0
 
 _BENCHMARK = "Tan et al. (2023), arXiv:2306.11249, Moving MNIST, {} epochs"
