@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from stormcell.verification.protocols.protocol import Column, Frames, Mask, Row, checked
 from stormcell.verification.protocols.reflectivity import Pixels, Reflectivity
-from stormcell.verification.protocols.tally import SequenceTally, events, zero
-from stormcell.verification.scores import mean_over_leads
+from stormcell.verification.protocols.tally import SequenceTally, events, mean_where_defined, zero
 
 REFLECTIVITY = Reflectivity(a=58.53, b=1.56)
 THRESHOLDS = (0.5, 2.0, 5.0, 10.0, 30.0)
@@ -18,7 +17,7 @@ THRESHOLDS = (0.5, 2.0, 5.0, 10.0, 30.0)
 WEIGHTS = (1.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 """What a pixel counts below the first threshold, between each and the next, and from the last on."""
 
-_SKILLS = {
+_SKILLS: dict[str, tuple[str, str, Literal["lowest", "highest"]]] = {
     "csi": ("CSI", "critical_success_index", "highest"),
     "hss": ("HSS", "heidke_skill_score", "highest"),
     "gss": ("GSS", "gilberts_skill_score", "highest"),
@@ -79,7 +78,7 @@ class HKO7:
     name: ClassVar[str] = "HKO-7"
     takes: ClassVar[Literal["pixels"]] = "pixels"
     columns: ClassVar[Mapping[str, Column]] = {
-        f"{skill}_{threshold:g}": Column(f"{heading} ≥ {threshold:g} mm/h", 4, best)  # type: ignore[arg-type]
+        f"{skill}_{threshold:g}": Column(f"{heading} ≥ {threshold:g} mm/h", 4, best)
         for skill, (heading, _, best) in _SKILLS.items()
         for threshold in THRESHOLDS
     } | {"b_mse": Column("B-MSE", 0, "lowest"), "b_mae": Column("B-MAE", 0, "lowest")}
@@ -122,9 +121,3 @@ class HKO7:
             for threshold, values in zip(THRESHOLDS, by_lead.T, strict=True):
                 found[f"{skill}_{threshold:g}"] = mean_where_defined(values)
         return found | {name: float(tally.mean(name).mean()) for name in ("b_mse", "b_mae")}
-
-
-def mean_where_defined(values: NDArray[np.float64]) -> float:
-    """The mean over the lead times at which a score is a number; NaN if there is none."""
-    mean, _ = mean_over_leads([value if np.isfinite(value) else None for value in values.tolist()])
-    return np.nan if mean is None else mean

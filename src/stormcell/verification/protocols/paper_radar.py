@@ -6,10 +6,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from stormcell.verification.protocols.hko7 import mean_where_defined
 from stormcell.verification.protocols.protocol import Column, Frames, Mask, Row, checked
 from stormcell.verification.protocols.reflectivity import Reflectivity
-from stormcell.verification.protocols.tally import SequenceTally, events, ratio, zero
+from stormcell.verification.protocols.tally import SequenceTally, events, mean_where_defined, ratio, zero
 
 THRESHOLD = 0.5
 """mm/h: rain at or above."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scores.categorical import BasicContingencyManager
 
 from stormcell.errors import ArgumentError
+from stormcell.verification.scores import mean_over_leads
 
 Counts = NDArray[np.int64]
 Sums = NDArray[np.float64]
@@ -85,6 +86,12 @@ def ratio(numerator: Sums, denominator: Sums) -> Sums:
     """NaN where the denominator is 0."""
     undefined = np.full(numerator.shape, np.nan)
     return np.asarray(np.divide(numerator, denominator, where=denominator != 0, out=undefined))
+
+
+def mean_where_defined(values: Sums) -> float:
+    """The mean over the lead times at which a score is a number; NaN if there is none."""
+    mean, _ = mean_over_leads([value if np.isfinite(value) else None for value in values.tolist()])
+    return np.nan if mean is None else mean
 
 
 def zero(sums: tuple[str, ...], leads: int, thresholds: int = 0) -> SequenceTally:
