@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import Annotated, Literal, ParamSpec
 
 import typer
 
@@ -26,6 +26,7 @@ Quantity = Annotated[
     str | None, typer.Option(help="What the files hold where they do not say: rate, dbz or amount.")
 ]
 Units = Annotated[str | None, typer.Option(help='Their units where they do not say, such as "mm/h".')]
+Precision = Literal["auto", "float32", "bfloat16"]
 ZR = Annotated[str | None, typer.Option("--zr", metavar="A,B", help="Z–R constants: Z = A · R^B.")]
 
 
@@ -168,3 +169,62 @@ def forecast(
     from stormcell.cli import forecasting
 
     return forecasting.forecast(model, archive, out, at=at, steps=steps)
+
+
+@app.command()
+@_verb
+def experiment(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="paper-moving-mnist, paper-radar, openstl-moving-mnist, hko7-protocol, hko7-moving-mnist, "
+            "mnist-patches or moving-digit-actions.",
+        ),
+    ],
+    budget: Annotated[
+        str,
+        typer.Option(
+            metavar="2m|500u",
+            help="Minutes of training, which the contenders share; or updates, of which each has so many.",
+        ),
+    ] = "20m",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the run; by default runs/NAME.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="Folder of MNIST, or archive of rain; by default fetched, or generated."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of initial weights and of what is drawn.")] = 0,
+    search: Annotated[
+        bool, typer.Option("--search", help="Search a learning rate for every contender, alike.")
+    ] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="One of the contenders; again for more.")
+    ] = None,
+    tests: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Examples to test on; by default what time allows.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Examples per update and process.")
+    ] = None,
+    precision: Annotated[Precision, typer.Option(help="Numbers to count in.")] = "auto",
+) -> int:
+    """Run an experiment of the papers again; the same command goes on with one that was stopped."""
+    from stormcell.cli import experimenting
+
+    return experimenting.experiment(
+        name,
+        budget=budget,
+        out=out,
+        data=data,
+        seed=seed,
+        search=search,
+        contenders=only or [],
+        tests=tests,
+        batch_size=batch,
+        precision=precision,
+    )

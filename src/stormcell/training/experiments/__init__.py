@@ -1,0 +1,1 @@
+"""The experiments of the ConvLSTM papers and their successors, each a command."""

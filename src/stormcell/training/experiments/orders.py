@@ -1,0 +1,36 @@
+"""Finite sets, learned from again and again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stormcell.data.moving_mnist.draws import shuffled
+from stormcell.training.experiments.experiment import Batch
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """A finite set as an endless stream: epoch after epoch, each in an order of its own.
+
+    Attributes:
+        some: The examples at some places of the set.
+        count: How many there are.
+        seed: Of the orders.
+
+    Example:
+        >>> import torch
+        >>> stream = Epochs(lambda places: Batch(torch.tensor(places), torch.empty(0)), 5, seed=0)
+        >>> first, second = stream.batch(0, 5).x.tolist(), stream.batch(5, 5).x.tolist()
+        >>> sorted(first), sorted(second), first == second
+        ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4], False)
+        >>> stream.batch(3, 4).x.tolist() == first[3:] + second[:2]
+        True
+    """
+
+    some: Callable[[list[int]], Batch]
+    count: int
+    seed: int
+
+    def batch(self, first: int, count: int) -> Batch:
+        """See :class:`~stormcell.training.experiments.experiment.Stream`."""
+        places = [divmod(place, self.count) for place in range(first, first + count)]
+        return self.some([int(shuffled(self.seed, epoch, self.count)[place]) for epoch, place in places])
