@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from stormcell.errors import ArgumentError, NotOfferedError
-from stormcell.models import feeding
+from stormcell.models import fed as fed_by
 from stormcell.models.feeding import (
     FreeRunning,
     ReverseScheduledSampling,
@@ -125,13 +125,13 @@ X, TRUTH = torch.zeros(2, 3, 1, 4, 4), torch.zeros(2, 4, 1, 4, 4)
 )
 def test_what_cannot_be_fed_is_refused(fed, truth, message):
     with pytest.raises(ArgumentError) as caught:
-        feeding.drawn(fed, X, truth, 4)
+        fed_by.drawn(fed, X, truth, 4)
     assert str(caught.value) == message
 
 
 def test_a_tensor_may_say_which_frames_are_given():
     given = ScheduledSampling(0.5).given(2, 3, 4)
-    assert torch.equal(feeding.drawn(given, X, TRUTH, 4), given)
+    assert torch.equal(fed_by.drawn(given, X, TRUTH, 4), given)
 
 
 @pytest.mark.parametrize(
@@ -139,5 +139,5 @@ def test_a_tensor_may_say_which_frames_are_given():
 )
 def test_a_network_that_reads_nothing_refuses_to_be_fed(fed):
     with pytest.raises(NotOfferedError, match=r"^feeding: expected FreeRunning\(\), as it is so, found "):
-        feeding.unfed(fed, "it is so")
-    feeding.unfed(FreeRunning(), "it is so")
+        fed_by.unfed(fed, "it is so")
+    fed_by.unfed(FreeRunning(), "it is so")

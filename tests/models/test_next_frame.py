@@ -172,6 +172,7 @@ def test_impossible_arguments_are_refused(arguments, message):
     [
         ((3, 1, 8, 8), 2, r"x: expected \(B, T, C, H, W\) with C = 1, found \(3, 1, 8, 8\)"),
         ((1, 3, 1, 8, 8), 0, "steps: expected an int of at least 1, found 0"),
+        ((1, 0, 1, 8, 8), 1, r"x: expected at least one frame, found \(1, 0, 1, 8, 8\)"),
     ],
 )
 def test_wrong_frames_are_refused(shape, steps, message):

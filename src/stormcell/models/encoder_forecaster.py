@@ -6,12 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stormcell.errors import ArgumentError
-from stormcell.models import feeding as feedings
+from stormcell.models.fed import check_feedback, run_ahead, unfed
 from stormcell.models.feeding import FREE_RUNNING, Feeding
 from stormcell.models.patches import cut, lay
 from stormcell.nn import ConvLSTM2d
-from stormcell.nn.activations import ACTIVATIONS
 from stormcell.nn.arguments import PerAxis, PerLayer, count
 from stormcell.nn.conv_lstm import States
 from stormcell.nn.shapes import check_input
@@ -73,12 +71,7 @@ class EncoderForecaster(nn.Module):
         super().__init__()
         out_channels = in_channels if out_channels is None else out_channels
         pixels = count("patch_size", patch_size) ** 2
-        feedings.feedback(feedback, None)
-        if feedback and out_channels != in_channels:
-            raise ArgumentError(
-                f"out_channels: expected {in_channels}, as feedback={feedback!r} makes them in_channels, "
-                f"found {out_channels}"
-            )
+        check_feedback(feedback, in_channels, out_channels)
 
         def stack(channels: int) -> ConvLSTM2d:
             return ConvLSTM2d(
@@ -136,19 +129,15 @@ class EncoderForecaster(nn.Module):
         _, state = self.encoder(cut(x, self.patch_size))
         size = (x.shape[-2], x.shape[-1])
         if self.feedback is None:
-            feedings.unfed(feeding, "the forecaster has no input without feedback")
+            unfed(feeding, "the forecaster has no input without feedback")
             hidden, _ = self.forecaster.all_layers(None, state, steps=steps)
             return self._frames(hidden, size)
-
-        given = feedings.drawn(feeding, x, truth, count("steps", steps))
-        feedings.all_known(given, x.shape[1], feeding)
-        frames = x[:, -1:] if truth is None else torch.cat([x[:, -1:], truth[:, :-1]], dim=1)
 
         def read(seen: Tensor, state: States) -> tuple[Tensor, States]:
             hidden, state = self.forecaster.all_layers(cut(seen, self.patch_size), state)
             return self._frames(hidden, size), state
 
-        return feedings.run(read, state, frames, given[:, x.shape[1] - 1 :], ACTIVATIONS[self.feedback])
+        return run_ahead(read, state, x, steps, truth, feeding, self.feedback)
 
     def _frames(self, hidden: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Make frames of the hidden states of all layers."""

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from stormcell.errors import ArgumentError
-from stormcell.models import feeding as feedings
+from stormcell.models.fed import check_feedback, run_ahead, unfed
 from stormcell.models.feeding import FREE_RUNNING, Feeding
 from stormcell.nn import PeepholeLSTM
-from stormcell.nn.activations import ACTIVATIONS
 from stormcell.nn.arguments import count, per_axis
 from stormcell.nn.conv_lstm import States
 from stormcell.nn.shapes import check_input, shape
@@ -60,12 +58,7 @@ class FCLSTMForecaster(nn.Module):
         out_channels = in_channels if out_channels is None else out_channels
         height, width = per_axis("spatial_size", spatial_size, 2)
         features = count("in_channels", in_channels) * height * width
-        feedings.feedback(feedback, None)
-        if feedback and out_channels != in_channels:
-            raise ArgumentError(
-                f"out_channels: expected {in_channels}, as feedback={feedback!r} makes them in_channels, "
-                f"found {out_channels}"
-            )
+        check_feedback(feedback, in_channels, out_channels)
 
         def stack(inputs: int) -> PeepholeLSTM:
             return PeepholeLSTM(
@@ -114,19 +107,15 @@ class FCLSTMForecaster(nn.Module):
             raise ArgumentError(f"x: expected frames of {self.spatial_size} pixels, found {shape(x)}")
         _, state = self.encoder(x.flatten(2))
         if self.feedback is None:
-            feedings.unfed(feeding, "the forecaster has no input without feedback")
+            unfed(feeding, "the forecaster has no input without feedback")
             top, _ = self.forecaster(None, state, steps=steps)
             return self._frames(top)
-
-        given = feedings.drawn(feeding, x, truth, count("steps", steps))
-        feedings.all_known(given, x.shape[1], feeding)
-        frames = x[:, -1:] if truth is None else torch.cat([x[:, -1:], truth[:, :-1]], dim=1)
 
         def read(seen: Tensor, state: States) -> tuple[Tensor, States]:
             top, state = self.forecaster(seen.flatten(2), state)
             return self._frames(top), state
 
-        return feedings.run(read, state, frames, given[:, x.shape[1] - 1 :], ACTIVATIONS[self.feedback])
+        return run_ahead(read, state, x, steps, truth, feeding, self.feedback)
 
     def _frames(self, top: Tensor) -> Tensor:
         frames: Tensor = self.head(top).unflatten(-1, (-1, *self.spatial_size))

@@ -1,19 +1,13 @@
 """What a network that reads frame after frame is fed: the true frame, or what it forecast in its place."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from stormcell.errors import ArgumentError, NotOfferedError
-from stormcell.nn.activations import Activation
-from stormcell.nn.arguments import one_of, probability
-from stormcell.nn.shapes import shape
-
-S = TypeVar("S")
+from stormcell.nn.arguments import probability
 
 
 class Feeding(Protocol):
@@ -186,105 +180,3 @@ def _drawn(
 
 
 FREE_RUNNING = FreeRunning()
-
-
-def drawn(feeding: "Feeding | Tensor", x: Tensor, truth: Tensor | None, steps: int) -> Tensor:
-    """Return which frames are given, bool ``(B, T + steps - 1)`` on the CPU, and see that they are there.
-
-    Raises:
-        ArgumentError: It is neither a feeding nor such a tensor, a frame is given and there is no ``truth``,
-            or that is not of shape ``(B, steps, …)``.
-    """
-    batch, inputs = x.shape[:2]
-    expected = (batch, inputs + steps - 1)
-    if isinstance(feeding, Tensor):
-        given = feeding
-    elif hasattr(feeding, "given"):
-        given = feeding.given(batch, inputs, steps)
-    else:
-        raise ArgumentError(f"feeding: expected a feeding or bools {expected}, found {shape(feeding)}")
-    if given.shape != expected or given.dtype != torch.bool:
-        raise ArgumentError(f"feeding: expected bools {expected}, found {shape(given)} of {given.dtype}")
-    given = given.cpu()  # it steers what is computed
-    if not given[:, 0].all():
-        raise ArgumentError("feeding: expected the first frame to be given, found False")
-    if truth is None and given[:, inputs:].any():
-        found = "a tensor" if isinstance(feeding, Tensor) else repr(feeding)
-        raise ArgumentError(
-            f"truth: expected ({batch}, {steps}, …), as {found} gives frames of it, found None"
-        )
-    if truth is not None and truth.shape != (batch, steps, *x.shape[2:]):
-        like = (batch, steps, *x.shape[2:])
-        raise ArgumentError(f"truth: expected {like}, as x is, found {shape(truth)}")
-    return given
-
-
-def unfed(feeding: "Feeding | Tensor", why: str) -> None:
-    """Refuse to feed a network that reads no frames while it forecasts.
-
-    Raises:
-        NotOfferedError: The feeding is another than free running.
-    """
-    if not isinstance(feeding, FreeRunning):
-        found = "a tensor" if isinstance(feeding, Tensor) else repr(feeding)
-        raise NotOfferedError(f"feeding: expected FreeRunning(), as {why}, found {found}")
-
-
-def all_known(given: Tensor, inputs: int, feeding: "Feeding | Tensor") -> None:
-    """Refuse to hold back a known frame from a network that makes no forecast to read in its place.
-
-    Raises:
-        NotOfferedError: A known frame is not given.
-    """
-    if not given[:, :inputs].all():
-        found = "a tensor without" if isinstance(feeding, Tensor) else repr(feeding)
-        raise NotOfferedError(
-            f"feeding: expected all {inputs} known frames, of which the encoder forecasts none, found {found}"
-        )
-
-
-def run(
-    read: Callable[[Tensor, S], tuple[Tensor, S]],
-    state: S,
-    frames: Tensor,
-    given: Tensor,
-    back: Activation,
-) -> Tensor:
-    """Run a network that makes of every frame it reads a forecast of the next.
-
-    Args:
-        read: Takes frames ``(B, n, C, H, W)`` and the state before them; returns as many forecasts, each of
-            the frame that follows, and the state after them.
-        state: The one to start from.
-        frames: The true ones, ``(B, N, C, H, W)``; fewer, if the others are not given to any sequence.
-        given: Which are given, bool ``(B, N)`` on the CPU; all of the first.
-        back: What makes a frame of a forecast that is read in its place.
-
-    Returns:
-        The forecasts, ``(B, N, …)``, the first being of the frame after the first.
-    """
-    everyone, anyone = given.all(dim=0).tolist(), given.any(dim=0).tolist()
-    # Frames given to every sequence are read at once: the layers are faster over sequences.
-    ahead = everyone.index(False) if False in everyone else len(everyone)
-    forecast, state = read(frames[:, :ahead], state)
-    forecasts = [forecast]
-    given = given.to(frames.device)
-    for t in range(ahead, len(everyone)):
-        frame = back(forecasts[-1][:, -1:])
-        if anyone[t]:
-            frame = torch.where(given[:, t].reshape(-1, 1, 1, 1, 1), frames[:, t : t + 1], frame)
-        forecast, state = read(frame, state)
-        forecasts.append(forecast)
-    return torch.cat(forecasts, dim=1)
-
-
-FEEDBACKS = ("linear", "sigmoid")
-
-
-def feedback(value: str | None, *others: None) -> None:
-    """Check what makes a frame of a forecast.
-
-    Raises:
-        ArgumentError: It is none of the names, nor one of the others.
-    """
-    one_of("feedback", value, (*FEEDBACKS, *others))

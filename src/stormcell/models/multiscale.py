@@ -1,21 +1,18 @@
 """The network of the TrajGRU paper: down through the past in ever coarser levels, and up again."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Self
 
 from torch import Tensor, nn
 
-from stormcell.errors import ArgumentError
-from stormcell.models.feeding import FREE_RUNNING, Feeding, unfed
+from stormcell.models.fed import unfed
+from stormcell.models.feeding import FREE_RUNNING, Feeding
+from stormcell.models.levels import PADDING, read_levels
 from stormcell.models.patches import pad
-from stormcell.nn import ConvGRU2d, ConvLSTM2d, TrajGRU2d
 from stormcell.nn.activations import leaky_relu
-from stormcell.nn.arguments import PerAxis, count, one_of, per_axis
-from stormcell.nn.recurrent import Recurrent
+from stormcell.nn.arguments import PerAxis, count, per_axis
 from stormcell.nn.shapes import check_input
-
-CELLS = ("conv_lstm", "conv_gru", "traj_gru")
-_PADDING = 1  # of every strided convolution, whatever its kernel
 
 
 class MultiscaleForecaster(nn.Module):
@@ -89,104 +86,64 @@ class MultiscaleForecaster(nn.Module):
     ) -> None:
         super().__init__()
         out_channels = in_channels if out_channels is None else out_channels
-        if not isinstance(hidden_channels, list | tuple) or not hidden_channels:
-            raise ArgumentError(
-                f"hidden_channels: expected one per level, at least one, found {hidden_channels!r}"
-            )
-        levels = len(hidden_channels)
-        cells = _per_level("cell", cell, levels)
-        for one in cells:
-            one_of("cell", one, CELLS)
-        hidden = [count("hidden_channels", c) for c in hidden_channels]
-        strides = [count("strides", s) for s in _per_level("strides", strides, levels)]
-        downward = _per_level("conv_kernel_size", conv_kernel_size, levels)
-        for kernel, stride in zip(downward, strides, strict=True):
-            if count("conv_kernel_size", kernel, least=3) > stride + 2:
-                raise ArgumentError(
-                    f"conv_kernel_size: expected 3 to {stride + 2} with a stride of {stride}, found {kernel}"
-                )
-        kernels = [
-            per_axis("kernel_size", k, 2) for k in _per_level("kernel_size", kernel_size, levels, axes=True)
-        ]
-        recurrent = _per_level("recurrent_kernel_size", recurrent_kernel_size, levels, axes=True)
-        recurrent_kernels = [
-            k if r is None else per_axis("recurrent_kernel_size", r, 2)
-            for k, r in zip(kernels, recurrent, strict=True)
-        ]
-        flows = _per_level("num_flows", num_flows, levels)
-        flows_back = (
-            flows
-            if forecaster_num_flows is None
-            else _per_level("forecaster_num_flows", forecaster_num_flows, levels)
-        )
         size = None if spatial_size is None else per_axis("spatial_size", spatial_size, 2)
-        sizes = _sizes(size, strides)
-        below = [count("conv_channels", conv_channels), *hidden[:-1]]  # of what a level is reached from
-
-        def layer(level: int, inputs: int, num_flows: int) -> Recurrent:
-            channels, kernel, recurrent = hidden[level], kernels[level], recurrent_kernels[level]
-            if cells[level] == "traj_gru":
-                return TrajGRU2d(
-                    inputs,
-                    channels,
-                    kernel,
-                    batch_first=True,
-                    num_flows=num_flows,
-                    align_corners=align_corners,
-                )
-            if cells[level] == "conv_gru":
-                return ConvGRU2d(
-                    inputs,
-                    channels,
-                    kernel,
-                    batch_first=True,
-                    recurrent_kernel_size=recurrent,
-                    activation="leaky_relu",
-                )
-            return ConvLSTM2d(
-                inputs,
-                channels,
-                kernel,
-                batch_first=True,
-                recurrent_kernel_size=recurrent,
-                peephole=peephole,
-                spatial_size=sizes[level],
-                forget_bias=forget_bias,
-            )
-
-        frames = [count("in_channels", in_channels), *hidden[:-1]]
-        entering = [conv_channels, *hidden[1:]]
-        self.down = nn.ModuleList(
-            nn.Conv2d(frames[n], entering[n], downward[n], strides[n], _PADDING) for n in range(levels)
+        levels = read_levels(
+            cell,
+            hidden_channels,
+            strides,
+            conv_kernel_size,
+            kernel_size,
+            recurrent_kernel_size,
+            num_flows,
+            forecaster_num_flows,
+            size,
         )
-        self.encoder = nn.ModuleList(layer(n, entering[n], flows[n]) for n in range(levels))
+        hidden = [level.channels for level in levels]
+        entering = [
+            count("conv_channels", conv_channels),
+            *hidden[1:],
+        ]  # a level's recurrent layer, going down
+        leaving = [conv_channels, *hidden[:-1]]  # the step up from a level
+        options: dict[str, Any] = {
+            "peephole": peephole,
+            "forget_bias": forget_bias,
+            "align_corners": align_corners,
+        }
+        self.down = nn.ModuleList(
+            nn.Conv2d(reads, makes, level.conv_kernel, level.stride, PADDING)
+            for level, reads, makes in zip(
+                levels, [count("in_channels", in_channels), *hidden[:-1]], entering, strict=True
+            )
+        )
+        self.encoder = nn.ModuleList(
+            level.layer(reads, level.flows, **options) for level, reads in zip(levels, entering, strict=True)
+        )
         self.forecaster = nn.ModuleList(
-            layer(n, hidden[n] if n < levels - 1 else 0, flows_back[n]) for n in range(levels)
+            level.layer(reads, level.flows_back, **options)
+            for level, reads in zip(levels, [*hidden[:-1], 0], strict=True)
         )
         self.up = nn.ModuleList(
-            nn.ConvTranspose2d(hidden[n], below[n], strides[n] + 2 * _PADDING, strides[n], _PADDING)
-            for n in range(levels)
+            nn.ConvTranspose2d(level.channels, makes, level.stride + 2 * PADDING, level.stride, PADDING)
+            for level, makes in zip(levels, leaving, strict=True)
         )
         self.smooth = nn.Conv2d(conv_channels, conv_channels, 3, padding=1)
         self.head = nn.Conv2d(conv_channels, count("out_channels", out_channels), 1)
-        self.multiple = _product(strides)
+        self.multiple = math.prod(level.stride for level in levels)
         self.in_channels = in_channels
         self.arguments: dict[str, Any] = {
             "in_channels": in_channels,
-            "cell": cells,
+            "cell": [level.cell for level in levels],
             "hidden_channels": hidden,
             "conv_channels": conv_channels,
-            "strides": strides,
-            "conv_kernel_size": downward,
-            "kernel_size": [list(k) for k in kernels],
-            "recurrent_kernel_size": [list(k) for k in recurrent_kernels],
-            "num_flows": flows,
-            "forecaster_num_flows": flows_back,
+            "strides": [level.stride for level in levels],
+            "conv_kernel_size": [level.conv_kernel for level in levels],
+            "kernel_size": [list(level.kernel) for level in levels],
+            "recurrent_kernel_size": [list(level.recurrent_kernel) for level in levels],
+            "num_flows": [level.flows for level in levels],
+            "forecaster_num_flows": [level.flows_back for level in levels],
             "out_channels": out_channels,
-            "peephole": peephole,
             "spatial_size": None if size is None else list(size),
-            "forget_bias": forget_bias,
-            "align_corners": align_corners,
+            **options,
         }
         """What was given, spelt out level by level in the types JSON has: it builds the same network."""
 
@@ -261,28 +218,3 @@ def _framewise(conv: nn.Module, frames: Tensor) -> Tensor:
     """Convolve every frame of ``(B, T, C, H, W)``."""
     convolved: Tensor = conv(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
     return convolved
-
-
-def _per_level(name: str, value: Any, levels: int, *, axes: bool = False) -> list[Any]:
-    """Return one value per level: what is no list stands for all, as does a tuple where it means per axis."""
-    if not isinstance(value, list) and (axes or not isinstance(value, tuple)):
-        return [value] * levels
-    if len(value) != levels:
-        raise ArgumentError(f"{name}: expected one for each of {levels} levels, found {value!r}")
-    return list(value)
-
-
-def _sizes(size: Sequence[int] | None, strides: Sequence[int]) -> list[tuple[int, ...] | None]:
-    """Return the pixels of each level, if those of the frames are given."""
-    if size is None:
-        return [None] * len(strides)
-    whole = _product(strides)
-    padded = [side + -side % whole for side in size]
-    return [tuple(side // _product(strides[: n + 1]) for side in padded) for n in range(len(strides))]
-
-
-def _product(strides: Sequence[int]) -> int:
-    product = 1
-    for stride in strides:
-        product *= stride
-    return product

@@ -6,12 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stormcell.models import feeding as feedings
+from stormcell.models.fed import FEEDBACKS, drawn, run
 from stormcell.models.feeding import FREE_RUNNING, Feeding
 from stormcell.models.patches import cut, lay
 from stormcell.nn import ConvLSTM2d
-from stormcell.nn.activations import ACTIVATIONS
-from stormcell.nn.arguments import PerAxis, PerLayer, count, per_axis
+from stormcell.nn.arguments import PerAxis, PerLayer, count, one_of, per_axis
 from stormcell.nn.conv_lstm import States
 from stormcell.nn.shapes import check_input
 
@@ -54,7 +53,8 @@ class NextFrameForecaster(nn.Module):
 
         OpenSTL's loss is that of every frame but the first:
 
-        >>> sampling = feedings.ScheduledSampling.at(update=1000)
+        >>> from stormcell.models import ScheduledSampling
+        >>> sampling = ScheduledSampling.at(update=1000)
         >>> every = model(x, steps=10, truth=truth, feeding=sampling, every=True)
         >>> loss = (every - torch.cat([x, truth], dim=1)[:, 1:]).square().mean()
     """
@@ -77,7 +77,7 @@ class NextFrameForecaster(nn.Module):
         super().__init__()
         pixels = count("patch_size", patch_size) ** 2
         size = None if spatial_size is None else per_axis("spatial_size", spatial_size, 2)
-        feedings.feedback(feedback)
+        one_of("feedback", feedback, FEEDBACKS)
         self.rnn = ConvLSTM2d(
             count("in_channels", in_channels) * pixels,
             hidden_channels,
@@ -137,7 +137,7 @@ class NextFrameForecaster(nn.Module):
             ArgumentError: ``x`` or ``truth`` has not the expected shape, or ``steps`` is not a positive int.
         """
         check_input(x, self.in_channels, ("B", "T", "C", "H", "W"))
-        given = feedings.drawn(feeding, x, truth, count("steps", steps))
+        given = drawn(feeding, x, truth, count("steps", steps))
         frames = x if truth is None else torch.cat([x, truth[:, :-1]], dim=1)
         size = (x.shape[-2], x.shape[-1])
 
@@ -146,5 +146,5 @@ class NextFrameForecaster(nn.Module):
             patches = self.head(top.flatten(0, 1)).unflatten(0, (-1, top.shape[1]))
             return lay(patches, self.patch_size, size), state
 
-        forecasts = feedings.run(read, None, frames, given, ACTIVATIONS[self.feedback])
+        forecasts = run(read, None, frames, given, self.feedback)
         return forecasts if every else forecasts[:, -steps:]
