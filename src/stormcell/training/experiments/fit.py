@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import lightning
+import numpy as np
 from lightning.pytorch.strategies import DDPStrategy
 from rich.console import Console
 from safetensors.torch import load as from_bytes
@@ -135,7 +136,7 @@ def fit(
                 size = min(experiment.batch_size, count - first)
                 batch = experiment.validation.batch(first, size)
                 told = predict(batch.x.numpy())
-                if math.isnan(float(told.sum())):
+                if not np.isfinite(told).all():
                     return {}  # it has diverged, and protocols count numbers only
                 tallies = inference.count(told, contender.gives, batch, experiment.protocols)
                 found = inference.added(found, tallies)

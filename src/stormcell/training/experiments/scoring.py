@@ -69,7 +69,8 @@ class Scored:
         if not path.exists():
             return nothing
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            # By way of memory: of a damaged file numpy would leave a handle open.
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
                 arrays = {key: stored[key] for key in stored.files}
             told = json.loads(arrays.pop("told").tobytes())
             if told.pop("names") != list(names):
