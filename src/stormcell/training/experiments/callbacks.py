@@ -118,7 +118,9 @@ class Validations(Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
         assert isinstance(module, Learning)
         if module.validation_due() and trainer.is_global_zero:
+            begun = time.monotonic()
             self.last = self._validate(module.network)
+            module.validating += time.monotonic() - begun
             found = [self.last.get(name, math.nan) for name in self._names]
             self._rows.append(trainer.global_step, module.elapsed, *found)
             self._told(trainer.global_step, self.last)

@@ -19,6 +19,7 @@ from stormcell.training.experiments.processes import agreed, processes, rank
 
 _RISE = 0.1  # of the budget: over it the learning rate rises, before it sinks
 _ROUND = 20.0  # seconds: about as long are the rounds after which a checkpoint may be written
+_VALIDATING = 0.2  # of the time of training: more than that is not spent validating
 _WORKERS = 4  # that make batches beside a GPU
 
 
@@ -55,6 +56,7 @@ class Learning(lightning.LightningModule):
         self._learning_rate, self._seed, self._validations = learning_rate, seed, validations
         self.elapsed = 0.0  # seconds of training, those before a resume included
         self.validated = 0  # how many of the validations were due so far
+        self.validating = 0.0  # seconds that they took; only the first process knows
         self._mark = 0.0
         self._speed = 0.0  # seconds per update in the last round; 0 if there was none
         self._began = (0, 0.0)
@@ -70,10 +72,15 @@ class Learning(lightning.LightningModule):
         return self._experiment.batch_size * processes()
 
     def validation_due(self) -> bool:
-        """Whether it is time for one; asked once after each round."""
+        """Whether it is time for one; asked once after each round.
+
+        Within a budget in minutes all but the last wait until they are short beside the training.
+        """
         due = int(self.progress * self._validations + 1e-9)  # that 0.3 · 10 be 3
         fresh, self.validated = due > self.validated, max(due, self.validated)
-        return fresh
+        if self._budget.minutes is None or self.progress >= 1:
+            return fresh
+        return fresh and agreed(self.validating, self.device) <= _VALIDATING * self.elapsed
 
     def round_length(self) -> int:
         """Updates until it is time to look up: to note, to validate, to write a checkpoint."""
@@ -121,10 +128,12 @@ class Learning(lightning.LightningModule):
         self._speed = (self.elapsed - seconds) / max(1, self.global_step - updates)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["elapsed"], checkpoint["validated"] = self.elapsed, self.validated
+        checkpoint["elapsed"] = self.elapsed
+        checkpoint["validated"], checkpoint["validating"] = self.validated, self.validating
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
-        self.elapsed, self.validated = checkpoint["elapsed"], checkpoint["validated"]
+        self.elapsed = checkpoint["elapsed"]
+        self.validated, self.validating = checkpoint["validated"], checkpoint["validating"]
 
 
 class _Updates(Dataset[Batch]):
