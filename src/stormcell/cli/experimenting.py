@@ -48,5 +48,7 @@ def experiment(
         if not screen.is_terminal:
             screen.width = _WIDTH
         screen.print(results.screen())
+        for sentence in results.about:
+            screen.print(f"- {sentence}")
         screen.print(f"{folder / 'results.md'}, and pictures beside it", soft_wrap=True)
     return ALL_DONE

@@ -23,7 +23,8 @@ from stormcell.training.experiments.experiment import Experiment
 from stormcell.training.experiments.fit import curve, network
 from stormcell.training.experiments.run import Settings, learn, only, report, slug
 
-SETTINGS = Settings(Budget.parse("8u"), precision="float32")
+UPDATES = 12
+SETTINGS = Settings(Budget.parse(f"{UPDATES}u"), precision="float32")
 ROOT = str(Path(__file__).resolve().parents[3])
 CONVLSTM = "convlstm-3x3"
 
@@ -60,7 +61,7 @@ def test_a_run_leaves_table_pictures_and_networks(finished):
         "next frame",
         "last frame",
     ]
-    assert {line.get("updates") for line in told["results"]} == {8, None}
+    assert {line.get("updates") for line in told["results"]} == {UPDATES, None}
     page = (finished / "results.md").read_text()
     assert "| theirs (published) | 1 234 | – | – | – | – | 12.35 | – |" in page
     assert "A remark." in page
@@ -71,9 +72,10 @@ def test_a_run_leaves_table_pictures_and_networks(finished):
             assert getattr(picture, "n_frames", 1) == (6 if name.endswith("gif") else 1)
     assert not list(finished.rglob("*.ckpt"))  # of what is finished nothing is kept twice
     for name in (CONVLSTM, "fc-lstm", "next-frame"):
-        assert len(losses(finished, name)) == 8
-        # Ten validations are due in eight updates: one after each.
-        assert curve(finished / name / "validations.csv")["update"] == list(range(1, 9))
+        assert len(losses(finished, name)) == UPDATES
+        # Of ten validations the k-th is due when k tenths of twelve updates are over.
+        due = [math.ceil(k * UPDATES / 10) for k in range(1, 11)]
+        assert curve(finished / name / "validations.csv")["update"] == due
 
 
 def test_scores_are_those_of_the_kept_network(finished):
@@ -111,14 +113,14 @@ def test_a_finished_experiment_is_not_trained_again(finished):
     before = {path: path.stat().st_mtime_ns for path in finished.glob("*/*")}
     again = whole(finished)
     assert before == {path: path.stat().st_mtime_ns for path in finished.glob("*/*")}
-    assert [line.updates for line in again.lines] == [8, 8, 8, None]
+    assert [line.updates for line in again.lines] == [UPDATES] * 3 + [None]
 
 
 @pytest.mark.parametrize(
     ("settings", "made", "told"),
     [
-        (Settings(Budget.parse("9u"), precision="float32"), {}, r"budget \(was 8u, now 9u\)"),
-        (Settings(Budget.parse("8u"), seed=1, precision="float32"), {}, r"seed \(was 0, now 1\)"),
+        (Settings(Budget.parse("9u"), precision="float32"), {}, r"budget \(was 12u, now 9u\)"),
+        (Settings(Budget.parse("12u"), seed=1, precision="float32"), {}, r"seed \(was 0, now 1\)"),
         (SETTINGS, {"batch_size": 3}, r"examples per update \(was 2, now 3\)"),
     ],
 )
@@ -190,12 +192,17 @@ learn(tiny.experiment(), Path(sys.argv[1]), SETTINGS, quiet())
 """
 
 
-@pytest.mark.parametrize("rounds", [5, 18], ids=["first contender", "third"])
-def test_a_killed_run_goes_on_to_the_bit(finished, tmp_path, rounds):
+# A contender has 11 rounds: one for each validation, and the first update, which tells how long updates are.
+# The seventh of them goes from update 6 to 8, and after a resume is cut in two.
+@pytest.mark.parametrize(
+    ("rounds", "killed", "updates"),
+    [(7, CONVLSTM, 8), (2 * 11 + 5, "next-frame", 5)],
+    ids=["first contender", "third"],
+)
+def test_a_killed_run_goes_on_to_the_bit(finished, tmp_path, rounds, killed, updates):
     words = [sys.executable, "-c", CHILD, str(tmp_path), ROOT, str(rounds)]
     assert subprocess.run(words, capture_output=True, check=False).returncode == -signal.SIGKILL
-    killed = (CONVLSTM, "fc-lstm", "next-frame")[rounds // 8]
-    assert len(losses(tmp_path, killed)) == rounds % 8
+    assert len(losses(tmp_path, killed)) == updates
     assert (tmp_path / killed / "last.ckpt").exists()
 
     learn(tiny.experiment(), tmp_path, SETTINGS, quiet())

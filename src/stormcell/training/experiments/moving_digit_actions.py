@@ -38,7 +38,7 @@ class _Clips:
 
 def conv_lstm() -> SequenceClassifier:
     """The network that sees motion."""
-    return SequenceClassifier(1, [32, 32], 3, classes=len(moving_mnist.ACTIONS), patch_size=2)
+    return SequenceClassifier(1, [48, 48], 3, classes=len(moving_mnist.ACTIONS), patch_size=4)
 
 
 def experiment(options: Options) -> Experiment:
@@ -54,7 +54,7 @@ def experiment(options: Options) -> Experiment:
         validation=_Clips(validation, _TEST_SEED, _VALIDATED),
         tests={"": _Clips(test, _TEST_SEED, _TESTS)},
         contenders=(
-            classifier("ConvLSTM 3×3 32-32", conv_lstm, _LEARNING_RATE),
+            classifier("ConvLSTM 3×3 48-48", conv_lstm, _LEARNING_RATE),
             classifier(
                 "frame-averaging CNN", lambda: FrameAverageClassifier.matching(conv_lstm()), _LEARNING_RATE
             ),

@@ -21,9 +21,9 @@ _LEARNING_RATE = 1e-3
 
 
 def nats(output: Tensor, truth: Tensor, mask: Tensor | None) -> Tensor:
-    """Cross-entropy in nats per sequence of the forecast frames."""
+    """Cross-entropy in nats per sequence, of as many frames as are forecast if it is of more."""
     assert mask is None
-    return cross_entropy(output, truth)
+    return cross_entropy(output, truth) * (STEPS / truth.shape[1])
 
 
 def half_way(moment: Moment) -> ScheduledSampling:

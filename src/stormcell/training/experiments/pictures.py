@@ -105,7 +105,13 @@ def curves(
     for column, by in enumerate(("minutes of training", "updates")):
         _look(axes[0, column], by, "loss in training")
         _look(axes[1, column], by, f"validation: {heading}")
-    axes[0, 0].legend(fontsize=7, frameon=False)
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=3,
+        fontsize=8,
+        frameon=False,
+    )
     if all(min(curve["loss"], default=1.0) > 0 for curve in learned.values()):
         for column in range(2):
             axes[0, column].set_yscale("log")

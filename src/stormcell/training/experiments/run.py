@@ -262,6 +262,7 @@ def _line(name: str, scores: dict[str, float], learned: Learned | None, experime
 def _how(experiment: Experiment, settings: Settings, learned: dict[str, Learned]) -> str:
     each, many = settings.budget.each(len(learned)), len(learned)
     length = f"{each.minutes:.3g} minutes" if each.minutes is not None else f"{each.updates} updates"
+    size = next(iter(learned.values())).examples // next(iter(learned.values())).updates
     who = "The contender learned" if many == 1 else f"Each of {many} contenders learned"
     search = (
         f"; {SHARE:.0%} of that went into trials of the learning rates "
@@ -270,7 +271,10 @@ def _how(experiment: Experiment, settings: Settings, learned: dict[str, Learned]
         else "; learning rates were not searched"
     )
     numbers = {"bf16-mixed": "bfloat16"}.get(lightning_precision(settings.precision), "float32")
-    return f"{who} for {length} with seed {settings.seed} on {_machine()} in {numbers}{search}."
+    return (
+        f"{who} for {length}, {size} examples an update, with seed {settings.seed} on {_machine()} in "
+        f"{numbers}{search}."
+    )
 
 
 def _tested(test: str, scored: Scored, there: int) -> str:
@@ -287,7 +291,8 @@ def _key(name: str, test: str) -> str:
 def _machine() -> str:
     if torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
-    return f"{platform.machine()}, {torch.get_num_threads()} of its threads"
+    threads = torch.get_num_threads()
+    return f"{threads} thread{'s' * (threads > 1)} of an {platform.machine()}"
 
 
 def _versions() -> dict[str, str]:

@@ -84,8 +84,8 @@ class Results:
         return f"# {self.title}\n\n{table}\n\n{about}\n{sources}".rstrip() + "\n"
 
     def screen(self) -> rich.table.Table:
-        """A table for rich, of what has room on a screen."""
-        table = rich.table.Table(title=self.title, caption="\n".join(self.about), caption_justify="left")
+        """A table for rich, of what has room on a screen; what is said about it is not in it."""
+        table = rich.table.Table(title=self.title)
         table.add_column("", overflow="fold")
         shown = [name for name in self.columns if name in self.on_screen]
         for heading in ("updates", *(self.columns[name].heading for name in shown)):
