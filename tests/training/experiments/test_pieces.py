@@ -94,6 +94,9 @@ def predictors(**more):
     return {"last": (base, base.predict)} | {name: (base, predict) for name, predict in (flat | more).items()}
 
 
+MARKS = {"last": "", "zero": "abc"}
+
+
 def test_a_test_goes_on_where_it_was_stopped(tmp_path):
     examples, protocols = tiny.experiment().tests[""], (OpenSTL(tiny.STEPS),)
     told: list[int] = []
@@ -101,6 +104,7 @@ def test_a_test_goes_on_where_it_was_stopped(tmp_path):
     def until(count: int, path: Path, size: int = 2, seconds: float | None = None) -> Scored:
         return score(
             predictors(),
+            MARKS,
             examples,
             protocols,
             path,
@@ -125,19 +129,23 @@ def test_a_test_goes_on_where_it_was_stopped(tmp_path):
 def test_a_test_of_others_is_begun_anew_and_a_damaged_one_named(tmp_path):
     examples, protocols = tiny.experiment().tests[""], (OpenSTL(tiny.STEPS),)
     rest = {"count": 2, "seconds": None, "batch_size": 2, "told": lambda _: None}
-    score(predictors(), examples, protocols, tmp_path / "a.npz", **rest)
-    assert Scored.read(tmp_path / "a.npz", ["last"]).examples == 0
+    score(predictors(), MARKS, examples, protocols, tmp_path / "a.npz", **rest)
+    assert Scored.read(tmp_path / "a.npz", MARKS).examples == 2
+    for other in ({"last": ""}, {"zero": "abc", "last": ""}, MARKS | {"zero": "abd"}):
+        assert Scored.read(tmp_path / "a.npz", other).examples == 0
     (tmp_path / "a.npz").write_bytes(b"PK\x03\x04 and nothing else")
     with pytest.raises(RecipeError, match=r"a\.npz: expected tallies"):
-        Scored.read(tmp_path / "a.npz", ["last", "zero"])
+        Scored.read(tmp_path / "a.npz", MARKS)
 
 
 def test_what_is_no_number_is_not_scored(tmp_path):
     def astray(x):
         return np.full((len(x), tiny.STEPS, 1, 32, 32), np.inf, np.float32)
 
+    marks = MARKS | {"astray": ""}
     scored = score(
         predictors(astray=astray),
+        marks,
         tiny.experiment().tests[""],
         (OpenSTL(tiny.STEPS),),
         tmp_path / "a.npz",
@@ -149,7 +157,7 @@ def test_what_is_no_number_is_not_scored(tmp_path):
     assert scored.lost == ["astray"]
     assert scored.tallies["astray"] == {}
     assert scored.tallies["last"]["0"].sequences == 4
-    assert Scored.read(tmp_path / "a.npz", list(predictors(astray=astray))).lost == ["astray"]
+    assert Scored.read(tmp_path / "a.npz", marks).lost == ["astray"]
 
 
 def test_pixels_of_logits_do_not_overflow():

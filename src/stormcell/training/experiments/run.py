@@ -1,5 +1,6 @@
 """An experiment from beginning to end: a folder that holds all of it, and goes on where it was stopped."""
 
+import hashlib
 import json
 import platform
 import re
@@ -16,7 +17,7 @@ from stormcell.errors import ArgumentError, OutputError, RecipeError
 from stormcell.training.experiments import inference, pictures
 from stormcell.training.experiments.budget import Budget
 from stormcell.training.experiments.experiment import Array, Baseline, Contender, Experiment
-from stormcell.training.experiments.fit import LOSSES, VALIDATIONS, Learned, Terms, curve, fit, network
+from stormcell.training.experiments.fit import LOSSES, MODEL, VALIDATIONS, Learned, Terms, curve, fit, network
 from stormcell.training.experiments.inference import Predict
 from stormcell.training.experiments.processes import processes, rank
 from stormcell.training.experiments.scoring import Scored, score
@@ -110,17 +111,22 @@ def report(
     about = [experiment.about, _how(experiment, settings, learned)]
     with ExitStack() as stack:
         everyone: dict[str, tuple[Contender | Baseline, Predict]] = {}
+        marks: dict[str, str] = {}
         for contender in experiment.contenders:
             built = network(contender, folder / slug(contender.name))
             predict = stack.enter_context(inference.predicting(built, contender, precision))
             everyone[contender.name] = (contender, predict)
+            weights = (folder / slug(contender.name) / MODEL).read_bytes()
+            marks[contender.name] = hashlib.sha256(weights).hexdigest()
         for baseline in experiment.baselines:
             everyone[baseline.name] = (baseline, baseline.predict)
+            marks[baseline.name] = ""
         for place, (test, examples) in enumerate(experiment.tests.items()):
             path = folder / f"tallies-{place + 1}.npz"
             with console.status("") as status:
                 scored = score(
                     everyone,
+                    marks,
                     examples,
                     experiment.protocols,
                     path,

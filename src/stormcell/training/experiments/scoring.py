@@ -25,6 +25,7 @@ class Scored:
     """How far the test on one set is.
 
     Attributes:
+        marks: Who is scored, and what tells their weights from others.
         examples: That everyone was scored on.
         seconds: That it took.
         tallies: By name of who was scored.
@@ -32,6 +33,7 @@ class Scored:
         lost: Who predicted something that is no number, and is scored no more.
     """
 
+    marks: Mapping[str, str]
     examples: int
     seconds: float
     tallies: dict[str, Tallies]
@@ -40,16 +42,15 @@ class Scored:
 
     def write(self, path: Path) -> None:
         """Put it in a file, whole or not at all: arrays, and no pickles."""
-        names = list(self.tallies)
         arrays: dict[str, Array] = {}
-        for k, name in enumerate(names):
-            for place, tally in self.tallies[name].items():
+        for k, tallies in enumerate(self.tallies.values()):
+            for place, tally in tallies.items():
                 for kind, values in (("sums", tally.sums), ("counts", tally.counts)):
                     arrays |= {f"{k}/{place}/{kind}/{key}": value for key, value in values.items()}
         told = {
+            "marks": dict(self.marks),
             "examples": self.examples,
             "seconds": self.seconds,
-            "names": names,
             "spent": self.spent,
             "lost": self.lost,
         }
@@ -59,13 +60,14 @@ class Scored:
         write_whole(path, buffer.getvalue())
 
     @classmethod
-    def read(cls, path: Path, names: Sequence[str]) -> "Scored":
-        """What is in a file; nothing scored, where there is none or others were scored.
+    def read(cls, path: Path, marks: Mapping[str, str]) -> "Scored":
+        """What is in a file; nothing scored, where there is none, or others were scored.
 
         Raises:
             RecipeError: It is damaged.
         """
-        nothing = cls(0, 0.0, {name: {} for name in names}, dict.fromkeys(names, 0.0), [])
+        names = list(marks)
+        nothing = cls(marks, 0, 0.0, {name: {} for name in names}, dict.fromkeys(names, 0.0), [])
         if not path.exists():
             return nothing
         try:
@@ -73,7 +75,7 @@ class Scored:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
                 arrays = {key: stored[key] for key in stored.files}
             told = json.loads(arrays.pop("told").tobytes())
-            if told.pop("names") != list(names):
+            if told["marks"] != dict(marks) or list(told["spent"]) != names:
                 return nothing
             for key, value in arrays.items():
                 k, place, kind, name = key.split("/", 3)
@@ -90,6 +92,7 @@ class Scored:
 
 def score(
     predictors: Mapping[str, tuple[Contender | Baseline, Predict]],
+    marks: Mapping[str, str],
     examples: Examples,
     protocols: Sequence[Scoring],
     path: Path,
@@ -103,6 +106,7 @@ def score(
 
     Args:
         predictors: Who is scored, by name.
+        marks: What tells each one's weights from others; tallies of others are not gone on with.
         examples: The test set.
         protocols: How.
         path: Where tallies are kept between calls.
@@ -111,7 +115,7 @@ def score(
         batch_size: Examples at once.
         told: Called with the number of examples scored so far.
     """
-    scored = Scored.read(path, list(predictors))
+    scored = Scored.read(path, marks)
     saved = time.monotonic()
     for batch in _batches(examples, scored, min(count, len(examples)), seconds, batch_size):
         begun = time.monotonic()
