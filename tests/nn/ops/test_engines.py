@@ -24,9 +24,8 @@ def convolve(made_by, weight, seen, bias, d_z, first):
 
 def by_pytorch(weight, seen, bias, d_z, first):
     weight, image = weight.detach().requires_grad_(), seen.detach().requires_grad_()
-    z = torch.nn.functional.conv2d(
-        image.movedim(-1, 1), weight, bias, padding=[k // 2 for k in weight.shape[2:]]
-    )
+    convolve = torch.nn.functional.conv2d if weight.dim() == 4 else torch.nn.functional.conv3d
+    z = convolve(image.movedim(-1, 1), weight, bias, padding=[k // 2 for k in weight.shape[2:]])
     z = z.movedim(1, -1)
     d_image, d_weight = torch.autograd.grad(z, [image, weight], d_z)
     return z.detach(), d_image[..., first:], d_weight
@@ -60,8 +59,12 @@ def case(kernel, channels=8, outputs=6, size=(7, 6), batch=2, dtype=torch.float6
         case((5, 5), size=(1, 2), batch=1),
         case((3, 3), channels=41, outputs=67, size=(9, 33), batch=3),
         case((7, 7), channels=4, outputs=33),
+        case((3, 3, 3), size=(4, 5, 6)),
+        case((5, 1, 3), size=(2, 7, 4), outputs=33),
+        case((3, 5, 7), channels=9, size=(1, 6, 9)),
+        case((1, 3, 3), size=(3, 8, 8)),
     ],
-    ids=lambda given: "×".join(map(str, (*given[0].shape, *given[1].shape[:3]))),
+    ids=lambda given: "×".join(map(str, (*given[0].shape, *given[1].shape[:-1]))),
 )
 def test_it_is_a_convolution(made_by, given, first, monkeypatch):
     monkeypatch.setattr(winograd, "_TILES", 16)  # so that there are several lots
@@ -124,12 +127,12 @@ def test_it_is_taken_where_it_has_less_to_do():
 
     assert taken(256, 3, 3)
     assert taken(256, 5, 5)
+    assert taken(128, 3, 3, 3, inputs=33)
     assert not taken(256, 3, 3, inputs=1)  # the transforms cost more than they save
     assert not taken(256, 1, 1)
     assert not taken(256, 1, 5)
     assert not taken(3, 3, 3)  # most of what it computes would be nobody's
     assert not taken(256, 3)
-    assert not taken(256, 3, 3, 3)
     assert not taken(256, 3, 3, dtype=torch.bfloat16)
 
 

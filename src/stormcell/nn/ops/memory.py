@@ -32,9 +32,9 @@ def empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Ten
     piece = _piece(needed) if device.type == "cpu" and needed >= _LEAST else None
     if piece is None:
         return torch.empty(*shape, dtype=dtype, device=device)
-    view = np.frombuffer(piece, np.uint8)
+    view = np.frombuffer(piece, np.uint8, needed)
     weakref.finalize(view, _give_back, piece).atexit = False
-    tensor = torch.from_numpy(view)[:needed].view(dtype).view(*shape)
+    tensor = torch.from_numpy(view).view(dtype).view(*shape)
     if torch.are_deterministic_algorithms_enabled() and torch.utils.deterministic.fill_uninitialized_memory:  # type: ignore[attr-defined]
         tensor.fill_(torch.nan)
     return tensor

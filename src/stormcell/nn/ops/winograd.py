@@ -22,15 +22,16 @@ _TRANSFORM = 10  # products that a number's transform costs as much as
 def pays(weight: Tensor) -> bool:
     """Tell whether a weight ``(C_out, C_in, *k)`` is known here, and better so than by the plain way."""
     outputs, inputs, *kernel = weight.shape
-    if len(kernel) != 2 or inputs == 0 or weight.device.type != "cpu":
+    if len(kernel) not in (2, 3) or inputs == 0 or weight.device.type != "cpu":
         return False
     library = compiler.library(weight.dtype) if weight.dtype in (torch.float32, torch.float64) else None
     if library is None:
         return False
     wide: int = library.winograd_breadth()
     # Of four products for two pixels, a piece that is not the first and ends in zeros does without one.
-    products = math.prod(4 if k < 3 else 4 * (k // 3) + (0, 3, 3)[k % 3] for k in kernel) / 4
-    transforms = 4 * (inputs * math.prod(_threes(kernel)) + outputs)
+    products = math.prod(4 if k < 3 else 4 * (k // 3) + (0, 3, 3)[k % 3] for k in kernel[-2:]) / 4
+    products *= math.prod(kernel[:-2])
+    transforms = 4 * (inputs * _pieces(kernel) + outputs)
     ours = products * inputs * -(-outputs // wide) * wide + _TRANSFORM * transforms
     return ours <= _PAYS * math.prod(kernel) * inputs * outputs
 
@@ -39,8 +40,9 @@ class _Convolution(ctypes.Structure):
     """The ``convolution`` of ``native/winograd.c``."""
 
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("batch", "height", "width", "kernel_height", "kernel_width")),
-        *((name, ctypes.c_int64) for name in ("top", "left", "outputs")),
+        *((name, ctypes.c_int64) for name in ("batch", "planes", "height", "width")),
+        *((name, ctypes.c_int64) for name in ("kernel_planes", "kernel_height", "kernel_width")),
+        *((name, ctypes.c_int64) for name in ("front", "top", "left", "outputs")),
         ("seen", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("channels", "apart", "tiles", "threads")),
         ("zeros", ctypes.c_void_p),
@@ -52,7 +54,7 @@ class _Kernel(ctypes.Structure):
 
     _fields_ = (
         ("at", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in ("output", "channel", "row", "column")),
+        *((name, ctypes.c_int64) for name in ("output", "channel", "plane", "row", "column")),
     )
 
 
@@ -63,6 +65,9 @@ class Winograd:
         library = compiler.library(weight.dtype)
         assert library is not None
         self._library, self._weight, self._first = library, weight, first
+        self._volume = (
+            weight if weight.dim() == 5 else weight.unsqueeze(2)
+        )  # (C_out, C_in, planes, rows, columns)
         self._rows, self._breadth = library.winograd_rows(), library.winograd_breadth()
         self._threads = torch.get_num_threads()
         self._workspace = weight.new_empty(0)
@@ -118,12 +123,12 @@ class Winograd:
 
     @functools.cached_property
     def _u(self) -> Tensor:
-        return self._transformed(self._weight)
+        return self._transformed(self._volume)
 
     @functools.cached_property
     def _u_to_input(self) -> Tensor:
         # What a pixel gave is brought back to it: the same kernel the other way around, each way.
-        return self._transformed(self._weight[:, self._first :].transpose(0, 1), turned=True)
+        return self._transformed(self._volume[:, self._first :].transpose(0, 1), turned=True)
 
     def _convolve(
         self, seen: Tensor, u: Tensor, bias: Tensor | None, z: Tensor | None, images: Any = None
@@ -150,27 +155,17 @@ class Winograd:
 
         The tiles are in lots of one size, at most so many in each and as many lots for every worker.
         """
-        batch, height, width, channels = seen.shape
-        kernel = self._weight.shape[2:]
+        planes = seen.shape[1] if seen.dim() == 5 else 1
+        *images, height, width, channels = seen.shape
+        batch = math.prod(images)
         tiles = batch * -(-height // 2) * -(-width // 2)
         lots = -(-tiles // (most * workers)) * workers
         tiles = -(-tiles // (lots * self._rows)) * self._rows
-        return _Convolution(
-            batch=batch,
-            height=height,
-            width=width,
-            kernel_height=kernel[0],
-            kernel_width=kernel[1],
-            top=kernel[0] // 2,
-            left=kernel[1] // 2,
-            outputs=outputs,
-            seen=seen.data_ptr(),
-            channels=channels,
-            apart=pixels(seen).stride(0),
-            tiles=tiles,
-            threads=self._threads,
-            zeros=self._zeros.data_ptr(),
-        )
+        about = self._about_kernel(outputs, channels)
+        about.batch, about.planes, about.height, about.width = batch, planes, height, width
+        about.seen, about.apart = seen.data_ptr(), pixels(seen).stride(0)
+        about.zeros, about.tiles = self._zeros.data_ptr(), tiles
+        return about
 
     def _room(self, share: int) -> Tensor:
         """Return memory for every thread to work in."""
@@ -179,8 +174,7 @@ class Winograd:
         return self._workspace
 
     def _slabs(self, outputs: int, inputs: int) -> tuple[int, int, int]:
-        down, across = _threes(self._weight.shape[2:])
-        deep = -(-inputs * down * across // self._rows) * self._rows
+        deep = -(-inputs * _pieces(self._weight.shape[2:]) // self._rows) * self._rows
         return -(-outputs // self._breadth), deep, self._breadth
 
     def _transformed(self, weight: Tensor, *, turned: bool = False) -> Tensor:
@@ -189,33 +183,38 @@ class Winograd:
         u = weight.new_empty(16, *self._slabs(outputs, inputs))
         kernel = _Kernel(weight.data_ptr(), *weight.stride())
         if turned:  # from the last number backwards
-            rows, columns = (n - 1 for n in weight.shape[2:])
-            last = rows * kernel.row + columns * kernel.column
-            kernel = _Kernel(
-                kernel.at + last * weight.itemsize, *weight.stride()[:2], -kernel.row, -kernel.column
-            )
-        about = self._kernel_about(outputs, inputs)
+            last, strides = weight[0, 0, -1:, -1:, -1:].data_ptr(), weight.stride()
+            kernel = _Kernel(last, *strides[:2], *(-stride for stride in strides[2:]))
+        about = self._about_kernel(outputs, inputs)
         self._library.winograd_transform(ctypes.byref(about), ctypes.byref(kernel), _at(u))
         return u
 
     def _transformed_back(self, d_u: Tensor) -> Tensor:
         """Return the gradient of a kernel, by that of what it was transformed to."""
-        d_weight = torch.empty_like(self._weight, memory_format=torch.contiguous_format)
-        about = self._kernel_about(*d_weight.shape[:2])
+        d_weight = torch.empty_like(self._volume, memory_format=torch.contiguous_format)
+        about = self._about_kernel(*d_weight.shape[:2])
         kernel = _Kernel(d_weight.data_ptr(), *d_weight.stride())
         self._library.winograd_transform_back(ctypes.byref(about), _at(d_u), ctypes.byref(kernel))
-        return d_weight
+        return d_weight.view(self._weight.shape)
 
-    def _kernel_about(self, outputs: int, inputs: int) -> _Convolution:
-        rows, columns = self._weight.shape[2:]
+    def _about_kernel(self, outputs: int, inputs: int) -> _Convolution:
+        planes, rows, columns = self._volume.shape[2:]
         return _Convolution(
-            kernel_height=rows, kernel_width=columns, outputs=outputs, channels=inputs, threads=self._threads
+            kernel_planes=planes,
+            kernel_height=rows,
+            kernel_width=columns,
+            front=planes // 2,
+            top=rows // 2,
+            left=columns // 2,
+            outputs=outputs,
+            channels=inputs,
+            threads=self._threads,
         )
 
 
-def _threes(kernel: Sequence[int]) -> list[int]:
-    """Return how many pieces of three a kernel is cut into, each way."""
-    return [-(-k // 3) for k in kernel]
+def _pieces(kernel: Sequence[int]) -> int:
+    """Return how many pieces of three by three a kernel is cut into."""
+    return math.prod(kernel[:-2]) * math.prod(-(-k // 3) for k in kernel[-2:])
 
 
 def _whole(images: Tensor) -> Tensor:

@@ -5,8 +5,8 @@
    way has 36, and summed over the channels, which is 16 products of matrices. Y = A' [(G g G') (B' d B)] A
    in Lavin and Gray, arXiv:1509.09308; the rounding errors are those of the plain way.
 
-   A larger kernel is cut into pieces of 3 x 3, each of which sees its own window: to the sum over the
-   channels they are more channels. How many there are in all is the depth. Of a piece with zeros in its last
+   A larger kernel, or one over several planes of a volume, is cut into pieces of 3 x 3, each of which sees its
+   own window: to the sum over the channels they are more channels. How many there are in all is the depth. Of a piece with zeros in its last
    row or column, because the kernel ends before, the last row or column of the transform is zeros too.
 
    Where an array has channels last and they are that many, it is in slabs of BREADTH channels:
@@ -38,9 +38,9 @@ size winograd_rows(void) { return ROWS; }
 size winograd_breadth(void) { return BREADTH; }
 
 typedef struct {
-    size batch, height, width; /* of the images */
-    size kernel_height, kernel_width;
-    size top, left;            /* how far above and left of its tile the first window begins */
+    size batch, planes, height, width; /* of the images: a volume is some planes, each an image of the batch */
+    size kernel_planes, kernel_height, kernel_width;
+    size front, top, left; /* how far before, above and left of its tile the first window begins */
     size outputs;
     const number *seen;
     size channels, apart; /* of what is seen, and how far a pixel is from the next */
@@ -52,14 +52,24 @@ typedef struct {
 static inline size padded(size n, size to) { return (n + to - 1) / to * to; }
 
 static inline size across(const convolution *c) { return (c->kernel_width + 2) / 3; }
-static inline size pieces(const convolution *c) { return (c->kernel_height + 2) / 3 * across(c); }
+static inline size down(const convolution *c) { return (c->kernel_height + 2) / 3; }
+static inline size pieces(const convolution *c) { return c->kernel_planes * down(c) * across(c); }
 static inline size depth(const convolution *c) { return c->channels * pieces(c); }
 
-/* Whether there may be anything but zeros in this of the 16 of a piece; of the first there always may. */
+/* Where in the kernel a piece begins. */
+typedef struct {
+    size plane, row, column;
+} place;
+
+static inline place begin(const convolution *c, size piece) {
+    return (place){piece / (down(c) * across(c)), 3 * (piece / across(c) % down(c)), 3 * (piece % across(c))};
+}
+
+/* Whether there may be anything but zeros in this of the 16 of a piece; of a first one there always may. */
 static inline int counts(const convolution *c, size which, size piece) {
-    size down = piece / across(c), right = piece % across(c);
-    return (which / 4 < 3 || down == 0 || 3 * down + 3 <= c->kernel_height) &&
-           (which % 4 < 3 || right == 0 || 3 * right + 3 <= c->kernel_width);
+    place at = begin(c, piece);
+    return (which / 4 < 3 || at.row == 0 || at.row + 3 <= c->kernel_height) &&
+           (which % 4 < 3 || at.column == 0 || at.column + 3 <= c->kernel_width);
 }
 
 typedef struct {
@@ -114,16 +124,20 @@ static inline void transform_window(
     }
 }
 
+/* The pixel of what a piece of the kernel sees from a tile; zeros where there is none. */
+static inline const number *look(const convolution *c, tile at, place piece, size row, size column) {
+    size plane = at.image % c->planes + piece.plane - c->front;
+    size y = at.y - c->top + piece.row + row, x = at.x - c->left + piece.column + column;
+    int there = 0 <= plane && plane < c->planes && 0 <= y && y < c->height && 0 <= x && x < c->width;
+    size image = at.image + piece.plane - c->front;
+    return there ? c->seen + ((image * c->height + y) * c->width + x) * c->apart : c->zeros;
+}
+
 /* What a tile sees, (16, depth), the 16 so far apart. */
 static void see(const convolution *c, tile at, number *v, size apart) {
     for (size piece = 0; piece < pieces(c); piece++) {
-        size top = at.y - c->top + 3 * (piece / across(c)), left = at.x - c->left + 3 * (piece % across(c));
-        const number *image = c->seen + at.image * c->height * c->width * c->apart, *window[16];
-        for (size r = 0; r < 16; r++) {
-            size y = top + r / 4, x = left + r % 4;
-            int there = 0 <= y && y < c->height && 0 <= x && x < c->width;
-            window[r] = there ? image + (y * c->width + x) * c->apart : c->zeros;
-        }
+        const number *window[16];
+        for (size r = 0; r < 16; r++) window[r] = look(c, at, begin(c, piece), r / 4, r % 4);
         transform_window(c->channels, window, v + piece * c->channels, apart);
     }
 }
@@ -207,17 +221,14 @@ static const number sums[4][2] = {{1, 0}, {1, 1}, {1, -1}, {0, -1}};
 
 /* Of what a tile sees, (depth), one of the 16. */
 static void see_one(const convolution *c, tile at, size which, number *restrict v) {
-    size top = at.y - c->top, left = at.x - c->left, r = which / 4, s = which % 4;
+    size r = which / 4, s = which % 4;
     number sign_y = pairs[r].sign, sign_x = pairs[s].sign;
     for (size piece = 0; piece < pieces(c); piece++) {
-        const number *image = c->seen + at.image * c->height * c->width * c->apart, *seen[4];
-        for (size corner = 0; corner < 4; corner++) {
-            size y = top + 3 * (piece / across(c)) + (corner < 2 ? pairs[r].one : pairs[r].other);
-            size x = left + 3 * (piece % across(c)) + (corner % 2 ? pairs[s].other : pairs[s].one);
-            int there = 0 <= y && y < c->height && 0 <= x && x < c->width;
-            seen[corner] = there ? image + (y * c->width + x) * c->apart : c->zeros;
-        }
-        const number *a = seen[0], *b = seen[1], *d = seen[2], *e = seen[3];
+        place from = begin(c, piece);
+        const number *a = look(c, at, from, pairs[r].one, pairs[s].one);
+        const number *b = look(c, at, from, pairs[r].one, pairs[s].other);
+        const number *d = look(c, at, from, pairs[r].other, pairs[s].one);
+        const number *e = look(c, at, from, pairs[r].other, pairs[s].other);
 #pragma omp simd
         for (size k = 0; k < c->channels; k++)
             v[k] = (a[k] + sign_x * b[k]) + sign_y * (d[k] + sign_x * e[k]);
@@ -278,17 +289,17 @@ void winograd_to_weight(const convolution *c, const number *d_z, number *d_u, nu
         }
 }
 
-/* A kernel (outputs, channels, kernel_height, kernel_width): where its first number is, and how far the next. */
+/* A kernel (outputs, channels, planes, height, width): where its first number is, and how far the next. */
 typedef struct {
     number *at;
-    size output, channel, row, column;
+    size output, channel, plane, row, column;
 } kernel;
 
 /* G: what a row of a piece is transformed by. */
 static const number g[4][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
 
-/* Of a row of a piece its first number, and how many of three there are. */
-static inline size there(size length, size piece) { return length - 3 * piece < 3 ? length - 3 * piece : 3; }
+/* How many rows, or columns, there are in a piece that begins so far into the kernel. */
+static inline size there(size length, size start) { return length - start < 3 ? length - start : 3; }
 
 /* u (16, slabs, depth, BREADTH): G w G' of each piece; where there is no kernel, zeros. */
 void winograd_transform(const convolution *c, const kernel *w, number *u) {
@@ -296,15 +307,15 @@ void winograd_transform(const convolution *c, const kernel *w, number *u) {
 #pragma omp parallel for schedule(static) num_threads(c->threads)
     for (size slab = 0; slab < wide; slab += BREADTH)
         for (size k = 0; k < deep; k++) {
-            size piece = k / c->channels, down = 3 * (piece / across(c)), right = 3 * (piece % across(c));
-            size rows = k < depth(c) ? there(c->kernel_height, down / 3) : 0, columns = there(c->kernel_width, right / 3);
+            place at = begin(c, k / c->channels);
+            size rows = k < depth(c) ? there(c->kernel_height, at.row) : 0, columns = there(c->kernel_width, at.column);
             size count = c->outputs - slab < BREADTH ? c->outputs - slab : BREADTH;
             number d[3][3][BREADTH] = {0}, *to = u + slab * deep + k * BREADTH;
-            const number *from = w->at + slab * w->output + k % c->channels * w->channel;
+            const number *from = w->at + slab * w->output + k % c->channels * w->channel + at.plane * w->plane;
             for (size r = 0; r < rows; r++)
                 for (size s = 0; s < columns; s++)
                     for (size o = 0; o < count; o++)
-                        d[r][s][o] = from[o * w->output + (down + r) * w->row + (right + s) * w->column];
+                        d[r][s][o] = from[o * w->output + (at.row + r) * w->row + (at.column + s) * w->column];
             for (size n = 0; n < 16; n++, to += wide * deep)
 #pragma omp simd
                 for (size o = 0; o < BREADTH; o++) {
@@ -322,11 +333,12 @@ void winograd_transform_back(const convolution *c, const number *d_u, const kern
 #pragma omp parallel for schedule(static) num_threads(c->threads)
     for (size slab = 0; slab < wide; slab += BREADTH)
         for (size k = 0; k < depth(c); k++) {
-            size piece = k / c->channels, down = 3 * (piece / across(c)), right = 3 * (piece % across(c));
-            size rows = there(c->kernel_height, down / 3), columns = there(c->kernel_width, right / 3);
+            place at = begin(c, k / c->channels);
+            size rows = there(c->kernel_height, at.row), columns = there(c->kernel_width, at.column);
             size count = c->outputs - slab < BREADTH ? c->outputs - slab : BREADTH;
             const number *from = d_u + slab * deep + k * BREADTH;
-            number d[3][3][BREADTH] = {0}, *to = d_w->at + slab * d_w->output + k % c->channels * d_w->channel;
+            number d[3][3][BREADTH] = {0};
+            number *to = d_w->at + slab * d_w->output + k % c->channels * d_w->channel + at.plane * d_w->plane;
             for (size n = 0; n < 16; n++, from += wide * deep)
 #pragma omp simd
                 for (size o = 0; o < BREADTH; o++)
@@ -335,7 +347,7 @@ void winograd_transform_back(const convolution *c, const number *d_u, const kern
             for (size r = 0; r < rows; r++)
                 for (size s = 0; s < columns; s++)
                     for (size o = 0; o < count; o++)
-                        to[o * d_w->output + (down + r) * d_w->row + (right + s) * d_w->column] = d[r][s][o];
+                        to[o * d_w->output + (at.row + r) * d_w->row + (at.column + s) * d_w->column] = d[r][s][o];
         }
 }
 
