@@ -9,6 +9,7 @@ from torch import Tensor
 from stormcell.errors import ArgumentError
 
 Activation = Callable[[Tensor], Tensor]
+LEAKY_SLOPE = 0.2  # TrajGRU's and Keras 3's; PyTorch's default is 0.01
 
 
 def hard_sigmoid_keras2(x: Tensor) -> Tensor:
@@ -18,7 +19,7 @@ def hard_sigmoid_keras2(x: Tensor) -> Tensor:
 
 def leaky_relu(x: Tensor) -> Tensor:
     """Return the leaky ReLU with slope 0.2, as TrajGRU has it and Keras 3; PyTorch's default is 0.01."""
-    return F.leaky_relu(x, 0.2)
+    return F.leaky_relu(x, LEAKY_SLOPE)
 
 
 def linear(x: Tensor) -> Tensor:

@@ -13,15 +13,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from stormcell.nn.activations import leaky_relu
+from stormcell.nn.activations import LEAKY_SLOPE, leaky_relu
 from stormcell.nn.ops import by_reference, gru_gates, kernels, memory, reference, refusals, warp
 from stormcell.nn.ops.engines import engine
+from stormcell.nn.ops.gru_gates import leaky_relu_backward
 from stormcell.nn.ops.pieces import pieces
 from stormcell.nn.ops.pixels import channels_first, channels_last, like, pixels, sequence, show
 from stormcell.nn.ops.precision import lowered
 from stormcell.nn.ops.terms import Form, Run, State, TrajGRUWeights
-
-_SLOPE = 0.2  # of leaky_relu
 
 
 def traj_gru(
@@ -81,7 +80,7 @@ class _Flows:
     def backward(self, d_flows: Tensor, hidden: Tensor, seen: Tensor, needs: dict[str, bool]) -> Tensor:
         """Return the gradient of what was seen, and add to those of the weights."""
         d_hidden = self._of_hidden.to_input(d_flows)
-        d_hidden = torch.ops.aten.leaky_relu_backward(d_hidden, hidden, _SLOPE, True)
+        d_hidden = leaky_relu_backward(d_hidden, hidden, LEAKY_SLOPE, True)
         if needs["flow_weight"]:
             self._of_hidden.to_weight(d_flows, hidden)
         if needs["flow_weight_ih"] or needs["flow_weight_hh"]:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from stormcell.nn.activations import leaky_relu
+from stormcell.nn.activations import LEAKY_SLOPE, leaky_relu
 from stormcell.nn.ops import compiler
 from stormcell.nn.ops.blocks import in_blocks
 from stormcell.nn.ops.gates import sigmoid_backward, tanh_backward
@@ -202,7 +202,6 @@ class Compiled:
         return sums.sum(0)
 
 
-_SLOPE = 0.2  # of the leaky ReLU
 leaky_relu_backward = torch.ops.aten.leaky_relu_backward
 
 
@@ -241,7 +240,7 @@ class Plain:
         d = d_state.add_(d_output).add_(d_seen)
         d_z = sigmoid_backward((h_old - n).mul_(d), z)
         d_n = d * (1 - z)
-        d_n = leaky_relu_backward(d_n, n, _SLOPE, True) if self._leaky else tanh_backward(d_n, n)
+        d_n = leaky_relu_backward(d_n, n, LEAKY_SLOPE, True) if self._leaky else tanh_backward(d_n, n)
         d.mul_(z)
         d_r = sigmoid_backward(d_n * h_n, r)
         d_hn = d_n * r

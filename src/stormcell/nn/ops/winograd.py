@@ -65,9 +65,8 @@ class Winograd:
         library = compiler.library(weight.dtype)
         assert library is not None
         self._library, self._weight, self._first = library, weight, first
-        self._volume = (
-            weight if weight.dim() == 5 else weight.unsqueeze(2)
-        )  # (C_out, C_in, planes, rows, columns)
+        # (C_out, C_in, planes, rows, columns)
+        self._volume = weight if weight.dim() == 5 else weight.unsqueeze(2)
         self._rows, self._breadth = library.winograd_rows(), library.winograd_breadth()
         self._threads = torch.get_num_threads()
         self._workspace = weight.new_empty(0)
