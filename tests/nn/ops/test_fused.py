@@ -27,7 +27,7 @@ compiled = [pytest.param(way, marks=HAS_COMPILER) for way in ("compiled", "compi
 def arithmetic(request, monkeypatch):
     """Compiled, or in PyTorch's own operations; with either sort of convolution, whether it pays or not."""
     if request.param == "plain":
-        monkeypatch.setattr(gates, "gates", lambda *_: gates.Plain())
+        monkeypatch.setattr(gates, "gates", lambda *_, peepholes: gates.Plain(peepholes=peepholes))
     if request.param in ("plain", "compiled, direct"):
         monkeypatch.setattr(winograd, "pays", lambda _: False)
     else:

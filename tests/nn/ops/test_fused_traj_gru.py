@@ -20,9 +20,9 @@ from stormcell.nn.ops import (
     engines,
     fused_traj_gru,
     gru_gates,
+    moved,
     pieces,
     reference,
-    warp,
     winograd,
 )
 from stormcell.nn.ops.terms import Form, Run, TrajGRUWeights
@@ -40,7 +40,7 @@ def arithmetic(request, monkeypatch):
     """Compiled, or in PyTorch's own operations; with either sort of convolution, whether it pays or not."""
     if request.param == "plain":
         monkeypatch.setattr(gru_gates, "gates", lambda _, leaky: gru_gates.Plain(leaky))
-        monkeypatch.setattr(warp, "warp", lambda _, align_corners: warp.Plain(align_corners))
+        monkeypatch.setattr(moved, "moved", lambda w, corners, real: moved.Sampled(w, real, corners))
     if request.param in ("plain", "compiled, direct"):
         monkeypatch.setattr(winograd, "pays", lambda _: False)
     else:

@@ -52,7 +52,7 @@ def triton(monkeypatch):
 @pytest.fixture
 def driven(monkeypatch, triton):
     """The ConvLSTM as it is on a GPU, where there is none."""
-    monkeypatch.setattr(gates, "gates", lambda *_: triton)
+    monkeypatch.setattr(gates, "gates", lambda *_, peepholes: triton)
     monkeypatch.setattr(winograd, "pays", lambda *_: False)
 
 
@@ -292,7 +292,9 @@ def test_without_triton_it_is_plain(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "triton", None)
     with caplog.at_level(logging.WARNING, "stormcell"):
         for _ in range(2):
-            assert isinstance(gates.gates(torch.float32, torch.device("cuda", 0)), gates.Plain)
+            assert isinstance(
+                gates.gates(torch.float32, torch.device("cuda", 0), peepholes=True), gates.Plain
+            )
     (said,) = caplog.messages  # once
     assert said.startswith("ConvLSTM is slower on cuda:0 than it could be: ")
     assert "triton" in said
@@ -314,7 +316,7 @@ def test_triton_is_tried_before_it_is_trusted(monkeypatch, caplog, broken):
     monkeypatch.setitem(sys.modules, "stormcell.nn.ops.triton_gates", module)
     device = torch.device("cuda" if ON_GPU else "meta")
     with caplog.at_level(logging.WARNING, "stormcell"):
-        found = gates.gates(torch.float32, device)
+        found = gates.gates(torch.float32, device, peepholes=True)
     assert isinstance(found, Triton) != broken
     assert isinstance(found, gates.Plain)
     assert [said.partition(": ")[2] for said in caplog.messages] == ["Failed to find C compiler."] * broken
@@ -417,7 +419,7 @@ def test_all_of_it_happens_on_the_device_and_nothing_waits_for_it(monkeypatch, l
         cast.append(device)
         return contextlib.nullcontext()
 
-    monkeypatch.setattr(gates, "gates", lambda *what: asked.append(what) or Watched())
+    monkeypatch.setattr(gates, "gates", lambda *what, peepholes: asked.append(what) or Watched())
     monkeypatch.setattr(pieces, "_PIECE", 1)
     monkeypatch.setattr(fused, "lowered", lambda device: lowered if device.type == "meta" else None)
     monkeypatch.setattr(torch, "autocast", autocast)
@@ -442,7 +444,7 @@ def test_all_of_it_happens_on_the_device_and_nothing_waits_for_it(monkeypatch, l
 def test_a_graph_that_is_kept_gives_the_same_gradient_again_in_the_precision_it_was_made_in(
     monkeypatch, lowered
 ):
-    monkeypatch.setattr(gates, "gates", lambda *_: gates.Plain())
+    monkeypatch.setattr(gates, "gates", lambda *_, peepholes: gates.Plain(peepholes=peepholes))
     given = arguments(3, 2, 2, 3, (5, 4), (3, 3), torch.float32)
     x, h, c, *weights = tensors = list(given.values())
     with torch.autocast(DEVICE.type, lowered):
@@ -470,7 +472,7 @@ def test_gradients_of_weights_add_up_in_float32(lowered):
 def test_on_a_gpu_it_is_the_reference(shape):
     given = arguments(*shape)
     device = given["x"].device
-    assert type(gates.gates(torch.float64, device)).__name__ == "Triton"
+    assert type(gates.gates(torch.float64, device, peepholes=True)).__name__ == "Triton"
     expected = results_and_gradients(reference.conv_lstm, given)
     found = results_and_gradients(choose("conv_lstm", "fused"), given)
     for name in expected:

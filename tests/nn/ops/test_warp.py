@@ -5,26 +5,21 @@ import torch
 
 from stormcell.nn.ops import compiler, reference, warp
 
-HAS_COMPILER = pytest.mark.skipif(compiler.library(torch.float64) is None, reason="no C compiler")
-
-
-@pytest.fixture(params=[pytest.param("compiled", marks=HAS_COMPILER), "plain"])
-def way(request):
-    return warp.warp if request.param == "compiled" else lambda _, align_corners: warp.Plain(align_corners)
+pytestmark = pytest.mark.skipif(compiler.library(torch.float64) is None, reason="no C compiler")
 
 
 def numbers(*shape, seed=1):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def moved(way, h, flow, align_corners, band=None):
+def moved(h, flow, align_corners, band=None):
     """Warp h (B, C, H, W) along flow (B, 2L, H, W), so many pixels at a time, and go back.
 
     Returns what is seen, what the way back wrote of it, and the gradients by an upstream gradient of numbers.
     """
     batch, channels, height, width = h.shape
     count, flows = batch * height * width, flow.shape[1] // 2
-    it = way(flow.dtype, align_corners)
+    it = warp.Warp(compiler.library(flow.dtype), align_corners)
     images, pairs = h.movedim(1, -1).contiguous(), flow.movedim(1, -1).reshape(count, -1).contiguous()
     seen = flow.new_full((count, flows * channels), float("nan"))
     again = numbers(batch, flows * channels, height, width, seed=9).movedim(1, -1).reshape(count, -1)
@@ -58,15 +53,15 @@ def expected(h, flow, align_corners):
         (2, 2, (1, 1), 2),
     ],
 )
-def test_it_is_the_reference(way, batch, channels, size, flows, band, align_corners):
+def test_it_is_the_reference(batch, channels, size, flows, band, align_corners):
     h, flow = numbers(batch, channels, *size), 2 * numbers(batch, 2 * flows, *size, seed=2)
-    found = moved(way, h, flow, align_corners, band)
+    found = moved(h, flow, align_corners, band)
     # A place is off by the rounding of a few pixels, and what is there by that times a slope of order one.
     torch.testing.assert_close(found, expected(h, flow, align_corners), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("align_corners", [True, False])
-def test_its_gradients_are_those_of_finite_differences(way, align_corners):
+def test_its_gradients_are_those_of_finite_differences(align_corners):
     size = 3, 4
     h, flow = numbers(2, 3, *size), numbers(2, 4, *size, seed=2)
     flow = flow.floor() + 0.2 + 0.6 * torch.rand(flow.shape, generator=torch.Generator().manual_seed(3))
@@ -77,13 +72,13 @@ def test_its_gradients_are_those_of_finite_differences(way, align_corners):
         stretch = torch.tensor([4 / 3, 3 / 2], dtype=torch.float64)[:, None, None]
         flow = (place - (place - flow.view(2, 2, 2, *size) + 0.5) / stretch).view(2, 4, *size)
     upstream = numbers(2, 6, *size, seed=9)
-    _, _, d_h, d_flow = moved(way, h, flow, align_corners)
+    _, _, d_h, d_flow = moved(h, flow, align_corners)
 
     # Between the kinks it is a polynomial of the second degree along any line: the difference is exact.
     for tensor, gradient in ((h, d_h), (flow, d_flow)):
         step = 0.1 * numbers(*tensor.shape, seed=4).clamp(-1, 1)
         there, here = (
-            moved(way, *((tensor + s * step if t is tensor else t) for t in (h, flow)), align_corners)[0]
+            moved(*((tensor + s * step if t is tensor else t) for t in (h, flow)), align_corners)[0]
             for s in (1, -1)
         )
         change = ((there - here) * upstream).sum() / 2
@@ -96,18 +91,17 @@ def test_its_gradients_are_those_of_finite_differences(way, align_corners):
 @pytest.mark.parametrize(
     "far", [float("nan"), float("inf"), -float("inf"), 1e38, -1e38, 2.0**31, -(2.0**31), 2.0**63, 5, -5]
 )
-def test_flows_may_lead_anywhere(way, dtype, align_corners, axis, far):
+def test_flows_may_lead_anywhere(dtype, align_corners, axis, far):
     """Zeros come from beyond the edge, and NaN from nowhere, in the results and in the gradients."""
     h = numbers(2, 3, 3, 4).to(dtype)
     flow = 0.3 + 0.1 * numbers(2, 4, 3, 4, seed=2).to(dtype).clamp(-2, 2)
     flow[1, 2 + axis, 1, 2] = far
-    found, right = moved(way, h, flow, align_corners), expected(h, flow, align_corners)
+    found, right = moved(h, flow, align_corners), expected(h, flow, align_corners)
     assert right[0].isnan().any() == (not abs(far) < float("inf"))
     for each, other in zip(found, right, strict=True):
         torch.testing.assert_close(each, other, equal_nan=True)
 
 
-@HAS_COMPILER
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_it_is_the_same_to_the_bit_with_any_number_of_threads(dtype):
     h, flow = numbers(2, 40, 16, 12).float(), numbers(2, 6, 16, 12, seed=2).to(dtype)
@@ -116,7 +110,7 @@ def test_it_is_the_same_to_the_bit_with_any_number_of_threads(dtype):
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            found.append(moved(warp.warp, h, flow, True, 150))
+            found.append(moved(h, flow, True, 150))
     finally:
         torch.set_num_threads(before)
     for each in found[1:]:
@@ -124,10 +118,10 @@ def test_it_is_the_same_to_the_bit_with_any_number_of_threads(dtype):
 
 
 @pytest.mark.parametrize("align_corners", [True, False])
-def test_in_bfloat16_only_what_is_written_is_rounded(way, align_corners):
+def test_in_bfloat16_only_what_is_written_is_rounded(align_corners):
     h, flow = numbers(2, 5, 3, 4).float(), numbers(2, 4, 3, 4, seed=2).bfloat16()
-    found = moved(way, h, flow, align_corners)
-    right = moved(way, h, flow.float(), align_corners)
+    found = moved(h, flow, align_corners)
+    right = moved(h, flow.float(), align_corners)
     for each, other in zip(found[:2], right[:2], strict=True):
         torch.testing.assert_close(each, other.bfloat16(), rtol=2**-7, atol=0)  # a neighbour, if it was a tie
     assert found[2].dtype == found[3].dtype == torch.float32

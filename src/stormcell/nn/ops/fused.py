@@ -83,7 +83,8 @@ def _forward(
     steps, inputs, channels = len(x), x.shape[2], h.shape[1]
     real = lowered(h.device) or w_h.dtype
     with torch.autocast(h.device.type, enabled=False):
-        take = lstm_steps.step(kernels.joined(w_x, w_h).to(real), bias, _looks(peephole, c, channels))
+        w, joined = _looks(peephole, c, channels), kernels.joined(w_x, w_h).to(real)
+        take = lstm_steps.step(joined, bias, w, peepholes=peephole is not None)
         # Channels last, but not a view of what is: callers may write to it.
         output = sequence(steps, h, real)
         last = like(output[0].movedim(1, -1), channels)
@@ -128,7 +129,7 @@ def _backward(
     )
     needs_x, needs_weight = needed[0], needed[3] or needed[4]
     w = _looks(peephole, cells, channels)
-    step = gates.gates(real, cells.device)
+    step = gates.gates(real, cells.device, peepholes=peephole is not None)
     # Where nobody asks for the gradient of the input, that of the hidden state alone is less work.
     convolution = engine(kernels.joined(w_x, w_h).to(real), 0 if needs_x else inputs)
 

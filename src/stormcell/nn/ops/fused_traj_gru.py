@@ -6,7 +6,6 @@ while it is in the caches, and made again for the gradient; and of a step only t
 and what makes them, and what makes the gates are kept.
 """
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from stormcell.nn.activations import LEAKY_SLOPE, leaky_relu
-from stormcell.nn.ops import by_reference, gru_gates, kernels, memory, reference, refusals, warp
+from stormcell.nn.ops import by_reference, gru_gates, kernels, memory, moved, reference, refusals
 from stormcell.nn.ops.engines import engine
 from stormcell.nn.ops.gru_gates import leaky_relu_backward
 from stormcell.nn.ops.pieces import pieces
@@ -104,54 +103,12 @@ class _Flows:
         return found
 
 
-class _Moved:
-    """What the flows move, and what it gives to the gates."""
-
-    def __init__(self, w: TrajGRUWeights, align_corners: bool, real: torch.dtype) -> None:
-        self._weight = w.weight_hh.flatten(1).to(real)
-        self._bias = self._weight.new_zeros(len(self._weight)) if w.bias_hh is None else w.bias_hh.to(real)
-        self._warp = warp.warp(real, align_corners)
-        self._room = self._weight.new_empty(0)
-        self._d_weight = torch.zeros_like(w.weight_hh).flatten(1)
-
-    def forward(self, h: Tensor, flows: Tensor) -> Tensor:
-        """Return what the gates are given, ``(P, 3C)``."""
-        z = like(flows, len(self._weight))
-        for some, room in self._pieces(flows):
-            self._warp.forward(h, some.start, flows[some], room)
-            torch.addmm(self._bias, room, self._weight.T, out=z[some])
-        return z
-
-    def backward(self, d_z: Tensor, h: Tensor, flows: Tensor, d_h: Tensor, needs_weight: bool) -> Tensor:
-        """Return the gradient of the flows, add to that of the state, and to the weight's if asked for."""
-        d_flows = like(flows, flows.shape[-1])
-        for some, room in self._pieces(flows):
-            torch.mm(d_z[some], self._weight, out=room)
-            d_flows[some] = self._warp.backward(h, some.start, flows[some], room, d_h)
-            if needs_weight:  # the room now has what was moved, once more
-                self._d_weight += d_z[some].T @ room
-        return d_flows
-
-    def d_weight(self) -> Tensor:
-        """Return the gradient of the weight, summed up."""
-        return self._d_weight[..., None, None]
-
-    def _pieces(self, flows: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Yield pixels to be worked through together, and room for what is moved into them."""
-        wide = self._weight.shape[1]
-        for some in pieces(len(flows), wide * flows.itemsize):
-            size = (some.stop - some.start) * wide
-            if self._room.numel() < size:
-                self._room = self._room.new_empty(size)
-            yield some, self._room[:size].view(-1, wide)
-
-
 class _Parts:
     """What a step is computed by."""
 
     def __init__(self, w: TrajGRUWeights, form: Form, real: torch.dtype, needs_x: bool = False) -> None:
         self.flows = _Flows(w, real, needs_x)
-        self.moved = _Moved(w, form.align_corners, real)
+        self.moved = moved.moved(w, form.align_corners, real)
         self.gates = gru_gates.gates(real, leaky=form.activation is leaky_relu)
         self.input = None if w.weight_ih is None else engine(kernels.odd(w.weight_ih).to(real))
 

@@ -123,21 +123,31 @@ class Compiled:
 
 
 class Plain:
-    """The arithmetic in PyTorch's operations, as few and as much in place as may be."""
+    """The arithmetic in PyTorch's operations, as few and as much in place as may be.
+
+    In single precision the gates themselves are kept. Of rounded ones little of 1 - o would be left when o
+    is near 1, so that in bfloat16 they are made again of what made them.
+
+    Args:
+        peepholes: Whether there are any: else they are zeros.
+    """
+
+    def __init__(self, *, peepholes: bool = True) -> None:
+        self._peepholes = peepholes
 
     @in_blocks
     def forward(self, z: Tensor, w: Tensor, images: Images, kept: Tensor | None = None) -> None:
-        """See :class:`Gates`."""
+        """See :class:`Gates`; of single precision ``z`` and ``kept`` then hold the gates."""
         c_old, c_new, h, seen = images
-        if kept is not None:
+        gates = z.to(w.dtype)
+        if kept is not None and gates is not z:
             kept.copy_(z)
-        z_i, z_f, z_g, z_o = z.to(w.dtype).chunk(4, dim=-1)
-        w_ci, w_cf, w_co = w
-        i = torch.addcmul(z_i, w_ci, c_old).sigmoid_()
-        f = torch.addcmul(z_f, w_cf, c_old).sigmoid_()
-        torch.mul(f, c_old, out=c_new).addcmul_(i, z_g.tanh())
-        o = torch.addcmul(z_o, w_co, c_new).sigmoid_()
-        seen.copy_(h.copy_(o * c_new.tanh()))
+        i, f, g = self._open(gates, w, c_old)
+        torch.mul(f, c_old, out=c_new).addcmul_(i, g)
+        o = self._output(gates, w, c_new)
+        seen.copy_(torch.mul(o, c_new.tanh(), out=h) if h.dtype == o.dtype else h.copy_(o * c_new.tanh()))
+        if kept is not None and gates is z:
+            kept.copy_(gates)
 
     @in_blocks
     def backward(
@@ -151,34 +161,60 @@ class Plain:
         dc: Tensor,
         h: Tensor,
     ) -> Tensor:
-        """See :class:`Gates`."""
-        z_i, z_f, z_g, z_o = z.to(w.dtype).chunk(4, dim=-1)
+        """See :class:`Gates`; of single precision ``z`` are the gates."""
+        gates = z.to(w.dtype)
+        if gates is not z:
+            self._open(gates, w, c_old)
+            self._output(gates, w, c_new)
+        i, f, g, o = gates.chunk(4, dim=-1)
         w_ci, w_cf, w_co = w
-        i = torch.addcmul(z_i, w_ci, c_old).sigmoid_()
-        f = torch.addcmul(z_f, w_cf, c_old).sigmoid_()
-        g = z_g.tanh()
-        o = torch.addcmul(z_o, w_co, c_new).sigmoid_()
         t = c_new.tanh()
         h.copy_(o * t)
         d_h = d_output.to(dc.dtype) + dh
-        dz_o = sigmoid_backward(d_h * t, o)
-        d_c = dc.add_(tanh_backward(d_h.mul_(o), t)).addcmul_(w_co, dz_o)
-        dz_i = sigmoid_backward(d_c * g, i)
-        dz_f = sigmoid_backward(d_c * c_old, f)
-        dz_g = tanh_backward(d_c * i, g)
-        dc.mul_(f).addcmul_(w_ci, dz_i).addcmul_(w_cf, dz_f)
-        for part, gradient in zip(z.chunk(4, dim=-1), (dz_i, dz_f, dz_g, dz_o), strict=True):
-            part.copy_(gradient)
-        sums = (dz_i, dz_f, dz_g, dz_o, dz_i * c_old, dz_f * c_old, dz_o * c_new)
-        return torch.stack([each.sum(0) for each in sums])
+        dc.add_(tanh_backward(d_h * o, t))
+        sigmoid_backward(d_h.mul_(t), o, grad_input=o)  # from here on o, then i, f, g, are their gradients
+        if self._peepholes:
+            dc.addcmul_(w_co, o)
+        d_f, d_g = dc * c_old, dc * i
+        sigmoid_backward(g.mul(dc), i, grad_input=i)
+        tanh_backward(d_g, g, grad_input=g)
+        dc.mul_(f)
+        sigmoid_backward(d_f, f, grad_input=f)
+        sums = dc.new_zeros(7, len(w_ci))
+        torch.sum(gates, 0, out=sums[:4].view(-1))
+        if self._peepholes:
+            dc.addcmul_(w_ci, i).addcmul_(w_cf, f)
+            for at, (gate, c) in enumerate(((i, c_old), (f, c_old), (o, c_new)), 4):
+                torch.sum(gate * c, 0, out=sums[at])
+        if gates is not z:
+            z.copy_(gates)
+        return sums
+
+    def _open(self, gates: Tensor, w: Tensor, c_old: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Turn what makes the gates i, f, g into them, in place."""
+        i, f, g, _ = gates.chunk(4, dim=-1)
+        if self._peepholes:
+            i.addcmul_(w[0], c_old)
+            f.addcmul_(w[1], c_old)
+        return i.sigmoid_(), f.sigmoid_(), g.tanh_()
+
+    def _output(self, gates: Tensor, w: Tensor, c_new: Tensor) -> Tensor:
+        """Turn what makes the gate o into it, in place."""
+        o = gates.chunk(4, dim=-1)[3]
+        if self._peepholes:
+            o.addcmul_(w[2], c_new)
+        return o.sigmoid_()
 
 
-def gates(dtype: torch.dtype, device: torch.device) -> Gates:
-    """Return the fastest arithmetic that there is here for activations of this type, on this device."""
+def gates(dtype: torch.dtype, device: torch.device, *, peepholes: bool) -> Gates:
+    """Return the fastest arithmetic that there is here for activations of this type, on this device.
+
+    Peepholes are given in any case; whether there are any tells if they may be taken for zeros.
+    """
     if device.type != "cpu":
-        return _triton(device) or Plain()
+        return _triton(device) or Plain(peepholes=peepholes)
     compiled = compiler.library(dtype)
-    return Plain() if compiled is None else Compiled(compiled)
+    return Plain(peepholes=peepholes) if compiled is None else Compiled(compiled)
 
 
 @functools.cache

@@ -206,7 +206,11 @@ leaky_relu_backward = torch.ops.aten.leaky_relu_backward
 
 
 class Plain:
-    """The arithmetic in PyTorch's operations."""
+    """The arithmetic in PyTorch's operations.
+
+    In single precision the gates themselves are kept. Of rounded ones little of 1 - z would be left when z
+    is near 1, so that in bfloat16 they are made again of what made them.
+    """
 
     def __init__(self, leaky: bool = False) -> None:
         self._leaky = leaky
@@ -214,13 +218,17 @@ class Plain:
 
     @in_blocks
     def forward(self, x: Tensor, h: Tensor, h_old: Tensor, h_new: Tensor, kept: Tensor | None) -> None:
-        """See :class:`Gates`."""
-        (x_r, x_z, x_n), (h_r, h_z, h_n) = x.to(h_old.dtype).chunk(3, dim=-1), h.chunk(3, dim=-1)
-        to_r, to_z = x_r + h_r, x_z + h_z
-        n = self._activation(torch.addcmul(x_n, to_r.sigmoid(), h_n))
-        torch.lerp(n, h_old, to_z.sigmoid(), out=h_new)
-        if kept is not None:
-            _write((to_r, to_z, x_n, h_n), kept)
+        """See :class:`Gates`; in single precision r, z, n, h_n are kept."""
+        channels, whole = h_old.shape[1], kept is not None and kept.dtype == h_old.dtype
+        x, h_n = x.to(h_old.dtype), h[:, 2 * channels :]
+        both = torch.add(x[:, : 2 * channels], h[:, : 2 * channels])
+        if kept is not None and not whole:
+            _write((both, x[:, 2 * channels :], h_n), kept)
+        r, z = both.sigmoid_().chunk(2, dim=-1)
+        n = self._activation(torch.addcmul(x[:, 2 * channels :], r, h_n))
+        torch.lerp(n, h_old, z, out=h_new)
+        if kept is not None and whole:
+            _write((both, n, h_n), kept)
 
     @in_blocks
     def backward(
@@ -234,19 +242,28 @@ class Plain:
         d_h: Tensor,
     ) -> Tensor:
         """See :class:`Gates`."""
-        to_r, to_z, x_n, h_n = kept.to(h_old.dtype).chunk(4, dim=-1)
-        r, z = to_r.sigmoid(), to_z.sigmoid()
-        n = self._activation(torch.addcmul(x_n, r, h_n))
+        channels = h_old.shape[1]
+        gates = kept.to(h_old.dtype)
+        r, z, n, h_n = gates.chunk(4, dim=-1)
+        if gates is not kept:
+            gates[:, : 2 * channels].sigmoid_()
+            n = self._activation(torch.addcmul(n, r, h_n))
         d = d_state.add_(d_output).add_(d_seen)
-        d_z = sigmoid_backward((h_old - n).mul_(d), z)
-        d_n = d * (1 - z)
-        d_n = leaky_relu_backward(d_n, n, LEAKY_SLOPE, True) if self._leaky else tanh_backward(d_n, n)
+        d_rzn = d_x if d_x.dtype == h_old.dtype else h_old.new_empty(d_x.shape)
+        d_r, d_z, d_n = d_rzn.chunk(3, dim=-1)
+        sigmoid_backward((h_old - n).mul_(d), z, grad_input=d_z)
+        d_new = torch.addcmul(d, d, z, value=-1)
+        if self._leaky:
+            leaky_relu_backward(d_new, n, LEAKY_SLOPE, True, grad_input=d_n)
+        else:
+            tanh_backward(d_new, n, grad_input=d_n)
         d.mul_(z)
-        d_r = sigmoid_backward(d_n * h_n, r)
-        d_hn = d_n * r
-        _write((d_r, d_z, d_n), d_x)
-        _write((d_r, d_z, d_hn), d_h)
-        return torch.stack([each.sum(0) for each in (d_r, d_z, d_n, d_hn)])
+        sigmoid_backward(d_n * h_n, r, grad_input=d_r)
+        d_hn = torch.mul(d_n, r, out=d_new)
+        if d_rzn is not d_x:
+            d_x.copy_(d_rzn)
+        _write((d_rzn[:, : 2 * channels], d_hn), d_h)
+        return torch.cat([d_rzn.sum(0), d_hn.sum(0)]).view(4, channels)
 
     @in_blocks
     def reset(self, x: Tensor, h: Tensor, h_old: Tensor, seen: Tensor) -> None:
@@ -258,12 +275,15 @@ class Plain:
     def update(
         self, x: Tensor, h: Tensor, h_n: Tensor, h_old: Tensor, h_new: Tensor, kept: Tensor | None
     ) -> None:
-        """See :class:`Gates`."""
-        sums = x.to(h_old.dtype) + torch.cat([h, h_n], dim=-1)
-        _, to_z, to_n = sums.chunk(3, dim=-1)
-        torch.lerp(to_n.tanh(), h_old, to_z.sigmoid(), out=h_new)
-        if kept is not None:
-            kept.copy_(sums)
+        """See :class:`Gates`; in single precision r, z, n are kept."""
+        channels, whole = h_old.shape[1], kept is not None and kept.dtype == h_old.dtype
+        gates = kept if kept is not None and whole else h_old.new_empty(x.shape)
+        torch.add(x[:, : 2 * channels], h, out=gates[:, : 2 * channels])
+        torch.add(x[:, 2 * channels :], h_n, out=gates[:, 2 * channels :])
+        if kept is not None and not whole:
+            kept.copy_(gates)
+        _, z, n = self._opened(gates)
+        torch.lerp(n, h_old, z, out=h_new)
 
     @in_blocks
     def update_backward(
@@ -276,8 +296,8 @@ class Plain:
         d: Tensor,
     ) -> None:
         """See :class:`Gates`."""
-        _, to_z, to_n = kept.to(h_old.dtype).chunk(3, dim=-1)
-        z, n = to_z.sigmoid(), to_n.tanh()
+        gates = kept.to(h_old.dtype)
+        _, z, n = gates.chunk(3, dim=-1) if gates is kept else self._opened(gates)
         d_new = d_state.add_(d_output).add_(d_seen)
         d_z, d_n = sigmoid_backward((h_old - n).mul_(d_new), z), tanh_backward(d_new * (1 - z), n)
         d_new.mul_(z)
@@ -289,11 +309,20 @@ class Plain:
     ) -> Tensor:
         """See :class:`Gates`."""
         channels = h_old.shape[1]
-        r = kept[:, :channels].to(h_old.dtype).sigmoid()
+        r = kept[:, :channels]
+        if r.dtype != h_old.dtype:
+            r = r.to(h_old.dtype).sigmoid_()
         seen.copy_(r * h_old)
         d_state.addcmul_(d_seen, r)
-        d[:, :channels] = d_seen * h_old * r * (1 - r)
+        d[:, :channels] = sigmoid_backward(d_seen * h_old, r)
         return d.sum(0, dtype=h_old.dtype).view(3, channels)
+
+    @staticmethod
+    def _opened(gates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Turn what makes the gates r, z, n into them, in place."""
+        r, z, n = gates.chunk(3, dim=-1)
+        gates[:, : 2 * n.shape[1]].sigmoid_()
+        return r, z, n.tanh_()
 
 
 def gates(dtype: torch.dtype, *, leaky: bool = False) -> Gates:
@@ -312,5 +341,8 @@ def _pass(function: Any, *, sizes: int, images: int, sums: int = 0) -> Callable[
 
 
 def _write(parts: Sequence[Tensor], whole: Tensor) -> None:
-    for part, place in zip(parts, whole.chunk(len(parts), dim=-1), strict=True):
-        place.copy_(part)
+    """Write images side by side."""
+    start = 0
+    for part in parts:
+        whole[:, start : start + part.shape[1]] = part
+        start += part.shape[1]

@@ -68,10 +68,10 @@ class Apart:
         return pieces(seen.shape[1], seen[0, 0, ..., 0].numel() * 4 * self._w.shape[1] * seen.itemsize)
 
 
-def step(weight: Tensor, bias: Tensor | None, w: Tensor) -> Step:
-    """Return the fastest step by a weight ``(4C, C_in + C, *k)`` and peepholes ``(3, C)``."""
+def step(weight: Tensor, bias: Tensor | None, w: Tensor, *, peepholes: bool) -> Step:
+    """Return the fastest step by a weight ``(4C, C_in + C, *k)`` and peepholes ``(3, C)``, or zeros."""
     convolution = engine(weight)
     bias = None if bias is None else bias.to(weight.dtype)
     if isinstance(convolution, Winograd):
         return Together(convolution, bias, w)
-    return Apart(convolution, gates.gates(weight.dtype, weight.device), bias, w)
+    return Apart(convolution, gates.gates(weight.dtype, weight.device, peepholes=peepholes), bias, w)
