@@ -1,8 +1,8 @@
 """The convolutions of a case with nothing around them: what no implementation can be faster than.
 
 For each of them the fastest way is looked for: input and state side by side in one convolution or apart,
-the images in pieces of one size or another, either memory format, PyTorch's convolution or that with fewer
-products; forwards, to the input and to the weights each for itself.
+the images in pieces of one size or another, either memory format, PyTorch's convolution or the layers' own
+way; forwards, to the input and to the weights each for itself.
 """
 
 import math
@@ -17,7 +17,7 @@ from benchmarks.layers.cases import Case
 from benchmarks.layers.convolutions import FORWARD, PARTS, TO_INPUT, TO_WEIGHT, Convolution, Way, ways
 from benchmarks.layers.runners import Task
 from benchmarks.layers.torch_runners import OnDevice
-from stormcell.nn.ops.winograd import Winograd, pays
+from stormcell.nn.ops.engines import engine
 
 LAYOUTS = ("contiguous", "channels last")
 
@@ -75,12 +75,12 @@ class Pass:
         return f"{self.part} {c.inputs}→{c.outputs}, {self.layout}, {self.piece} at once"
 
 
-class FewerProducts(Pass):
-    """The same by the convolution that the layers have of their own."""
+class Ours(Pass):
+    """The same as the layers do it."""
 
     def __call__(self, images: int) -> None:
-        """Convolve so many images, for which the weight is transformed once."""
-        self.engine = Winograd(self.weight)
+        """Convolve so many images, for which the weight is prepared once."""
+        self.engine = engine(self.weight)
         super().__call__(images)
 
     def convolve(self, piece: slice) -> Tensor:
@@ -95,7 +95,7 @@ class FewerProducts(Pass):
         return gradient
 
     def __str__(self) -> str:
-        return f"{super().__str__()}, fewer products"
+        return f"{super().__str__()}, as the layers do"
 
 
 class Bare(OnDevice):
@@ -138,8 +138,7 @@ class Bare(OnDevice):
         """Return the fastest way to do one, and how long it takes per image."""
         key = convolution, part
         if key not in self._found:
-            fewer = self.device.type == "cpu" and pays(_weight(self.task, convolution, part))
-            sorts = [(Pass, layout) for layout in LAYOUTS] + [(FewerProducts, LAYOUTS[1])] * fewer
+            sorts = [*((Pass, layout) for layout in LAYOUTS), (Ours, LAYOUTS[1])]
             candidates = (  # made one after the other: they can be large
                 sort(self.task, convolution, part, layout, piece)
                 for sort, layout in sorts
@@ -164,11 +163,6 @@ class Bare(OnDevice):
     def _wait(self) -> None:
         if self.device.type != "cpu":
             torch.cuda.synchronize(self.device)
-
-
-def _weight(task: Task, convolution: Convolution, part: str) -> Tensor:
-    inputs = convolution.asked if part == TO_INPUT else convolution.inputs
-    return _random(task, LAYOUTS[0], convolution.outputs, inputs, *convolution.kernel)
 
 
 def pieces(case: Case, convolution: Convolution, part: str) -> Iterator[int]:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stormcell.nn.ops import compiler, engines, winograd
+from stormcell.nn.ops import compiler, engines, onednn, winograd
 
 needs_compiler = pytest.mark.skipif(compiler.library(torch.float64) is None, reason="no C compiler")
 ENGINES = [engines.Direct, pytest.param(winograd.Winograd, marks=needs_compiler)]
@@ -24,7 +24,7 @@ def convolve(made_by, weight, seen, bias, d_z, first):
 
 def by_pytorch(weight, seen, bias, d_z, first):
     weight, image = weight.detach().requires_grad_(), seen.detach().requires_grad_()
-    convolve = torch.nn.functional.conv2d if weight.dim() == 4 else torch.nn.functional.conv3d
+    convolve = getattr(torch.nn.functional, f"conv{weight.dim() - 2}d")
     z = convolve(image.movedim(-1, 1), weight, bias, padding=[k // 2 for k in weight.shape[2:]])
     z = z.movedim(1, -1)
     d_image, d_weight = torch.autograd.grad(z, [image, weight], d_z)
@@ -72,6 +72,55 @@ def test_it_is_a_convolution(made_by, given, first, monkeypatch):
     found, expected = convolve(made_by, *given, first), by_pytorch(*given, first)
     # Sums of at most some thousand terms of order one.
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.fixture(params=["oneDNN", "without it"])
+def library(request, monkeypatch):
+    if request.param == "without it":
+        monkeypatch.setattr(onednn, "_knows", lambda *_: False)
+
+
+@pytest.mark.usefixtures("poison", "library")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("first", [0, 3])
+@pytest.mark.parametrize(
+    ("kernel", "size", "batch"),
+    [
+        ((3,), (9,), 2),
+        ((7,), (2,), 1),
+        ((5, 3), (7, 6), 2),
+        ((1, 1), (4, 4), 2),
+        ((3, 5, 1), (4, 5, 6), 2),
+        ((5, 3, 3), (2, 6, 3), 1),  # planes of the kernel that see nothing
+    ],
+)
+def test_the_plain_way_in_every_precision(kernel, size, batch, first, dtype):
+    weight, seen, bias, d_z = given = case(kernel, size=size, batch=batch, dtype=dtype)
+    found = convolve(engines.Direct, *given, first)
+    truth = by_pytorch(weight.double(), seen.double(), bias.double(), d_z.double(), first)
+    # Sums of at most n products are off by n roundings in single precision, and then rounded.
+    n = max(weight[0].numel(), weight[:, 0].numel(), d_z[..., 0].numel())
+    for each, other in zip(found, truth, strict=True):
+        largest = 5 * 5 * 1.0  # of a product of two such numbers
+        off = n * n**0.5 * largest * 2**-24 + (2**-8 * float(other.abs().max()) if dtype.itemsize == 2 else 0)
+        torch.testing.assert_close(each.double(), other, rtol=0, atol=off)
+
+
+def test_what_is_laid_out_for_some_images_does_for_others():
+    weight, seen, bias, _ = case((5, 3), batch=1, size=(20, 16), dtype=torch.float32)
+    plain = engines.Direct(weight)
+    whole = plain.forward(seen, bias)
+    for rows in (slice(0, 1), slice(4, 20)):
+        some = plain.forward(seen, bias, rows)
+        torch.testing.assert_close(some, whole[:, rows], rtol=0, atol=weight[0].numel() * 2**-22)
+
+
+@pytest.mark.filterwarnings("ignore:TF32 acceleration:UserWarning")  # PyTorch's own, of its flags
+def test_who_turns_onednn_off_gets_none(monkeypatch):
+    monkeypatch.setattr(onednn, "_convolve", lambda *_: pytest.fail("oneDNN was asked"))
+    given = case((3, 3), dtype=torch.float32)
+    with torch.backends.mkldnn.flags(enabled=False):
+        convolve(engines.Direct, *given, 0)
 
 
 @pytest.mark.parametrize("rows", [(0, 7), (0, 1), (1, 5), (2, 4), (5, 7)])

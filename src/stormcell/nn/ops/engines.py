@@ -3,13 +3,15 @@
 All have stride 1 and leave the image its size; kernels have odd sizes.
 """
 
+import functools
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from stormcell.nn.ops import winograd
-from stormcell.nn.ops.pixels import channels_first, channels_last, like
+from stormcell.nn.ops.onednn import Convolution, weight_gradient
+from stormcell.nn.ops.pixels import channels_first, channels_last
 
 
 class Engine(Protocol):
@@ -43,8 +45,8 @@ class Direct:
     """By PyTorch's convolutions."""
 
     def __init__(self, weight: Tensor, first: int = 0) -> None:
-        self._weight = _last(weight)
-        self._backwards = _last(weight[:, first:]) if first else self._weight
+        self._weight, self._first = weight, first
+        self._forwards = Convolution(weight)
         self._d_weight: Tensor | None = None
         self._padding = [k // 2 for k in weight.shape[2:]]
 
@@ -55,20 +57,17 @@ class Direct:
         start, stop = max(rows.start - around, 0), min(rows.stop + around, height)
         inside = start == rows.start - around and stop == rows.stop + around
         padding = [0 if inside else around, *self._padding[1:]]
-        ones, zeros = [1] * len(padding), [0] * len(padding)
-        images = channels_first(seen[:, start:stop])
-        z = torch.convolution(images, self._weight, bias, ones, padding, ones, False, zeros, 1)
+        z = self._forwards(channels_first(seen[:, start:stop]), bias, padding)
         # At the edge of the image there is padding on both sides: what is beyond the rows is wrong.
         return channels_last(z if inside else z[:, :, rows.start - start : rows.stop - start])
 
     def to_input(self, d_z: Tensor) -> Tensor:
         """See :class:`Engine`."""
-        seen = like(d_z, self._backwards.shape[1])  # only its shape matters
-        return channels_last(self._backward(d_z, seen, self._backwards, 0))
+        return channels_last(self._backwards(channels_first(d_z), None, self._padding))
 
     def to_weight(self, d_z: Tensor, seen: Tensor) -> None:
         """See :class:`Engine`."""
-        found = self._backward(d_z, seen, self._weight, 1)
+        found = weight_gradient(channels_first(d_z), channels_first(seen), self._weight)
         if self._d_weight is None:
             self._d_weight = found.to(torch.promote_types(found.dtype, torch.float32))
         else:
@@ -79,23 +78,8 @@ class Direct:
         assert self._d_weight is not None
         return self._d_weight
 
-    def _backward(self, d_z: Tensor, seen: Tensor, weight: Tensor, which: int) -> Tensor:
-        ones, zeros = [1] * len(self._padding), [0] * len(self._padding)
-        found: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
-            channels_first(d_z),
-            channels_first(seen),
-            weight,
-            None,
-            ones,
-            self._padding,
-            ones,
-            False,
-            zeros,
-            1,
-            [which == 0, which == 1, False],
-        )
-        return found[which]
-
-
-def _last(weight: Tensor) -> Tensor:
-    return weight.movedim(1, -1).contiguous().movedim(-1, 1)
+    @functools.cached_property
+    def _backwards(self) -> Convolution:
+        # What a pixel gave is brought back to it: the same kernel the other way around, each way.
+        turned = self._weight[:, self._first :].transpose(0, 1)
+        return Convolution(turned.flip(tuple(range(2, turned.dim()))))
