@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-_BLOCK = 1 << 18  # numbers that the first image may have of a block
+_BLOCK = 1 << 20  # numbers that the first image may have of a block; with less, threads do not pay
 Method = TypeVar("Method", bound=Callable[..., Tensor | None])
 
 
