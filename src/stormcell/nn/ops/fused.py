@@ -7,6 +7,7 @@ gradient. On a GPU the batch is one piece, and nothing waits for the device: wha
 is compiled, a CUDA graph can hold.
 """
 
+import sys
 from typing import Any, NamedTuple
 
 import torch
@@ -64,7 +65,7 @@ class _Kept(NamedTuple):
     """What the gradient needs of the way forward."""
 
     cells: Tensor  # (T + 1, B, *space, C)
-    # (B', *space, 4C), before they are, for each piece of the batch and, in it, each step
+    # (T', B', *space, 4C), what makes them, for each piece of the batch and, in it, each few steps
     gates: list[Tensor]
 
 
@@ -94,20 +95,24 @@ def _forward(
             whole[0] = first
             cells = list(whole)
         else:
-            room = [like(first, channels) for _ in range(min(steps, 2))]
-            cells = [first, *(room[t % 2] for t in range(steps))]
+            turns = [like(first, channels) for _ in range(min(steps, 2))]
+            cells = [first, *(turns[t % 2] for t in range(steps))]
         kept: list[Tensor] = []
         for piece in _pieces(h, real):
             seen, next_seen = (like(last[piece], inputs + channels) for _ in range(2))
             seen[..., inputs:] = h[piece].movedim(1, -1)
-            for t in range(steps):
-                show(x[t, piece], seen)
-                out, to = channels_last(output[t, piece]), next_seen[..., inputs:]
-                images = cells[t][piece], cells[t + 1][piece], out, to if t + 1 < steps else last[piece]
-                z = take(seen, Images(*map(pixels, images)), keep=keep)
-                if z is not None:
-                    kept.append(z)
-                seen, next_seen = next_seen, seen
+            for some in _steps(steps, seen, channels):
+                shape = (some.stop - some.start, *seen.shape[:-1], 4 * channels)
+                room = memory.empty(shape, real, h.device) if keep and h.device.type == "cpu" else None
+                for t in range(some.start, some.stop):
+                    show(x[t, piece], seen)
+                    out, to = channels_last(output[t, piece]), next_seen[..., inputs:]
+                    images = cells[t][piece], cells[t + 1][piece], out, to if t + 1 < steps else last[piece]
+                    at = None if room is None else room[t - some.start]
+                    z = take(seen, Images(*map(pixels, images)), at)
+                    seen, next_seen = next_seen, seen
+                if keep and z is not None:
+                    kept.append(z.unsqueeze(0) if room is None else room)
         c = memory.copy(cells[steps]) if keep else cells[steps]
     return output, channels_first(last), channels_first(c), _Kept(whole, kept) if keep else None
 
@@ -137,35 +142,41 @@ def _backward(
     d_c = memory.copy(d_c.movedim(1, -1), cells.dtype)
     d_h0 = like(d_c, channels)
     d_rest = cells.new_zeros(7, channels)
-    for number, piece in enumerate(_pieces(h_0, real)):
+    kept_of = iter(reversed(each))
+    for piece in reversed(_pieces(h_0, real)):
         dh = channels_last(d_h[piece], real)
-        seen = like(dh, inputs + channels)
-        h = seen[..., inputs:]
-        for t in reversed(range(steps)):
-            z = each[number * steps + t]
-            d_out = channels_last(d_output[t, piece], real)
-            # It also writes what the step after has seen, which is not kept.
-            d_rest += step.backward(
-                pixels(z),
-                pixels(cells[t, piece]),
-                pixels(cells[t + 1, piece]),
-                w,
-                pixels(d_out),
-                pixels(dh),
-                pixels(d_c[piece]),
-                pixels(h),
-            )
-            if needs_weight and t + 1 < steps:
-                show(x[t + 1, piece], seen)
-                convolution.to_weight(each[number * steps + t + 1], seen)
-            d_seen = convolution.to_input(z)
-            if d_x is not None:
-                d_x[t, piece] = d_seen[..., :inputs]
-            dh = d_seen[..., d_seen.shape[-1] - channels :]
-        if needs_weight:
-            show(x[0, piece], seen)
+        # What the steps saw is not kept: a step writes the hidden state that the one after it saw.
+        h, later = like(dh, channels), None
+        for some in reversed(_steps(steps, dh, channels)):
+            z = next(kept_of)
+            seen = like(z, inputs + channels)
+            for t in reversed(range(some.start, some.stop)):
+                d_out = channels_last(d_output[t, piece], real)
+                d_rest += step.backward(
+                    pixels(z[t - some.start]),
+                    pixels(cells[t, piece]),
+                    pixels(cells[t + 1, piece]),
+                    w,
+                    pixels(d_out),
+                    pixels(dh),
+                    pixels(d_c[piece]),
+                    pixels(h),
+                )
+                if later is not None:
+                    convolution.to_weight(*later)
+                    later = None
+                h = seen[t - some.start, ..., inputs:]
+                if needs_weight:
+                    show(x[t, piece], seen[t - some.start])
+                d_seen = convolution.to_input(z[t - some.start])
+                if d_x is not None:
+                    d_x[t, piece] = d_seen[..., :inputs]
+                dh = d_seen[..., d_seen.shape[-1] - channels :]
+            if needs_weight:
+                later = z.flatten(0, 1), seen.flatten(0, 1)
+        if later is not None:
             h.copy_(h_0[piece].movedim(1, -1))
-            convolution.to_weight(each[number * steps], seen)
+            convolution.to_weight(*later)
         d_h0[piece] = dh
     d_x_weight, d_h_weight = (
         kernels.parted(convolution.d_weight(), w_x, w_h) if needs_weight else (None, None)
@@ -215,6 +226,17 @@ def _reference(x: Tensor, h: Tensor, c: Tensor, *weights: Tensor) -> tuple[Tenso
 def _looks(peephole: Tensor | None, like: Tensor, channels: int) -> Tensor:
     """Return the peepholes as the arithmetic between convolutions takes them: none are zeros."""
     return like.new_zeros(3, channels) if peephole is None else peephole.contiguous()
+
+
+def _steps(count: int, images: Tensor, channels: int) -> list[slice]:
+    """Cut so many steps of images ``(B, *space, …)`` into those whose share in the weights' gradient is one.
+
+    Of sums over many pixels single precision keeps less the longer they are; what is rounded sums in it.
+    """
+    if images.device.type != "cpu" or images.dtype.itemsize > 2:
+        return pieces(count, sys.maxsize)
+    each = 4 * channels * images[..., 0].numel() * images.itemsize
+    return pieces(count, max(1, each // 4))  # four times what stays in the caches: fewer sums count for more
 
 
 def _pieces(h: Tensor, real: torch.dtype) -> list[slice]:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from stormcell.nn.ops import gates, memory
+from stormcell.nn.ops import gates
 from stormcell.nn.ops.engines import Direct, engine
 from stormcell.nn.ops.gates import Gates, Images
 from stormcell.nn.ops.pieces import pieces
@@ -18,8 +18,17 @@ from stormcell.nn.ops.winograd import Winograd
 class Step(Protocol):
     """A step, again and again."""
 
-    def __call__(self, seen: Tensor, images: Images, *, keep: bool) -> Tensor | None:
-        """Take a step; return what makes the gates, ``(B, *space, 4C)``, if it is to be kept."""
+    def __call__(self, seen: Tensor, images: Images, kept: Tensor | None) -> Tensor | None:
+        """Take a step.
+
+        Args:
+            seen: (B, *space, C_in + C), input and hidden state.
+            images: What else is read and written.
+            kept: (B, *space, 4C), where what makes the gates is written, if it is to be.
+
+        Returns:
+            What makes the gates, where there is all of it.
+        """
         ...
 
 
@@ -29,9 +38,10 @@ class Together:
     def __init__(self, convolution: Winograd, bias: Tensor | None, w: Tensor) -> None:
         self._convolution, self._bias, self._w = convolution, bias, w
 
-    def __call__(self, seen: Tensor, images: Images, *, keep: bool) -> Tensor | None:
+    def __call__(self, seen: Tensor, images: Images, kept: Tensor | None) -> Tensor | None:
         """See :class:`Step`."""
-        return self._convolution.step(seen, self._bias, images, self._w, keep=keep)
+        self._convolution.step(seen, self._bias, images, self._w, kept)
+        return kept
 
 
 class Apart:
@@ -40,15 +50,13 @@ class Apart:
     def __init__(self, convolution: Direct, arithmetic: Gates, bias: Tensor | None, w: Tensor) -> None:
         self._convolution, self._gates, self._bias, self._w = convolution, arithmetic, bias, w
 
-    def __call__(self, seen: Tensor, images: Images, *, keep: bool) -> Tensor | None:
+    def __call__(self, seen: Tensor, images: Images, kept: Tensor | None) -> Tensor | None:
         """See :class:`Step`."""
         if seen.device.type != "cpu":  # more to do at once, and no caches to keep it in
             z = self._convolution.forward(seen, self._bias)
             self._gates.forward(pixels(z), self._w, images)
-            return z if keep else None
+            return z
         # Kept are copies: PyTorch's convolution only writes to memory that is new.
-        shape = (*seen.shape[:-1], 4 * self._w.shape[1])
-        kept = memory.empty(shape, seen.dtype, seen.device) if keep else None
         row = images.c_old.shape[0] // seen.shape[1]  # of all samples: there is one if there are many rows
         for rows in self._rows(seen):
             z = self._convolution.forward(seen, self._bias, rows)

@@ -80,16 +80,12 @@ class Winograd:
         self._convolve(seen, self._u, bias, z)
         return z
 
-    def step(
-        self, seen: Tensor, bias: Tensor | None, images: Images, w: Tensor, *, keep: bool
-    ) -> Tensor | None:
+    def step(self, seen: Tensor, bias: Tensor | None, images: Images, w: Tensor, kept: Tensor | None) -> None:
         """Convolve, and take the step of the ConvLSTM whose gates that gives, pixel by pixel.
 
         See :meth:`stormcell.nn.ops.lstm_steps.Step.__call__`.
         """
-        z = like(seen, len(self._weight)) if keep else None
-        self._convolve(seen, self._u, bias, z, ctypes.byref(native_images(images, w)))
-        return z
+        self._convolve(seen, self._u, bias, kept, ctypes.byref(native_images(images, w)))
 
     def to_input(self, d_z: Tensor) -> Tensor:
         """See :class:`stormcell.nn.ops.engines.Engine`."""
