@@ -6,11 +6,18 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from stormcell.errors import ArgumentError, NotOfferedError
 from stormcell.nn.ops import fused, fused_gru, fused_traj_gru, reference
 from stormcell.nn.ops.terms import Form, Run, State
+
+# Where several threads at once are the first of a process to ask MKL for a hyperbolic tangent, one of them
+# now and then gets a coarse one, off by 1e-5 (https://github.com/pytorch/pytorch/issues/188792). So one is
+# asked for here.
+for _dtype in (torch.float32, torch.float64):
+    torch.zeros(1, dtype=_dtype, device="cpu").tanh()
 
 
 class Op(Protocol):
