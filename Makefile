@@ -1,11 +1,11 @@
-# make demo | test | check | bench | docs: each makes .venv first, if need be.
+# make demo | test | check | bench | experiments | docs: each makes .venv first, if need be.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check bench experiments docs clean
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -23,6 +23,9 @@ check: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.layers --docs
 	$(BIN)/python -m benchmarks
+
+experiments: $(INSTALLED)
+	$(BIN)/python -m benchmarks.experiments
 
 docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -11,16 +11,21 @@ import benchmarks.layers.__main__ as command
 import numpy as np
 import pytest
 import torch
+from benchmarks import experiments
 from benchmarks.layers import arrays, bare, checking, measuring, memory, reporting
 from benchmarks.layers.cases import CASES, DTYPES, Case, Doubling, FirstCall, known
 from benchmarks.layers.contenders import BARE, CONTENDERS, OURS, TRUTH, Contender
 from benchmarks.layers.convolutions import FORWARD, PARTS, TO_INPUT, TO_WEIGHT, operations, ways
 from benchmarks.layers.runners import Task
 from benchmarks.layers.torch_runners import LoopRunner, Ours, TorchRunner
+from benchmarks.pages import fill
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from stormcell.errors import OutputError
 from stormcell.nn.ops import compiler
+from stormcell.training.experiments import catalogue
+from stormcell.training.experiments.budget import Budget
 
 TINY = Case("tiny", 2, 2, (3, 4), (6, 5), 3, steps=3)
 KINDS = (
@@ -331,7 +336,7 @@ def measure(monkeypatch, tmp_path, capsys):
 
 def test_all_of_it(measure, tmp_path):
     page = tmp_path / "speed.md"
-    page.write_text(f"before\n{reporting.START}\nold\n{reporting.END}\nafter\n")
+    page.write_text("before\n<!-- layers -->\nold\n<!-- /layers -->\nafter\n")
     chosen = ["--case", "tiny", "--dtype", "float32", "--mode", "training", "--docs", "--contender"]
     chosen += ["ours-uncompiled", "loop", BARE, "wrong", "dies", "tires", "absent"]
     status, out, err, report = measure(*chosen)
@@ -352,7 +357,7 @@ def test_all_of_it(measure, tmp_path):
     (table,) = (tmp_path / "out").glob("*.md")
     text = table.read_text()
     assert f"Refused: tiny, float32, training: wrong: {said}." in text
-    assert page.read_text() == f"before\n{reporting.START}\n\n{text}\n{reporting.END}\nafter\n"
+    assert page.read_text() == f"before\n<!-- layers -->\n\n{text}\n<!-- /layers -->\nafter\n"
 
     with pytest.raises(SystemExit, match="2"):
         measure("--case", "tiny")
@@ -440,3 +445,36 @@ def test_every_case_has_its_contenders():
             assert (able >= keras) == (case.kind == "conv_lstm" and not case.peephole)
             assert ("ours-checkpointed" in able) == (case.about_memory and mode == "training")
             assert ("ours-last-output" in able) == (case.about_memory and mode == "inference")
+
+
+def test_what_an_experiment_found_is_put_into_the_docs(tmp_path, monkeypatch):
+    page, run = tmp_path / "docs" / "experiments.md", tmp_path / "run"
+    run.mkdir()
+    page.parent.mkdir()
+    page.write_text("before\n<!-- mnist-patches -->\nold\n<!-- /mnist-patches -->\nafter\n")
+    (run / "results.md").write_text("# mnist-patches, 3u\n\n| | accuracy |\n")
+    (run / "results.json").write_text('{"title": "mnist-patches, 3u"}')
+    (run / "curves.png").write_bytes(b"a picture")
+    monkeypatch.setattr(experiments, "PAGE", page)
+    monkeypatch.setattr(experiments, "IMAGES", page.parent / "images")
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path / "results")
+    (page.parent / "images").mkdir()
+    experiments.keep("mnist-patches", run, "stormcell experiment mnist-patches --budget 3u")
+    picture = "![Learning curves of mnist-patches](images/mnist-patches-curves.png)"
+    table = "`stormcell experiment mnist-patches --budget 3u`\n\n| | accuracy |"
+    filled = f"<!-- mnist-patches -->\n\n{table}\n\n{picture}\n\n<!-- /mnist-patches -->"
+    assert page.read_text() == f"before\n{filled}\nafter\n"
+    assert (page.parent / "images" / "mnist-patches-curves.png").read_bytes() == b"a picture"
+    told = json.loads((tmp_path / "results" / "mnist-patches.json").read_text())
+    assert told["command"] == "stormcell experiment mnist-patches --budget 3u"
+    assert told["title"] == "mnist-patches, 3u"
+
+
+def test_what_the_docs_show_can_be_run():
+    """Every experiment, with its options, is one that there is, and has its place on the page."""
+    for name, options in experiments.OPTIONS.items():
+        assert name in catalogue.NAMES
+        Budget.parse(options.split()[1])
+        fill(experiments.PAGE, name, None)
+    with pytest.raises(OutputError, match="expected the lines <!-- chess -->"):
+        fill(experiments.PAGE, "chess", None)

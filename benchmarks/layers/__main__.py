@@ -25,6 +25,7 @@ from benchmarks.layers.contenders import CONTENDERS, OURS, Contender
 from benchmarks.layers.convolutions import operations
 from benchmarks.layers.measuring import LEAST_ROUNDS, Entrant, How, first_calls, in_turn, truth
 from benchmarks.layers.worker import Failed
+from benchmarks.pages import fill
 from stormcell.errors import OutputError
 
 PAGE = machine.ROOT / "docs" / "speed.md"
@@ -53,7 +54,7 @@ def main(words: Sequence[str] | None = None) -> int:
             parser.error(f"{path} is there already: --resume adds what it lacks, --out writes elsewhere")
         report |= {part: there[part] for part in PARTS}
     if arguments.docs:
-        reporting.fill(PAGE, None)  # to know now whether it can be done in an hour
+        fill(PAGE, "layers", None)  # to know now whether it can be done in an hour
     for said in (machine.disturbed(about), *(f"left out: {n}: {why}" for n, why in left_out.items())):
         if said:
             print(said, file=sys.stderr)
@@ -80,7 +81,7 @@ def main(words: Sequence[str] | None = None) -> int:
                 continue
         reporting.write(report, path)
     if arguments.docs:
-        reporting.fill(PAGE, report)
+        fill(PAGE, "layers", reporting.markdown(report))
     print(path)
     refused = [*reporting.refused(report), *unknown]
     for said in refused:

@@ -25,7 +25,7 @@ def about(device: str, threads: int) -> dict[str, Any]:
         "device": device,
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "versions": {"python": platform.python_version()} | _versions(),
-        "commit": _commit(),
+        "commit": commit(),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "command": " ".join(["python -m benchmarks.layers", *sys.argv[1:]]),
         "load": load(),
@@ -74,8 +74,8 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _commit() -> str:
-    """The commit, and whether files that it knows have been changed since."""
+def commit() -> str:
+    """Return the commit, and whether files that it knows have been changed since."""
     command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
     return said or "unknown"

@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.layers.contenders import BARE, CONTENDERS, OURS
-from stormcell.errors import OutputError
 from stormcell.writing import write_whole
-
-START, END = "<!-- layers -->", "<!-- /layers -->"
 
 Report = dict[str, Any]  # "about", "left_out", and a dictionary of items for each of the parts; as JSON
 PARTS = ("cases", "doublings", "first_calls")
@@ -69,21 +66,6 @@ def write(report: Report, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
     write_whole(path.with_suffix(".md"), markdown(report).encode())
-
-
-def fill(page: Path, report: Report | None) -> None:
-    """Put the tables between the markers of a page; of no report only see whether it can be done.
-
-    Raises:
-        OutputError: There is no such page, or it has no markers.
-    """
-    text = page.read_text() if page.exists() else ""
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
-    if not (start and end):
-        raise OutputError(f"{page}: expected the lines {START} and {END}, found none")
-    if report is not None:
-        write_whole(page, f"{before}{START}\n\n{markdown(report)}\n{END}{after}".encode())
 
 
 def markdown(report: Report) -> str:

@@ -52,7 +52,7 @@ def triton(monkeypatch):
 @pytest.fixture
 def driven(monkeypatch, triton):
     """The ConvLSTM as it is on a GPU, where there is none."""
-    monkeypatch.setattr(gates, "gates", lambda *_, peepholes: triton)
+    monkeypatch.setattr(gates, "gates", lambda *_, **__: triton)
     monkeypatch.setattr(winograd, "pays", lambda *_: False)
 
 
@@ -419,7 +419,7 @@ def test_all_of_it_happens_on_the_device_and_nothing_waits_for_it(monkeypatch, l
         cast.append(device)
         return contextlib.nullcontext()
 
-    monkeypatch.setattr(gates, "gates", lambda *what, peepholes: asked.append(what) or Watched())
+    monkeypatch.setattr(gates, "gates", lambda *what, **_: asked.append(what) or Watched())
     monkeypatch.setattr(pieces, "_PIECE", 1)
     monkeypatch.setattr(fused, "lowered", lambda device: lowered if device.type == "meta" else None)
     monkeypatch.setattr(torch, "autocast", autocast)

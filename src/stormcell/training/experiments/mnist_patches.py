@@ -53,11 +53,9 @@ def experiment(options: Options) -> Experiment:
         tests={"": _Pieces(test)},
         contenders=(
             classifier(
-                "ConvLSTM 7×7/3×3 32",
-                lambda: SequenceClassifier(
-                    1, [32], 7, classes=10, spatial="last", spatial_size=(7, 7), recurrent_kernel_size=3
-                ),
-                learning_rate=2e-3,
+                "ConvLSTM 3×3 32",
+                lambda: SequenceClassifier(1, [32], 3, classes=10, spatial="last", spatial_size=(7, 7)),
+                learning_rate=6e-3,
             ),
         ),
         baselines=(),
@@ -66,7 +64,7 @@ def experiment(options: Options) -> Experiment:
         on_screen=("accuracy",),
         batch_size=options.batch_size or 64,
         optimizer="adam",
-        learning_rates=(5e-4, 1e-3, 2e-3, 4e-3),
+        learning_rates=(1.5e-3, 3e-3, 6e-3, 1.2e-2),
         gradient_clip=1.0,
         frames=16,
         drawn=8,

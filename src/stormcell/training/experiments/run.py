@@ -267,9 +267,12 @@ def _line(name: str, scores: dict[str, float], learned: Learned | None, experime
 
 def _how(experiment: Experiment, settings: Settings, learned: dict[str, Learned]) -> str:
     each, many = settings.budget.each(len(learned)), len(learned)
-    length = f"{each.minutes:.3g} minutes" if each.minutes is not None else f"{each.updates} updates"
+    much, unit = (
+        (f"{each.minutes:.3g}", "minute") if each.minutes is not None else (f"{each.updates}", "update")
+    )
     size = next(iter(learned.values())).examples // next(iter(learned.values())).updates
     who = "The contender learned" if many == 1 else f"Each of {many} contenders learned"
+    length = f"{much} {unit}{'s' * (much != '1')}"
     search = (
         f"; {SHARE:.0%} of that went into trials of the learning rates "
         f"{', '.join(f'{rate:g}' for rate in experiment.learning_rates)}, the same for all"

@@ -1,0 +1,68 @@
+"""``python -m benchmarks.experiments``: run the experiments whose results the docs show, or go on with them.
+
+Tables and numbers go to ``benchmarks/results/experiments``, tables and pictures to the page on experiments.
+Nothing else should run beside them: budgets are in minutes.
+"""
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.layers import machine
+from benchmarks.pages import fill
+from stormcell.writing import write_whole
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE, IMAGES = ROOT / "docs" / "experiments.md", ROOT / "docs" / "images"
+RESULTS = ROOT / "benchmarks" / "results" / "experiments"
+
+OPTIONS = {
+    "mnist-patches": "--budget 10m",
+    "moving-digit-actions": "--budget 8m",
+    # A quarter of an hour for each of seven.
+    "paper-moving-mnist": "--budget 105m --search --tests 1000",
+    "hko7-moving-mnist": "--budget 30m --search --only convgru --only trajgru --tests 1000",
+}
+PICTURES = {"curves.png": "Learning curves", "forecasts-1.png": "Forecasts", "answers.png": "Answers"}
+
+
+def main() -> int:
+    """Run them one after the other."""
+    parser = argparse.ArgumentParser(prog="benchmarks.experiments", description=__doc__)
+    parser.add_argument("name", nargs="*", help=f"of {', '.join(OPTIONS)}; default: all")
+    parser.add_argument("--work", type=Path, default=ROOT / "runs", help="folder for the runs")
+    arguments = parser.parse_args()
+    names = arguments.name or list(OPTIONS)
+    if unknown := [name for name in names if name not in OPTIONS]:
+        parser.error(f"expected of {', '.join(OPTIONS)}, found {unknown[0]}")
+    for name in names:
+        fill(PAGE, name, None)  # to know now whether it can be done in an hour
+    for name in names:
+        words = ["stormcell", "experiment", name, *shlex.split(OPTIONS[name])]
+        folder = arguments.work / name
+        subprocess.run([sys.executable, "-m", *words, "--out", folder], check=True)
+        keep(name, folder, shlex.join(words))
+    return 0
+
+
+def keep(name: str, folder: Path, command: str) -> None:
+    """Put what a run found where it is quoted from."""
+    told = {"command": command, "commit": machine.commit()}
+    told |= json.loads((folder / "results.json").read_text())
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    write_whole(RESULTS / f"{name}.json", (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
+    _, _, table = (folder / "results.md").read_text().partition("\n")
+    text = f"`{command}`\n\n{table.strip()}\n"
+    for picture, what in PICTURES.items():
+        if (folder / picture).exists():
+            image = IMAGES / f"{name}-{picture}"
+            write_whole(image, (folder / picture).read_bytes())
+            text += f"\n![{what} of {name}](images/{image.name})\n"
+    fill(PAGE, name, text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
