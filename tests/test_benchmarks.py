@@ -24,6 +24,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stormcell.errors import OutputError
 from stormcell.nn.ops import compiler
+from stormcell.nn.ops.engines import Direct
+from stormcell.nn.ops.winograd import Winograd
 from stormcell.training.experiments import catalogue
 from stormcell.training.experiments.budget import Budget
 
@@ -173,7 +175,10 @@ def test_errors_are_those_of_the_worse_norm(tmp_path):
 def test_operations_are_those_that_pytorch_counts(case, mode, monkeypatch):
     if mode not in case.modes:
         return
-    monkeypatch.setattr(bare, "pays", lambda _: False)  # it counts its own convolutions only
+    per_image = bare.Bare._per_image  # it counts PyTorch's own convolutions only
+    monkeypatch.setattr(
+        bare.Bare, "_per_image", lambda *a: math.inf if isinstance(a[1], bare.Ours) else per_image(*a)
+    )
     with FlopCounterMode(display=False) as counter:
         one = bare.Bare(task(case, mode=mode))
     before = counter.get_total_flops()  # looking for the fastest way
@@ -201,14 +206,15 @@ def test_a_loop_needs_no_fewer_operations(case):
     assert counter.get_total_flops() == operations(case, "inference")
 
 
-@pytest.mark.parametrize("sort", [bare.Pass, bare.FewerProducts])
+@pytest.mark.parametrize(("sort", "engine"), [(bare.Pass, None), (bare.Ours, Direct), (bare.Ours, Winograd)])
 @pytest.mark.parametrize("layout", bare.LAYOUTS)
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("case", [KINDS[0], KINDS[5], KINDS[6]], ids=str)
-def test_bare_convolutions_are_convolutions(case, part, layout, sort):
+def test_bare_convolutions_are_convolutions(case, part, layout, sort, engine, monkeypatch):
     """Pieces give what the whole does, and that is what autograd finds."""
-    if sort is bare.FewerProducts and (len(case.size) != 2 or compiler.library(torch.float32) is None):
-        pytest.skip("of images only, and with a C compiler")
+    if engine is Winograd and compiler.library(torch.float32) is None:
+        pytest.skip("no C compiler")
+    monkeypatch.setattr(bare, "engine", engine)
     for convolution in ways(case)[1][0]:
         for piece in bare.pieces(case, convolution, part):
             one = sort(task(case), convolution, part, layout, piece)
@@ -220,11 +226,11 @@ def test_bare_convolutions_are_convolutions(case, part, layout, sort):
             if one.gradient is not None:
                 wanted = torch.autograd.grad(z, weight if part == TO_WEIGHT else seen, one.gradient)[0]
             ends = range(0, len(seen), piece)
-            if sort is bare.FewerProducts:
-                one(0)  # transforms the weight
+            if engine is not None:
+                one(0)  # prepares the weight
             found = [one.convolve(slice(start, start + piece)) for start in ends]
             whole = sum(found) if part == TO_WEIGHT else torch.cat(found)
-            if sort is bare.FewerProducts:
+            if engine is not None:
                 whole = one.engine.d_weight() if part == TO_WEIGHT else whole.movedim(-1, 1)
             # Sums of at most 360 products below 1, in float32.
             torch.testing.assert_close(whole, wanted, rtol=1e-5, atol=360 * 2**-24)

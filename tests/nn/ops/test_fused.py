@@ -107,9 +107,11 @@ EXACT = {"rtol": 1e-11, "atol": 1e-11}
         (2, 3, 20, 9, (9, 10), (3, 3)),  # channels in several vectors, and a part of one
     ],
 )
-@pytest.mark.parametrize("piece", [1, 1 << 30])
-def test_it_is_the_reference(monkeypatch, shape, piece):
+@pytest.mark.parametrize(("piece", "summed"), [(1, 1), (1 << 30, 1), (1, 2)])
+def test_it_is_the_reference(monkeypatch, shape, piece, summed):
     monkeypatch.setattr(pieces, "_PIECE", piece)  # a sample at a time, or all together
+    # The weights' gradient step by step, or over two at once, as in bfloat16.
+    monkeypatch.setattr(fused, "_steps", lambda count, _: pieces.cut(count, summed))
     monkeypatch.setattr(winograd, "_TILES", 8)  # so that there are several lots
     monkeypatch.setattr(winograd, "_TILES_TO_WEIGHT", 8)
     given, steps = arguments(*shape), shape[0]
@@ -435,6 +437,16 @@ def test_no_weights_are_kept_of_every_step():
     assert weights > 4 * 8 * 9 * 6 * 16  # so that a copy of them would be seen
     assert sum(storages.values()) < 2 * weights
     output.sum().backward()
+
+
+def test_what_is_rounded_is_summed_over_several_steps():
+    """As many as do not have more pixels than are summed at once; what is not, step by step."""
+    images = torch.empty(2, 16, 16, 7)
+    assert fused._steps(3, images) == [slice(0, 1), slice(1, 2), slice(2, 3)]
+    many = fused._SUMMED // (2 * 16 * 16)
+    assert fused._steps(many + 1, images.bfloat16()) == [slice(0, many), slice(many, many + 1)]
+    large = torch.empty(1, fused._SUMMED + 1, 1, 1, dtype=torch.bfloat16)
+    assert len(fused._steps(3, large)) == 3
 
 
 def test_frozen_weights_cost_no_gradient_of_theirs(monkeypatch):

@@ -7,7 +7,6 @@ gradient. On a GPU the batch is one piece, and nothing waits for the device: wha
 is compiled, a CUDA graph can hold.
 """
 
-import sys
 from typing import Any, NamedTuple
 
 import torch
@@ -16,12 +15,14 @@ from torch import Tensor
 from stormcell.nn.ops import by_reference, gates, kernels, lstm_steps, memory, reference, refusals
 from stormcell.nn.ops.engines import engine
 from stormcell.nn.ops.gates import Images
-from stormcell.nn.ops.pieces import pieces
+from stormcell.nn.ops.pieces import cut, pieces
 from stormcell.nn.ops.pixels import channels_first, channels_last, like, pixels, sequence, show
 from stormcell.nn.ops.precision import lowered
 from stormcell.nn.ops.terms import Form, LSTMWeights, Run, State
 
 _PLAIN = Form()
+# Pixels over which the gradient of the weights is summed at once: as many as make the sum worth writing.
+_SUMMED = 1 << 17
 
 
 def conv_lstm(
@@ -101,7 +102,7 @@ def _forward(
         for piece in _pieces(h, real):
             seen, next_seen = (like(last[piece], inputs + channels) for _ in range(2))
             seen[..., inputs:] = h[piece].movedim(1, -1)
-            for some in _steps(steps, seen, channels):
+            for some in _steps(steps, seen):
                 shape = (some.stop - some.start, *seen.shape[:-1], 4 * channels)
                 room = memory.empty(shape, real, h.device) if keep and h.device.type == "cpu" else None
                 for t in range(some.start, some.stop):
@@ -147,7 +148,7 @@ def _backward(
         dh = channels_last(d_h[piece], real)
         # What the steps saw is not kept: a step writes the hidden state that the one after it saw.
         h, later = like(dh, channels), None
-        for some in reversed(_steps(steps, dh, channels)):
+        for some in reversed(_steps(steps, dh)):
             z = next(kept_of)
             seen = like(z, inputs + channels)
             for t in reversed(range(some.start, some.stop)):
@@ -228,15 +229,15 @@ def _looks(peephole: Tensor | None, like: Tensor, channels: int) -> Tensor:
     return like.new_zeros(3, channels) if peephole is None else peephole.contiguous()
 
 
-def _steps(count: int, images: Tensor, channels: int) -> list[slice]:
-    """Cut so many steps of images ``(B, *space, …)`` into those whose share in the weights' gradient is one.
+def _steps(count: int, images: Tensor) -> list[slice]:
+    """Cut so many steps of images ``(B, *space, …)`` into those that one sum over pixels is for.
 
-    Of sums over many pixels single precision keeps less the longer they are; what is rounded sums in it.
+    In single precision that is each by itself, for of longer sums less is left. What is rounded is summed in
+    single precision.
     """
     if images.device.type != "cpu" or images.dtype.itemsize > 2:
-        return pieces(count, sys.maxsize)
-    each = 4 * channels * images[..., 0].numel() * images.itemsize
-    return pieces(count, max(1, each // 4))  # four times what stays in the caches: fewer sums count for more
+        return cut(count, 1)
+    return cut(count, max(1, _SUMMED // images[..., 0].numel()))
 
 
 def _pieces(h: Tensor, real: torch.dtype) -> list[slice]:
