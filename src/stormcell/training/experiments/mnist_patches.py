@@ -2,21 +2,24 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from stormcell.data import mnist
 from stormcell.data.mnist import Digits
+from stormcell.data.moving_mnist.draws import uniforms
 from stormcell.models import SequenceClassifier
 from stormcell.training.experiments import digits, pictures
 from stormcell.training.experiments.accuracy import Accuracy
 from stormcell.training.experiments.classifying import classifier
-from stormcell.training.experiments.experiment import Batch, Experiment
+from stormcell.training.experiments.experiment import Array, Batch, Experiment
 from stormcell.training.experiments.options import Options
-from stormcell.training.experiments.orders import Epochs
+from stormcell.training.experiments.orders import epochs
 from stormcell.training.experiments.sequences import grey
 
 _HELD_OUT = 5_000  # images at the end of the training part, to validate on …
 _VALIDATED = 1_000  # … with the first of them
+_SHIFT = 2  # pixels; without, ten epochs know all images by heart, and new ones no better
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,28 @@ class _Pieces:
         return len(self.digits.labels)
 
     def batch(self, first: int, count: int) -> Batch:
-        return self.some(slice(first, first + count))
+        some = slice(first, first + count)
+        return _batch(self.digits.images[some], self.digits.labels[some])
 
-    def some(self, places: slice | list[int]) -> Batch:
-        pieces = mnist.patches(self.digits.images[places])
-        return Batch(grey(pieces), torch.from_numpy(self.digits.labels[places].astype("int64")))
+
+@dataclass(frozen=True)
+class _Shifted:
+    """The same to learn from: epoch after epoch, each image moved by a few pixels, every time by others."""
+
+    digits: Digits
+    seed: int
+
+    def batch(self, first: int, count: int) -> Batch:
+        places = epochs(self.seed, first, count, len(self.digits.labels))
+        shifts = (uniforms(self.seed, first, count, 2) * (2 * _SHIFT + 1)).astype(int)
+        wide = np.pad(self.digits.images[places], ((0, 0), (_SHIFT, _SHIFT), (_SHIFT, _SHIFT)))
+        side = mnist.SIDE
+        moved = [image[y : y + side, x : x + side] for image, (y, x) in zip(wide, shifts, strict=True)]
+        return _batch(np.stack(moved), self.digits.labels[places])
+
+
+def _batch(images: Array, labels: Array) -> Batch:
+    return Batch(grey(mnist.patches(images)), torch.from_numpy(labels.astype("int64")))
 
 
 def experiment(options: Options) -> Experiment:
@@ -42,13 +62,12 @@ def experiment(options: Options) -> Experiment:
     known, test = mnist.read(folder, "train"), mnist.read(folder, "test")
     training = Digits(known.images[:-_HELD_OUT], known.labels[:-_HELD_OUT])
     validation = Digits(known.images[-_HELD_OUT:][:_VALIDATED], known.labels[-_HELD_OUT:][:_VALIDATED])
-    pieces = _Pieces(training)
     return Experiment(
         name="mnist-patches",
         about="MNIST, each image read as 16 steps of 7 × 7 pixels, row by row; the last hidden state tells "
-        "the digit.",
+        f"the digit. Images to learn from are moved by up to {_SHIFT} pixels either way.",
         data="MNIST",
-        training=Epochs(pieces.some, len(pieces), options.seed),
+        training=_Shifted(training, options.seed),
         validation=_Pieces(validation),
         tests={"": _Pieces(test)},
         contenders=(

@@ -7,6 +7,12 @@ from stormcell.data.moving_mnist.draws import shuffled
 from stormcell.training.experiments.experiment import Batch
 
 
+def epochs(seed: int, first: int, count: int, size: int) -> list[int]:
+    """So many places, from one on, in the epochs of a set of a size, each in an order of its own."""
+    places = [divmod(place, size) for place in range(first, first + count)]
+    return [int(shuffled(seed, epoch, size)[place]) for epoch, place in places]
+
+
 @dataclass(frozen=True)
 class Epochs:
     """A finite set as an endless stream: epoch after epoch, each in an order of its own.
@@ -32,5 +38,4 @@ class Epochs:
 
     def batch(self, first: int, count: int) -> Batch:
         """See :class:`~stormcell.training.experiments.experiment.Stream`."""
-        places = [divmod(place, self.count) for place in range(first, first + count)]
-        return self.some([int(shuffled(self.seed, epoch, self.count)[place]) for epoch, place in places])
+        return self.some(epochs(self.seed, first, count, self.count))
