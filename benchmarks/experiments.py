@@ -15,9 +15,8 @@ from benchmarks.layers import machine
 from benchmarks.pages import fill
 from stormcell.writing import write_whole
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGE, IMAGES = ROOT / "docs" / "experiments.md", ROOT / "docs" / "images"
-RESULTS = ROOT / "benchmarks" / "results" / "experiments"
+PAGE, IMAGES = machine.ROOT / "docs" / "experiments.md", machine.ROOT / "docs" / "images"
+RESULTS = machine.ROOT / "benchmarks" / "results" / "experiments"
 
 OPTIONS = {
     "mnist-patches": "--budget 10m",
@@ -33,7 +32,7 @@ def main() -> int:
     """Run them one after the other."""
     parser = argparse.ArgumentParser(prog="benchmarks.experiments", description=__doc__)
     parser.add_argument("name", nargs="*", help=f"of {', '.join(OPTIONS)}; default: all")
-    parser.add_argument("--work", type=Path, default=ROOT / "runs", help="folder for the runs")
+    parser.add_argument("--work", type=Path, default=machine.ROOT / "runs", help="folder for the runs")
     arguments = parser.parse_args()
     names = arguments.name or list(OPTIONS)
     if unknown := [name for name in names if name not in OPTIONS]:

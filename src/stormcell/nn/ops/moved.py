@@ -141,13 +141,13 @@ class Sampled:
         area, size = height * width, self._weight.shape[1] * h.itemsize
         numbers = torch.arange(area, device=h.device)
         place = torch.stack([numbers % width, numbers // width], dim=1).to(h.dtype)
-        flows = flows.view(count, area, -1, 2)
+        flows, stretch = flows.view(count, area, -1, 2), self._stretch(h)
+        first = (stretch / 2 if self._align_corners else 0.0) - 1  # where the first pixel is
         for images in pieces(count, area * size):
             rows = [slice(0, area)] if images.stop - images.start > 1 else pieces(area, size)
             for pixels in rows:
                 sources = place[pixels] - flows[images, pixels].to(h.dtype).transpose(1, 2)
-                middle = self._stretch(h) / 2 if self._align_corners else 0.0
-                yield (images, pixels), sources * self._stretch(h) + (middle - 1)
+                yield (images, pixels), sources * stretch + first
 
     def _stretch(self, h: Tensor) -> Tensor:
         """Return how far it is from a pixel to the next, where an image reaches from -1 to 1."""
