@@ -16,10 +16,10 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.layers import machine
 from stormcell.verification.figures import labels
 from stormcell.verification.scores import mean_over_leads
 
-ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "numpy", "pysteps")
 EVENT = "fmi_pgm_20160928"
 CREDIT = "Finnish Meteorological Institute open data; modified."
@@ -29,10 +29,11 @@ def main() -> int:
     """Run it all; 2 where the data are not there."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--minutes", type=float, default=15.0, help="minutes of training")
-    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "event", help="folder for what is made")
+    runs = machine.ROOT / "runs"
+    parser.add_argument("--work", type=Path, default=runs / "event", help="folder for what is made")
     parser.add_argument("recipe", nargs="*", metavar="key=value", help="changes to the recipe")
     arguments = parser.parse_args()
-    data = Path(os.environ.get("STORMCELL_DATA") or ROOT.parent / "shared" / "data") / EVENT
+    data = Path(os.environ.get("STORMCELL_DATA") or machine.ROOT.parent / "shared" / "data") / EVENT
     if not data.is_dir():
         print(f"{data} is not there; set STORMCELL_DATA to the folder that holds {EVENT}", file=sys.stderr)
         return 2
@@ -57,14 +58,11 @@ def stormcell(*words: object) -> None:
 
 def keep(report: Path) -> None:
     """Put the scores, the table and the figure where the README finds them."""
-    results = ROOT / "benchmarks" / "results"
+    results = machine.ROOT / "benchmarks" / "results"
     results.mkdir(exist_ok=True)
     scores = json.loads((report / "scores.json").read_text())
     titles = labels(list(scores))
     scores = {titles[name]: score for name, score in scores.items()}
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.strip()
     about = {
         "event": EVENT,
         "credit": CREDIT,
@@ -72,7 +70,7 @@ def keep(report: Path) -> None:
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in PACKAGES if importlib.util.find_spec(name)},
-        "commit": commit,
+        "commit": machine.commit(),
     }
     (results / "event.json").write_text(json.dumps({"about": about, "scores": scores}, indent=1) + "\n")
     (results / "event.md").write_text(table(scores, about))
