@@ -23,7 +23,7 @@ OPTIONS = {
     "moving-digit-actions": "--budget 8m",
     # A quarter of an hour for each of seven.
     "paper-moving-mnist": "--budget 105m --search --tests 1000",
-    "hko7-moving-mnist": "--budget 30m --search --only convgru --only trajgru --tests 1000",
+    "hko7-moving-mnist": "--budget 20m --search --only convgru --only trajgru --tests 1000",
 }
 PICTURES = {"curves.png": "Learning curves", "forecasts-1.png": "Forecasts", "answers.png": "Answers"}
 
