@@ -287,8 +287,7 @@ def test_a_perfect_forecast_scores_perfectly(protocol):
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=names)
 def test_the_published_rows_speak_of_the_same_scores(protocol):
     models = [row["model"] for row in protocol.published]
-    sources = {(row["model"], row["source"]) for row in protocol.published}
-    assert len(sources) == len(models) >= 5
+    assert len(set(models)) == len(models) >= 5
     for row in protocol.published:
         scores = set(row) - {"model", "source", "parameters"}
         assert scores
@@ -297,13 +296,15 @@ def test_the_published_rows_speak_of_the_same_scores(protocol):
 
 
 def test_the_published_numbers_that_everybody_quotes():
-    def row(protocol, model, which=0):
-        return [row for row in protocol.published if row["model"] == model][which]
+    def row(protocol, model):
+        (found,) = [row for row in protocol.published if row["model"] == model]
+        return found
 
     mnist = {row["model"]: row["cross_entropy"] for row in PaperMovingMnist().published}
     assert mnist["ConvLSTM 5×5/5×5 128-64-64"] == min(mnist.values()) == 3670.85
     assert row(PaperMovingMnist(), "FC-LSTM-2048-2048")["parameters"] == 142_667_776
-    assert [row(OpenSTL(), "ConvLSTM-S", which)["mse"] for which in (0, 1)] == [29.80, 22.41]
+    assert row(OpenSTL(), "ConvLSTM-S")["mse"] == 29.80
+    assert row(OpenSTL(), "ConvLSTM-S, 2000 epochs")["mse"] == 22.41
     assert row(HKO7(), "ConvLSTM")["csi_30"] == 0.1815
     assert row(HKO7(), "ConvLSTM")["hss_0.5"] == 0.6756
     assert row(HKO7(), "last frame")["b_mse"] == 15274
