@@ -7,11 +7,12 @@ import functools
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stormcell.nn.ops import winograd
 from stormcell.nn.ops.onednn import Convolution, weight_gradient
-from stormcell.nn.ops.pixels import channels_first, channels_last
+from stormcell.nn.ops.pixels import channels_first, channels_last, pixels
 
 
 class Engine(Protocol):
@@ -34,8 +35,10 @@ class Engine(Protocol):
         ...
 
 
-def engine(weight: Tensor, first: int = 0) -> "Direct | winograd.Winograd":
+def engine(weight: Tensor, first: int = 0) -> "Direct | Matrix | winograd.Winograd":
     """Return the fastest way to convolve; of inputs the gradient is asked for from ``first`` on."""
+    if weight.shape[2:] == (1,):
+        return Matrix(weight, first)
     if winograd.pays(weight):
         return winograd.Winograd(weight, first)
     return Direct(weight, first)
@@ -83,3 +86,32 @@ class Direct:
         # What a pixel gave is brought back to it: the same kernel the other way around, each way.
         turned = self._weight[:, self._first :].transpose(0, 1)
         return Convolution(turned.flip(tuple(range(2, turned.dim()))))
+
+
+class Matrix:
+    """By products of matrices, where a kernel is a single number: so vectors come, as lines of one pixel."""
+
+    def __init__(self, weight: Tensor, first: int = 0) -> None:
+        self._weight, self._first = weight.flatten(1), first
+        self._d_weight: Tensor | None = None
+
+    def forward(self, seen: Tensor, bias: Tensor | None, rows: slice | None = None) -> Tensor:
+        """See :class:`Engine`; of what comes out some rows, or all."""
+        return F.linear(seen if rows is None else seen[:, rows], self._weight, bias)
+
+    def to_input(self, d_z: Tensor) -> Tensor:
+        """See :class:`Engine`."""
+        return d_z @ self._weight[:, self._first :]
+
+    def to_weight(self, d_z: Tensor, seen: Tensor) -> None:
+        """See :class:`Engine`."""
+        found = pixels(d_z).T @ pixels(seen)
+        if self._d_weight is None:
+            self._d_weight = found.to(torch.promote_types(found.dtype, torch.float32))
+        else:
+            self._d_weight += found
+
+    def d_weight(self) -> Tensor:
+        """See :class:`Engine`."""
+        assert self._d_weight is not None
+        return self._d_weight.unsqueeze(-1)

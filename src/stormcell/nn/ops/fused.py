@@ -29,10 +29,12 @@ def conv_lstm(
     x: Tensor | None,
     state: State,
     weights: LSTMWeights,
-    form: Form,  # noqa: ARG001 - it is the plain one
+    form: Form,  # the plain one
     run: Run,
 ) -> tuple[Tensor, State]:
     """Compute what :func:`stormcell.nn.ops.reference.conv_lstm` computes, if there is no :func:`refusal`."""
+    if weights.weight_hh.dim() == 2:
+        return _of_vectors(x, state, weights, form, run)
     h, c = state
     w_x, w_h, bias, peephole = weights[:4]
     if x is None or w_x is None:
@@ -43,6 +45,20 @@ def conv_lstm(
     else:
         output, h, c, _ = _forward(*tensors, keep=False)
     return output, (h, c)
+
+
+def _of_vectors(
+    x: Tensor | None, state: State, weights: LSTMWeights, form: Form, run: Run
+) -> tuple[Tensor, State]:
+    """Compute vectors ``(T, B, C)`` as lines of one pixel."""
+    x, h, c, w_x, w_h = (
+        None if t is None else t.unsqueeze(-1) for t in (x, *state, weights.weight_ih, weights.weight_hh)
+    )
+    assert h is not None
+    assert c is not None
+    assert w_h is not None
+    output, state = conv_lstm(x, (h, c), weights._replace(weight_ih=w_x, weight_hh=w_h), form, run)
+    return output.squeeze(-1), tuple(t.squeeze(-1) for t in state)
 
 
 def refusal(x: Tensor | None, state: State, weights: LSTMWeights, form: Form, run: Run) -> str | None:
@@ -85,7 +101,7 @@ def _forward(
     steps, inputs, channels = len(x), x.shape[2], h.shape[1]
     real = lowered(h.device) or w_h.dtype
     with torch.autocast(h.device.type, enabled=False):
-        w, joined = _looks(peephole, c, channels), kernels.joined(w_x, w_h).to(real)
+        w, joined = _looks(peephole, c, channels), kernels.joined(w_x, w_h, dtype=real)
         take = lstm_steps.step(joined, bias, w, peepholes=peephole is not None)
         # Channels last, but not a view of what is: callers may write to it.
         output = sequence(steps, h, real)
@@ -137,7 +153,7 @@ def _backward(
     w = _looks(peephole, cells, channels)
     step = gates.gates(real, cells.device, peepholes=peephole is not None)
     # Where nobody asks for the gradient of the input, that of the hidden state alone is less work.
-    convolution = engine(kernels.joined(w_x, w_h).to(real), 0 if needs_x else inputs)
+    convolution = engine(kernels.joined(w_x, w_h, dtype=real), 0 if needs_x else inputs)
 
     d_x = like(cells[1:], inputs, real) if needs_x else None
     d_c = memory.copy(d_c.movedim(1, -1), cells.dtype)

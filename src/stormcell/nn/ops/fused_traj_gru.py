@@ -67,7 +67,7 @@ class _Flows:
         self._b_hidden = None if w.flow_bias is None else w.flow_bias.to(real)
         # Where nobody asks for the gradient of the input, that of the hidden state alone is less work.
         first = 0 if needs_x else self._w_seen[0].shape[1]
-        self._of_seen = engine(kernels.joined(*self._w_seen).to(real), first)
+        self._of_seen = engine(kernels.joined(*self._w_seen, dtype=real), first)
         self._of_hidden = engine(kernels.odd(w.flow_weight).to(real))
         self._d_b_seen, self._d_b_hidden = w_h.new_zeros(len(w_h)), w_h.new_zeros(len(w.flow_weight))
 

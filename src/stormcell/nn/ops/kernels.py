@@ -19,19 +19,21 @@ def odd(weight: Tensor) -> Tensor:
 
 def padded(weight: Tensor, kernel: list[int]) -> Tensor:
     """Return a weight ``(C_out, C_in, *k)`` with a kernel so large."""
-    return F.pad(weight, _around(weight, kernel))
+    around = _around(weight, kernel)
+    return F.pad(weight, around) if any(around) else weight
 
 
 def cut(d_weight: Tensor, weight: Tensor) -> Tensor:
     """Return the gradient of a weight, by that of the :func:`padded` one."""
     kernel = list(d_weight.shape[2:])
-    return F.pad(d_weight, [-n for n in _around(weight, kernel)])
+    around = _around(weight, kernel)
+    return F.pad(d_weight, [-n for n in around]) if any(around) else d_weight
 
 
-def joined(*weights: Tensor) -> Tensor:
+def joined(*weights: Tensor, dtype: torch.dtype) -> Tensor:
     """Return the weight of the one convolution, of images side by side, that is the sum of those by each."""
     kernel = common(*weights)
-    return torch.cat([padded(w, kernel) for w in weights], dim=1)
+    return torch.cat([padded(w.to(dtype), kernel) for w in weights], dim=1)
 
 
 def parted(d_weight: Tensor, *weights: Tensor) -> list[Tensor]:

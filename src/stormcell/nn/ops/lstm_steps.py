@@ -8,7 +8,7 @@ from typing import Protocol
 from torch import Tensor
 
 from stormcell.nn.ops import gates
-from stormcell.nn.ops.engines import Direct, engine
+from stormcell.nn.ops.engines import Direct, Matrix, engine
 from stormcell.nn.ops.gates import Gates, Images
 from stormcell.nn.ops.pieces import pieces
 from stormcell.nn.ops.pixels import pixels
@@ -47,7 +47,9 @@ class Together:
 class Apart:
     """First the one, then the other; of an image too large to stay in the caches, some rows at a time."""
 
-    def __init__(self, convolution: Direct, arithmetic: Gates, bias: Tensor | None, w: Tensor) -> None:
+    def __init__(
+        self, convolution: Direct | Matrix, arithmetic: Gates, bias: Tensor | None, w: Tensor
+    ) -> None:
         self._convolution, self._gates, self._bias, self._w = convolution, arithmetic, bias, w
 
     def __call__(self, seen: Tensor, images: Images, kept: Tensor | None) -> Tensor | None:

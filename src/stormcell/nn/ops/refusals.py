@@ -35,7 +35,6 @@ def common(
     made = [t for t in (x, h) if t is not None]  # perhaps by a layer under autocast
     return {
         "tensors on several devices": any(t.device != device for t in given),
-        "anything without an axis of space": w_h.dim() == 2,
         "stride or dilation": bool(set(how.stride + how.dilation) - {1}),
         "another padding or padding_mode": how.padding_mode != "zeros"
         or not kernels.same(how.padding, (w_h if w_x is None else w_x).shape[2:]),
