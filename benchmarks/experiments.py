@@ -22,7 +22,7 @@ OPTIONS = {
     "mnist-patches": "--budget 10m",
     "moving-digit-actions": "--budget 8m",
     # A quarter of an hour for each of seven.
-    "paper-moving-mnist": "--budget 105m --search --tests 1000",
+    "paper-moving-mnist": "--budget 105m --search --tests 500",
     "hko7-moving-mnist": "--budget 20m --search --only convgru --only trajgru --tests 1000",
 }
 PICTURES = {"curves.png": "Learning curves", "forecasts-1.png": "Forecasts", "answers.png": "Answers"}
