@@ -10,7 +10,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 
 from stormcell.errors import ArgumentError, NotOfferedError
 from stormcell.verification.protocols import HKO7, OpenSTL, PaperMovingMnist, PaperRadar
-from stormcell.verification.protocols.hko7 import REFLECTIVITY, THRESHOLDS, balance, pixel_thresholds
+from stormcell.verification.protocols.hko7 import REFLECTIVITY, THRESHOLDS, balance, faint, pixel_thresholds
 from stormcell.verification.protocols.openstl import structural_similarity
 from stormcell.verification.protocols.reflectivity import Reflectivity
 from stormcell.verification.protocols.tally import SequenceTally
@@ -146,6 +146,22 @@ def test_hko7_s_balanced_errors_are_sums_of_weighted_pixels():
     # Some thousand float64 additions of numbers of one sign.
     assert scores["b_mse"] == pytest.approx(squared / (4 * LEADS), rel=1e-12)
     assert scores["b_mae"] == pytest.approx(absolute / (4 * LEADS), rel=1e-12)
+
+
+def test_hko7_cuts_predictions_to_pixels():
+    prediction, truth, mask = pixels()
+    wild = 3 * prediction - 1
+    assert wild.min() < 0
+    assert wild.max() > 1
+    cut = scores_of(PROTOCOLS[2], np.clip(wild, 0, 1), truth, mask)
+    assert scores_of(PROTOCOLS[2], wild, truth, mask) == cut
+
+
+def test_what_hko7_takes_for_noise_is_faint():
+    # As its iterator has it, of bytes: above 0, and below round(0.28 · 255).
+    grey = range(256)
+    assert faint(np.array(grey, np.float32) / 255).tolist() == [0 < g < round(0.28 * 255) for g in grey]
+    assert not faint(np.array([np.nan]))
 
 
 def test_hko7_s_skill_comes_from_counts_by_lead_time():

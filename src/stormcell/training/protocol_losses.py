@@ -71,12 +71,12 @@ def balanced_error(
     absolute: float = 1.0,
     frame_growth: float = 0.0,
 ) -> Tensor:
-    """HKO-7's balanced loss: ``squared`` · B-MSE + ``absolute`` · B-MAE, arXiv:1706.03458, §3.2.
+    """HKO-7's balanced loss: ``squared`` · B-MSE + ``absolute`` · B-MAE, arXiv:1706.03458.
 
     Σ w (P − T)² and Σ w |P − T| over a frame's pixels, w by the rain rate of the truth: 1 below 2 mm/h, 2
     below 5, 5 below 10, 10 below 30, 30 from there on. Frame t = 0, 1, … of the forecast counts 1 +
     ``frame_growth`` · t; the mean over frames and sequences. The published runs scale it by 5e-5 (Hzzone,
-    whose best run lets frames grow by 0.01) or 1e-5 (HKO-7): only Adam's ε and clipped gradients notice.
+    whose README's run lets frames grow by 0.01) or 1e-5 (HKO-7): only Adam's ε and clipped gradients notice.
 
     Args:
         prediction: ``(B, T, …)``, pixels, 0…1 for −10…60 dBZ.

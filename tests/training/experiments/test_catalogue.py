@@ -102,6 +102,20 @@ def test_the_paper_s_contenders_have_the_paper_s_parameters(mnist, tmp_path):
     assert {name: counts[name] for name in published} == published
 
 
+def test_hko7_s_networks_and_pixels_are_hko7_s(rain, tmp_path):
+    made = catalogue.experiment("hko7-protocol", Options(tmp_path, Console(file=io.StringIO()), rain))
+    with torch.device("meta"):
+        kernels = {c.name: c.build().arguments["recurrent_kernel_size"] for c in made.contenders}
+    assert kernels["ConvGRU"] == [[5, 5], [5, 5], [3, 3]]
+    assert kernels["ConvLSTM"] == [[3, 3]] * 3
+    batch = made.tests[""].batch(0, len(made.tests[""]))
+    grey = (255 * batch.y).round()
+    noise = (grey > 0) & (grey < 71)
+    assert noise.any()
+    assert not batch.mask[noise].any()
+    assert batch.mask[grey >= 71].all()
+
+
 def test_the_two_that_tell_actions_have_as_many_parameters(mnist, tmp_path):
     options = Options(tmp_path, Console(file=io.StringIO()), mnist)
     made = catalogue.experiment("moving-digit-actions", options)

@@ -275,6 +275,25 @@ def test_generated_rain_is_made_once(tmp_path, monkeypatch):
     np.testing.assert_array_equal(xr.open_zarr(tmp_path / "rain.zarr")["time"].values, before)
 
 
+def test_generated_rain_is_made_by_the_first_process_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(rain, "rank", lambda: 1)
+    with pytest.raises(ArchiveError, match=r"rain\.zarr"):
+        rain.rain(Options(tmp_path, Console(file=io.StringIO())), REFLECTIVITY, inputs=2, steps=3, side=16)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_counts_of_rain_can_be_said(store):
+    every, some = found(store), found(store, counts=lambda asked: asked > 0.1)
+    one, other = (made.training.batch(0, 2 * len(made.validation)) for made in (every, some))
+    assert torch.equal(one.x, other.x)
+    assert torch.equal(one.y, other.y)
+    assert torch.equal(other.mask, one.y > 0.1)
+    assert 0 < other.mask.sum() < one.mask.sum()
+    for name in ("validation", "test"):
+        batch = getattr(some, name).batch(0, 3)
+        assert torch.equal(batch.mask, batch.y > 0.1)
+
+
 def test_digits_are_moved_to_learn_from():
     """By whole pixels, otherwise in every epoch, alike for the same seed; nothing else is done to them."""
     images = np.zeros((3, 28, 28), np.uint8)

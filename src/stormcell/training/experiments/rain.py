@@ -1,8 +1,8 @@
 """Radar rain as the Hong Kong papers see it: grey pixels, cut into windows of an archive."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,14 @@ from stormcell.errors import ArchiveError
 from stormcell.training.experiments.experiment import Batch
 from stormcell.training.experiments.options import Options
 from stormcell.training.experiments.orders import Epochs
+from stormcell.training.experiments.processes import rank
 from stormcell.verification.protocols.reflectivity import Pixels, Reflectivity
 
 _SEED = 7  # of generated radar: the same for every run
 _EVENTS = 30
 _AT_ONCE = 64  # frames read from an archive
+
+Counts = Callable[[Pixels], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,13 @@ class Windows:
         frames: Pixels 0 … 1, NaN where not observed, ``(time, H, W)``.
         places: Positions of each window's frames.
         inputs: Frames that are given.
+        counts: Which of the pixels that are asked for count.
     """
 
     frames: Pixels
     places: NDArray[np.int64]
     inputs: int
+    counts: Counts
 
     def __len__(self) -> int:
         return len(self.places)
@@ -49,11 +54,10 @@ class Windows:
         """The windows of some numbers; what was not observed is given as dry, and does not count."""
         frames = self.frames[self.places[list(which)]]
         given, asked = frames[:, : self.inputs], frames[:, self.inputs :]
-        observed = np.isfinite(asked)
         return Batch(
             torch.from_numpy(np.nan_to_num(given)).unsqueeze(2),
-            torch.from_numpy(np.where(observed, asked, np.float32(0))).unsqueeze(2),
-            torch.from_numpy(observed).unsqueeze(2),
+            torch.from_numpy(np.nan_to_num(asked)).unsqueeze(2),
+            torch.from_numpy(self.counts(asked)).unsqueeze(2),
         )
 
 
@@ -76,7 +80,15 @@ class Rain:
     size: tuple[int, int]
 
 
-def rain(options: Options, reflectivity: Reflectivity, *, inputs: int, steps: int, side: int) -> Rain:
+def rain(
+    options: Options,
+    reflectivity: Reflectivity,
+    *,
+    inputs: int,
+    steps: int,
+    side: int,
+    counts: Counts = np.isfinite,
+) -> Rain:
     """The archive a user gives, or one of generated radar, as pixels in whole windows.
 
     Frames are averaged over blocks of pixels until their shorter side is less than twice ``side``, and the
@@ -88,6 +100,7 @@ def rain(options: Options, reflectivity: Reflectivity, *, inputs: int, steps: in
         inputs: Frames that are given.
         steps: Frames that are asked for.
         side: Of the square in pixels, at most.
+        counts: Which of the pixels that are asked for count, NaN not observed; those that were.
 
     Raises:
         ArchiveError: There is no archive, or no whole window in one of its three parts.
@@ -107,7 +120,7 @@ def rain(options: Options, reflectivity: Reflectivity, *, inputs: int, steps: in
                 f"{path}, {name} block {getattr(parts, name)}: expected {inputs + steps} frames without a "
                 "hole, found none"
             )
-        made[name] = Windows(frames, _places(whole), inputs)
+        made[name] = Windows(frames, _places(whole), inputs, counts)
     digest = hashlib.sha256(np.ascontiguousarray(frames).tobytes()).hexdigest()
     training = Epochs(made["train"].some, len(made["train"]), options.seed)
     title = f"{found.attrs.get('title', path.name)}, frames {digest[:16]}"
@@ -117,7 +130,7 @@ def rain(options: Options, reflectivity: Reflectivity, *, inputs: int, steps: in
 
 def some(windows: Windows, count: int) -> Windows:
     """The first so many of them, or all."""
-    return Windows(windows.frames, windows.places[:count], windows.inputs)
+    return replace(windows, places=windows.places[:count])
 
 
 def _places(whole: Sequence[Window]) -> NDArray[np.int64]:
@@ -128,6 +141,8 @@ def _places(whole: Sequence[Window]) -> NDArray[np.int64]:
 def _generated(options: Options) -> Path:
     """An archive of generated radar in the run's folder; what is there already is left as it is."""
     path = options.out / "rain.zarr"
+    if rank() > 0:
+        return path  # the first process has been here
     with options.console.status("generating radar"):
         files = synthetic.write(options.out / "radar", seed=_SEED, events=_EVENTS)
         archive.append(path, files)

@@ -17,6 +17,7 @@ THRESHOLDS = (0.5, 2.0, 5.0, 10.0, 30.0)
 WEIGHTS = (1.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 """What a pixel counts below the first threshold, between each and the next, and from the last on."""
 
+_FAINT = 71  # of 255
 _SKILLS: dict[str, tuple[str, str, Literal["lowest", "highest"]]] = {
     "csi": ("CSI", "critical_success_index", "highest"),
     "hss": ("HSS", "heidke_skill_score", "highest"),
@@ -42,6 +43,22 @@ def balance(truth: Pixels) -> NDArray[np.float64]:
     return np.asarray(WEIGHTS)[np.searchsorted(pixel_thresholds(), truth, side="right")]
 
 
+def faint(truth: Pixels) -> NDArray[np.bool_]:
+    """Which pixels are echoes too faint to count: grey values 1 to 70 of 255, below 9.5 dBZ or 0.3 mm/h.
+
+    HKO-7 takes them for noise, and leaves them out of losses and scores alike; pixels of 0 count.
+
+    Args:
+        truth: Pixels, 0…1 for −10…60 dBZ, any shape; NaN is not faint.
+
+    Example:
+        >>> faint(np.array([0, 1, 70, 71, 255], np.float32) / 255).tolist()
+        [False, True, True, False, False]
+    """
+    grey = np.rint(255 * truth)
+    return np.asarray((grey > 0) & (grey < _FAINT))
+
+
 def _row(model: str, csi: str, b_mse: float, b_mae: float, hss: str = "") -> Row:
     skills = {"csi": csi, "hss": hss}
     scores = {
@@ -60,8 +77,9 @@ class HKO7:
     the weight of the truth's rain rate; the mean over sequences, then over lead times. ``csi``, ``hss``,
     ``gss``, ``pod`` and ``far`` at each threshold (``csi_0.5`` …) come from hits, misses, false alarms and
     correct negatives summed over the whole test set for each lead time, and are then averaged over the lead
-    times at which they are defined, for one without an event has none. The mask leaves out pixels, in HKO-7
-    those that the radar's clutter map excludes. Predictions count as they are, unclipped, as they do there.
+    times at which they are defined, for one without an event has none. Predictions are cut to 0…1 first, as
+    HKO-7 and Hzzone do. The mask leaves out pixels, in HKO-7 those that the radar's clutter map excludes and
+    those that are :func:`faint`.
 
     Attributes:
         leads: Frames forecast.
@@ -104,6 +122,7 @@ class HKO7:
     def count(self, prediction: Frames, truth: Frames, mask: Mask | None = None) -> SequenceTally:
         """Tally a batch: see :class:`~stormcell.verification.protocols.protocol.ScoringProtocol`."""
         p, t, inside = checked(self.name, self.leads, prediction, truth, mask)
+        p = np.clip(p, 0, 1)
         said, fell = p.astype(np.float32), t.astype(np.float32)
         weight, error = balance(fell) * inside, p - t
         rows = {
