@@ -1,6 +1,7 @@
 """``experiment`` as a user runs it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -48,10 +49,15 @@ def test_an_experiment_leaves_a_table_and_pictures(mnist, tmp_path):
     assert again.exit_code == 0
     assert again.stdout == done.stdout
 
-    refused = stormcell(*words, "--seed", "1")
-    assert refused.exit_code == 2
-    (line,) = [line for line in refused.stderr.splitlines() if line.startswith("stormcell: ")]
-    assert "seed (was 0, now 1)" in line
+    other = shutil.copytree(mnist, tmp_path / "other")
+    labels = bytearray((other / "t10k-labels-idx1-ubyte").read_bytes())
+    labels[-1] = (labels[-1] + 1) % 10
+    (other / "t10k-labels-idx1-ubyte").write_bytes(labels)
+    for changed, told in ((("--seed", "1"), "seed (was 0, now 1)"), (("--data", other), "data (was MNIST, ")):
+        refused = stormcell(*words, *changed)
+        assert refused.exit_code == 2
+        (line,) = [line for line in refused.stderr.splitlines() if line.startswith("stormcell: ")]
+        assert told in line
 
 
 @pytest.mark.parametrize(

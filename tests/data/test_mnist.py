@@ -185,6 +185,14 @@ class TestDownload:
         assert served["asked"] == [f"{mnist.MIRRORS[0]}{name}.gz" for name in others]
         assert (tmp_path / there).read_bytes() == b"mine"
 
+    def test_a_part_of_a_file_is_none(self, tmp_path, unpacked):
+        for name in unpacked:
+            assert not mnist.complete(tmp_path)
+            (tmp_path / f"{name}.gz").write_bytes(b"")
+        assert mnist.complete(tmp_path)
+        (tmp_path / f"{name}.gz").rename(tmp_path / f"{name}.gz.17.part")  # as a kill leaves it
+        assert not mnist.complete(tmp_path)
+
     def test_a_wrong_or_silent_mirror_gives_way_to_the_next(self, tmp_path, unpacked, served):
         bad, silent, damaged, _ = (f"{mnist.MIRRORS[0]}{name}.gz" for name in unpacked)
         served[bad] = gzip.compress(b"something else")

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stormcell.errors import ArgumentError, InputError
-from stormcell.writing import write_whole
+from stormcell.writing import make_folder, write_whole
 
 Images = NDArray[np.uint8]
 Part = Literal["train", "test"]
@@ -157,16 +157,24 @@ def download(folder: Path | str, progress: Callable[[str, int], None] = lambda _
     """
     folder = Path(folder)
     for name in CHECKSUMS:
-        if not any((folder / name).with_name(name + ending).is_file() for ending in ("", ".gz")):
+        if _file(folder, name) is None:
             content = _fetched(name, progress)
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             write_whole(folder / f"{name}.gz", content)
 
 
+def complete(folder: Path) -> bool:
+    """Whether all four files are there."""
+    return all(_file(folder, name) for name in CHECKSUMS)
+
+
+def _file(folder: Path, name: str) -> Path | None:
+    return next((file for file in (folder / f"{name}.gz", folder / name) if file.is_file()), None)
+
+
 def _there(folder: Path, name: str) -> Path:
-    for file in (folder / f"{name}.gz", folder / name):
-        if file.is_file():
-            return file
+    if file := _file(folder, name):
+        return file
     raise InputError(f"{folder}: expected {name}, or {name}.gz, found neither")
 
 

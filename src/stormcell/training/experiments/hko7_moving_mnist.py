@@ -31,7 +31,7 @@ def experiment(options: Options) -> Experiment:
         name="hko7-moving-mnist",
         about="MovingMNIST++ of arXiv:1706.03458: three digits that move, turn, grow and dim; 10 frames "
         "given, 10 forecast; Adam on the squared error, sequences made as they are needed.",
-        data="MovingMNIST++",
+        data=f"MovingMNIST++, of digits {digits.digest(folder)}",
         training=Endless(train, options.seed, STEPS),
         validation=Finite(lambda first, size: validation.batch(_TEST_SEED, first, size), _VALIDATED, STEPS),
         tests={"": Finite(lambda first, size: test.batch(_TEST_SEED, first, size), _TESTS, STEPS)},

@@ -66,7 +66,7 @@ def experiment(options: Options) -> Experiment:
         name="mnist-patches",
         about="MNIST, each image read as 16 steps of 7 × 7 pixels, row by row; the last hidden state tells "
         f"the digit. Images to learn from are moved by up to {_SHIFT} pixels either way.",
-        data="MNIST",
+        data=f"MNIST, digits {digits.digest(folder)}",
         training=_Shifted(training, options.seed),
         validation=_Pieces(validation),
         tests={"": _Pieces(test)},

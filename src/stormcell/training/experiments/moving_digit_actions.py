@@ -49,7 +49,7 @@ def experiment(options: Options) -> Experiment:
         name="moving-digit-actions",
         about=f"Clips of a digit that does one of {len(train.classes)} things: {', '.join(train.classes)}. "
         "Every frame of every class has the same distribution.",
-        data="moving-digit actions",
+        data=f"moving-digit actions, of digits {digits.digest(folder)}",
         training=_Clips(train, options.seed),
         validation=_Clips(validation, _TEST_SEED, _VALIDATED),
         tests={"": _Clips(test, _TEST_SEED, _TESTS)},

@@ -48,7 +48,8 @@ def experiment(options: Options) -> Experiment:
         name="openstl-moving-mnist",
         about="OpenSTL's benchmark of Moving MNIST, arXiv:2306.11249: 10 frames given, 10 forecast; Adam on "
         "the squared error, sequences made as they are needed.",
-        data=f"Moving MNIST, OpenSTL's generator; {'standard' if there else 'generated'} test",
+        data=f"Moving MNIST, OpenSTL's generator, of digits {digits.digest(folder)}; "
+        f"{'standard' if there else 'generated'} test",
         training=Endless(train, options.seed, STEPS),
         validation=Finite(lambda first, size: validation.batch(_TEST_SEED, first, size), _VALIDATED, STEPS),
         tests={"": tests},

@@ -41,7 +41,7 @@ def experiment(options: Options) -> Experiment:
         name="paper-moving-mnist",
         about="Table 1 of the ConvLSTM paper, arXiv:1506.04214: 10 frames of two moving digits given, "
         "10 forecast; RMSProp on the cross-entropy.",
-        data="Moving MNIST, the paper's sets",
+        data=f"Moving MNIST, the paper's sets, of digits {digits.digest(folder)}",
         training=Endless(train, options.seed, STEPS),
         validation=Finite(validation.sequences, _VALIDATED, STEPS),
         tests={
