@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from stormcell.models import checkpoint
 from stormcell.training.module import Training
-from stormcell.writing import write_whole
+from stormcell.writing import append, write_whole
 
 
 class LossFile(Callback):
@@ -30,8 +30,7 @@ class LossFile(Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, _module: lightning.LightningModule, outputs: Any, *_: Any
     ) -> None:
-        with self._path.open("a") as file:
-            file.write(f"{trainer.global_step - 1},{float(outputs['loss'])!r}\n")
+        append(self._path, f"{trainer.global_step - 1},{float(outputs['loss'])!r}\n")
 
 
 class KeepBest(Callback):

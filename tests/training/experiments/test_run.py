@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,15 @@ from rich.console import Console
 from tests.training.experiments import tiny
 
 from stormcell.errors import ArgumentError, ModelFileError, RecipeError
+from stormcell.training.experiments import run
 from stormcell.training.experiments.budget import Budget
 from stormcell.training.experiments.experiment import Experiment
-from stormcell.training.experiments.fit import curve, network
+from stormcell.training.experiments.fit import Learned, curve, network
 from stormcell.training.experiments.run import Settings, learn, only, report, slug
 
 UPDATES = 12
 SETTINGS = Settings(Budget.parse(f"{UPDATES}u"), precision="float32")
+SEARCHED = replace(SETTINGS, search=True)
 ROOT = str(Path(__file__).resolve().parents[3])
 CONVLSTM = "convlstm-3x3"
 
@@ -160,9 +163,9 @@ def test_minutes_are_shared_and_kept(tmp_path):
     learned = learn(
         tiny.experiment(), tmp_path, Settings(Budget.parse("0.05m"), precision="float32"), quiet()
     )
-    for one in learned.values():
+    for name, one in learned.items():
         assert one.updates >= 1
-        seconds = curve(tmp_path / slug("FC-LSTM") / "losses.csv")["seconds"]
+        seconds = curve(tmp_path / slug(name) / "losses.csv")["seconds"]
         # A second each; the update in which it runs out is done to its end.
         assert seconds[-1] >= 1.0
         assert len(seconds) == 1 or seconds[-2] < 1.0
@@ -238,6 +241,7 @@ def test_who_diverges_is_said_to(tmp_path):
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch was built without gloo")
 def test_two_processes_learn_what_one_learns_from_twice_the_batch(tmp_path):
+    """The search for a learning rate included: they must agree on one."""
     code = """
 import sys
 sys.path.insert(0, sys.argv[2])
@@ -245,10 +249,10 @@ from pathlib import Path
 from stormcell.training.experiments import processes
 from stormcell.training.experiments.run import learn
 from tests.training.experiments import tiny
-from tests.training.experiments.test_run import SETTINGS, quiet
+from tests.training.experiments.test_run import SEARCHED, quiet
 
 with processes.together():
-    learn(tiny.experiment(batch_size=int(sys.argv[3])), Path(sys.argv[1]), SETTINGS, quiet())
+    learn(tiny.experiment(batch_size=int(sys.argv[3])), Path(sys.argv[1]), SEARCHED, quiet())
 """
     script = tmp_path / "run.py"
     script.write_text(code)
@@ -274,3 +278,14 @@ with processes.together():
         np.testing.assert_allclose(losses(tmp_path / "two", name), losses(tmp_path / "one", name), rtol=2e-5)
         ours, theirs = (curve(tmp_path / run / name / "validations.csv") for run in ("two", "one"))
         np.testing.assert_allclose(ours["cross_entropy"], theirs["cross_entropy"], rtol=2e-5)
+    made = tiny.experiment()
+    learned = {one.name: Learned.read(tmp_path / "two" / slug(one.name)) for one in made.contenders}
+    assert {one.learning_rate for one in learned.values()} != {made.learning_rates[0]}
+    told = report(made, tmp_path / "two", SEARCHED, learned, quiet())
+    assert any("4 examples an update, with seed 0 on 2 processes, each on " in words for words in told.about)
+
+
+def test_processes_that_do_not_share_a_folder_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "rank", lambda: 1)
+    with pytest.raises(RecipeError, match="expected a folder that all processes share, found nothing"):
+        learn(tiny.experiment(), tmp_path, SETTINGS, quiet())

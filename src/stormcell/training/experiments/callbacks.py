@@ -17,7 +17,7 @@ from torch import Tensor
 
 from stormcell.training.experiments.learning import Learning
 from stormcell.training.experiments.processes import agreed
-from stormcell.writing import write_whole
+from stormcell.writing import append, write_whole
 
 _FLUSH = 1.0  # seconds between two looks at losses, each of which makes a GPU wait
 _CHECKPOINT = 30.0  # seconds of work, at least, between two checkpoints
@@ -40,8 +40,7 @@ class Rows:
 
     def append(self, *values: float) -> None:
         """Add a row."""
-        with self._path.open("a") as file:
-            file.write(",".join(repr(value) for value in values) + "\n")
+        append(self._path, ",".join(repr(value) for value in values) + "\n")
 
     def _lines(self) -> list[str]:
         whole = self._path.read_text().rpartition("\n")[0] if self._path.exists() else ""
@@ -54,6 +53,10 @@ class Clock(Callback):
     def on_train_batch_end(self, _trainer: lightning.Trainer, module: Any, *_: Any) -> None:
         assert isinstance(module, Learning)
         module.tick()
+
+    def on_train_epoch_end(self, _trainer: lightning.Trainer, module: Any) -> None:
+        assert isinstance(module, Learning)
+        module.settle()
 
 
 class Losses(Callback):

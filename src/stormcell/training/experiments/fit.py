@@ -20,9 +20,9 @@ from stormcell.training.experiments.budget import Budget
 from stormcell.training.experiments.callbacks import Checkpoints, Clock, Losses, ProgressBar, Validations
 from stormcell.training.experiments.experiment import Contender, Experiment
 from stormcell.training.experiments.learning import Learning, Rounds
-from stormcell.training.experiments.processes import barrier, here, processes, rank
+from stormcell.training.experiments.processes import agreed, barrier, here, processes, rank
 from stormcell.training.whole_checkpoints import WholeCheckpoints
-from stormcell.writing import write_whole
+from stormcell.writing import make_folder, write_whole
 
 FINISHED, MODEL, LOSSES, VALIDATIONS = "finished.json", "model.safetensors", "losses.csv", "validations.csv"
 _CHECKPOINT = "last.ckpt"
@@ -116,7 +116,7 @@ def fit(
     """
     if before := Learned.read(folder):
         return before
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     last = folder / _CHECKPOINT
     learning = Learning(
         contender,
@@ -187,13 +187,14 @@ def fit(
             weights_only=True,
         )
     barrier()  # the last checkpoint goes only when nobody may still want it
+    score = validations.last.get(experiment.leading, math.nan)  # which only the first process knows
     learned = Learned(
         learning_rate,
         sum(parameter.numel() for parameter in learning.network.parameters()),
         learning.global_step,
         learning.global_step * learning.batch_size,
         learning.elapsed,
-        validations.last.get(experiment.leading, math.nan),
+        agreed(score, trainer.strategy.root_device),
     )
     if rank() == 0:
         if keep:

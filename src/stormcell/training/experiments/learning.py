@@ -19,7 +19,7 @@ from stormcell.training.experiments.processes import agreed, processes, rank
 
 _RISE = 0.1  # of the budget: over it the learning rate rises, before it sinks
 _ROUND = 20.0  # seconds: about as long are the rounds after which a checkpoint may be written
-_VALIDATING = 0.2  # of the time of training: more than that is not spent validating
+_VALIDATING = 0.2  # of the time of training: while more than that was spent validating, it is left out
 _WORKERS = 4  # that make batches beside a GPU
 
 
@@ -74,7 +74,7 @@ class Learning(lightning.LightningModule):
     def validation_due(self) -> bool:
         """Whether it is time for one; asked once after each round.
 
-        Within a budget in minutes all but the last wait until they are short beside the training.
+        Within a budget in minutes all but the last are left out while they are long beside the training.
         """
         due = int(self.progress * self._validations + 1e-9)  # that 0.3 · 10 be 3
         fresh, self.validated = due > self.validated, max(due, self.validated)
@@ -122,6 +122,12 @@ class Learning(lightning.LightningModule):
         self._mark = now
         if self.progress >= 1:
             self.trainer.should_stop = True
+
+    def settle(self) -> None:
+        """Count what a GPU has been told to do and is still doing."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+            self.tick()
 
     def on_train_epoch_end(self) -> None:
         updates, seconds = self._began

@@ -58,7 +58,7 @@ def experiment(options: Options) -> Experiment:
         ),
         baselines=baselines([*OPTICAL_FLOWS, LAST_FRAME], STEPS),
         protocols=(protocol,),
-        leading="csi",
+        leading="rainfall_mse",
         on_screen=tuple(PaperRadar.columns),
         batch_size=options.batch_size or 4,
         optimizer="rmsprop",

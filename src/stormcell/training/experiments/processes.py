@@ -3,9 +3,12 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 from torch import distributed
+
+_PATIENCE = timedelta(hours=3)  # with the first, while it reads an archive, or validates
 
 
 @contextmanager
@@ -17,7 +20,7 @@ def together() -> Iterator[None]:
     on_cuda = torch.cuda.is_available()
     if on_cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if on_cuda else "gloo")
+    distributed.init_process_group("nccl" if on_cuda else "gloo", timeout=_PATIENCE)
     try:
         yield
     finally:

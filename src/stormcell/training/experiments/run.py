@@ -13,19 +13,19 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from stormcell.errors import ArgumentError, OutputError, RecipeError
+from stormcell.errors import ArgumentError, RecipeError
 from stormcell.training.experiments import inference, pictures
 from stormcell.training.experiments.budget import Budget
 from stormcell.training.experiments.experiment import Array, Baseline, Contender, Experiment
 from stormcell.training.experiments.fit import LOSSES, MODEL, VALIDATIONS, Learned, Terms, curve, fit, network
 from stormcell.training.experiments.inference import Predict
-from stormcell.training.experiments.processes import processes, rank
+from stormcell.training.experiments.processes import first_before_others, processes, rank
 from stormcell.training.experiments.scoring import Scored, score
 from stormcell.training.experiments.search import SHARE, search
 from stormcell.training.experiments.table import Line, Results
 from stormcell.training.precision import Precision, lightning_precision
 from stormcell.verification.protocols.protocol import Column
-from stormcell.writing import write_whole
+from stormcell.writing import make_folder, write_whole
 
 STATE = "experiment.json"
 _TEST_SHARE = 0.25  # of a budget in minutes: so long the test may take, where nobody says how much to test
@@ -65,11 +65,13 @@ def learn(experiment: Experiment, folder: Path, settings: Settings, console: Con
         What became of each, by name.
 
     Raises:
-        RecipeError: The folder holds another experiment, or one with other settings or data.
+        RecipeError: The folder holds another experiment, or one with other settings or data; or processes
+            do not share it.
         OutputError: A file cannot be written; the same call goes on from the last checkpoint.
     """
     terms = Terms(settings.seed, lightning_precision(settings.precision))
-    _claim(experiment, folder, settings, terms)
+    with first_before_others():
+        _claim(experiment, folder, settings, terms)
     each = settings.budget.each(len(experiment.contenders))
     learned = {}
     for contender in experiment.contenders:
@@ -214,11 +216,12 @@ def _claim(experiment: Experiment, folder: Path, settings: Settings, terms: Term
         if changed:
             told = ", ".join(f"{key} (was {before.get(key)}, now {now[key]})" for key in changed)
             raise RecipeError(f"{folder}: expected the experiment that was begun here, found other {told}")
-    elif rank() == 0:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{folder}: could not be made: {error.strerror or error}") from error
+    elif rank() > 0:
+        raise RecipeError(
+            f"{folder}: expected a folder that all processes share, found nothing of what the first wrote"
+        )
+    else:
+        make_folder(folder)
         write_whole(path, (json.dumps(now, indent=2, ensure_ascii=False) + "\n").encode())
 
 
@@ -270,7 +273,10 @@ def _how(experiment: Experiment, settings: Settings, learned: dict[str, Learned]
     much, unit = (
         (f"{each.minutes:.3g}", "minute") if each.minutes is not None else (f"{each.updates}", "update")
     )
-    size = next(iter(learned.values())).examples // next(iter(learned.values())).updates
+    one = next(iter(learned.values()))
+    size = one.examples // one.updates
+    parts = size // experiment.batch_size
+    where = _machine() if parts == 1 else f"{parts} processes, each on {_machine()}"
     who = "The contender learned" if many == 1 else f"Each of {many} contenders learned"
     length = f"{much} {unit}{'s' * (much != '1')}"
     search = (
@@ -281,7 +287,7 @@ def _how(experiment: Experiment, settings: Settings, learned: dict[str, Learned]
     )
     numbers = {"bf16-mixed": "bfloat16"}.get(lightning_precision(settings.precision), "float32")
     return (
-        f"{who} for {length}, {size} examples an update, with seed {settings.seed} on {_machine()} in "
+        f"{who} for {length}, {size} examples an update, with seed {settings.seed} on {where} in "
         f"{numbers}{search}."
     )
 
