@@ -39,17 +39,28 @@ def main() -> int:
         parser.error(f"expected of {', '.join(OPTIONS)}, found {unknown[0]}")
     for name in names:
         fill(PAGE, name, None)  # to know now whether it can be done in an hour
+    now = machine.commit()  # before what is written here makes the tree another
     for name in names:
         words = ["stormcell", "experiment", name, *shlex.split(OPTIONS[name])]
         folder = arguments.work / name
+        commit = begun(folder, now)
         subprocess.run([sys.executable, "-m", *words, "--out", folder], check=True)
-        keep(name, folder, shlex.join(words))
+        keep(name, folder, shlex.join(words), commit)
     return 0
 
 
-def keep(name: str, folder: Path, command: str) -> None:
+def begun(folder: Path, now: str) -> str:
+    """Return the commit that a folder's run began with: this one if it begins now, and notes it down."""
+    note = folder / "commit"
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        write_whole(note, now.encode())
+    return note.read_text() if note.exists() else "unknown"
+
+
+def keep(name: str, folder: Path, command: str, commit: str) -> None:
     """Put what a run found where it is quoted from."""
-    told = {"command": command, "commit": machine.commit()}
+    told = {"command": command, "commit": commit}
     told |= json.loads((folder / "results.json").read_text())
     RESULTS.mkdir(parents=True, exist_ok=True)
     write_whole(RESULTS / f"{name}.json", (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())

@@ -465,7 +465,7 @@ def test_what_an_experiment_found_is_put_into_the_docs(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "IMAGES", page.parent / "images")
     monkeypatch.setattr(experiments, "RESULTS", tmp_path / "results")
     (page.parent / "images").mkdir()
-    experiments.keep("mnist-patches", run, "stormcell experiment mnist-patches --budget 3u")
+    experiments.keep("mnist-patches", run, "stormcell experiment mnist-patches --budget 3u", "0123abc")
     picture = "![Learning curves of mnist-patches](images/mnist-patches-curves.png)"
     table = "`stormcell experiment mnist-patches --budget 3u`\n\n| | accuracy |"
     filled = f"<!-- mnist-patches -->\n\n{table}\n\n{picture}\n\n<!-- /mnist-patches -->"
@@ -474,6 +474,14 @@ def test_what_an_experiment_found_is_put_into_the_docs(tmp_path, monkeypatch):
     told = json.loads((tmp_path / "results" / "mnist-patches.json").read_text())
     assert told["command"] == "stormcell experiment mnist-patches --budget 3u"
     assert told["title"] == "mnist-patches, 3u"
+    assert told["commit"] == "0123abc"
+
+
+def test_a_run_is_of_the_commit_that_it_began_with(tmp_path):
+    assert experiments.begun(tmp_path / "runs" / "a", "first") == "first"
+    assert experiments.begun(tmp_path / "runs" / "a", "second") == "first"
+    (tmp_path / "b").mkdir()
+    assert experiments.begun(tmp_path / "b", "second") == "unknown"
 
 
 def test_what_the_docs_show_can_be_run():
