@@ -110,6 +110,9 @@ class MovingActions:
         Returns:
             Indices into the images ``(size,)``; the actions ``(size,)``; and, as shares of their circles, in
             [0, 1), column, row, angle and logarithm of the size, ``(size, frames, 4)``.
+
+        Raises:
+            ArgumentError: Something is negative.
         """
         draw = uniforms(seed, first, size, NUMBERS, stream=self.stream)
         which = (draw[:, 0] * len(self.images)).astype(np.int64)

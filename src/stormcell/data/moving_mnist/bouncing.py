@@ -102,15 +102,30 @@ class MovingDigits:
         return self.drawn(self.numbers(seed, first, size))
 
     def paths(self, seed: int, first: int, size: int) -> Paths:
-        """How the digits of the same :meth:`batch` move."""
+        """How the digits of the same :meth:`batch` move.
+
+        Raises:
+            ArgumentError: Something is negative.
+        """
         return self._paths(self.numbers(seed, first, size))
 
     def numbers(self, seed: int, first: int, size: int) -> Numbers:
-        """The random numbers of sequences, of which :meth:`drawn` makes frames: ``(size, numbers)``."""
+        """The random numbers of sequences, of which :meth:`drawn` makes frames: ``(size, numbers)``.
+
+        Raises:
+            ArgumentError: Something is negative.
+        """
         return uniforms(seed, first, size, PER_DIGIT * self.digits, stream=self.stream)
 
     def drawn(self, numbers: Numbers) -> Frames:
-        """The frames that random numbers, a row for each sequence, stand for."""
+        """The frames that random numbers stand for.
+
+        Args:
+            numbers: A row for each sequence, ``(size, numbers)``, in [0, 1).
+
+        Returns:
+            Brightness, 0 to 255, uint8 ``(size, frames, H, W)``.
+        """
         paths = self._paths(numbers)
         frames = np.zeros((len(numbers), self.frames, self.size, self.size), np.uint8)
         corners = paths.positions.astype(np.int64)  # none is negative: the fraction is dropped

@@ -24,7 +24,7 @@ def uniforms(seed: int, first: int, size: int, count: int, *, stream: int = 0) -
         seed: ≥ 0.
         first: The first sequence, ≥ 0.
         size: How many sequences, ≥ 0.
-        count: How many numbers for each. Another count gives other numbers.
+        count: How many numbers for each. Another count may give other numbers.
         stream: Another stream of the same seed gives other numbers.
 
     Returns:

@@ -45,7 +45,7 @@ class MovingDigitsPlus:
 
     All of that, and the defaults, are read from HKO-7's published generator and configurations. Two things
     are not as there: the motion, which it gives as zero throughout, follows here from the same equations;
-    and brightness above 255, which it lets pass, is cut to 255.
+    and brightness, of which it keeps fractions and lets pass what is above 255, is rounded and cut to 255.
 
     Args:
         images: Digits to draw from, uint8 ``(N, 28, 28)``.
@@ -125,7 +125,11 @@ class MovingDigitsPlus:
         return frames, self._flow(turns, seen)
 
     def turns(self, seed: int, first: int, size: int) -> Turns:
-        """What the digits of the same :meth:`batch` are, and where."""
+        """What the digits of the same :meth:`batch` are, and where.
+
+        Raises:
+            ArgumentError: Something is negative.
+        """
         draw = uniforms(seed, first, size, PER_DIGIT * self.digits + 1, stream=self.stream)
         dim, draw = draw[:, -1:], draw[:, :-1].reshape(size, self.digits, PER_DIGIT)
         which = (draw[..., 0] * len(self.images)).astype(np.int64)

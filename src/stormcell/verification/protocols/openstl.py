@@ -19,8 +19,8 @@ DATA_RANGE = 2.0
 _BENCHMARK = "Tan et al. (2023), arXiv:2306.11249, Moving MNIST, {} epochs"
 
 
-def _row(model: str, epochs: int, mse: float, mae: float, ssim: float, psnr: float | None = None) -> Row:
-    scores = {"mse": mse, "mae": mae, "ssim": ssim} | ({} if psnr is None else {"psnr": psnr})
+def _row(model: str, epochs: int, mse: float, mae: float, ssim: float, psnr: float) -> Row:
+    scores = {"mse": mse, "mae": mae, "ssim": ssim, "psnr": psnr}
     return {"model": model, "source": _BENCHMARK.format(epochs), **scores}
 
 
@@ -64,7 +64,7 @@ class OpenSTL:
         _row("MAU", 200, 26.86, 78.22, 0.9398, 22.76),
         _row("SimVP+gSTA", 200, 26.69, 77.19, 0.9402, 22.78),
         _row("TAU", 200, 24.60, 71.93, 0.9454, 23.19),
-        _row("ConvLSTM-S, 2000 epochs", 2000, 22.41, 73.07, 0.9480),
+        _row("ConvLSTM-S, 2000 epochs", 2000, 22.41, 73.07, 0.9480, 23.54),
     )
 
     def zero(self) -> SequenceTally:
