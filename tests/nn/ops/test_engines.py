@@ -74,6 +74,17 @@ def test_it_is_a_convolution(made_by, given, first, monkeypatch):
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.usefixtures("poison")
+@pytest.mark.parametrize("first", [0, 3])
+@pytest.mark.parametrize("size", [(1,), (7,)])
+def test_so_is_a_product_of_matrices(size, first):
+    given = case((1,), size=size)
+    assert isinstance(engines.engine(given[0]), engines.Matrix)
+    found, expected = convolve(engines.Matrix, *given, first), by_pytorch(*given, first)
+    # Sums of some ten terms of order one.
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
 @pytest.fixture(params=["oneDNN", "without it"])
 def library(request, monkeypatch):
     if request.param == "without it":

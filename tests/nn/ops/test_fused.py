@@ -93,6 +93,9 @@ EXACT = {"rtol": 1e-11, "atol": 1e-11}
         (3, 2, 1, 17, (8, 3), (1, 5)),
         (3, 2, 0, 4, (6, 5), (5, 3)),
         (2, 3, 2, 3, (1, 1), (1, 1)),
+        (4, 3, 5, 3, (), ()),  # vectors
+        (3, 2, 0, 4, (), ()),
+        (3, 1, 2, 3, (4,), (1,)),
         (2, 2, 2, 3, (1, 9), (3, 3)),
         (2, 2, 2, 3, (9, 1), (3, 3)),
         (2, 2, 3, 1, (40, 31), (3, 3)),  # more pixels than are summed in a row
@@ -195,6 +198,19 @@ def test_it_errs_at_most_twice_as_much_as_plain_torch(autocast):
         peer = results_and_gradients(lambda x, state, weights, *_: loop(x, state, weights), given, 12)
     assert found["output"].dtype == (torch.bfloat16 if autocast else torch.float32)
     assert found["c_n"].dtype == torch.float32
+    for name, expected in truth.items():
+        error = (found[name].double() - expected).norm()
+        assert 0 < error <= 2 * (peer[name].double() - expected).norm(), name
+
+
+@pytest.mark.usefixtures("arithmetic", "poison")
+@pytest.mark.parametrize("inputs", [0, 24])
+def test_lowered_vectors_err_at_most_twice_as_much_as_the_reference(inputs):
+    given = arguments(12, 5, inputs, 32, (), (), dtype=torch.float32)
+    exact = {name: a if a is None else a.detach().double().requires_grad_() for name, a in given.items()}
+    truth = results_and_gradients(reference.conv_lstm, exact, 12)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, peer = (results_and_gradients(op, given, 12) for op in (fused.conv_lstm, reference.conv_lstm))
     for name, expected in truth.items():
         error = (found[name].double() - expected).norm()
         assert 0 < error <= 2 * (peer[name].double() - expected).norm(), name
