@@ -44,13 +44,30 @@ def engine(weight: Tensor, first: int = 0) -> "Direct | Matrix | winograd.Winogr
     return Direct(weight, first)
 
 
+class _Sum:
+    """A sum in single precision at least, whatever is added."""
+
+    def __init__(self) -> None:
+        self._total: Tensor | None = None
+
+    def add(self, found: Tensor) -> None:
+        if self._total is None:
+            self._total = found.to(torch.promote_types(found.dtype, torch.float32))
+        else:
+            self._total += found
+
+    def total(self) -> Tensor:
+        assert self._total is not None
+        return self._total
+
+
 class Direct:
     """By PyTorch's convolutions."""
 
     def __init__(self, weight: Tensor, first: int = 0) -> None:
         self._weight, self._first = weight, first
         self._forwards = Convolution(weight)
-        self._d_weight: Tensor | None = None
+        self._sum = _Sum()
         self._padding = [k // 2 for k in weight.shape[2:]]
 
     def forward(self, seen: Tensor, bias: Tensor | None, rows: slice | None = None) -> Tensor:
@@ -70,16 +87,11 @@ class Direct:
 
     def to_weight(self, d_z: Tensor, seen: Tensor) -> None:
         """See :class:`Engine`."""
-        found = weight_gradient(channels_first(d_z), channels_first(seen), self._weight)
-        if self._d_weight is None:
-            self._d_weight = found.to(torch.promote_types(found.dtype, torch.float32))
-        else:
-            self._d_weight += found
+        self._sum.add(weight_gradient(channels_first(d_z), channels_first(seen), self._weight))
 
     def d_weight(self) -> Tensor:
         """See :class:`Engine`."""
-        assert self._d_weight is not None
-        return self._d_weight
+        return self._sum.total()
 
     @functools.cached_property
     def _backwards(self) -> Convolution:
@@ -93,7 +105,7 @@ class Matrix:
 
     def __init__(self, weight: Tensor, first: int = 0) -> None:
         self._weight, self._first = weight.flatten(1), first
-        self._d_weight: Tensor | None = None
+        self._sum = _Sum()
 
     def forward(self, seen: Tensor, bias: Tensor | None, rows: slice | None = None) -> Tensor:
         """See :class:`Engine`; of what comes out some rows, or all."""
@@ -105,13 +117,8 @@ class Matrix:
 
     def to_weight(self, d_z: Tensor, seen: Tensor) -> None:
         """See :class:`Engine`."""
-        found = pixels(d_z).T @ pixels(seen)
-        if self._d_weight is None:
-            self._d_weight = found.to(torch.promote_types(found.dtype, torch.float32))
-        else:
-            self._d_weight += found
+        self._sum.add(pixels(d_z).T @ pixels(seen))
 
     def d_weight(self) -> Tensor:
         """See :class:`Engine`."""
-        assert self._d_weight is not None
-        return self._d_weight.unsqueeze(-1)
+        return self._sum.total().unsqueeze(-1)
