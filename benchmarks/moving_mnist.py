@@ -13,8 +13,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from stormcell.data import mnist, moving_mnist
 from stormcell.errors import InputError
+from stormcell.experiments import mnist, moving_mnist
 
 BATCH = 16
 

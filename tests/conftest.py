@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stormcell.models.checkpoint import Card
+from stormcell.models.model_file import Card
 from stormcell.models.nowcaster import Nowcaster
 
 ROOT = Path(__file__).resolve().parents[1]

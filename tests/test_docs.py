@@ -21,7 +21,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from stormcell import nn
-from stormcell.cli import app
+from stormcell.cli.main import app
 from stormcell.nn import foreign
 from stormcell.nn.conv_gru import GRU
 from stormcell.nn.conv_lstm import LSTM, LSTMCell
@@ -86,7 +86,7 @@ def rewritten(page: str) -> str:
 
 def help_of(verb: str) -> str:
     # A process of its own, with nothing in its environment that would colour or widen what it prints.
-    code = "from stormcell.cli import app; app(prog_name='stormcell')"
+    code = "from stormcell.cli.main import app; app(prog_name='stormcell')"
     words = [sys.executable, "-c", code, *([verb] if verb else []), "--help"]
     environment = {"COLUMNS": "80", "PYTHONUTF8": "1"}
     said = subprocess.run(words, env=environment, capture_output=True, encoding="utf-8", check=True).stdout

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from stormcell.cli import app
+from stormcell.cli.main import app
 from stormcell.data import archive, synthetic
 from stormcell.training.recipes import Recipe, override
 from stormcell.training.run import train

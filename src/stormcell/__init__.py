@@ -12,7 +12,7 @@ from stormcell.errors import StormcellError as StormcellError
 if TYPE_CHECKING:
     from os import PathLike
 
-    from stormcell.forecast.forecaster import NetworkForecaster
+    from stormcell.forecast.network import NetworkForecaster
 
 __version__ = version("stormcell")
 
@@ -32,7 +32,7 @@ def load(path: "str | PathLike[str]") -> "NetworkForecaster":
         MissingExtraError: Only the layers are installed.
     """
     try:
-        from stormcell.forecast.forecaster import NetworkForecaster
+        from stormcell.forecast.network import NetworkForecaster
     except ModuleNotFoundError as missing:
         raise MissingExtraError(
             f'load: {missing.name} is not installed: pip install "stormcell[nowcast]"'

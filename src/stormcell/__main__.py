@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Run the command line, or say what it needs."""
     try:
-        from stormcell.cli import app
+        from stormcell.cli.main import app
     except ModuleNotFoundError as missing:
         print(
             f'stormcell: {missing.name} is not installed: pip install "stormcell[nowcast]"', file=sys.stderr

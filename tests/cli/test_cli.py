@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner, Result
 
-from stormcell.cli import app
+from stormcell.cli.main import app
 from stormcell.data import synthetic
 
 TINY = [

@@ -7,10 +7,10 @@ import pytest
 import xarray as xr
 
 from stormcell.data import synthetic
-from stormcell.data.frames import forecast_array
 from stormcell.errors import ArgumentError, StormcellError
 from stormcell.forecast import export
 from stormcell.forecast.baselines import baseline
+from stormcell.forecast.contract import forecast_array
 
 SUFFIXES = [".nc", ".zarr"]
 
@@ -122,7 +122,7 @@ def test_a_full_disk_leaves_nothing_half_written(forecast, tmp_path, suffix):
 import resource, signal, sys
 import numpy as np, xarray as xr
 from stormcell.errors import StormcellError
-from stormcell.data.frames import forecast_array
+from stormcell.forecast.contract import forecast_array
 from stormcell.forecast import export
 times = np.array(["2024-06-01T00:00", "2024-06-01T00:05"], "datetime64[ns]")
 bare = xr.DataArray(np.zeros((2, 400, 400)), coords={{"time": times}}, dims=("time", "y", "x"))

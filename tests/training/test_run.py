@@ -15,8 +15,8 @@ from rich.console import Console
 
 import stormcell
 from stormcell.errors import ArchiveError, ArgumentError, OutputError, RecipeError, StormcellError
-from stormcell.models import checkpoint
-from stormcell.training import whole_checkpoints
+from stormcell.models import model_file
+from stormcell.training import checkpoint_io
 from stormcell.training.recipes import Recipe
 from stormcell.training.run import train
 from stormcell.writing import write_whole
@@ -79,7 +79,7 @@ def test_a_run_leaves_a_model_that_forecasts(finished):
     forecast = stormcell.load(finished / "model.safetensors")(rain, steps=5)
     assert forecast.shape == (5, 40, 48)
     assert forecast["time"].values[0] == rain["time"].values[-1] + np.timedelta64(300, "s")
-    _, card, _ = checkpoint.load(finished / "model.safetensors")
+    _, card, _ = model_file.load(finished / "model.safetensors")
     assert card.recipe == RECIPE.model_dump()
     assert card.time_step_seconds == 300
     assert card.pixel_size == (1000.0, 1000.0)
@@ -158,7 +158,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(finished, tmp_path, m
         write_whole(path, content)
 
     with monkeypatch.context() as patched:
-        patched.setattr(whole_checkpoints, "write_whole", full)
+        patched.setattr(checkpoint_io, "write_whole", full)
         with pytest.raises(OutputError, match="No space left on device"):
             quietly(archive(), tmp_path)
     quietly(archive(), tmp_path)
@@ -197,6 +197,6 @@ def test_a_killed_run_goes_on_to_the_bit(finished, tmp_path, update):
 
     quietly(archive(), tmp_path)
     assert losses(tmp_path) == losses(finished)
-    ours, theirs = (checkpoint.load(folder / "model.safetensors") for folder in (tmp_path, finished))
+    ours, theirs = (model_file.load(folder / "model.safetensors") for folder in (tmp_path, finished))
     assert ours[1] == theirs[1]
     assert ours[2] == theirs[2]

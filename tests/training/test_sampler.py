@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from stormcell.data.windows import Window
+from stormcell.data.splits import Window
 from stormcell.training.sampler import TILE, Frames, Sampler, scan
 
 SIZE = 3 * TILE

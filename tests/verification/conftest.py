@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from stormcell.data.frames import forecast_array
+from stormcell.forecast.contract import forecast_array
 from stormcell.verification import report
 from stormcell.verification.evaluate import evaluate
 

@@ -5,11 +5,11 @@ import sys
 import numpy as np
 import pytest
 
-from stormcell.data.frames import forecast_array, require
-from stormcell.data.windows import Block
+from stormcell.data.splits import Block
 from stormcell.errors import ArgumentError, FramesError
+from stormcell.forecast.contract import forecast_array, require
 from stormcell.verification.evaluate import evaluate
-from stormcell.verification.measure import measure
+from stormcell.verification.statistics import measure
 
 STEP = np.timedelta64(5, "m")
 

@@ -10,10 +10,10 @@ import xarray as xr
 from matplotlib.figure import Figure
 from PIL import Image
 
-from stormcell.data.frames import forecast_array
 from stormcell.errors import OutputError
+from stormcell.forecast.contract import forecast_array
 from stormcell.verification import figures, report
-from stormcell.verification.case import case, case_figure, most_rain
+from stormcell.verification.case_study import case, case_figure, most_rain
 from stormcell.verification.evaluate import evaluate
 from stormcell.verification.tables import Cell, view
 

@@ -11,7 +11,7 @@ from scores.continuous import mae, rmse
 
 from stormcell.errors import ArgumentError
 from stormcell.verification import scores
-from stormcell.verification.measure import measure
+from stormcell.verification.statistics import measure
 from stormcell.verification.tally import Layout, Tally
 
 THRESHOLDS = (0.1, 1.0, 5.0)

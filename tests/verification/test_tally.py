@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from stormcell.errors import ArgumentError
-from stormcell.verification.measure import measure
+from stormcell.verification.statistics import measure
 from stormcell.verification.tally import Layout, Tally
 
 LAYOUT = Layout((5.0, 10.0), (0.1, 0.5, 2.0), ((2.0, 3), (8.0, 9)), (2.0, 4.0, 8.0), 1.0)

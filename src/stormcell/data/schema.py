@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from pyproj.exceptions import CRSError
 
 from stormcell.data.geo import Grid
-from stormcell.data.windows import usual_step
+from stormcell.data.splits import usual_step
 from stormcell.errors import ArchiveError
 
 RATE = "rainfall_rate"

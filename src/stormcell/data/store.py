@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from stormcell.data import schema
-from stormcell.data.windows import usual_step
+from stormcell.data.splits import usual_step
 from stormcell.errors import ArchiveError, InputError
 
 ROOT = "zarr.json"

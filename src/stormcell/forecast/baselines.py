@@ -18,8 +18,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from stormcell.data.frames import forecast_array, require
 from stormcell.errors import ArgumentError, MissingExtraError
+from stormcell.forecast.contract import forecast_array, require
 from stormcell.motion.advection import extrapolate
 from stormcell.motion.optical_flow import estimate
 
@@ -33,7 +33,7 @@ CASCADE_LEVELS = 6
 
 @dataclass(frozen=True)
 class Baseline:
-    """A forecaster without parameters: see :class:`stormcell.data.frames.Forecaster`.
+    """A forecaster without parameters: see :class:`stormcell.forecast.contract.Forecaster`.
 
     Attributes:
         name: What the command line calls it.

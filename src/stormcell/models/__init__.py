@@ -1,13 +1,13 @@
 """Networks that forecast frames from frames, and those that tell a sequence's class."""
 
-from stormcell.models import foreign as _foreign  # noqa: F401 (adds its layouts)
+from stormcell.models import foreign_checkpoints as _foreign  # noqa: F401 (makes its networks known)
 from stormcell.models.classifier import SequenceClassifier as SequenceClassifier
 from stormcell.models.encoder_forecaster import EncoderForecaster as EncoderForecaster
 from stormcell.models.fc_lstm import FCLSTMForecaster as FCLSTMForecaster
-from stormcell.models.feeding import FreeRunning as FreeRunning
-from stormcell.models.feeding import ReverseScheduledSampling as ReverseScheduledSampling
-from stormcell.models.feeding import ScheduledSampling as ScheduledSampling
-from stormcell.models.feeding import TeacherForcing as TeacherForcing
 from stormcell.models.frame_average import FrameAverageClassifier as FrameAverageClassifier
 from stormcell.models.multiscale import MultiscaleForecaster as MultiscaleForecaster
 from stormcell.models.next_frame import NextFrameForecaster as NextFrameForecaster
+from stormcell.models.sampling_schedules import FreeRunning as FreeRunning
+from stormcell.models.sampling_schedules import ReverseScheduledSampling as ReverseScheduledSampling
+from stormcell.models.sampling_schedules import ScheduledSampling as ScheduledSampling
+from stormcell.models.sampling_schedules import TeacherForcing as TeacherForcing

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stormcell.models.fed import check_feedback, run_ahead, unfed
-from stormcell.models.feeding import FREE_RUNNING, Feeding
 from stormcell.models.patches import cut, lay
+from stormcell.models.rollout import check_feedback, run_ahead, unfed
+from stormcell.models.sampling_schedules import FREE_RUNNING, Feeding
 from stormcell.nn import ConvLSTM2d
 from stormcell.nn.arguments import PerAxis, PerLayer, count
 from stormcell.nn.conv_lstm import States
@@ -115,8 +115,9 @@ class EncoderForecaster(nn.Module):
             steps: How many frames to forecast.
             truth: The frames that did follow, ``(B, steps, in_channels, H, W)``, for a feeding that gives
                 some of them.
-            feeding: What the forecaster reads: a :class:`~stormcell.models.feeding.Feeding`, or what such
-                a one has drawn. Without ``feedback`` it reads nothing, and only free running is there.
+            feeding: What the forecaster reads: a :class:`~stormcell.models.sampling_schedules.Feeding`,
+                or what such a one has drawn. Without ``feedback`` it reads nothing, and
+                only free running is there.
 
         Returns:
             ``(B, steps, out_channels, H, W)``.

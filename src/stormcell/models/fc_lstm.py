@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from stormcell.errors import ArgumentError
-from stormcell.models.fed import check_feedback, run_ahead, unfed
-from stormcell.models.feeding import FREE_RUNNING, Feeding
+from stormcell.models.rollout import check_feedback, run_ahead, unfed
+from stormcell.models.sampling_schedules import FREE_RUNNING, Feeding
 from stormcell.nn import PeepholeLSTM
 from stormcell.nn.arguments import count, per_axis
 from stormcell.nn.conv_lstm import States

@@ -6,10 +6,10 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from stormcell.models.fed import unfed
-from stormcell.models.feeding import FREE_RUNNING, Feeding
-from stormcell.models.levels import PADDING, read_levels
+from stormcell.models.multiscale_config import PADDING, read_levels
 from stormcell.models.patches import pad
+from stormcell.models.rollout import unfed
+from stormcell.models.sampling_schedules import FREE_RUNNING, Feeding
 from stormcell.nn.activations import leaky_relu
 from stormcell.nn.arguments import PerAxis, count, per_axis
 from stormcell.nn.shapes import check_input

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stormcell.models.fed import FEEDBACKS, drawn, run
-from stormcell.models.feeding import FREE_RUNNING, Feeding
 from stormcell.models.patches import cut, lay
+from stormcell.models.rollout import FEEDBACKS, drawn, run
+from stormcell.models.sampling_schedules import FREE_RUNNING, Feeding
 from stormcell.nn import ConvLSTM2d
 from stormcell.nn.arguments import PerAxis, PerLayer, count, one_of, per_axis
 from stormcell.nn.conv_lstm import States
@@ -125,8 +125,8 @@ class NextFrameForecaster(nn.Module):
             steps: How many frames to forecast.
             truth: The frames that did follow, ``(B, steps, in_channels, H, W)``, for a feeding that gives
                 some of them.
-            feeding: What is read: a :class:`~stormcell.models.feeding.Feeding`, or what such a one has
-                drawn.
+            feeding: What is read: a :class:`~stormcell.models.sampling_schedules.Feeding`, or what such
+                a one has drawn.
             every: Whether to return the forecasts of the known frames too.
 
         Returns:

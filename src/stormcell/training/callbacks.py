@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from stormcell.models import checkpoint
+from stormcell.models import model_file
 from stormcell.training.module import Training
 from stormcell.writing import append, write_whole
 
@@ -36,7 +36,7 @@ class LossFile(Callback):
 class KeepBest(Callback):
     """Writes the model file whenever a validation is the best so far."""
 
-    def __init__(self, path: Path, card: checkpoint.Card) -> None:
+    def __init__(self, path: Path, card: model_file.Card) -> None:
         self._path, self._card = path, card
         self.best = -1.0
 
@@ -48,7 +48,7 @@ class KeepBest(Callback):
         self.best = score
         found = {name: float(value) for name, value in trainer.callback_metrics.items()}
         card = self._card.model_copy(update={"score": {**found, "updates": float(trainer.global_step)}})
-        checkpoint.save(self._path, module.nowcaster, card)
+        model_file.save(self._path, module.nowcaster, card)
 
     def state_dict(self) -> dict[str, float]:
         return {"best": self.best}

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from stormcell.models.nowcaster import Nowcaster
-from stormcell.training.frequencies import Frequencies
 from stormcell.training.losses import rain_loss
+from stormcell.training.rain_histogram import Frequencies
 from stormcell.training.recipes import Recipe
 
 

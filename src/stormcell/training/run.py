@@ -21,16 +21,16 @@ from torch.utils.data import DataLoader, Dataset
 
 from stormcell.data.grid import spacing
 from stormcell.data.scaling import LogScaling
-from stormcell.data.windows import Block, Split, Window, split, usual_step, windows
+from stormcell.data.splits import Block, Split, Window, split, usual_step, windows
 from stormcell.errors import ArchiveError, OutputError, RecipeError
-from stormcell.models import checkpoint
+from stormcell.models import model_file
 from stormcell.models.nowcaster import Nowcaster
 from stormcell.training.callbacks import KeepBest, LossFile, ProgressBar
+from stormcell.training.checkpoint_io import WholeCheckpoints
 from stormcell.training.module import Training
 from stormcell.training.precision import lightning_precision
 from stormcell.training.recipes import Recipe
 from stormcell.training.sampler import Frames, RainIndex, Sampler, scan
-from stormcell.training.whole_checkpoints import WholeCheckpoints
 from stormcell.writing import write_whole
 
 _VALIDATION_SEED = 2**32  # apart from every seed a recipe may reasonably have
@@ -130,12 +130,12 @@ def train(rain: xr.DataArray, folder: str | os.PathLike[str], recipe: Recipe, co
         OutputError: A file cannot be written; the same call goes on from the last checkpoint.
     """
     folder = Path(folder)
-    model_file = folder / "model.safetensors"
+    model_path = folder / "model.safetensors"
     before = Run.read(folder)
     _refuse_other_recipe(folder, before, recipe)
     if before and before.finished:
-        console.print(f"{folder}: this run is finished; its model is {model_file}", soft_wrap=True)
-        return model_file
+        console.print(f"{folder}: this run is finished; its model is {model_path}", soft_wrap=True)
+        return model_path
 
     times, step = rain["time"].values, usual_step(rain["time"].values)
     parts = (
@@ -185,8 +185,8 @@ def train(rain: xr.DataArray, folder: str | os.PathLike[str], recipe: Recipe, co
         _card(rain, recipe, parts, index, module.nowcaster, step),
     )
     Run(run.recipe, run.split, run.data_hash, finished=True).write(folder)
-    console.print(f"the model is {model_file}", soft_wrap=True)
-    return model_file
+    console.print(f"the model is {model_path}", soft_wrap=True)
+    return model_path
 
 
 def _nowcaster(recipe: Recipe) -> Nowcaster:
@@ -199,7 +199,7 @@ def _nowcaster(recipe: Recipe) -> Nowcaster:
     )
 
 
-def _fit(module: Training, data: _Data, folder: Path, console: Console, card: checkpoint.Card) -> None:
+def _fit(module: Training, data: _Data, folder: Path, console: Console, card: model_file.Card) -> None:
     recipe = module.recipe
     keeper = KeepBest(folder / "model.safetensors", card)
     last = folder / "checkpoints" / "last.ckpt"
@@ -241,9 +241,9 @@ def _card(
     index: RainIndex,
     nowcaster: Nowcaster,
     step: np.timedelta64,
-) -> checkpoint.Card:
+) -> model_file.Card:
     grid = spacing(rain)
-    return checkpoint.Card(
+    return model_file.Card(
         arguments=nowcaster.arguments,
         scaling=nowcaster.scaling,
         inputs=recipe.inputs,

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from stormcell.data.windows import Window
+from stormcell.data.splits import Window
 from stormcell.motion.coordinates import inputs_to_moving, truths_to_moving
 from stormcell.motion.optical_flow import estimate
 

@@ -9,12 +9,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from stormcell.data import grid
-from stormcell.data.frames import Forecaster
-from stormcell.data.windows import Block, usual_step
+from stormcell.data.splits import Block, usual_step
 from stormcell.errors import ArgumentError
-from stormcell.verification.measure import Rate, measure
+from stormcell.forecast.contract import Forecaster
 from stormcell.verification.scores import to_dict
 from stormcell.verification.spatial import window_pixels
+from stormcell.verification.statistics import Rate, measure
 from stormcell.verification.tally import Layout, Tally
 
 THRESHOLDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)  # mm/h
@@ -126,7 +126,7 @@ def evaluate(
         FramesError: A forecaster cannot start from the frames there are.
 
     Example:
-        >>> from stormcell.data.frames import forecast_array
+        >>> from stormcell.forecast.contract import forecast_array
         >>> times = np.datetime64("2024-06-01T00:00", "ns") + np.arange(6) * np.timedelta64(5, "m")
         >>> grid = {"y": 1000.0 * np.arange(4)[::-1], "x": 1000.0 * np.arange(4)}
         >>> rain = xr.DataArray(np.full((6, 4, 4), 2.0), {"time": times, **grid}, ("time", "y", "x"))

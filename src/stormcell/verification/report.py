@@ -14,9 +14,9 @@ import jinja2
 import numpy as np
 import xarray as xr
 
-from stormcell.data.frames import Forecaster
 from stormcell.errors import OutputError
-from stormcell.verification.case import animation, case, case_figure, most_rain
+from stormcell.forecast.contract import Forecaster
+from stormcell.verification.case_study import animation, case, case_figure, most_rain
 from stormcell.verification.curves import lead_time_figure
 from stormcell.verification.evaluate import Evaluation
 from stormcell.verification.figures import png

@@ -1,0 +1,51 @@
+"""``forecast``."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from stormcell.cli.exit_status import ALL_DONE
+from stormcell.data import archive
+from stormcell.errors import ArgumentError, FramesError
+from stormcell.forecast import export
+from stormcell.forecast.resolve import DEFAULT_STEPS, forecaster
+
+
+def forecast(model: str, path: Path, out: Path, *, at: str | None, steps: int | None) -> int:
+    """Forecast from the frames up to a time, and write the result."""
+    chosen = forecaster(model)
+    rain = archive.rain(archive.open(path))
+    times = rain["time"].values
+    issue = times[-1] if at is None else moment("--at", at)
+    if issue not in times:
+        nearest = times[np.abs(times - issue).argmin()]
+        raise FramesError(f"{path}: no frame at {_second(issue)}; the nearest is at {_second(nearest)}")
+    result = chosen.call(rain.sel(time=slice(None, issue)), steps or chosen.steps or DEFAULT_STEPS)
+    export.write(result, out)
+    print(
+        f"{out}: {result.sizes['time']} frames, {_second(result['time'].values[0])} to "
+        f"{_second(result['time'].values[-1])} UTC"
+    )
+    return ALL_DONE
+
+
+def moment(option: str, text: str) -> np.datetime64:
+    """A time as the command line gives it, UTC.
+
+    Raises:
+        ArgumentError: It is not an ISO 8601 time.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is not None:
+            time = time.astimezone(UTC).replace(tzinfo=None)
+        if not 1678 <= time.year <= 2261:  # as far as nanoseconds reach
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise ArgumentError(f'{option}: expected a time such as 2016-09-28T17:00, found "{text}"') from None
+    return np.datetime64(time, "ns")
+
+
+def _second(time: np.datetime64) -> str:
+    return str(np.datetime_as_string(time, unit="s")).removesuffix(":00")

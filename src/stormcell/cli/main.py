@@ -1,0 +1,230 @@
+"""The command line. Nothing heavy is imported before a verb needs it."""
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Literal, ParamSpec
+
+import typer
+
+from stormcell.errors import StormcellError
+
+P = ParamSpec("P")
+
+app = typer.Typer(
+    help="Precipitation nowcasting: radar archive → train → verify → forecast.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ALL_DONE, SOME_REFUSED, NOTHING_DONE = 0, 1, 2
+
+Archive = Annotated[Path, typer.Argument(metavar="A.zarr", help="An archive written by «stormcell archive».")]
+Quantity = Annotated[
+    str | None, typer.Option(help="What the files hold where they do not say: rate, dbz or amount.")
+]
+Units = Annotated[str | None, typer.Option(help='Their units where they do not say, such as "mm/h".')]
+Precision = Literal["auto", "float32", "bfloat16"]
+ZR = Annotated[str | None, typer.Option("--zr", metavar="A,B", help="Z–R constants: Z = A · R^B.")]
+
+
+def _verb(function: Callable[P, int]) -> Callable[P, None]:
+    """Run a verb: what went wrong is one line, and the exit status says how much was done."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            status = function(*args, **kwargs)
+        except (StormcellError, OSError) as error:
+            typer.echo(f"stormcell: {' '.join(str(error).split())}", err=True)
+            status = NOTHING_DONE
+        except ModuleNotFoundError as missing:
+            if (missing.name or "").startswith("stormcell"):
+                raise
+            typer.echo(
+                f'stormcell: {missing.name} is not installed: pip install "stormcell[nowcast]"', err=True
+            )
+            status = NOTHING_DONE
+        raise typer.Exit(status)
+
+    return run
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import stormcell
+
+        typer.echo(f"stormcell {stormcell.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+@_verb
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("demo"),
+    data: Annotated[Path | None, typer.Option(help="Folder of radar files to use instead.")] = None,
+    quantity: Quantity = None,
+    units: Units = None,
+    zr: ZR = None,
+) -> int:
+    """The whole journey on generated radar, in minutes; or on the files of a folder."""
+    from stormcell.cli import data_options, demo
+
+    return demo.run(out, data, data_options.told(quantity, units, zr))
+
+
+@app.command()
+@_verb
+def archive(
+    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Radar files, or folders of them.")],
+    out: Annotated[Path, typer.Option(metavar="A.zarr", help="The archive to begin or to add to.")],
+    quantity: Quantity = None,
+    units: Units = None,
+    zr: ZR = None,
+) -> int:
+    """Read radar files, check them, and add them to an archive. Doing it twice changes nothing."""
+    from stormcell.cli import archive, data_options
+
+    return archive.append(files, out, data_options.told(quantity, units, zr))
+
+
+@app.command()
+@_verb
+def check(archive: Archive) -> int:
+    """Say what is in an archive, what is missing, and what is wrong."""
+    from stormcell.cli.archive import check as print_summary
+
+    return print_summary(archive)
+
+
+@app.command()
+@_verb
+def train(
+    archive: Archive,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the training run.")],
+    recipe: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="key=value", help="Changes to the recipe, such as max_minutes=15."),
+    ] = None,
+) -> int:
+    """Train a nowcaster on an archive; the same command goes on with a run that was stopped."""
+    from stormcell.cli import train
+
+    return train.train(archive, out, recipe or [])
+
+
+@app.command()
+@_verb
+def verify(
+    archive: Archive,
+    forecaster: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME",
+            help="A model file, or persistence, extrapolation, sprog or anvil; again for more.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="REPORT", help="Folder for scores.json and report.html.")],
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="First time that counts.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Last time that counts.")] = None,
+    every: Annotated[int | None, typer.Option(metavar="MINUTES", help="Minutes between issue times.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Lead times; by default the model's.")
+    ] = None,
+) -> int:
+    """Score forecasters side by side: by default where and when no model was trained."""
+    from stormcell.cli import verify
+
+    verify.verify(archive, forecaster, out, start=start, end=end, every=every, steps=steps)
+    return ALL_DONE
+
+
+@app.command()
+@_verb
+def forecast(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model file, or the name of a baseline.")],
+    archive: Archive,
+    out: Annotated[
+        Path, typer.Option(metavar="F.nc", help="Where to write it: NetCDF (.nc) or Zarr (.zarr).")
+    ],
+    at: Annotated[str | None, typer.Option(metavar="TIME", help="Issue time; by default the newest.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Frames to forecast; by default the model's.")
+    ] = None,
+) -> int:
+    """Forecast the rain that follows a time of an archive."""
+    from stormcell.cli import forecast
+
+    return forecast.forecast(model, archive, out, at=at, steps=steps)
+
+
+@app.command()
+@_verb
+def experiment(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="paper-moving-mnist, paper-radar, openstl-moving-mnist, hko7-protocol, hko7-moving-mnist, "
+            "mnist-patches or moving-digit-actions.",
+        ),
+    ],
+    budget: Annotated[
+        str,
+        typer.Option(
+            metavar="2m|500u",
+            help="Minutes of training, which the contenders share; or updates, of which each has so many.",
+        ),
+    ] = "20m",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the run; by default runs/NAME.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="Folder of MNIST, or archive of rain; by default fetched, or generated."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of initial weights and of what is drawn.")] = 0,
+    search: Annotated[
+        bool, typer.Option("--search", help="Search a learning rate for every contender, alike.")
+    ] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="One of the contenders; again for more.")
+    ] = None,
+    tests: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Examples to test on; by default what time allows.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Examples per update and process.")
+    ] = None,
+    precision: Annotated[Precision, typer.Option(help="Numbers to count in.")] = "auto",
+) -> int:
+    """Run an experiment of the papers again; the same command goes on with one that was stopped."""
+    from stormcell.cli import experiment
+
+    return experiment.experiment(
+        name,
+        budget=budget,
+        out=out,
+        data=data,
+        seed=seed,
+        search=search,
+        contenders=only or [],
+        tests=tests,
+        batch_size=batch,
+        precision=precision,
+    )

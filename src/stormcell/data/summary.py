@@ -1,0 +1,153 @@
+"""What is in an archive, what is missing in it, and what is wrong with it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from stormcell.data import schema
+from stormcell.data.geo import crs_name
+from stormcell.data.grid import Spacing, spacing
+from stormcell.data.splits import usual_step
+
+# Rain that a gauge could measure.
+WET = 0.1
+# The most that ever fell in a minute is 38 mm (Barot, Guadeloupe, 1970); more is clutter or a wrong unit.
+_HEAVIEST = 2300.0
+_BLOCK_PIXELS = 2**24
+_SHOWN_RATE_ATTRIBUTES = ("source_quantity", "accumulation_minutes", "zr_a", "zr_b")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """An archive in numbers.
+
+    Attributes:
+        start: Time of the first frame, UTC.
+        end: Time of the last frame.
+        step: The most common distance between frames; None if there is but one.
+        frames: Number of frames.
+        missing_steps: Number of absent frames between the first and the last.
+        longest_run: Number of frames in the longest stretch without a hole.
+        missing_fraction: Share of all pixels of all frames that were not observed, 0 … 1.
+        wet_fraction: Share of the observed pixels with at least 0.1 mm/h, 0 … 1; NaN if none was observed.
+        highest: Highest rate in mm/h; NaN if nothing was observed.
+        unobserved_frames: Number of frames in which nothing was observed.
+        grid: Rows and columns.
+        spacing: Pixel size.
+        crs: The projection, in words.
+        attributes: Where it comes from, and what was measured.
+        problems: What is not as it should be; empty if all is well.
+    """
+
+    start: np.datetime64
+    end: np.datetime64
+    step: np.timedelta64 | None
+    frames: int
+    missing_steps: int
+    longest_run: int
+    missing_fraction: float
+    wet_fraction: float
+    highest: float
+    unobserved_frames: int
+    grid: tuple[int, int]
+    spacing: Spacing
+    crs: str
+    attributes: dict[str, str]
+    problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name:<22}{value}" for name, value in self.lines())
+
+    def lines(self) -> list[tuple[str, str]]:
+        """The same for people: names and values, problems last."""
+        step = "of one frame there is none" if self.step is None else f"{_minutes(self.step):g} min"
+        unobserved = f", {self.unobserved_frames} of them without an observation" * bool(
+            self.unobserved_frames
+        )
+        return [
+            (
+                "period",
+                f"{np.datetime_as_string(self.start, 'm')} to {np.datetime_as_string(self.end, 'm')} UTC",
+            ),
+            ("time step", step),
+            ("frames", f"{self.frames}{unobserved}"),
+            ("missing steps", f"{self.missing_steps}, longest run without one: {self.longest_run} frames"),
+            ("not observed", f"{self.missing_fraction:.2%} of all pixels"),
+            ("wet", f"{self.wet_fraction:.2%} of the observed pixels have {WET} mm/h or more"),
+            ("highest rate", f"{self.highest:.1f} mm/h"),
+            ("grid", f"{self.grid[0]} × {self.grid[1]} (rows × columns), pixels of {self.spacing}"),
+            ("projection", self.crs),
+            *self.attributes.items(),
+            *(("problem", problem) for problem in self.problems),
+        ]
+
+
+def describe(ds: xr.Dataset) -> Inspection:
+    """Read an archive through, a few frames at a time.
+
+    Raises:
+        ArchiveError: It is so far from the schema that it cannot be read at all.
+
+    Example:
+        >>> import pyproj
+        >>> from stormcell.data.geo import regular
+        >>> grid = regular(pyproj.CRS(3067), [0, 1000], [6_601_000, 6_600_000])
+        >>> rate = [[[np.nan, 0.0], [0.5, 2.0]]]
+        >>> found = describe(schema.build(rate, ["2016-09-28T14:45"], grid, measured={}, attributes={}))
+        >>> found.missing_fraction, found.highest, found.problems
+        (0.25, 2.0, ())
+    """
+    problems = schema.problems(ds)
+    if any(name not in ds.variables for name in (schema.RATE, "time", "y", "x", "crs", "missing_times")):
+        schema.check(ds)
+    rate = ds[schema.RATE]
+    if rate.dims != ("time", "y", "x") or 0 in rate.shape or ds["time"].dtype.kind != "M":
+        schema.check(ds)
+    observed = wet = unobserved = 0
+    highest = np.nan
+    wrong: dict[str, None] = {}
+    frames, rows, columns = rate.shape
+    block = max(1, _BLOCK_PIXELS // (rows * columns))
+    for start in range(0, frames, block):
+        values = rate[start : start + block].values
+        seen = (~np.isnan(values)).sum(axis=(1, 2))
+        observed += int(seen.sum())
+        unobserved += int((seen == 0).sum())
+        wet += int((values >= WET).sum())
+        highest = float(np.fmax.reduce(values, axis=None, initial=highest))
+        wrong |= dict.fromkeys(schema.value_problems(values))
+    problems += wrong
+    if highest > _HEAVIEST:
+        problems.append(
+            f"highest rate: expected at most {_HEAVIEST:g} mm/h, found {highest:g}: clutter or a wrong unit"
+        )
+    times = ds["time"].values
+    step = usual_step(times) if len(times) > 1 else None
+    holes = np.flatnonzero(np.diff(times) != step)
+    return Inspection(
+        start=times[0],
+        end=times[-1],
+        step=step,
+        frames=frames,
+        missing_steps=ds["missing_times"].size,
+        longest_run=int(np.diff([-1, *holes, frames - 1]).max()),
+        missing_fraction=1 - observed / rate.size,
+        wet_fraction=wet / observed if observed else np.nan,
+        highest=highest,
+        unobserved_frames=unobserved,
+        grid=(rows, columns),
+        spacing=spacing(rate),
+        crs=crs_name(str(ds["crs"].attrs.get("crs_wkt", ""))),
+        attributes={
+            name: str(attributes[name])
+            for attributes, names in ((ds.attrs, schema.ORIGIN), (rate.attrs, _SHOWN_RATE_ATTRIBUTES))
+            for name in names
+            if name in attributes
+        },
+        problems=tuple(problems),
+    )
+
+
+def _minutes(step: np.timedelta64) -> float:
+    return float(step / np.timedelta64(1, "m"))

@@ -1,0 +1,248 @@
+"""What was given, what came, what was predicted, side by side; and how it was learned."""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.figure import Figure
+from PIL import Image
+
+from stormcell.experiments.experiment import Array, Batch
+from stormcell.verification.figures import GRID, INK, MUTED, RAIN_COLOURS, RAIN_NORM, line_colour, png
+
+_COLUMNS = 10  # times that are shown, at most
+_PANEL = 0.95  # inches
+_LABEL = 2.3
+Colours = tuple[str | Colormap, Normalize]
+
+GREY: Colours = ("gray", Normalize(0, 1))
+RAIN: Colours = (RAIN_COLOURS, RAIN_NORM)
+
+
+def frames(
+    colours: Colours = GREY, values: Callable[[Array], Array] = lambda pixels: pixels
+) -> Callable[[Batch, Mapping[str, Array]], dict[str, bytes]]:
+    """How forecast frames are drawn.
+
+    Args:
+        colours: Of a frame's values.
+        values: What is shown of pixels 0 … 1.
+
+    Returns:
+        Takes a batch, and pixels ``(B, S, 1, H, W)`` predicted by everyone; gives a PNG for each sequence,
+        and a GIF of the first.
+    """
+
+    def draw(batch: Batch, predictions: Mapping[str, Array]) -> dict[str, bytes]:
+        given, truth = values(batch.x[:, :, 0].numpy()), values(batch.y[:, :, 0].numpy())
+        said = {name: values(predicted[:, :, 0]) for name, predicted in predictions.items()}
+        made = {}
+        for k in range(len(given)):
+            one = {name: predicted[k] for name, predicted in said.items()}
+            made[f"forecasts-{k + 1}.png"] = png(_strips(given[k], truth[k], one, colours))
+        first = {name: predicted[0] for name, predicted in said.items()}
+        made["forecasts.gif"] = _film(given[0], truth[0], first, colours)
+        return made
+
+    return draw
+
+
+def classes(names: Sequence[str]) -> Callable[[Batch, Mapping[str, Array]], dict[str, bytes]]:
+    """How classified sequences are drawn.
+
+    Args:
+        names: Of the classes.
+
+    Returns:
+        Takes a batch, and logits ``(B, classes)`` predicted by everyone; gives a PNG of all sequences with
+        their class and everyone's answer, and a GIF of them moving.
+    """
+
+    def draw(batch: Batch, predictions: Mapping[str, Array]) -> dict[str, bytes]:
+        given, truth = batch.x[:, :, 0].numpy(), batch.y.numpy()
+        answers = [
+            "\n".join(
+                [f"is: {names[truth[k]]}"]
+                + [f"{name}: {names[logits[k].argmax()]}" for name, logits in predictions.items()]
+            )
+            for k in range(len(given))
+        ]
+        return {
+            "answers.png": png(_answers(given, answers)),
+            "answers.gif": _moving(given, answers),
+        }
+
+    return draw
+
+
+def curves(
+    learned: Mapping[str, Mapping[str, Sequence[float]]],
+    validated: Mapping[str, Mapping[str, Sequence[float]]],
+    leading: str,
+    heading: str,
+) -> bytes:
+    """Draw learning curves: the loss, and the leading score in validation, by minutes and by updates.
+
+    Args:
+        learned: Columns ``update``, ``seconds``, ``loss`` by contender.
+        validated: Columns ``update``, ``seconds`` and scores by contender.
+        leading: The score's name.
+        heading: What it is called.
+    """
+    figure = Figure(figsize=(9.5, 6.2), dpi=110, facecolor="white", layout="constrained")
+    axes = figure.subplots(2, 2)
+    for k, name in enumerate(learned):
+        colour = line_colour(k)
+        for column, (by, unit) in enumerate((("seconds", 60.0), ("update", 1.0))):
+            losses, scores = learned[name], validated[name]
+            at, smooth = _smooth(np.asarray(losses[by]) / unit, np.asarray(losses["loss"]))
+            axes[0, column].plot(at, smooth, color=colour, linewidth=1.2, label=name)
+            when = np.asarray(scores[by]) / unit
+            axes[1, column].plot(when, scores[leading], color=colour, linewidth=1.2, marker=".")
+    for column, by in enumerate(("minutes of training", "updates")):
+        _look(axes[0, column], by, "loss in training")
+        _look(axes[1, column], by, f"validation: {heading}")
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=3,
+        fontsize=8,
+        frameon=False,
+    )
+    if all(min(curve["loss"], default=1.0) > 0 for curve in learned.values()):
+        for column in range(2):
+            axes[0, column].set_yscale("log")
+    return png(figure)
+
+
+def _smooth(at: Array, losses: Array, points: int = 200) -> tuple[Array, Array]:
+    """Means over neighbouring updates, so that a curve has no more than so many points."""
+    by = max(1, -(-len(losses) // points))
+    edges = np.arange(0, len(losses), by)
+    counts = np.diff(np.append(edges, len(losses)))
+    if not len(losses):
+        return at, losses
+    return np.add.reduceat(at, edges) / counts, np.add.reduceat(losses, edges) / counts
+
+
+def _look(ax: Axes, by: str, what: str) -> None:
+    ax.set_xlabel(by, fontsize=8, color=INK)
+    ax.set_ylabel(what, fontsize=8, color=INK)
+    ax.tick_params(labelsize=7, colors=MUTED, which="both")
+    ax.grid(color=GRID, linewidth=0.6)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+
+
+def _show(ax: Axes, frame: Array, colours: Colours) -> None:
+    ax.imshow(frame, cmap=colours[0], norm=colours[1], interpolation="nearest")
+    ax.set(xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set(color="#b8bec4", linewidth=0.5)
+
+
+def _strips(given: Array, truth: Array, said: Mapping[str, Array], colours: Colours) -> Figure:
+    """A row of input frames, one of those that came, and one of everyone's forecast."""
+    past = np.unique(np.linspace(0, len(given) - 1, min(_COLUMNS, len(given))).round().astype(int))
+    ahead = np.unique(np.linspace(0, len(truth) - 1, min(_COLUMNS, len(truth))).round().astype(int))
+    rows = [("input", given, past, past - len(given) + 1), ("truth", truth, ahead, ahead + 1)]
+    rows += [(name, predicted, ahead, ahead + 1) for name, predicted in said.items()]
+    across = max(len(past), len(ahead))
+    size = (_LABEL + across * _PANEL, len(rows) * (_PANEL + 0.16))
+    figure = Figure(figsize=size, dpi=100, facecolor="white")
+    left, tall = _LABEL / size[0], 1 / len(rows)
+    wide = _PANEL / size[0]
+    for row, (name, shown, times, leads) in enumerate(rows):
+        bottom = 1 - (row + 1) * tall
+        figure.text(0.01, bottom + 0.45 * tall, _folded(name), fontsize=8, color=INK, va="center")
+        for column, (time, lead) in enumerate(zip(times, leads, strict=True)):
+            ax = figure.add_axes((left + column * wide, bottom + 0.02 * tall, 0.96 * wide, 0.8 * tall))
+            _show(ax, shown[time], colours)
+            ax.set_title(f"{lead:+d}" if lead else "0", fontsize=6, color=MUTED, pad=1.5)
+    return figure
+
+
+def _film(given: Array, truth: Array, said: Mapping[str, Array], colours: Colours) -> bytes:
+    """The past, in which all see the same, and the future as it came and as everyone said."""
+    columns = {"truth": truth, **said}
+    stills = []
+    for t in range(len(given) + len(truth)):
+        lead = t - len(given)
+        shown = {name: given[t] if lead < 0 else future[lead] for name, future in columns.items()}
+        stills.append(
+            _still(shown, f"input {lead + 1:+d}" if lead < 0 else f"forecast {lead + 1:+d}", colours)
+        )
+    return _gif(stills)
+
+
+def _still(shown: Mapping[str, Array], heading: str, colours: Colours) -> Image.Image:
+    across = min(4, len(shown))
+    down = -(-len(shown) // across)
+    figure = Figure(figsize=(1.9 * across, 0.3 + 2.2 * down), dpi=80, facecolor="white")
+    figure.text(0.01, 1 - 0.2 / (0.3 + 2.2 * down), heading, fontsize=9, color=INK, va="center")
+    grid = figure.add_gridspec(
+        down,
+        across,
+        left=0.01,
+        right=0.99,
+        bottom=0.01,
+        top=1 - 0.62 / (0.3 + 2.2 * down),
+        hspace=0.2,
+        wspace=0.04,
+    )
+    for place, (name, frame) in enumerate(shown.items()):
+        ax = figure.add_subplot(grid[divmod(place, across)])
+        _show(ax, frame, colours)
+        ax.set_title(_folded(name), fontsize=7, color=INK, pad=2)
+    return Image.open(io.BytesIO(png(figure))).convert("RGB")
+
+
+def _answers(given: Array, answers: Sequence[str]) -> Figure:
+    times = np.unique(np.linspace(0, given.shape[1] - 1, min(16, given.shape[1])).round().astype(int))
+    panel = 0.6
+    size = (_LABEL + len(times) * panel, len(given) * (panel + 0.1))
+    figure = Figure(figsize=size, dpi=100, facecolor="white")
+    tall, wide = 1 / len(given), panel / size[0]
+    for row, answer in enumerate(answers):
+        bottom = 1 - (row + 1) * tall
+        figure.text(0.01, bottom + 0.5 * tall, answer, fontsize=7, color=INK, va="center")
+        for column, time in enumerate(times):
+            place = (_LABEL / size[0] + column * wide, bottom + 0.05 * tall, 0.95 * wide, 0.9 * tall)
+            _show(figure.add_axes(place), given[row, time], GREY)
+    return figure
+
+
+def _moving(given: Array, answers: Sequence[str]) -> bytes:
+    stills = []
+    for t in range(given.shape[1]):
+        across = min(4, len(given))
+        down = -(-len(given) // across)
+        figure = Figure(figsize=(2.0 * across, 2.6 * down), dpi=80, facecolor="white")
+        grid = figure.add_gridspec(down, across, left=0.01, right=0.99, bottom=0.01, top=0.84, hspace=0.5)
+        for k, answer in enumerate(answers):
+            ax = figure.add_subplot(grid[divmod(k, across)])
+            _show(ax, given[k, t], GREY)
+            ax.set_title(answer, fontsize=7, color=INK, pad=2)
+        stills.append(Image.open(io.BytesIO(png(figure))).convert("RGB"))
+    return _gif(stills)
+
+
+def _gif(stills: Sequence[Image.Image]) -> bytes:
+    """Stills as a GIF that runs for ever and rests on its last."""
+    palette = stills[-1].quantize(128, dither=Image.Dither.NONE)
+    indexed = [still.quantize(palette=palette, dither=Image.Dither.NONE) for still in stills]
+    buffer = io.BytesIO()
+    options: dict[str, Any] = {"duration": [250] * (len(indexed) - 1) + [1500], "loop": 0, "optimize": True}
+    indexed[0].save(buffer, format="GIF", save_all=True, append_images=indexed[1:], **options)
+    return buffer.getvalue()
+
+
+def _folded(name: str, width: int = 24) -> str:
+    """A long name on two lines."""
+    if len(name) <= width:
+        return name
+    cut = name.rfind(" ", 0, width)
+    return name if cut < 0 else f"{name[:cut]}\n{name[cut + 1 :]}"

@@ -1,0 +1,58 @@
+"""The demo, made small: what it is to show is measured by hand, that it runs is measured here."""
+
+import json
+from functools import partial
+
+from typer.testing import CliRunner
+
+from stormcell.cli.main import app
+from stormcell.data import synthetic
+from stormcell.training import recipes
+
+
+def small() -> recipes.Recipe:
+    return recipes.Recipe(
+        inputs=2,
+        steps=3,
+        hidden_channels=[4],
+        crop=32,
+        batch_size=2,
+        max_minutes=None,
+        max_updates=2,
+        validate_every=1,
+        validation_crops=2,
+    )
+
+
+def test_the_demo_ends_with_a_table_and_pictures(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "demo", small)
+    monkeypatch.setattr(synthetic, "write", partial(synthetic.write, events=4, steps=16, shape=(40, 48)))
+    out = tmp_path / "demo"
+    for _ in range(2):  # the second time nothing is left to do but to tell
+        done = CliRunner().invoke(app, ["demo", "--out", str(out)])
+        assert done.exit_code == 0, done.output
+        for word in ("ConvLSTM", "persistence", "extrapolation", "MAE", "report.html", "forecast.nc"):
+            assert word in done.stdout
+    assert "this run is finished" in done.stderr
+    for name in ("report.html", "lead_time.png", "case.png", "animation.gif", "scores.json"):
+        assert (out / "report" / name).stat().st_size > 0
+    scores = json.loads((out / "report" / "scores.json").read_text())
+    assert list(scores) == [str(out / "run" / "model.safetensors"), "persistence", "extrapolation"]
+
+
+def test_the_demo_runs_on_a_folder_of_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "demo", small)
+    synthetic.write(tmp_path / "radar", seed=5, events=3, steps=16, shape=(40, 48))
+    words = ["demo", "--data", str(tmp_path / "radar"), "--out", str(tmp_path / "demo")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert not (tmp_path / "demo" / "radar").exists()
+
+
+def test_a_folder_without_radar_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = CliRunner().invoke(
+        app, ["demo", "--data", str(tmp_path / "empty"), "--out", str(tmp_path / "demo")]
+    )
+    assert done.exit_code == 2
+    assert "empty" in done.stderr

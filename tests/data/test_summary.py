@@ -1,0 +1,87 @@
+import numpy as np
+import pyproj
+import pytest
+
+from stormcell.data import archive, schema, summary
+from stormcell.data.geo import regular
+from stormcell.errors import ArchiveError
+
+
+@pytest.fixture
+def ds():
+    rate = np.zeros((4, 2, 5), np.float32)
+    rate[0, 0, :3] = [0.09, 0.1, 7.5]
+    rate[1] = np.nan
+    rate[2, 1, 0] = np.nan
+    times = np.datetime64("2016-09-28T14:45", "s") + np.array([0, 5, 10, 25]) * np.timedelta64(1, "m")
+    grid = regular(pyproj.CRS(3067), 1000.0 * np.arange(5), 7_000_000 - 1000.0 * np.arange(2))
+    return schema.build(rate, times, grid, measured={"zr_a": 223.0}, attributes={"license": "CC-BY-4.0"})
+
+
+def test_numbers_counted_by_hand(ds, monkeypatch):
+    whole = summary.describe(ds)
+    assert (whole.frames, whole.missing_steps, whole.longest_run, whole.unobserved_frames) == (4, 2, 3, 1)
+    assert whole.step == np.timedelta64(5, "m")
+    assert whole.missing_fraction == pytest.approx(11 / 40)
+    assert whole.wet_fraction == pytest.approx(2 / 29)
+    assert whole.highest == 7.5
+    assert (whole.grid, str(whole.spacing), whole.problems) == ((2, 5), "1000 × 1000 m", ())
+    assert whole.attributes == {"license": "CC-BY-4.0", "zr_a": "223.0"}
+    # However it is cut.
+    monkeypatch.setattr(summary, "_BLOCK_PIXELS", 1)
+    assert summary.describe(ds) == whole
+
+
+def test_what_is_wrong_is_among_the_lines(ds):
+    ds["rainfall_rate"][0, 0, 0] = -3
+    ds["rainfall_rate"][3, 0, 0] = 9000
+    ds["rainfall_rate"].attrs["units"] = "mm"
+    lines = summary.describe(ds).lines()
+    problems = [value for name, value in lines if name == "problem"]
+    assert len(problems) == 3
+    for part, problem in zip(("found 'mm'", "found -3", "clutter"), problems, strict=True):
+        assert part in problem
+
+
+def test_one_dry_unobserved_frame(ds):
+    found = summary.describe(
+        ds.isel(time=[1]).drop_vars("missing_times").assign(missing_times=ds.missing_times[:0])
+    )
+    assert found.step is None
+    assert np.isnan(found.wet_fraction)
+    assert np.isnan(found.highest)
+    assert dict(found.lines())["time step"].endswith("none")
+
+
+def test_what_is_no_archive_is_refused(ds):
+    with pytest.raises(ArchiveError):
+        summary.describe(ds.drop_vars("crs"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda ds: ds.isel(time=slice(0)), "none of them empty"),
+        (lambda ds: ds.transpose("y", "x", "time", "missing_times"), r"expected \(time, y, x\)"),
+        (lambda ds: ds.assign_coords(time=np.arange(4.0)), "expected dates"),
+    ],
+)
+def test_what_cannot_be_read_through_is_refused(ds, spoil, reason):
+    with pytest.raises(ArchiveError, match=reason):
+        summary.describe(spoil(ds))
+
+
+def test_missing_times_along_a_dimension_of_another_name(ds):
+    renamed = ds.drop_vars("missing_times").assign(missing_times=("absent", ds["missing_times"].values))
+    found = summary.describe(renamed)
+    assert (found.missing_steps, found.problems) == (2, ())
+    assert set(archive.rain(renamed).coords) == {"time", "y", "x", "lat", "lon", "crs"}
+
+
+def test_the_real_event(radar_data, tmp_path):
+    archive.append(tmp_path / "a.zarr", [radar_data / "knmi_h5_20100826"])
+    found = summary.describe(archive.open(tmp_path / "a.zarr"))
+    assert (found.frames, found.missing_steps, found.longest_run, found.problems) == (12, 0, 12, ())
+    assert found.missing_fraction == pytest.approx(
+        0.7437, abs=5e-5
+    )  # 74 % of the grid, see the data's README

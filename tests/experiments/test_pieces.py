@@ -1,0 +1,310 @@
+"""The pieces of an experiment, each against what can be said of it without it."""
+
+import io
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from rich.console import Console
+from tests.experiments import tiny
+
+from stormcell.data import archive, synthetic
+from stormcell.data.splits import split
+from stormcell.errors import ArchiveError, ArgumentError, RecipeError
+from stormcell.experiments import inference, mnist_patches, rain
+from stormcell.experiments.accuracy import Accuracy
+from stormcell.experiments.budget import Budget
+from stormcell.experiments.callbacks import Rows
+from stormcell.experiments.epochs import Epochs
+from stormcell.experiments.evaluate import Scored, score
+from stormcell.experiments.experiment import Batch, Moment
+from stormcell.experiments.frame_contenders import fed
+from stormcell.experiments.mnist import Digits
+from stormcell.experiments.options import Options
+from stormcell.experiments.protocols import OpenSTL, PaperRadar
+from stormcell.experiments.protocols.protocol import Column
+from stormcell.experiments.table import Line, Results
+from stormcell.models import NextFrameForecaster, ScheduledSampling
+
+
+@pytest.mark.parametrize("text", ["", "2", "m", "0m", "0u", "1.5u", "-2m", "2h", "2m ", "nanm", "1e3m"])
+def test_a_budget_that_is_none(text):
+    with pytest.raises(ArgumentError, match="--budget: expected minutes or updates above zero"):
+        Budget.parse(text)
+
+
+def test_budgets():
+    assert Budget.parse("0.5m").progress(updates=10**9, seconds=15.0) == 0.5
+    assert Budget.parse("10u").progress(updates=5, seconds=1e9) == 0.5
+    assert Budget.parse("10u").progress(updates=11, seconds=0) == 1.0
+    assert str(Budget.parse("10u").part(0.01)) == "1u"
+    assert str(Budget.parse("3m").each(3)) == "1m"
+
+
+def test_rows_are_cut_back_to_a_checkpoint(tmp_path):
+    path = tmp_path / "a.csv"
+    rows = Rows(path, ("update", "loss"))
+    rows.keep(0)
+    values = [1 / 3, 1e-30, math.nan, 2.0]
+    for update, value in enumerate(values, 1):
+        rows.append(update, value)
+    with path.open("a") as file:
+        file.write("5,1")  # cut off by a kill
+    Rows(path, ("update", "loss")).keep(4)
+    assert path.read_text() == f"update,loss\n1,{1 / 3!r}\n2,1e-30\n3,nan\n4,2.0\n"
+    Rows(path, ("update", "loss")).keep(2)
+    assert path.read_text() == f"update,loss\n1,{1 / 3!r}\n2,1e-30\n"
+
+
+def test_every_epoch_has_everything_once_in_another_order():
+    stream = Epochs(lambda places: Batch(torch.tensor(places), torch.empty(0)), 7, seed=3)
+    row = torch.cat([stream.batch(first, 4).x for first in range(0, 28, 4)]).tolist()
+    epochs = [row[first : first + 7] for first in range(0, 28, 7)]
+    assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+def test_processes_are_fed_the_parts_of_one_draw():
+    given = []
+
+    class Spy(NextFrameForecaster):
+        def forward(self, x, steps, **told):
+            given.append(told["feeding"])
+            return super().forward(x, steps, **told)
+
+    sampling = fed("n", Spy, 1.0, tiny.nats, "logits", 3, lambda _: ScheduledSampling(0.5))
+    net = Spy(1, [2], 3, feedback="sigmoid")
+    frames = torch.rand(8, 4, 1, 8, 8), torch.rand(8, 3, 1, 8, 8)
+    sampling.loss(net, Batch(*frames), Moment(5, 3, 0.1))
+    for rank in range(2):
+        sampling.loss(net, Batch(*(part[:4] for part in frames)), Moment(5, 3, 0.1, rank, 2))
+    alone, first, second = given
+    assert torch.equal(alone, torch.cat([first, second]))
+    assert not torch.equal(first, second)  # a matter of 8 bits: it does not depend on luck, but on the seed
+    sampling.loss(net, Batch(*frames), Moment(5, 4, 0.1))
+    assert not torch.equal(alone, given[-1])
+
+
+def predictors(**more):
+    flat = {"zero": lambda x: np.zeros((len(x), tiny.STEPS, 1, 32, 32), np.float32)}
+    base = tiny.experiment().baselines[0]
+    return {"last": (base, base.predict)} | {name: (base, predict) for name, predict in (flat | more).items()}
+
+
+MARKS = {"last": "", "zero": "abc"}
+
+
+def test_a_test_goes_on_where_it_was_stopped(tmp_path):
+    examples, protocols = tiny.experiment().tests[""], (OpenSTL(tiny.STEPS),)
+    told: list[int] = []
+
+    def until(count: int, path: Path, size: int = 2, seconds: float | None = None) -> Scored:
+        return score(
+            predictors(),
+            MARKS,
+            examples,
+            protocols,
+            path,
+            count=count,
+            seconds=seconds,
+            batch_size=size,
+            told=told.append,
+        )
+
+    at_once = until(9, tmp_path / "a.npz", size=9)
+    assert at_once.examples == 5  # as many as there are
+    until(2, tmp_path / "b.npz")
+    told.clear()
+    pieces = until(9, tmp_path / "b.npz")
+    assert told == [4, 5]
+    for who in ("last", "zero"):
+        ours, theirs = (inference.scores(found.tallies[who], protocols) for found in (pieces, at_once))
+        assert ours == theirs
+    assert until(9, tmp_path / "c.npz", seconds=0.0).examples == 2  # one batch, whatever it takes
+
+
+def test_a_test_of_others_is_begun_anew_and_a_damaged_one_named(tmp_path):
+    examples, protocols = tiny.experiment().tests[""], (OpenSTL(tiny.STEPS),)
+    rest = {"count": 2, "seconds": None, "batch_size": 2, "told": lambda _: None}
+    score(predictors(), MARKS, examples, protocols, tmp_path / "a.npz", **rest)
+    assert Scored.read(tmp_path / "a.npz", MARKS).examples == 2
+    for other in ({"last": ""}, {"zero": "abc", "last": ""}, MARKS | {"zero": "abd"}):
+        assert Scored.read(tmp_path / "a.npz", other).examples == 0
+    (tmp_path / "a.npz").write_bytes(b"PK\x03\x04 and nothing else")
+    with pytest.raises(RecipeError, match=r"a\.npz: expected tallies"):
+        Scored.read(tmp_path / "a.npz", MARKS)
+
+
+def test_what_is_no_number_is_not_scored(tmp_path):
+    def astray(x):
+        return np.full((len(x), tiny.STEPS, 1, 32, 32), np.inf, np.float32)
+
+    marks = MARKS | {"astray": ""}
+    scored = score(
+        predictors(astray=astray),
+        marks,
+        tiny.experiment().tests[""],
+        (OpenSTL(tiny.STEPS),),
+        tmp_path / "a.npz",
+        count=4,
+        seconds=None,
+        batch_size=2,
+        told=lambda _: None,
+    )
+    assert scored.lost == ["astray"]
+    assert scored.tallies["astray"] == {}
+    assert scored.tallies["last"]["0"].sequences == 4
+    assert Scored.read(tmp_path / "a.npz", marks).lost == ["astray"]
+
+
+def test_pixels_of_logits_do_not_overflow():
+    logits = np.array([-1e4, -2.0, 0.0, 2.0, 1e4])
+    expected = [0.0, 1 / (1 + math.exp(2)), 0.5, 1 / (1 + math.exp(-2)), 1.0]
+    np.testing.assert_allclose(inference.pixels(logits, "logits"), expected, rtol=1e-14)
+    assert inference.pixels(logits, "pixels") is logits
+
+
+def test_accuracy_adds_up():
+    rng = np.random.default_rng(0)
+    logits, truth = rng.normal(size=(50, 4)), rng.integers(0, 4, 50)
+    accuracy = Accuracy()
+    tally = accuracy.zero()
+    for part in (slice(0, 7), slice(7, 50)):
+        tally = tally + accuracy.count(logits[part], truth[part])
+    right = sum(max(range(4), key=row.__getitem__) == label for row, label in zip(logits, truth, strict=True))
+    assert accuracy.scores(tally) == {"accuracy": pytest.approx(100 * right / 50, rel=1e-15)}
+
+
+def test_a_table_says_what_is_not_known():
+    columns = {"mse": Column("MSE", 2, "lowest"), "csi": Column("CSI", 3, "highest")}
+    lines = [
+        Line("a", {"mse": 1.005, "csi": math.nan}, 1234567, 1e-3, 10, 90.0, 123.4),
+        Line("b", {"csi": 0.5}),
+    ]
+    made = Results("T", ["About."], columns, ["csi"], lines, [{"model": "c", "source": "s", "mse": 3.0}])
+    rows = [line for line in made.markdown().splitlines() if line.startswith("|")][2:]
+    assert rows == [
+        "| a | 1 234 567 | 0.001 | 10 | 1.5 | 123 | 1.00 | – |",
+        "| b | – | – | – | – | – | – | 0.500 |",
+        "| c (published) | – | – | – | – | – | 3.00 | – |",
+    ]
+    told = json.loads(json.dumps(made.json(), allow_nan=False))
+    assert told["results"][0]["scores"] == {"mse": 1.005, "csi": None}
+    assert told["results"][1] == {"model": "b", "scores": {"csi": 0.5}}
+    shown = io.StringIO()
+    Console(file=shown, width=100).print(made.screen())
+    assert "CSI" in shown.getvalue()
+    assert "MSE" not in shown.getvalue()
+
+
+REFLECTIVITY = PaperRadar().reflectivity
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("rain")
+    synthetic.write(folder / "radar", seed=3, events=6, steps=14, shape=(40, 52))
+    archive.append(folder / "a.zarr", [folder / "radar"])
+    return folder / "a.zarr"
+
+
+def found(store: Path, **changes) -> rain.Rain:
+    options = Options(store.parent, Console(file=io.StringIO()), store)
+    told = {"inputs": 3, "steps": 5, "side": 16} | changes
+    return rain.rain(options, REFLECTIVITY, **told)
+
+
+def test_windows_of_rain_are_the_archive_s(store):
+    """Frames averaged and cut here by loops; windows looked for by hand in the blocks that a split gives."""
+    ds = archive.rain(archive.open(store))
+    rates, times = ds.values.astype(np.float64), ds["time"].values
+    made = found(store)
+    assert made.size == (16, 16)
+    pixels = np.full((len(rates), 16, 16), np.nan)
+    for t in range(len(rates)):
+        for row in range(16):
+            for column in range(16):
+                top, left = 2 * (row + 2), 2 * (column + 5)  # 20 × 26 blocks, of which the middle 16 × 16
+                block = rates[t, top : top + 2, left : left + 2]
+                if np.isfinite(block).any():
+                    pixels[t, row, column] = REFLECTIVITY.pixel(np.nanmean(block))
+    parts = split(times, inputs=3)
+    step = np.timedelta64(5, "m")
+    for windows, block in ((made.validation, parts.validation), (made.test, parts.test)):
+        first, last = np.datetime64(block.start), np.datetime64(block.end)
+        expected = {
+            k
+            for k in range(len(times) - 7)
+            if (np.diff(times[k : k + 8]) == step).all() and times[k + 3] >= first and times[k + 7] <= last
+        }
+        assert {int(places[0]) for places in windows.places} == expected
+        for n, places in enumerate(windows.places):
+            batch = windows.batch(n, 1)
+            k = int(places[0])
+            np.testing.assert_allclose(batch.x[0, :, 0], np.nan_to_num(pixels[k : k + 3]), atol=1e-6)
+            truth = pixels[k + 3 : k + 8]
+            np.testing.assert_array_equal(batch.mask[0, :, 0], np.isfinite(truth))
+            np.testing.assert_allclose(batch.y[0, :, 0], np.nan_to_num(truth), atol=1e-6)
+
+
+def test_small_frames_are_taken_whole_and_the_title_tells_data_apart(store, tmp_path):
+    assert found(store, side=64).size == (40, 52)
+    assert found(store, side=45).size == (40, 45)
+    synthetic.write(tmp_path / "radar", seed=4, events=6, steps=14, shape=(40, 52))
+    archive.append(tmp_path / "a.zarr", [tmp_path / "radar"])
+    assert found(store).title != found(tmp_path / "a.zarr").title
+    assert found(store).title == found(store).title
+
+
+def test_an_archive_without_whole_windows_is_refused(store):
+    with pytest.raises(ArchiveError, match="expected 33 frames without a hole, found none"):
+        found(store, steps=30)
+
+
+def test_generated_rain_is_made_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(rain, "_EVENTS", 5)
+    options = Options(tmp_path, Console(file=io.StringIO()))
+    told = {"inputs": 2, "steps": 3, "side": 16}
+    first = rain.rain(options, REFLECTIVITY, **told)
+    before = xr.open_zarr(tmp_path / "rain.zarr")["time"].values
+    assert rain.rain(options, REFLECTIVITY, **told).title == first.title
+    np.testing.assert_array_equal(xr.open_zarr(tmp_path / "rain.zarr")["time"].values, before)
+
+
+def test_generated_rain_is_made_by_the_first_process_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(rain, "rank", lambda: 1)
+    with pytest.raises(ArchiveError, match=r"rain\.zarr"):
+        rain.rain(Options(tmp_path, Console(file=io.StringIO())), REFLECTIVITY, inputs=2, steps=3, side=16)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_counts_of_rain_can_be_said(store):
+    every, some = found(store), found(store, counts=lambda asked: asked > 0.1)
+    one, other = (made.training.batch(0, 2 * len(made.validation)) for made in (every, some))
+    assert torch.equal(one.x, other.x)
+    assert torch.equal(one.y, other.y)
+    assert torch.equal(other.mask, one.y > 0.1)
+    assert 0 < other.mask.sum() < one.mask.sum()
+    for name in ("validation", "test"):
+        batch = getattr(some, name).batch(0, 3)
+        assert torch.equal(batch.mask, batch.y > 0.1)
+
+
+def test_digits_are_moved_to_learn_from():
+    """By whole pixels, otherwise in every epoch, alike for the same seed; nothing else is done to them."""
+    images = np.zeros((3, 28, 28), np.uint8)
+    images[np.arange(3), 13, 14] = 10, 20, 30
+    stream = mnist_patches._Shifted(Digits(images, np.array([1, 2, 3], np.uint8)), seed=4)
+    batch = stream.batch(0, 300)
+    whole = batch.x.view(300, 4, 4, 7, 7).transpose(2, 3).reshape(300, 28, 28)
+    counts, rows, columns = whole.nonzero().unbind(1)
+    assert counts.tolist() == list(range(300))  # one pixel each
+    assert set(rows.tolist()) == {11, 12, 13, 14, 15}
+    assert set(columns.tolist()) == {12, 13, 14, 15, 16}
+    assert (whole.amax(dim=(1, 2)) * 255).round().tolist() == (10 * batch.y).tolist()
+    assert sorted(batch.y[:3].tolist()) == [1, 2, 3]
+    torch.testing.assert_close(stream.batch(100, 50).x, batch.x[100:150])
