@@ -1,4 +1,4 @@
-"""Docstrings, written for Python's own help, as Markdown wants them; used by mkdocs.yml."""
+"""Convert docstrings, which are written for Python's help, to Markdown. mkdocs.yml uses this extension."""
 
 import re
 from typing import Any
@@ -12,10 +12,10 @@ _SEVERAL = re.compile(r"^ {4}(\w+(?:,\s+\w+)+):(.*(?:\n {5,}.*)*)", re.MULTILINE
 
 
 class AsMarkdown(griffe.Extension):
-    """Rewrites the docstring of every object before it is read."""
+    """Rewrites the docstring of every object before it is parsed."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Turn roles into code and ``::`` into a colon; give each of several arguments its own line."""
+        """Turn roles into code and ``::`` into a colon, and give each argument a separate line."""
         if obj.docstring:
             text = _ROLE.sub(r"`\1`", obj.docstring.value)
             text = _EXAMPLE.sub("Examples:", _LITERAL_BLOCK.sub(":", text))

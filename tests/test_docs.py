@@ -7,6 +7,7 @@ import ast
 import functools
 import inspect
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -88,7 +89,7 @@ def help_of(verb: str) -> str:
     # A process of its own, with nothing in its environment that would colour or widen what it prints.
     code = "from stormcell.cli.main import app; app(prog_name='stormcell')"
     words = [sys.executable, "-c", code, *([verb] if verb else []), "--help"]
-    environment = {"COLUMNS": "80", "PYTHONUTF8": "1"}
+    environment = {"COLUMNS": "80", "PYTHONUTF8": "1", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     said = subprocess.run(words, env=environment, capture_output=True, encoding="utf-8", check=True).stdout
     return "\n".join(line.rstrip() for line in said.strip().splitlines()) + "\n"
 

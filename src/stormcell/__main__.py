@@ -1,10 +1,10 @@
-"""``python -m stormcell``, and the entry point of ``stormcell``."""
+"""``python -m stormcell``, and the entry point of the ``stormcell`` command."""
 
 import sys
 
 
 def main() -> None:
-    """Run the command line, or say what it needs."""
+    """Run the command line; without its packages, name the extra that brings them."""
     try:
         from stormcell.cli.main import app
     except ModuleNotFoundError as missing:
@@ -12,7 +12,7 @@ def main() -> None:
             f'stormcell: {missing.name} is not installed: pip install "stormcell[nowcast]"', file=sys.stderr
         )
         sys.exit(2)  # nothing done
-    app()
+    app(prog_name="stormcell")
 
 
 if __name__ == "__main__":

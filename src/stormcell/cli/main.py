@@ -1,4 +1,7 @@
-"""The command line. Nothing heavy is imported before a verb needs it."""
+"""The verbs of the command line and their options.
+
+Heavy packages are imported only by the verb that needs them.
+"""
 
 from collections.abc import Callable
 from functools import wraps
@@ -14,7 +17,6 @@ P = ParamSpec("P")
 app = typer.Typer(
     help="Precipitation nowcasting: radar archive → train → verify → forecast.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -23,15 +25,22 @@ ALL_DONE, SOME_REFUSED, NOTHING_DONE = 0, 1, 2
 
 Archive = Annotated[Path, typer.Argument(metavar="A.zarr", help="An archive written by «stormcell archive».")]
 Quantity = Annotated[
-    str | None, typer.Option(help="What the files hold where they do not say: rate, dbz or amount.")
+    str | None, typer.Option(help="Quantity, if the metadata does not give it: rate, dbz or amount.")
 ]
-Units = Annotated[str | None, typer.Option(help='Their units where they do not say, such as "mm/h".')]
+Units = Annotated[str | None, typer.Option(help='Units, if the metadata does not give them, such as "mm/h".')]
 Precision = Literal["auto", "float32", "bfloat16"]
-ZR = Annotated[str | None, typer.Option("--zr", metavar="A,B", help="Z–R constants: Z = A · R^B.")]
+ZR = Annotated[
+    str | None,
+    typer.Option(
+        "--zr",
+        metavar="A,B",
+        help="Constants of the Z–R relation Z = A · R^B, if the metadata does not give them.",
+    ),
+]
 
 
 def _verb(function: Callable[P, int]) -> Callable[P, None]:
-    """Run a verb: what went wrong is one line, and the exit status says how much was done."""
+    """Make a verb print an error as one line and exit with its status."""
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -72,13 +81,13 @@ def _options(
 @app.command()
 @_verb
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo"),
     data: Annotated[Path | None, typer.Option(help="Folder of radar files to use instead.")] = None,
     quantity: Quantity = None,
     units: Units = None,
     zr: ZR = None,
 ) -> int:
-    """The whole journey on generated radar, in minutes; or on the files of a folder."""
+    """Run all steps on generated radar, or on the files of a folder, in minutes."""
     from stormcell.cli import data_options, demo
 
     return demo.run(out, data, data_options.told(quantity, units, zr))
@@ -87,13 +96,18 @@ def demo(
 @app.command()
 @_verb
 def archive(
-    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Radar files, or folders of them.")],
-    out: Annotated[Path, typer.Option(metavar="A.zarr", help="The archive to begin or to add to.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILES", help="Radar files, or folders that contain them.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="A.zarr", help="Archive to create or to append to.")],
     quantity: Quantity = None,
     units: Units = None,
     zr: ZR = None,
 ) -> int:
-    """Read radar files, check them, and add them to an archive. Doing it twice changes nothing."""
+    """Read and check radar files, and append their frames to an archive.
+
+    Repeating the command changes nothing.
+    """
     from stormcell.cli import archive, data_options
 
     return archive.append(files, out, data_options.told(quantity, units, zr))
@@ -102,7 +116,7 @@ def archive(
 @app.command()
 @_verb
 def check(archive: Archive) -> int:
-    """Say what is in an archive, what is missing, and what is wrong."""
+    """Summarize an archive: its contents, gaps and errors."""
     from stormcell.cli.archive import check as print_summary
 
     return print_summary(archive)
@@ -115,10 +129,13 @@ def train(
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the training run.")],
     recipe: Annotated[
         list[str] | None,
-        typer.Argument(metavar="key=value", help="Changes to the recipe, such as max_minutes=15."),
+        typer.Argument(metavar="key=value", help="Settings of the recipe, such as max_minutes=15."),
     ] = None,
 ) -> int:
-    """Train a nowcaster on an archive; the same command goes on with a run that was stopped."""
+    """Train a nowcaster on an archive.
+
+    Repeating the command resumes a stopped run.
+    """
     from stormcell.cli import train
 
     return train.train(archive, out, recipe or [])
@@ -132,20 +149,18 @@ def verify(
         list[str],
         typer.Option(
             metavar="NAME",
-            help="A model file, or persistence, extrapolation, sprog or anvil; again for more.",
+            help="Model file, or persistence, extrapolation, sprog or anvil. Can be repeated.",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="REPORT", help="Folder for scores.json and report.html.")],
-    start: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="First time that counts.")
-    ] = None,
-    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Last time that counts.")] = None,
+    start: Annotated[str | None, typer.Option("--from", metavar="TIME", help="First time to score.")] = None,
+    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Last time to score.")] = None,
     every: Annotated[int | None, typer.Option(metavar="MINUTES", help="Minutes between issue times.")] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Lead times; by default the model's.")
+        int | None, typer.Option(min=1, metavar="N", help="Number of lead times. Default: the model's.")
     ] = None,
 ) -> int:
-    """Score forecasters side by side: by default where and when no model was trained."""
+    """Score forecasters side by side, by default on the model's test period."""
     from stormcell.cli import verify
 
     verify.verify(archive, forecaster, out, start=start, end=end, every=every, steps=steps)
@@ -155,17 +170,18 @@ def verify(
 @app.command()
 @_verb
 def forecast(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model file, or the name of a baseline.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Model file, or name of a baseline.")],
     archive: Archive,
-    out: Annotated[
-        Path, typer.Option(metavar="F.nc", help="Where to write it: NetCDF (.nc) or Zarr (.zarr).")
-    ],
-    at: Annotated[str | None, typer.Option(metavar="TIME", help="Issue time; by default the newest.")] = None,
+    out: Annotated[Path, typer.Option(metavar="F.nc", help="Output file: NetCDF (.nc) or Zarr (.zarr).")],
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Issue time. Default: the newest frame.")
+    ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Frames to forecast; by default the model's.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Number of frames to forecast. Default: the model's."),
     ] = None,
 ) -> int:
-    """Forecast the rain that follows a time of an archive."""
+    """Forecast the rain that follows a frame of an archive."""
     from stormcell.cli import forecast
 
     return forecast.forecast(model, archive, out, at=at, steps=steps)
@@ -186,34 +202,38 @@ def experiment(
         str,
         typer.Option(
             metavar="2m|500u",
-            help="Minutes of training, which the contenders share; or updates, of which each has so many.",
+            help="Minutes of training shared by all contenders, or updates of each contender.",
         ),
     ] = "20m",
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the run; by default runs/NAME.")
+        Path | None, typer.Option(metavar="DIR", help="Folder of the run. Default: runs/NAME.")
     ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
-            metavar="PATH", help="Folder of MNIST, or archive of rain; by default fetched, or generated."
+            metavar="PATH", help="Folder of MNIST or archive of rain. Default: downloaded or generated."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of initial weights and of what is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of initial weights and training examples.")] = 0,
     search: Annotated[
-        bool, typer.Option("--search", help="Search a learning rate for every contender, alike.")
+        bool, typer.Option("--search", help="Search the learning rate of every contender in the same way.")
     ] = False,
     only: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="One of the contenders; again for more.")
+        list[str] | None, typer.Option(metavar="NAME", help="Train only this contender. Can be repeated.")
     ] = None,
     tests: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Examples to test on; by default what time allows.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Number of test examples. Default: as many as time allows."),
     ] = None,
     batch: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Examples per update and process.")
     ] = None,
-    precision: Annotated[Precision, typer.Option(help="Numbers to count in.")] = "auto",
+    precision: Annotated[Precision, typer.Option(help="Arithmetic of training and test.")] = "auto",
 ) -> int:
-    """Run an experiment of the papers again; the same command goes on with one that was stopped."""
+    """Repeat an experiment of a paper.
+
+    Repeating the command resumes a stopped run.
+    """
     from stormcell.cli import experiment
 
     return experiment.experiment(
