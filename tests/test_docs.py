@@ -1,6 +1,6 @@
-"""The documentation's Python and commands run, and what it says of verbs, layers and tests is so.
+"""The documentation is current: its code and commands run, and its tables agree with the code.
 
-``python tests/test_docs.py`` writes the verbs' help, and the recipe, into docs/verbs.md as they are now.
+``python tests/test_docs.py`` rewrites the help texts and the recipe in docs/verbs.md.
 """
 
 import ast
@@ -31,26 +31,26 @@ from stormcell.training.recipes import Recipe
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {path.stem: path.read_text("utf-8") for path in (ROOT / "docs").glob("*.md")}
 
-# Code, and, where text follows at once, what it prints.
+# Code, and the output shown directly below it, if any.
 CODE = re.compile(r"^```(python|sh)\n(.*?)^```$(?:\n\n^```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
-# What is written by this file: a verb's help, or the recipe.
+# The parts that this file writes: a verb's help, or the recipe.
 WRITTEN = re.compile(
     r'(^```\w+ title="(?:stormcell ?(?P<verb>\w*) --help|recipe)"\n)(.*?)(^```$)', re.MULTILINE | re.DOTALL
 )
-# A table: its heading, and its rows.
+# A table: its heading and its rows.
 TABLE = re.compile(r"^\|(.+)\|\n\|(?:[ :-]+\|)+\n((?:\|.*\|\n)+)", re.MULTILINE)
 
 
 @pytest.mark.filterwarnings(
-    # Keras 3.15 asks its variables for arrays in a way that numpy 2 dislikes.
+    # Keras 3.15 calls __array__ without the argument that numpy 2 passes.
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning",
-    # PyTorch 2.13's ONNX exporter copies objects of a class that PyTorch gives up.
+    # PyTorch 2.13's ONNX exporter uses a class that PyTorch has deprecated.
     "ignore:.*LeafSpec.* is deprecated:FutureWarning",
 )
 @pytest.mark.parametrize("page", [name for name, text in PAGES.items() if "```python" in text])
-def test_what_a_page_shows_is_what_happens(page, tmp_path, monkeypatch, capsys):
+def test_docs_page_code_prints_what_the_page_shows(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    # Keras reads and writes a config file: one of its own, and not the user's.
+    # Keras reads and writes a configuration file: not the user's.
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     names = {"__name__": page}
@@ -59,7 +59,7 @@ def test_what_a_page_shows_is_what_happens(page, tmp_path, monkeypatch, capsys):
         line = PAGES[page].count("\n", 0, found.start(2))
         capsys.readouterr()
         if language == "python":
-            # The empty lines make a traceback name the line of the page.
+            # The empty lines make a traceback give the line of the page.
             exec(compile("\n" * line + code, f"docs/{page}.md", "exec"), names)
         else:
             run_commands(code)
@@ -76,7 +76,7 @@ def run_commands(code: str) -> None:
 
 
 def rewritten(page: str) -> str:
-    """The page with help and recipe as they are now."""
+    """Return the page with the current help and recipe."""
 
     def now(found: re.Match[str]) -> str:
         verb = found["verb"]
@@ -86,7 +86,7 @@ def rewritten(page: str) -> str:
 
 
 def help_of(verb: str) -> str:
-    # A process of its own, with nothing in its environment that would colour or widen what it prints.
+    # A separate process, whose environment neither colours nor widens the output.
     code = "from stormcell.cli.main import app; app(prog_name='stormcell')"
     words = [sys.executable, "-c", code, *([verb] if verb else []), "--help"]
     environment = {"COLUMNS": "80", "PYTHONUTF8": "1", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
@@ -95,14 +95,14 @@ def help_of(verb: str) -> str:
 
 
 def recipe() -> str:
-    """Every key of a recipe with its default and, from the docstring, its meaning: YAML."""
+    """Return every key of a recipe with its default, and its meaning from the docstring, as YAML."""
     meanings = dict(re.findall(r"^    (\w+): (.+)$", inspect.getdoc(Recipe), re.MULTILINE))
     defaults = {key: f"{key}: {json.dumps(value)}" for key, value in Recipe().model_dump().items()}
     width = max(map(len, defaults.values()))
     return "".join(f"{default:{width}}  # {meanings[key]}\n" for key, default in defaults.items())
 
 
-def test_verbs_and_recipe_are_shown_as_they_are():
+def test_docs_verbs_page_shows_current_help_and_recipe():
     shown = [found["verb"] for found in WRITTEN.finditer(PAGES["verbs"])]
     verbs = list(get_command(app).commands)
     verbs.insert(verbs.index("train") + 1, None)  # the recipe
@@ -111,7 +111,7 @@ def test_verbs_and_recipe_are_shown_as_they_are():
 
 
 def tables(page: str, *heading: str) -> list[list[list[str]]]:
-    """The tables of a page whose headings begin with these words: rows of cells."""
+    """Return the tables of a page whose headings begin with these words, as rows of cells."""
     found = []
     for match in TABLE.finditer(PAGES[page]):
         first, *rows = ([cell.strip() for cell in line.split("|")] for line in _lines(match))
@@ -129,13 +129,13 @@ def default(cell: str) -> object:
 
 
 def arguments(function) -> dict[str, object]:
-    """The defaults by name, but for self and what is handed on."""
+    """Return the defaults by name, without self and without keywords that are passed on."""
     parameters = inspect.signature(function).parameters.values()
     return {p.name: p.default for p in parameters if p.name != "self" and p.kind is not p.VAR_KEYWORD}
 
 
 def options(stack) -> set[str]:
-    """What a stack hands on to its cells."""
+    """Return the options that a stack passes on to its cells."""
     (typed,) = get_args(get_type_hints(stack.__init__)["options"])
     return set(get_type_hints(typed))
 
@@ -144,7 +144,7 @@ STACKS = {"L": nn.ConvLSTM2d, "G": nn.ConvGRU2d, "T": nn.TrajGRU2d, "P": nn.Peep
 
 
 @pytest.mark.parametrize("cell", [nn.ConvLSTMCell2d, nn.ConvGRUCell2d, nn.TrajGRUCell2d])
-def test_the_equations_are_those_of_the_layers(cell):
+def test_docs_layers_page_shows_the_equations_of_the_docstrings(cell):
     shown = re.findall(r"^```text\n(\w = .*?)^```$", PAGES["layers"], re.MULTILINE | re.DOTALL)
     said = inspect.getdoc(cell)
     assert sum(textwrap.indent(equations, " " * 4) in said for equations in shown) == 1
@@ -152,7 +152,7 @@ def test_the_equations_are_those_of_the_layers(cell):
 
 
 @pytest.mark.parametrize("letter", STACKS)
-def test_the_arguments_of_a_stack_are_those_on_the_page(letter):
+def test_docs_layers_page_lists_the_arguments_of_a_stack(letter):
     (first, *_) = tables("layers", "argument", "default")
     said = {name.strip("`"): default(value) for name, value, _ in first}
     if letter == "P":
@@ -161,7 +161,7 @@ def test_the_arguments_of_a_stack_are_those_on_the_page(letter):
 
 
 @pytest.mark.parametrize("letter", STACKS)
-def test_the_options_of_a_cell_are_those_on_the_page(letter):
+def test_docs_layers_page_lists_the_options_of_a_cell(letter):
     ((*rows,),) = tables("layers", "argument", "default", "of")
     said = {
         name.strip("`"): default(value)
@@ -172,12 +172,12 @@ def test_the_options_of_a_cell_are_those_on_the_page(letter):
     stack = STACKS[letter]
     known = arguments(LSTMCell if letter == "P" else stack.cell)
     assert said == {name: known[name] for name in options(stack)}
-    if letter != "P":  # whose cell takes its options as a stack does
+    if letter != "P":  # the cell of PeepholeLSTM takes its options as a stack does
         assert said.keys() == known.keys() - {"in_channels", "hidden_channels", "kernel_size", "bias"}
 
 
 @pytest.mark.parametrize("stack", [LSTM, GRU])
-def test_the_arguments_of_a_call_are_those_on_the_page(stack):
+def test_docs_layers_page_lists_the_arguments_of_a_call(stack):
     last = tables("layers", "argument", "default")[-1]
     said = {name.strip("`"): default(value) for name, value, _ in last}
     assert list(said.items()) == list(arguments(stack.forward).items())
@@ -191,7 +191,7 @@ CELLS = [
 
 
 @pytest.mark.parametrize("number", range(len(CELLS)))
-def test_the_parameters_are_those_on_the_page(number):
+def test_docs_layers_page_lists_the_parameters_of_a_cell(number):
     kind, given = CELLS[number]
     cell = kind(2, 3, (3, 5), **given)
     sizes = {"C_in": 2, "C": 3, "k": (3, 5), "P": 4, "L": 6, "F": 7, "f": (1, 5)}
@@ -210,20 +210,20 @@ def test_the_parameters_are_those_on_the_page(number):
             assert parameter.unique().numel() == parameter.numel()
 
 
-def test_the_reference_has_all_layers_and_all_importers():
+def test_docs_reference_lists_all_layers_and_importers():
     shown = re.findall(r"^::: stormcell\.nn\.([\w.]+)$", PAGES["reference"], re.MULTILINE)
     layers = [name for name, value in vars(nn).items() if inspect.isclass(value)]
     importers = [f"foreign.{name}" for name, value in vars(foreign).items() if inspect.isfunction(value)]
     assert sorted(shown) == sorted(layers + importers)
 
 
-def test_what_is_written_here_instead_can_be_made():
+def test_docs_coming_from_replacements_can_be_built():
     ((*rows,),) = tables("coming-from", "from", "there", "here")
     for *_, here in rows:
         assert isinstance(eval(here.strip("`"), vars(nn)), torch.nn.Module), here
 
 
-def test_there_is_a_test_behind_every_tick():
+def test_docs_features_page_names_an_existing_test_for_every_tick():
     ticked = [row[0] for rows in tables("features", "", "Stormcell") for row in rows if row[1] in ("✓", "R")]
     behind = {
         row[0]: re.findall(r"`(.+?)`", row[1])
@@ -249,9 +249,9 @@ def functions(file: Path) -> set[str]:
     }
 
 
-def test_the_site_builds_and_needs_nothing_from_elsewhere(tmp_path):
+def test_docs_site_builds_and_loads_nothing_from_other_sites(tmp_path):
     pytest.importorskip("mkdocs", reason='the site is built with pip install "stormcell[docs]"')
-    # Not --quiet: what is not logged is not counted as a warning.
+    # Without --quiet: a message that is not logged does not count as a warning.
     words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The promised names, and nothing that was not meant to be promised."""
+"""The public names are exactly the promised ones."""
 
 import ast
 from pathlib import Path
@@ -10,7 +10,7 @@ import stormcell.nn.foreign
 
 
 def public(module) -> set[str]:
-    """What a module's own file names for others: ``import x as x``, definitions and constants."""
+    """Return the public names of a module's file: ``import x as x``, definitions and constants."""
     tree = ast.parse(Path(module.__file__).read_text())
     names = set()
     for node in tree.body:
@@ -23,23 +23,23 @@ def public(module) -> set[str]:
     return {name for name in names if name and not name.startswith("_")}
 
 
-def test_the_package():
+def test_surface_of_the_package():
     assert public(stormcell) == {"StormcellError", "load"}
 
 
-def test_the_layers():
+def test_surface_of_the_layers():
     kinds = ("ConvLSTM", "ConvLSTMCell", "ConvGRU", "ConvGRUCell")
     images = {f"{kind}{axes}d" for kind in kinds for axes in (1, 2, 3)}
     others = {"TrajGRU2d", "TrajGRUCell2d", "PeepholeLSTM", "PeepholeLSTMCell"}
     assert public(stormcell.nn) == images | others
 
 
-def test_the_weights_of_others():
+def test_surface_of_foreign_weights():
     names = {"from_keras", "to_keras", "from_torch", "to_torch", "from_tf1"}
     assert public(stormcell.nn.foreign) == names
 
 
-def test_the_models():
+def test_surface_of_the_models():
     forecasters = {"EncoderForecaster", "FCLSTMForecaster", "MultiscaleForecaster", "NextFrameForecaster"}
     classifiers = {"SequenceClassifier", "FrameAverageClassifier"}
     feedings = {"FreeRunning", "TeacherForcing", "ScheduledSampling", "ReverseScheduledSampling"}
