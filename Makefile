@@ -1,4 +1,4 @@
-# make demo | test | check | bench | experiments | docs: each makes .venv first, if need be.
+# make demo | test | check | bench | experiments | docs: each creates .venv first, if it does not exist.
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +12,7 @@ demo: $(INSTALLED)
 	$(BIN)/stormcell demo --out demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=10
 
 check: $(INSTALLED)
 	$(BIN)/ruff check
@@ -33,7 +33,7 @@ docs: $(INSTALLED)
 clean:
 	rm -rf $(VENV) demo site
 
-# pysteps has to be compiled. Where that cannot be done everything works but sprog and anvil.
+# pysteps must be compiled. Without it, the baselines sprog and anvil are missing.
 $(INSTALLED): requirements.lock requirements-pysteps.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Stormcell needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
@@ -42,8 +42,8 @@ $(INSTALLED): requirements.lock requirements-pysteps.lock pyproject.toml
 	@if echo 'int main(void) { return 0; }' | $(CC) -fopenmp -x c -o $(VENV)/openmp - 2>/dev/null; then \
 		echo "compiling pysteps, for sprog and anvil"; \
 		$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-pysteps.lock \
-			|| echo "pysteps could not be compiled: going on without sprog and anvil"; \
+			|| echo "pysteps could not be compiled: continuing without sprog and anvil"; \
 	else \
-		echo "no C compiler with OpenMP: going on without pysteps, so without sprog and anvil"; \
+		echo "no C compiler with OpenMP: continuing without pysteps, so without sprog and anvil"; \
 	fi
 	@touch $@
