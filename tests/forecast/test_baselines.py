@@ -12,7 +12,7 @@ from stormcell.forecast.baselines import BASELINES, baseline
 from stormcell.motion.advection import extrapolate
 from stormcell.motion.optical_flow import estimate
 
-HERE = [name for name, method in BASELINES.items() if not method.extra or find_spec(method.extra)]
+INSTALLED = [name for name, method in BASELINES.items() if not method.extra or find_spec(method.extra)]
 needs_pysteps = pytest.mark.skipif(find_spec("pysteps") is None, reason="pysteps is not installed")
 
 
@@ -28,8 +28,8 @@ def as_frames(values):
     )
 
 
-@pytest.mark.parametrize("name", HERE)
-def test_every_baseline_keeps_the_contract(name, event, capsys):
+@pytest.mark.parametrize("name", INSTALLED)
+def test_baseline_any_meets_the_contract(name, event, capsys):
     given = event[:6]
     forecast = baseline(name)(given, 3)
     assert forecast.dims == ("time", "y", "x")
@@ -41,80 +41,80 @@ def test_every_baseline_keeps_the_contract(name, event, capsys):
     assert np.nanmin(forecast) >= 0
     assert np.isfinite(forecast).mean() > 0.7
     assert capsys.readouterr().out == ""
-    # Older frames than it needs change nothing, and neither does the forecaster its frames.
-    xr.testing.assert_identical(forecast, baseline(name)(event[6 - BASELINES[name].needs : 6], 3))
+    # Older frames than it needs do not change the forecast.
+    xr.testing.assert_identical(forecast, baseline(name)(event[6 - BASELINES[name].needs.frames : 6], 3))
 
 
-@pytest.mark.parametrize("name", HERE)
-def test_dry_stays_dry(name):
+@pytest.mark.parametrize("name", INSTALLED)
+def test_baseline_dry_frames_forecasts_dry(name):
     dry = np.zeros((4, 40, 30), np.float32)
     dry[:, :5] = np.nan
     np.testing.assert_array_equal(baseline(name)(as_frames(dry), 3), np.stack([dry[-1]] * 3))
 
 
-@pytest.mark.parametrize("name", HERE)
-def test_nothing_seen_is_nothing_said(name):
+@pytest.mark.parametrize("name", INSTALLED)
+def test_baseline_nothing_observed_forecasts_nan(name):
     assert np.isnan(baseline(name)(as_frames(np.full((4, 40, 30), np.nan)), 3)).all()
 
 
-def odd_rain():
+def unusual_rain():
     dry = np.zeros((4, 48, 37), np.float32)
     rng = np.random.default_rng(0)
-    one_pixel, newest, still, gone = (dry.copy() for _ in range(4))
+    one_pixel, newest, still, vanished = (dry.copy() for _ in range(4))
     one_pixel[:, 20, 20] = 5
     newest[-1, 10:20, 10:20] = 5
     still[:, 10:20, 10:20] = 5
-    gone[:3, 10:20, 10:20] = 5
-    gone[3, 40, 30] = 0.2
+    vanished[:3, 10:20, 10:20] = 5
+    vanished[3, 40, 30] = 0.2
     noise = rng.gamma(0.3, 3, size=dry.shape)
-    torn = noise.copy()
-    torn[1] = np.nan
+    with_unobserved_frame = noise.copy()
+    with_unobserved_frame[1] = np.nan
     return {
         "one pixel": one_pixel,
         "newest only": newest,
-        "standing still": still,
-        "gone": gone,
-        "the same everywhere": dry + 2,
+        "stationary": still,
+        "vanished": vanished,
+        "uniform": dry + 2,
         "noise": noise,
-        "a frame not observed": torn,
+        "a frame not observed": with_unobserved_frame,
         "tiny": noise[:, :6, :5],
     }
 
 
-@pytest.mark.parametrize("name", HERE)
-@pytest.mark.parametrize("kind", odd_rain())
-def test_odd_rain_does_no_harm(name, kind):
-    frames = as_frames(odd_rain()[kind])
+@pytest.mark.parametrize("name", INSTALLED)
+@pytest.mark.parametrize("kind", unusual_rain())
+def test_baseline_unusual_rain_forecasts_finite_rates(name, kind):
+    frames = as_frames(unusual_rain()[kind])
     forecast = baseline(name)(frames, 3)
     assert forecast.shape == (3, *frames.shape[1:])
     assert not (forecast < 0).any()
     assert not np.isinf(forecast).any()
 
 
-def test_persistence_is_the_newest_frame(event):
+def test_persistence_repeats_the_newest_frame(event):
     forecast = baseline("persistence")(event[:5], 4)
     np.testing.assert_array_equal(forecast, np.stack([event.values[4]] * 4))
 
 
-def test_extrapolation_is_the_newest_frame_moved(event):
+def test_extrapolation_moves_the_newest_frame(event):
     forecast = baseline("extrapolation")(event[:5], 4)
     expected = extrapolate(event.values[4], estimate(event.values[2:5]), 4)
     np.testing.assert_array_equal(forecast, expected)
 
 
-@pytest.mark.parametrize("name", [name for name in HERE if name != "persistence"])
-def test_every_other_baseline_beats_persistence(name, event):
+@pytest.mark.parametrize("name", [name for name in INSTALLED if name != "persistence"])
+def test_baseline_with_motion_beats_persistence(name, event):
     truth = event.values[6:9]
     forecast = baseline(name)(event[:6], 3).values
     mask = np.isfinite(truth) & np.isfinite(forecast) & np.isfinite(event.values[5])
-    still = np.abs(event.values[5] - truth)[mask].mean()
-    assert np.abs(forecast - truth)[mask].mean() < 0.9 * still
+    persistence_error = np.abs(event.values[5] - truth)[mask].mean()
+    assert np.abs(forecast - truth)[mask].mean() < 0.9 * persistence_error
 
 
 @needs_pysteps
 @pytest.mark.parametrize(("name", "count"), [("sprog", 3), ("anvil", 4)])
-def test_pysteps_is_asked_as_its_examples_do(name, count, event, capsys):
-    """Spelled out again, from its gallery: dB with -15 for dry, threshold -10, six cascade levels."""
+def test_pysteps_baseline_equals_its_own_example(name, count, event, capsys):
+    """The settings are those of the pysteps gallery: dB with -15 for dry, threshold -10, six levels."""
     from pysteps import nowcasts
     from pysteps.utils import transformation
 
@@ -132,37 +132,37 @@ def test_pysteps_is_asked_as_its_examples_do(name, count, event, capsys):
     known = np.isfinite(extrapolate(frames[-1], motion, 3))
     np.testing.assert_array_equal(np.isnan(forecast), np.isnan(expected) | ~known)
     # The forecast is float32, pysteps computes in float64.
-    kept = np.isfinite(forecast)
-    np.testing.assert_allclose(forecast[kept], expected[kept], rtol=1e-5, atol=1e-6)
+    defined = np.isfinite(forecast)
+    np.testing.assert_allclose(forecast[defined], expected[defined], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", HERE)
-def test_too_few_frames_are_counted(name, event):
-    needs = BASELINES[name].needs
-    with pytest.raises(FramesError, match=f"at least {needs} without a hole up to the issue time, found 1"):
+@pytest.mark.parametrize("name", INSTALLED)
+def test_baseline_too_few_frames_error_names_the_number(name, event):
+    needs = BASELINES[name].needs.frames
+    with pytest.raises(FramesError, match=f"at least {needs} without a gap up to the issue time, found 1"):
         baseline(name)(event[:1], 3)
 
 
-def test_no_steps_are_refused(event):
+def test_baseline_zero_steps_raises(event):
     with pytest.raises(ArgumentError, match="steps: expected 1 or more, found 0"):
         baseline("persistence")(event, 0)
 
 
-def test_an_unknown_name_lists_the_known_ones():
+def test_baseline_unknown_name_error_lists_known_names():
     with pytest.raises(ArgumentError, match='one of persistence, extrapolation, sprog, anvil, found "lk"'):
         baseline("lk")
 
 
-def test_without_pysteps_the_extra_is_named(monkeypatch):
+def test_baseline_without_pysteps_error_names_the_extra(monkeypatch):
     monkeypatch.setattr(baselines, "find_spec", lambda _: None)
     with pytest.raises(
-        MissingExtraError, match=r'sprog: expected pysteps.*pip install "stormcell\[pysteps\]"'
+        MissingExtraError, match=r'sprog: pysteps is not installed: pip install "stormcell\[pysteps\]"'
     ):
         baseline("sprog")
-    assert baseline("extrapolation").needs == 3
+    assert baseline("extrapolation").needs.frames == 3
 
 
-def test_pysteps_is_not_imported_before_it_is_needed():
+def test_baselines_import_does_not_import_pysteps():
     import subprocess
 
     code = "import sys, stormcell.forecast.baselines; sys.exit('pysteps' in sys.modules)"

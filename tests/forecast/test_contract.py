@@ -1,9 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
 
+from stormcell.data import synthetic
+from stormcell.data.grid import Spacing
 from stormcell.errors import ArgumentError, FramesError
-from stormcell.forecast.contract import even_step, forecast_array, require
+from stormcell.forecast.baselines import baseline
+from stormcell.forecast.contract import Analysis, Needs, even_step, forecast_array, make_forecast, require
+from stormcell.motion import optical_flow
 
 
 def frames(minutes=(0, 5, 10, 15), **coords):
@@ -12,75 +18,87 @@ def frames(minutes=(0, 5, 10, 15), **coords):
     return xr.DataArray(values, coords={"time": times, **coords}, dims=("time", "y", "x"))
 
 
-def test_the_time_step():
+def test_even_step_even_times_is_their_difference():
     assert even_step(frames()) == np.timedelta64(5, "m")
     assert even_step(frames((0, 0.5, 1))) == np.timedelta64(30, "s")
 
 
-def test_a_hole_is_named():
+def test_even_step_gap_error_names_it():
     with pytest.raises(
-        FramesError, match="every 5 min, found a hole between 2024-06-01T12:05 and 2024-06-01T12:20"
+        FramesError, match="every 5 min, found a gap between 2024-06-01T12:05 and 2024-06-01T12:20"
     ):
         even_step(frames((0, 5, 20)))
 
 
-def test_times_that_do_not_rise_are_named():
+def test_even_step_decreasing_times_error_names_them():
     with pytest.raises(FramesError, match="increasing order, found 2024-06-01T12:05 after 2024-06-01T12:10"):
         even_step(frames((0, 10, 5)))
 
 
-def test_one_frame_has_no_time_step():
-    with pytest.raises(FramesError, match="at least 2 to tell the time step, found 1"):
+def test_even_step_one_frame_raises():
+    with pytest.raises(FramesError, match="at least 2 for a time step, found 1"):
         even_step(frames((0,)))
 
 
-def test_the_last_frames_are_given():
+def test_require_returns_the_last_frames():
     found = require(frames(), 2)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, frames().values[-2:])
     np.testing.assert_array_equal(found["time"], frames()["time"][-2:])
 
 
-def test_only_what_is_needed_must_be_whole():
-    torn = frames((0, 20, 25, 30))
-    assert require(torn, 3).sizes["time"] == 3
-    with pytest.raises(FramesError, match="a hole between 2024-06-01T12:00 and 2024-06-01T12:20"):
-        require(torn, 4)
+def test_require_earlier_gap_is_ignored():
+    with_gap = frames((0, 20, 25, 30))
+    assert require(with_gap, 3).sizes["time"] == 3
+    with pytest.raises(FramesError, match="a gap between 2024-06-01T12:00 and 2024-06-01T12:20"):
+        require(with_gap, 4)
 
 
-def test_only_what_is_needed_is_read():
-    read = []
+def lazy_frames():
+    """A list that records the number of frames of every read, and 100 lazy frames."""
+    reads = []
 
     class Lazy(xr.backends.BackendArray):
         shape, dtype = (100, 3, 4), np.dtype("f4")
 
         def __getitem__(self, key):
-            read.append(key.tuple[0])
+            reads.append(len(range(100)[key.tuple[0]]))
             return np.zeros((100, 3, 4), np.float32)[key.tuple]
 
     lazy = xr.Variable(("time", "y", "x"), xr.core.indexing.LazilyIndexedArray(Lazy()))
-    times = frames(range(0, 500, 5))["time"]
-    require(xr.DataArray(lazy, coords={"time": times}), 3)
-    assert [len(range(100)[part]) for part in read] == [3]
+    return reads, xr.DataArray(lazy, coords={"time": frames(range(0, 500, 5))["time"]})
 
 
-def test_too_few_frames_are_counted():
-    with pytest.raises(FramesError, match="at least 5 without a hole up to the issue time, found 4"):
+def test_require_reads_only_what_is_needed():
+    reads, lazy = lazy_frames()
+    require(lazy, 3)
+    assert reads == [3]
+
+
+def test_require_other_spacing_raises():
+    given = frames(y=[2000.0, 1000.0, 0.0], x=[0.0, 1000.0, 2000.0, 3000.0])
+    assert require(given, 2, grid_spacing=Spacing(1000, 1000, "m")).sizes["time"] == 2
+    with pytest.raises(FramesError, match="grid spacing, 2000 × 1000 m, found 1000 × 1000 m"):
+        require(given, 2, grid_spacing=Spacing(2000, 1000, "m"))
+
+
+def test_require_too_few_frames_error_names_the_number():
+    with pytest.raises(FramesError, match="at least 5 without a gap up to the issue time, found 4"):
         require(frames(), 5)
 
 
-def test_another_time_step_is_refused():
+def test_require_other_time_step_raises():
     assert require(frames(), 2, step=np.timedelta64(300, "s")).sizes["time"] == 2
     with pytest.raises(FramesError, match="one every 10 min, found one every 5 min"):
         require(frames(), 2, step=np.timedelta64(10, "m"))
 
 
-def test_other_dimensions_are_refused():
+def test_require_other_dimensions_raises():
     with pytest.raises(FramesError, match=r"expected dimensions \(time, y, x\), found \(time, x, y\)"):
         require(frames().transpose("time", "x", "y"), 2)
 
 
-def test_a_forecast_knows_its_times_and_its_place():
+def test_forecast_array_sets_times_and_coordinates():
     crs = xr.Variable((), 0, {"crs_wkt": "a projection", "spatial_ref": "a projection"})
     given = frames(
         y=[30.0, 20.0, 10.0],
@@ -106,7 +124,7 @@ def test_a_forecast_knows_its_times_and_its_place():
     assert forecast.attrs["forecaster"] == "somebody"
 
 
-def test_a_forecast_says_whose_data_it_was_made_from():
+def test_forecast_array_records_source_and_licence_of_data():
     given = frames().assign_attrs(source="a radar", license="CC-BY-4.0", title="frames", zr_a=223.0)
     once = forecast_array(np.ones((2, 3, 4)), given, attrs={"source": "a model"})
     twice = forecast_array(np.ones((2, 3, 4)), once)
@@ -118,13 +136,13 @@ def test_a_forecast_says_whose_data_it_was_made_from():
     assert not {"data_source", "license"} & set(forecast_array(np.ones((2, 3, 4)), frames()).attrs)
 
 
-def test_a_forecast_from_a_forecast():
+def test_forecast_array_from_forecast_issues_at_its_last_time():
     once = forecast_array(np.ones((3, 3, 4)), frames())
     twice = forecast_array(np.ones((2, 3, 4)), once)
     assert twice["forecast_reference_time"].values == once["time"].values[-1]
 
 
-def test_members_come_first():
+def test_forecast_array_ensemble_has_realization_first():
     forecast = forecast_array(np.ones((5, 2, 3, 4)), frames())
     assert forecast.dims == ("realization", "time", "y", "x")
     assert forecast["realization"].values.tolist() == [0, 1, 2, 3, 4]
@@ -132,6 +150,48 @@ def test_members_come_first():
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 3), (3, 4), (1, 1, 2, 3, 4)])
-def test_values_of_another_grid_are_refused(shape):
+def test_forecast_array_values_of_other_grid_raises(shape):
     with pytest.raises(ArgumentError, match=r"expected \(steps, 3, 4\), found"):
         forecast_array(np.ones(shape), frames())
+
+
+def test_analysis_five_forecasters_estimate_one_motion(monkeypatch):
+    event = synthetic.generate(seed=2, steps=6, shape=(48, 60)).rainfall_rate
+    estimate, calls = optical_flow.estimate, []
+    monkeypatch.setattr(
+        optical_flow, "estimate", lambda *given, **more: calls.append(1) or estimate(*given, **more)
+    )
+    moving = replace(baseline("extrapolation"), title="another")
+    forecasters = [baseline("persistence"), baseline("extrapolation"), moving, moving, moving]
+    analysis = Analysis(event)
+    forecasts = [make_forecast(forecaster, analysis, 2) for forecaster in forecasters]
+    assert len(calls) == 1
+    for forecaster, shared in zip(forecasters, forecasts, strict=True):
+        xr.testing.assert_identical(shared, forecaster(event, 2))
+
+
+def test_analysis_motion_of_other_count_is_another_estimate():
+    event = synthetic.generate(seed=2, steps=6, shape=(48, 60)).rainfall_rate
+    analysis = Analysis(event)
+    assert analysis.motion() is analysis.motion(3)
+    np.testing.assert_array_equal(analysis.motion(2), optical_flow.estimate(event.values, count=2))
+    assert not np.array_equal(analysis.motion(2), analysis.motion(3))
+
+
+def test_analysis_latest_reads_only_what_is_needed():
+    reads, lazy = lazy_frames()
+    analysis = Analysis(lazy)
+    for count in (3, 2, 3):
+        assert analysis.latest(Needs(count)).sizes["time"] == count
+    assert reads == [3]
+
+
+def test_make_forecast_plain_callable_gets_all_frames():
+    given = frames()
+    found = make_forecast(lambda rain, steps: rain[-1:] * steps, Analysis(given), 2)
+    np.testing.assert_array_equal(found, given[-1:] * 2)
+
+
+def test_make_forecast_zero_steps_raises():
+    with pytest.raises(ArgumentError, match="steps: expected 1 or more, found 0"):
+        make_forecast(lambda rain, _: rain, Analysis(frames()), 0)

@@ -34,7 +34,7 @@ def frames(count: int = 4, step: int = 5, pixel: float = 1000.0) -> xr.DataArray
     return xr.DataArray(rate, coords, ("time", "y", "x"), name="rainfall_rate")
 
 
-def test_a_forecast_has_its_times_its_place_and_its_origin(forecaster):
+def test_network_forecaster_sets_times_grid_and_provenance(forecaster):
     forecast = forecaster(frames(), steps=5)
     assert forecast.dims == ("time", "y", "x")
     expected = frames()["time"].values[-1] + np.arange(1, 6) * np.timedelta64(5, "m")
@@ -46,20 +46,20 @@ def test_a_forecast_has_its_times_its_place_and_its_origin(forecaster):
     assert float(forecast.max()) > 0
 
 
-def test_without_a_number_of_steps_it_makes_those_it_was_trained_on(forecaster):
+def test_network_forecaster_without_steps_takes_the_trained_number(forecaster):
     assert forecaster(frames()).sizes["time"] == 6
 
 
-def test_unobserved_now_is_unknown_later_and_nothing_else_is(forecaster):
+def test_network_forecaster_is_nan_only_where_newest_is_unobserved(forecaster):
     given = frames()
     given[-1, 10:20, 30:40] = np.nan
-    given[0, :5] = np.nan  # an older frame's hole is no reason to say nothing
+    given[0, :5] = np.nan  # unobserved pixels of older frames do not matter
     forecast = forecaster(given, steps=3)
     for lead in forecast.values:
         np.testing.assert_array_equal(np.isnan(lead), np.isnan(given.values[-1]))
 
 
-def test_all_dry_in_is_all_dry_out(forecaster):
+def test_network_forecaster_dry_frames_forecasts_dry(forecaster):
     given = frames() * 0
     given[-1, :3] = np.nan
     forecast = forecaster(given, steps=2).values
@@ -67,18 +67,18 @@ def test_all_dry_in_is_all_dry_out(forecaster):
     assert np.isnan(forecast[:, :3]).all()
 
 
-def test_nothing_observed_is_nothing_said(forecaster):
+def test_network_forecaster_nothing_observed_forecasts_nan(forecaster):
     assert np.isnan(forecaster(frames() * np.nan, steps=2).values).all()
 
 
-def test_it_uses_the_last_frames_it_needs_and_no_others(forecaster):
+def test_network_forecaster_uses_only_the_frames_it_needs(forecaster):
     given = frames(count=6)
     other = given.copy(deep=True)
     other[:3] = 99.0
     np.testing.assert_array_equal(forecaster(given, steps=2).values, forecaster(other, steps=2).values)
 
 
-def test_in_moving_coordinates_rain_travels_with_its_motion(forecaster):
+def test_network_forecaster_moving_coordinates_moves_rain(forecaster):
     forecast = forecaster(frames(), steps=4).values
     columns = np.arange(61)
     centre = [(lead[25] * columns).sum() / lead[25].sum() for lead in forecast]
@@ -94,16 +94,16 @@ def test_in_moving_coordinates_rain_travels_with_its_motion(forecaster):
     [
         (frames(count=2), "at least 3"),
         (frames(step=10), "one every 5 min, found one every 10 min"),
-        (frames(count=5).isel(time=[0, 1, 3, 4]), "hole"),
+        (frames(count=5).isel(time=[0, 1, 3, 4]), "gap"),
         (frames(pixel=2000.0), "expected the model's grid spacing, 1000 × 1000 m, found 2000 × 2000 m"),
     ],
 )
-def test_frames_it_cannot_start_from(forecaster, given, message):
+def test_network_forecaster_unusable_frames_raises(forecaster, given, message):
     with pytest.raises(FramesError) as caught:
         forecaster(given, steps=2)
     assert message in str(caught.value)
 
 
-def test_no_steps_are_no_forecast(forecaster):
+def test_network_forecaster_zero_steps_raises(forecaster):
     with pytest.raises(ArgumentError, match="steps: expected 1 or more, found 0"):
         forecaster(frames(), steps=0)

@@ -9,7 +9,8 @@ from stormcell.cli.exit_status import ALL_DONE
 from stormcell.data import archive
 from stormcell.errors import ArgumentError, FramesError
 from stormcell.forecast import export
-from stormcell.forecast.resolve import DEFAULT_STEPS, forecaster
+from stormcell.forecast.contract import DEFAULT_STEPS
+from stormcell.forecast.resolve import forecaster
 
 
 def forecast(model: str, path: Path, out: Path, *, at: str | None, steps: int | None) -> int:
@@ -21,7 +22,7 @@ def forecast(model: str, path: Path, out: Path, *, at: str | None, steps: int | 
     if issue not in times:
         nearest = times[np.abs(times - issue).argmin()]
         raise FramesError(f"{path}: no frame at {_second(issue)}; the nearest is at {_second(nearest)}")
-    result = chosen.call(rain.sel(time=slice(None, issue)), steps or chosen.steps or DEFAULT_STEPS)
+    result = chosen(rain.sel(time=slice(None, issue)), steps or chosen.default_steps or DEFAULT_STEPS)
     export.write(result, out)
     print(
         f"{out}: {result.sizes['time']} frames, {_second(result['time'].values[0])} to "

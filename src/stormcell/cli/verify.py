@@ -11,7 +11,8 @@ from stormcell.cli.forecast import moment
 from stormcell.data import archive
 from stormcell.data.splits import Block, Window, usual_step, windows
 from stormcell.errors import ArgumentError, FramesError
-from stormcell.forecast.resolve import DEFAULT_STEPS, Named, forecaster
+from stormcell.forecast.contract import DEFAULT_STEPS, DescribedForecaster
+from stormcell.forecast.resolve import forecaster
 from stormcell.verification import report
 from stormcell.verification.evaluate import Evaluation, evaluate
 
@@ -38,8 +39,10 @@ def verify(
     rain = archive.rain(archive.open(path))
     times, step = rain["time"].values, usual_step(rain["time"].values)
     period = _period(chosen, times, start, end)
-    steps = steps or max((f.steps for f in chosen.values() if f.steps), default=DEFAULT_STEPS)
-    found = windows(times, period, inputs=max(f.needs for f in chosen.values()), steps=steps, step=step)
+    steps = steps or max((f.default_steps for f in chosen.values() if f.default_steps), default=DEFAULT_STEPS)
+    found = windows(
+        times, period, inputs=max(f.needs.frames for f in chosen.values()), steps=steps, step=step
+    )
     found = _thinned(found, times, every)
     if not found:
         held = Block(*map(str, times[[0, -1]].astype("datetime64[s]")))
@@ -51,7 +54,7 @@ def verify(
         task = bar.add_task("verifying", total=len(found))
         evaluation = evaluate(
             rain,
-            {name: f.call for name, f in chosen.items()},
+            chosen,
             issue_times=times[[w.issue for w in found]],
             steps=steps,
             valid=period,
@@ -62,16 +65,18 @@ def verify(
             out,
             evaluation,
             rain=rain,
-            forecasters={name: f.call for name, f in chosen.items()},
+            forecasters=chosen,
             notes=_overlaps(chosen, found, times),
         )
     print(f"{out / 'report.html'}\n{out / 'scores.json'}")
     return evaluation
 
 
-def _period(chosen: Mapping[str, Named], times: np.ndarray, start: str | None, end: str | None) -> Block:
+def _period(
+    chosen: Mapping[str, DescribedForecaster], times: np.ndarray, start: str | None, end: str | None
+) -> Block:
     """What is scored: as asked for, else where every model's test blocks agree, else all there is."""
-    tests = [f.card.blocks["test"] for f in chosen.values() if f.card]
+    tests = [f.blocks["test"] for f in chosen.values() if f.blocks]
     first = max((np.datetime64(a) for a, _ in tests), default=times[0])
     last = min((np.datetime64(b) for _, b in tests), default=times[-1])
     if start is not None:
@@ -96,17 +101,19 @@ def _thinned(found: list[Window], times: np.ndarray, every: int | None) -> list[
     return [w for w in found if times[w.issue].astype("datetime64[s]").astype(int) % (60 * every) == 0]
 
 
-def _overlaps(chosen: Mapping[str, Named], found: Sequence[Window], times: np.ndarray) -> dict[str, str]:
+def _overlaps(
+    chosen: Mapping[str, DescribedForecaster], found: Sequence[Window], times: np.ndarray
+) -> dict[str, str]:
     """For each model whose training or validation saw a time that is scored: a sentence that says so."""
     first, last = times[found[0].truths[0]], times[max(w.truths[-1] for w in found)]
     notes = {}
     for name, named in chosen.items():
-        if named.card is None:
+        if not named.blocks:
             continue
         seen = [
-            f"{block} block {Block(*named.card.blocks[block])}"
+            f"{block} block {Block(*named.blocks[block])}"
             for block in ("train", "validation")
-            if Block(*named.card.blocks[block]).overlaps(first, last)
+            if Block(*named.blocks[block]).overlaps(first, last)
         ]
         if seen:
             notes[name] = f"{name} has seen times that are scored here: {' and '.join(seen)}"

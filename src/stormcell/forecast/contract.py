@@ -1,41 +1,182 @@
-"""What every forecaster shares: the contract, what it may ask of frames, and the form of its answer."""
+"""The forecaster contract: what a forecaster is given, what it needs, and the form of its forecasts.
+
+A forecaster is any callable that turns frames into a forecast. :func:`make_forecast` runs it. Stormcell's own
+forecasters also take an :class:`Analysis`, so that several of them share the frames and the motion field of
+an issue time.
+"""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from stormcell.data.grid import Spacing, spacing
 from stormcell.errors import ArgumentError, FramesError
+from stormcell.motion import optical_flow
+
+Field = NDArray[np.float32]
+
+DEFAULT_STEPS = 12  # of a forecast by baselines only: they were not trained on any number of lead times
+MOTION_FRAMES = 3  # from which a motion field is estimated
 
 
 class Forecaster(Protocol):
-    """Any callable that turns frames of rain into frames to come."""
+    """Any callable that turns frames into a forecast; it needs no base class."""
 
     def __call__(self, frames: xr.DataArray, steps: int) -> xr.DataArray:
         """Forecast the ``steps`` frames that follow the last of ``frames``.
 
         Args:
             frames: Rain rates in mm/h ``(time, y, x)``, float32, row 0 northernmost, NaN where not observed:
-                all gap-free frames up to the issue time, of which a forecaster uses the last it needs.
-            steps: Frames to forecast, ≥ 1, at the frames' own time step.
+                all gap-free frames up to the issue time. A forecaster uses as many of the last as it needs.
+            steps: Number of lead times, ≥ 1, at the frames' time step.
 
         Returns:
-            Rain rates in mm/h ``(time, y, x)`` or ``(realization, time, y, x)``, as
-            :func:`forecast_array` makes them; NaN where nothing can be said.
+            Rain rates in mm/h ``(time, y, x)`` or ``(realization, time, y, x)``, in the form that
+            :func:`forecast_array` gives them; NaN where the forecast is undefined.
 
         Raises:
-            FramesError: The frames are too few, have a hole, or another time step or grid.
+            FramesError: The frames are too few, have a gap, or have the wrong time step or grid spacing.
         """
         ...
 
 
-def even_step(frames: xr.DataArray) -> np.timedelta64:
-    """The one distance in time between neighbouring frames.
+@dataclass(frozen=True)
+class Needs:
+    """Requirements of a forecaster on the frames.
+
+    Attributes:
+        frames: Number of frames, ≥ 1.
+        time_step: Required time step; None accepts any.
+        spacing: Required grid spacing; None accepts any.
+    """
+
+    frames: int
+    time_step: np.timedelta64 | None = None
+    spacing: Spacing | None = None
+
+
+class Analysis:
+    """The frames known at an issue time, and the motion field estimated from them.
+
+    Frames are read, and motion is estimated, when first asked for, and only once.
+
+    Args:
+        frames: All gap-free frames up to the issue time: rain rates in mm/h ``(time, y, x)``, possibly lazy.
+
+    Example:
+        >>> from stormcell.data.synthetic import generate
+        >>> analysis = Analysis(generate(seed=1, steps=6).rainfall_rate)
+        >>> analysis.latest(Needs(frames=4)).sizes["time"]
+        4
+        >>> analysis.motion().shape  # pixels per time step, along columns and along rows
+        (2, 128, 128)
+    """
+
+    def __init__(self, frames: xr.DataArray) -> None:
+        self.frames = frames
+        self._loaded: xr.DataArray | None = None
+        self._motions: dict[int, Field] = {}
+
+    def latest(self, needs: Needs) -> xr.DataArray:
+        """Return the last frames, loaded, as float32.
+
+        Raises:
+            FramesError: The frames do not meet the needs.
+        """
+        if self._loaded is None or self._loaded.sizes["time"] < needs.frames:
+            self._loaded = require(self.frames, needs.frames)
+        return require(self._loaded, needs.frames, step=needs.time_step, grid_spacing=needs.spacing)
+
+    def motion(self, count: int = MOTION_FRAMES) -> Field:
+        """Return the motion field ``(2, y, x)`` that :func:`~stormcell.motion.optical_flow.estimate` finds.
+
+        Args:
+            count: Number of frames to estimate it from, ≥ 2.
+
+        Raises:
+            FramesError: There are fewer frames.
+        """
+        if count not in self._motions:
+            self._motions[count] = optical_flow.estimate(self.latest(Needs(count)).values, count=count)
+        return self._motions[count]
+
+
+@runtime_checkable
+class DescribedForecaster(Protocol):
+    """A forecaster that describes itself and can share an analysis, such as a baseline or a loaded model."""
+
+    @property
+    def title(self) -> str:
+        """Name for figures and tables."""
+        ...
+
+    @property
+    def needs(self) -> Needs:
+        """Requirements on the frames."""
+        ...
+
+    @property
+    def default_steps(self) -> int | None:
+        """Number of lead times it was trained on; None for a baseline."""
+        ...
+
+    @property
+    def blocks(self) -> Mapping[str, tuple[str, str]]:
+        """First and last time (UTC) of the blocks train, validation and test; empty for a baseline."""
+        ...
+
+    def __call__(self, frames: xr.DataArray, steps: int) -> xr.DataArray:
+        """Forecast from frames; see :class:`Forecaster`."""
+        ...
+
+    def forecast_from(self, analysis: Analysis, steps: int) -> xr.DataArray:
+        """Forecast from an analysis; the result is that of a call with the analysis's frames."""
+        ...
+
+
+def make_forecast(forecaster: Forecaster, analysis: Analysis, steps: int) -> xr.DataArray:
+    """Run any forecaster on an analysis.
+
+    Args:
+        forecaster: Any callable. Every :class:`DescribedForecaster` uses the analysis's one motion field.
+        analysis: The frames known at the issue time.
+        steps: Number of lead times, ≥ 1.
+
+    Returns:
+        The forecast, as the forecaster made it.
 
     Raises:
-        FramesError: There are fewer than two frames, or they are not equally spaced.
+        ArgumentError: ``steps`` is less than 1.
+        FramesError: The frames do not meet the forecaster's needs.
+
+    Example:
+        >>> from stormcell.data.synthetic import generate
+        >>> from stormcell.forecast.baselines import baseline
+        >>> analysis = Analysis(generate(seed=1, steps=6).rainfall_rate)
+        >>> make_forecast(baseline("extrapolation"), analysis, steps=2).shape
+        (2, 128, 128)
+    """
+    check_steps(steps)
+    if isinstance(forecaster, DescribedForecaster):
+        return forecaster.forecast_from(analysis, steps)
+    return forecaster(analysis.frames, steps)
+
+
+def check_steps(steps: int) -> None:
+    """Raise :class:`~stormcell.errors.ArgumentError` if a number of lead times is less than 1."""
+    if steps < 1:
+        raise ArgumentError(f"steps: expected 1 or more, found {steps}")
+
+
+def even_step(frames: xr.DataArray) -> np.timedelta64:
+    """Return the time step of evenly spaced frames.
+
+    Raises:
+        FramesError: There are fewer than two frames, or they are not evenly spaced.
 
     Example:
         >>> times = np.array(["2024-06-01T00:00", "2024-06-01T00:05"], "datetime64[ns]")
@@ -45,30 +186,37 @@ def even_step(frames: xr.DataArray) -> np.timedelta64:
     """
     times = frames["time"].values.astype("datetime64[ns]")
     if len(times) < 2:
-        raise FramesError(f"frames: expected at least 2 to tell the time step, found {len(times)}")
+        raise FramesError(f"frames: expected at least 2 for a time step, found {len(times)}")
     distances = np.diff(times)
     step = distances.min()
     if step <= np.timedelta64(0, "ns"):
         late = int(distances.argmin())
         found = f"{_minute(times[late + 1])} after {_minute(times[late])}"
         raise FramesError(f"frames: expected times in increasing order, found {found}")
-    holes = np.flatnonzero(distances != step)
-    if holes.size:
-        hole = f"a hole between {_minute(times[holes[0]])} and {_minute(times[holes[0] + 1])}"
-        raise FramesError(f"frames: expected one every {_minutes(step)}, found {hole}")
+    gaps = np.flatnonzero(distances != step)
+    if gaps.size:
+        gap = f"a gap between {_minute(times[gaps[0]])} and {_minute(times[gaps[0] + 1])}"
+        raise FramesError(f"frames: expected one every {_minutes(step)}, found {gap}")
     return np.timedelta64(step)
 
 
-def require(frames: xr.DataArray, count: int, *, step: np.timedelta64 | None = None) -> xr.DataArray:
-    """The last ``count`` frames, loaded, as float32.
+def require(
+    frames: xr.DataArray,
+    count: int,
+    *,
+    step: np.timedelta64 | None = None,
+    grid_spacing: Spacing | None = None,
+) -> xr.DataArray:
+    """Return the last ``count`` frames, loaded, as float32.
 
     Args:
-        frames: Rain rates ``(time, y, x)``, lazily or not.
-        count: How many are needed, ≥ 1.
-        step: The time step they must have; None takes any.
+        frames: Rain rates ``(time, y, x)``, possibly lazy.
+        count: Number of frames needed, ≥ 1.
+        step: Required time step; None accepts any.
+        grid_spacing: Required grid spacing; None accepts any.
 
     Raises:
-        FramesError: They are too few, have a hole, or another time step.
+        FramesError: The frames are too few, have a gap, or have another time step or grid spacing.
 
     Example:
         >>> times = np.arange("2024-06-01T00:00", "2024-06-01T00:20", 5, dtype="datetime64[m]")
@@ -79,7 +227,7 @@ def require(frames: xr.DataArray, count: int, *, step: np.timedelta64 | None = N
         >>> require(frames, 5)
         Traceback (most recent call last):
         ...
-        stormcell.errors.FramesError: frames: expected at least 5 without a hole up to the issue time, found 4
+        stormcell.errors.FramesError: frames: expected at least 5 without a gap up to the issue time, found 4
     """
     if frames.dims != ("time", "y", "x"):
         found_dims = ", ".join(map(str, frames.dims))
@@ -87,7 +235,7 @@ def require(frames: xr.DataArray, count: int, *, step: np.timedelta64 | None = N
     found = frames.sizes["time"]
     if found < count:
         raise FramesError(
-            f"frames: expected at least {count} without a hole up to the issue time, found {found}"
+            f"frames: expected at least {count} without a gap up to the issue time, found {found}"
         )
     last = frames.isel(time=slice(found - count, None))
     if count > 1:
@@ -96,27 +244,29 @@ def require(frames: xr.DataArray, count: int, *, step: np.timedelta64 | None = N
             raise FramesError(
                 f"frames: expected one every {_minutes(step)}, found one every {_minutes(actual)}"
             )
-    return last.astype(np.float32).load()
+    if grid_spacing is not None and not spacing(last).same_as(grid_spacing):
+        raise FramesError(f"frames: expected the model's grid spacing, {grid_spacing}, found {spacing(last)}")
+    return last.astype(np.float32, copy=False).load()
 
 
 def forecast_array(
-    values: NDArray[np.float32], frames: xr.DataArray, *, attrs: Mapping[str, Any] | None = None
+    values: Field, frames: xr.DataArray, *, attrs: Mapping[str, Any] | None = None
 ) -> xr.DataArray:
-    """Give forecast values their times and their place on the map.
+    """Give forecast values their valid times and their place on the map.
 
     Args:
         values: Rain rates in mm/h ``(steps, y, x)`` or ``(realization, steps, y, x)``.
-        frames: The frames it was made from; the last is at the issue time.
-        attrs: More attributes, such as the name of what made it.
+        frames: The frames that the forecast was made from; the last is at the issue time.
+        attrs: Further attributes, such as the forecaster's name.
 
     Returns:
-        ``rainfall_rate``, with valid times, ``forecast_period``, ``forecast_reference_time`` and every
-        coordinate of ``frames`` that does not depend on time. Whose data it was made from is said by the
-        attributes ``license`` and ``data_source``, if ``frames`` have a ``license`` and ``source``.
+        ``rainfall_rate`` with valid times, ``forecast_period``, ``forecast_reference_time`` and every
+        coordinate of ``frames`` that does not depend on time. The ``license`` and ``source`` of ``frames``
+        become the attributes ``license`` and ``data_source``.
 
     Raises:
-        ArgumentError: ``values`` do not fit the grid of ``frames``.
-        FramesError: ``frames`` have no single time step.
+        ArgumentError: The shape of ``values`` does not match the grid of ``frames``.
+        FramesError: ``frames`` are not evenly spaced in time.
 
     Example:
         >>> times = np.array(["2024-06-01T00:00", "2024-06-01T00:05"], "datetime64[ns]")
@@ -146,7 +296,8 @@ def forecast_array(
     known = {"standard_name": "rainfall_flux", "long_name": "rainfall rate", "units": "kg m-2 h-1"}
     if "crs" in coords:
         known["grid_mapping"] = "crs"
-    # A forecast's own ``source`` is the model; frames that are a forecast themselves have both.
+    # The ``source`` of a forecast is its model, so the source of its data is another attribute. Frames that
+    # are a forecast themselves have both.
     data_source = frames.attrs.get("data_source", frames.attrs.get("source"))
     origin = {"data_source": data_source, "license": frames.attrs.get("license")}
     known |= {name: value for name, value in origin.items() if value is not None}

@@ -1,31 +1,36 @@
 """A trained network as a forecaster."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
 
-from stormcell.data.grid import Spacing, spacing
-from stormcell.errors import ArgumentError, FramesError
-from stormcell.forecast.contract import forecast_array, require
+from stormcell.data.grid import Spacing
+from stormcell.forecast.contract import (
+    MOTION_FRAMES,
+    Analysis,
+    Field,
+    Needs,
+    check_steps,
+    forecast_array,
+)
 from stormcell.models import model_file
 from stormcell.models.nowcaster import Nowcaster
 from stormcell.motion.coordinates import forecast_to_fixed, inputs_to_moving
-from stormcell.motion.optical_flow import estimate
 
 
 @dataclass(frozen=True)
 class NetworkForecaster:
-    """Forecasts rain with a trained network; see :func:`stormcell.load`.
+    """A forecaster that runs a trained network; see :func:`stormcell.load`.
 
     Attributes:
-        nowcaster: The network, with its scaling.
-        card: What its file says about it.
-        digest: SHA-256 of the file.
+        nowcaster: The network with its scaling.
+        card: The model file's description of itself.
+        digest: SHA-256 of the model file.
     """
 
     nowcaster: Nowcaster
@@ -41,43 +46,70 @@ class NetworkForecaster:
         """
         return cls(*model_file.load(path))
 
+    @property
+    def title(self) -> str:
+        """Name for figures and tables."""
+        return self.card.model
+
+    @property
+    def needs(self) -> Needs:
+        """Number, time step and grid spacing of the frames that the network was trained on."""
+        return Needs(
+            self.card.inputs,
+            time_step=np.timedelta64(self.card.time_step_seconds, "s"),
+            spacing=Spacing(*self.card.pixel_size, self.card.pixel_unit),
+        )
+
+    @property
+    def default_steps(self) -> int:
+        """Number of lead times that the network was trained on."""
+        return self.card.steps
+
+    @property
+    def blocks(self) -> Mapping[str, tuple[str, str]]:
+        """First and last time (UTC) of the blocks train, validation and test."""
+        return {str(name): block for name, block in self.card.blocks.items()}
+
     def __call__(self, frames: xr.DataArray, steps: int | None = None) -> xr.DataArray:
         """Forecast the frames that follow.
 
         Args:
-            frames: Rain rates in mm/h, ``(time, y, x)``, row 0 northernmost, NaN where not observed; the
-                newest last. As many of the last as the network needs are used.
-            steps: Number of frames to forecast; by default as many as it was trained on.
+            frames: Rain rates in mm/h ``(time, y, x)``, row 0 northernmost, the newest last, NaN where not
+                observed. The network uses the last ones, as many as it needs.
+            steps: Number of lead times, ≥ 1; None takes the number that it was trained on.
 
         Returns:
-            Rain rates in mm/h, ``(time, y, x)``, NaN where the newest frame was not observed.
+            Rain rates in mm/h ``(time, y, x)``, NaN where the newest frame was not observed.
 
         Raises:
             ArgumentError: ``steps`` is less than 1.
-            FramesError: Too few frames, a hole, or another time step or grid spacing than the model's.
+            FramesError: The frames are too few, have a gap, or differ from the model in time step or spacing.
         """
-        card = self.card
-        steps = card.steps if steps is None else steps
-        if steps < 1:
-            raise ArgumentError(f"steps: expected 1 or more, found {steps}")
-        recent = require(frames, card.inputs, step=np.timedelta64(card.time_step_seconds, "s"))
-        expected, found = Spacing(*card.pixel_size, card.pixel_unit), spacing(recent)
-        if not found.same_as(expected):
-            raise FramesError(f"frames: expected the model's grid spacing, {expected}, found {found}")
-        rate = self._forecast(np.asarray(recent.values, np.float32), steps)
-        return forecast_array(rate, recent, attrs=self._provenance())
+        return self.forecast_from(Analysis(frames), self.default_steps if steps is None else steps)
 
-    def _forecast(self, frames: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
+    def forecast_from(self, analysis: Analysis, steps: int) -> xr.DataArray:
+        """Forecast as a call does, from an analysis that other forecasters may share."""
+        check_steps(steps)
+        recent = analysis.latest(self.needs)
+        return forecast_array(
+            self._forecast(analysis, recent.values, steps), recent, attrs=self._provenance()
+        )
+
+    def _forecast(self, analysis: Analysis, frames: Field, steps: int) -> Field:
         newest = frames[-1]
         if not np.nanmax(frames, initial=0.0) > 0:
             return np.where(np.isfinite(newest), np.float32(0), np.float32(np.nan))[None].repeat(
                 steps, axis=0
             )
         moving = self.card.coordinates == "moving"
-        motion = estimate(frames) if moving else np.zeros((2, *newest.shape), np.float32)
+        motion = (
+            analysis.motion(min(MOTION_FRAMES, len(frames)))
+            if moving
+            else np.zeros((2, *newest.shape), np.float32)
+        )
         rate = torch.from_numpy(inputs_to_moving(frames, motion))[None]
         with torch.inference_mode():
-            forecast: NDArray[np.float32] = self.nowcaster(rate, steps)[0].numpy()
+            forecast: Field = self.nowcaster(rate, steps)[0].numpy()
         if moving:
             forecast = forecast_to_fixed(forecast, motion)
         forecast[:, np.isnan(newest)] = np.nan
