@@ -1,4 +1,4 @@
-"""From rain rates to the numbers a network sees, and back."""
+"""Scaling of rain rates to the values that a network works with."""
 
 import math
 import sys
@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 from stormcell.errors import ArgumentError
 
-Array = TypeVar("Array")  # a numpy array or a torch tensor: the same comes back
+Array = TypeVar("Array")  # a numpy array or a torch tensor
 
 
 def _namespace(array: Any) -> Any:
-    """Numpy or torch, whichever made ``array``; it is imported already, so this floor need not."""
+    """Return the numpy or torch module of an array, without importing torch on this floor."""
     return sys.modules[type(array).__module__.partition(".")[0]]
 
 
@@ -19,12 +19,12 @@ def _namespace(array: Any) -> Any:
 class LogScaling:
     """x = ln(1 + R/knee) / ln(1 + top/knee): linear in drizzle, logarithmic in rain, 0 when dry.
 
-    Rain rates are close to log-normal, so their logarithm is what a squared error suits; the knee
-    keeps the logarithm of next to nothing from drowning it.
+    Rain rates are close to log-normal, so a squared error suits their logarithm. Below the knee the scaling
+    is linear, because the logarithm of very small rates would dominate the error.
 
     Attributes:
         knee: Rain rate in mm/h where linear turns into logarithmic, > 0.
-        top: Rain rate in mm/h that becomes 1, > 0. Higher rates go above 1 and come back whole.
+        top: Rain rate in mm/h that becomes 1, > 0. Higher rates scale to values above 1 and are not clipped.
 
     Raises:
         ArgumentError: ``knee`` or ``top`` is not a positive number.
@@ -49,12 +49,12 @@ class LogScaling:
                 )
 
     def forward(self, rate: Array) -> Array:
-        """Rain rates in mm/h, ≥ 0, any shape → scaled values, ≥ 0; NaN stays NaN."""
+        """Convert rain rates in mm/h, ≥ 0, of any shape to scaled values, ≥ 0; NaN stays NaN."""
         xp: Any = _namespace(rate)
         return xp.log1p(rate / self.knee) / self._span  # type: ignore[operator, no-any-return]
 
     def inverse(self, scaled: Array) -> Array:
-        """Scaled values, any shape → rain rates in mm/h; NaN stays NaN."""
+        """Convert scaled values of any shape to rain rates in mm/h; NaN stays NaN."""
         xp: Any = _namespace(scaled)
         return xp.expm1(scaled * self._span) * self.knee  # type: ignore[operator, no-any-return]
 

@@ -1,11 +1,11 @@
-"""Generated radar: rain that looks and moves like rain, and whose true motion is known.
+"""Generated radar: realistic rain fields whose true motion is known.
 
-A Gaussian random field with a power-law spectrum drifts, and slowly turns, with a known motion. In the
-coordinates that move with it, it changes by autoregression of second order, each wavelength with its own
-memory: cells live for minutes, fronts for hours (the model of S-PROG, Seed 2003,
-doi:10.1175/1520-0450(2003)042<0381:ADASSA>2.0.CO;2, and of STEPS, Bowler et al. 2006,
-doi:10.1256/qj.04.100). What rises above a threshold is rain, its logarithm growing with the excess. One
-radar sees it: not beyond its range, and not behind a hill.
+A Gaussian random field with a power-law spectrum drifts and slowly turns with a known motion. In the moving
+coordinates it evolves by second-order autoregression. The correlation time grows with the wavelength: cells
+live for minutes, fronts for hours. This is the model of S-PROG (Seed 2003,
+doi:10.1175/1520-0450(2003)042<0381:ADASSA>2.0.CO;2) and of STEPS (Bowler et al. 2006,
+doi:10.1256/qj.04.100). Rain falls where the field exceeds a threshold, and its logarithm grows with the
+excess. A single radar observes the rain, except beyond its range and behind a hill.
 """
 
 from dataclasses import dataclass
@@ -28,34 +28,34 @@ Waves = NDArray[np.complexfloating]
 CRS = "EPSG:3035"  # Lambert azimuthal equal area, Europe
 CENTRE_X, CENTRE_Y = 4_321_000.0, 3_210_000.0  # metres: 10° E, 52° N
 START = "2024-06-01T00:00"
-PAUSE = np.timedelta64(3, "h")  # between events, at least
+PAUSE = np.timedelta64(3, "h")  # minimum time between events
 
-LARGEST = 30.0  # km: above this wavelength (over 2π) the spectrum is flat
-SLOPE = 3.3  # of the two-dimensional power spectrum, below it
-MEMORY = 7.0  # minutes that a wavelength of 1 km (over 2π) is remembered …
-MEMORY_SLOPE = 1.0  # … and the power of the wavelength with which that grows
+LARGEST = 30.0  # km: the spectrum is flat above this wavelength (divided by 2π)
+SLOPE = 3.3  # of the two-dimensional power spectrum at shorter wavelengths
+MEMORY = 7.0  # minutes: correlation time of a wavelength of 1 km (divided by 2π)
+MEMORY_SLOPE = 1.0  # the correlation time grows with this power of the wavelength
 
-FAINTEST = 0.1  # mm/h: a weaker echo is not seen
-DECIBELS = 18.0  # of rain rate per standard deviation above the threshold, at first …
-MOST_DECIBELS = 31.0  # … and at most, above the faintest
+FAINTEST = 0.1  # mm/h: weaker rain is not detected
+DECIBELS = 18.0  # of rain rate per standard deviation just above the threshold
+MOST_DECIBELS = 31.0  # maximum above the faintest rain
 
-RANGE = 0.62  # of the longer side of the grid
-HILL = np.deg2rad([205.0, 212.0])  # azimuths between which a hill hides what lies farther than …
-HILL_RANGE = 0.15  # … this, of the longer side
+RANGE = 0.62  # radar range, relative to the longer side of the grid
+HILL = np.deg2rad([205.0, 212.0])  # azimuths of the sector that a hill hides
+HILL_RANGE = 0.15  # distance of the hill, relative to the longer side of the grid
 
 
 @dataclass(frozen=True)
 class Weather:
-    """What sets one event apart from another.
+    """The parameters of one event.
 
     Attributes:
         drift: Motion of the centre of the grid in pixels per time step: along columns, and rows, down.
         turn: Radians per time step, clockwise on the map.
         wet: Share of the pixels with rain, on average.
-        swell: Growth and decay of the whole: the threshold's amplitude in standard deviations.
-        phase: Where in its growth and decay the event begins, radians.
-        stretch: How many times longer than wide the rain areas are.
-        heading: Where their long axis points, radians.
+        swell: Amplitude of the threshold's oscillation in standard deviations: the event grows and decays.
+        phase: Initial phase of that oscillation in radians.
+        stretch: Ratio of length to width of the rain areas.
+        heading: Direction of their long axis in radians.
     """
 
     drift: tuple[float, float]
@@ -81,13 +81,13 @@ def generate(
     Args:
         seed: The same seed gives the same rain.
         shape: Rows and columns, 16 or more each.
-        steps: Frames.
+        steps: Number of frames.
         step_minutes: Minutes between frames.
         pixel_km: Size of a pixel.
         start: Time of the first frame, UTC.
 
     Returns:
-        An archive of ``rainfall_rate`` in mm/h ``(time, y, x)``, NaN where the radar does not see, and the
+        An archive of ``rainfall_rate`` in mm/h ``(time, y, x)``, NaN where not observed, and the
         true motion ``motion_x``, ``motion_y`` in pixels per time step ``(y, x)``: rain at ``(y, x)`` is at
         ``(y + motion_y, x + motion_x)`` a step later, in every step.
 
@@ -107,7 +107,7 @@ def generate(
     rng = np.random.default_rng(seed)
     weather = _weather(rng, step_minutes, pixel_km)
     rate = _rain(rng, weather, shape, steps, step_minutes, pixel_km)
-    rate[:, ~_seen(shape)] = np.nan
+    rate[:, ~_observed(shape)] = np.nan
     times = np.asarray(start, "datetime64[s]") + np.arange(steps) * np.timedelta64(step_minutes, "m")
     rows, cols = shape
     x = CENTRE_X + 1000 * pixel_km * (np.arange(cols) - (cols - 1) / 2)
@@ -135,14 +135,14 @@ def write(
     step_minutes: int = 5,
     pixel_km: float = 1.0,
 ) -> list[Path]:
-    """Write events as CF NetCDF files, one each, in order of time with gaps between.
+    """Write several events as CF NetCDF files, one file per event, with pauses between the events.
 
     Args:
-        directory: Made if it is not there.
-        seed: The same seed gives the same rain; each event has its own, drawn from it.
-        events: How many.
+        directory: Output folder; created if it does not exist.
+        seed: The same seed gives the same rain. The seed of each event is derived from it.
+        events: Number of events.
         shape: Rows and columns, 16 or more each.
-        steps: Frames of each event.
+        steps: Number of frames of each event.
         step_minutes: Minutes between frames.
         pixel_km: Size of a pixel.
 
@@ -175,7 +175,7 @@ def write(
             pixel_km=pixel_km,
             start=begin,
         )
-        # One for all, for an archive of the files has one; with it they can be written again.
+        # An archive of the files has a single source. This one names the seed that reproduces them all.
         ds.attrs["source"] = f"stormcell, seed {seed}"
         file = directory / f"radar_{str(begin).replace('-', '').replace(':', '')}.nc"
         ds[[schema.RATE]].to_netcdf(file, engine="h5netcdf", encoding={schema.RATE: {"zlib": True}})
@@ -205,36 +205,36 @@ def _rain(
     step_minutes: int,
     pixel_km: float,
 ) -> Plane:
-    """Rain rates ``(steps, y, x)``, as if seen everywhere."""
-    # Twice the grid: the field repeats itself, and should not do so within sight.
+    """Return rain rates ``(steps, y, x)`` at every pixel, observed or not."""
+    # The field is periodic. At twice the size of the grid, the repetition stays outside it.
     size = fft.next_fast_len(2 * max(shape), real=True)
     amplitude, memory = _spectrum(weather, size, step_minutes, pixel_km)
     threshold = float(special.ndtri(1 - weather.wet))
-    # With a double root the second-order process is smooth: what grows goes on growing for a while.
-    alike = 2 * memory / (1 + memory**2)
-    fresh = np.sqrt((1 - memory**2) ** 3 / (1 + memory**2))
+    # A second-order process with a double root is smooth: growth continues for some time.
+    correlation = 2 * memory / (1 + memory**2)
+    innovation = np.sqrt((1 - memory**2) ** 3 / (1 + memory**2))
     before, field = _noise(rng, size), _noise(rng, size)
-    field = alike * before + np.sqrt(1 - alike**2) * field
+    field = correlation * before + np.sqrt(1 - correlation**2) * field
     rates = np.empty((steps, *shape), np.float32)
     for t in range(steps):
         excess = fft.irfft2(amplitude * field, s=(size, size)).astype(np.float32)
         excess -= threshold + weather.swell * np.sin(weather.phase + np.pi * t * step_minutes / 90)
-        x, y = _carried(weather, shape, -t)
+        x, y = _displaced(weather, shape, -t)
         rates[t] = cv2.remap(excess, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
-        before, field = field, 2 * memory * field - memory**2 * before + fresh * _noise(rng, size)
+        before, field = field, 2 * memory * field - memory**2 * before + innovation * _noise(rng, size)
     decibels = MOST_DECIBELS * (1 - np.exp(-rates * (DECIBELS / MOST_DECIBELS)))
     return np.where(rates > 0, FAINTEST * 10 ** (decibels / 10), 0).astype(np.float32)
 
 
 def _spectrum(weather: Weather, size: int, step_minutes: int, pixel_km: float) -> tuple[Plane, Plane]:
-    """Amplitude, and share remembered from step to step, of every wave of a real field of variance 1."""
+    """Return amplitude and lag-1 autocorrelation of every wave of a real field with variance 1."""
     frequency = 2 * np.pi / pixel_km * fft.fftfreq(size)
     ky, kx = np.meshgrid(frequency, frequency, indexing="ij")
     cos, sin = np.cos(weather.heading), np.sin(weather.heading)
     along, across = kx * cos + ky * sin, ky * cos - kx * sin
     k = np.hypot(along * np.sqrt(weather.stretch), across / np.sqrt(weather.stretch))
     amplitude = (1 + (LARGEST * k) ** 2) ** (-SLOPE / 4)
-    amplitude[0, 0] = 0  # how much it rains overall is the threshold's business
+    amplitude[0, 0] = 0  # the threshold alone sets the mean
     amplitude /= np.sqrt(np.mean(amplitude**2))
     lifetime = MEMORY * np.maximum(k, 1 / LARGEST) ** -MEMORY_SLOPE
     half = size // 2 + 1
@@ -242,16 +242,16 @@ def _spectrum(weather: Weather, size: int, step_minutes: int, pixel_km: float) -
 
 
 def _noise(rng: np.random.Generator, size: int) -> Waves:
-    """The waves of white noise of variance 1."""
+    """Return the waves of white noise with variance 1."""
     return np.asarray(fft.rfft2(rng.standard_normal((size, size), dtype=np.float32)))
 
 
-def _carried(weather: Weather, shape: tuple[int, int], steps: int) -> tuple[Plane, Plane]:
-    """Column and row where the rain of every pixel is after some steps, before them if negative."""
+def _displaced(weather: Weather, shape: tuple[int, int], steps: int) -> tuple[Plane, Plane]:
+    """Return column and row of the rain of every pixel after some steps, which may be negative."""
     height, width = shape
     centre = complex((width - 1) / 2, (height - 1) / 2)
     y, x = np.mgrid[:height, :width]
-    # Columns are real, rows imaginary: a step is a turn about the centre, then the drift.
+    # In complex numbers, with columns real and rows imaginary: a turn about the centre, then the drift.
     turn, drift = 1j * weather.turn, complex(*weather.drift)
     drifts = drift * (np.expm1(turn * steps) / np.expm1(turn) if weather.turn else steps)
     place = centre + np.exp(turn * steps) * (x + 1j * y - centre) + drifts
@@ -260,16 +260,16 @@ def _carried(weather: Weather, shape: tuple[int, int], steps: int) -> tuple[Plan
 
 def _motion(weather: Weather, shape: tuple[int, int]) -> tuple[Plane, Plane]:
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
-    next_x, next_y = _carried(weather, shape, 1)
+    next_x, next_y = _displaced(weather, shape, 1)
     return next_x - x, next_y - y
 
 
-def _seen(shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """What the radar in the middle of the grid sees."""
+def _observed(shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return the pixels that the radar in the middle of the grid observes."""
     longer = max(shape)
     y, x = np.mgrid[: shape[0], : shape[1]]
     east, south = x - (shape[1] - 1) / 2, y - (shape[0] - 1) / 2
     distance, azimuth = np.hypot(east, south), np.arctan2(east, -south) % (2 * np.pi)
     hidden = (azimuth > HILL[0]) & (azimuth < HILL[1]) & (distance > HILL_RANGE * longer)
-    seen: NDArray[np.bool_] = (distance <= RANGE * longer) & ~hidden
-    return seen
+    observed: NDArray[np.bool_] = (distance <= RANGE * longer) & ~hidden
+    return observed
