@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.layers import machine
 from benchmarks.pages import fill
-from stormcell.writing import write_whole
+from stormcell.atomic import write_file
 
 PAGE, IMAGES = machine.ROOT / "docs" / "experiments.md", machine.ROOT / "docs" / "images"
 RESULTS = machine.ROOT / "benchmarks" / "results" / "experiments"
@@ -54,7 +54,7 @@ def begun(folder: Path, now: str) -> str:
     note = folder / "commit"
     if not folder.exists():
         folder.mkdir(parents=True)
-        write_whole(note, now.encode())
+        write_file(note, now.encode())
     return note.read_text() if note.exists() else "unknown"
 
 
@@ -63,13 +63,13 @@ def keep(name: str, folder: Path, command: str, commit: str) -> None:
     told = {"command": command, "commit": commit}
     told |= json.loads((folder / "results.json").read_text())
     RESULTS.mkdir(parents=True, exist_ok=True)
-    write_whole(RESULTS / f"{name}.json", (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
+    write_file(RESULTS / f"{name}.json", (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
     _, _, table = (folder / "results.md").read_text().partition("\n")
     text = f"`{command}`\n\n{table.strip()}\n"
     for picture, what in PICTURES.items():
         if (folder / picture).exists():
             image = IMAGES / f"{name}-{picture}"
-            write_whole(image, (folder / picture).read_bytes())
+            write_file(image, (folder / picture).read_bytes())
             text += f"\n![{what} of {name}](images/{image.name})\n"
     fill(PAGE, name, text)
 

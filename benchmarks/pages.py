@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from stormcell.atomic import write_file
 from stormcell.errors import OutputError
-from stormcell.writing import write_whole
 
 
 def fill(page: Path, name: str, text: str | None) -> None:
@@ -23,4 +23,4 @@ def fill(page: Path, name: str, text: str | None) -> None:
     if not (found and last):
         raise OutputError(f"{page}: expected the lines {start} and {end}, found none")
     if text is not None:
-        write_whole(page, f"{before}{start}\n\n{text.strip()}\n\n{end}{after}".encode())
+        write_file(page, f"{before}{start}\n\n{text.strip()}\n\n{end}{after}".encode())

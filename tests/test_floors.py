@@ -11,25 +11,25 @@ import pytest
 # The order of the floors is in pyproject.toml.
 ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
-    "writing": ({"errors"}, set()),
+    "atomic": ({"errors"}, set()),
     "motion": ({"errors"}, {"cv2", "numpy", "scipy"}),
     "data": (
-        {"errors", "writing"},
+        {"errors", "atomic"},
         {"PIL", "cv2", "h5py", "numpy", "pandas", "pyproj", "scipy", "xarray", "zarr"},
     ),
     "nn": ({"errors"}, {"numpy", "torch", "triton"}),
-    "models": ({"errors", "writing", "nn", "data.scaling"}, {"pydantic", "safetensors", "torch"}),
-    "forecast": ({"errors", "writing", "models", "data", "motion"}, {"numpy", "torch", "xarray", "zarr"}),
+    "models": ({"errors", "atomic", "nn", "data.scaling"}, {"pydantic", "safetensors", "torch"}),
+    "forecast": ({"errors", "atomic", "models", "data", "motion"}, {"numpy", "torch", "xarray", "zarr"}),
     "verification": (
-        {"errors", "writing", "data", "forecast.contract"},
+        {"errors", "atomic", "data", "forecast.contract"},
         {"PIL", "cv2", "jinja2", "matplotlib", "numpy", "scipy", "scores", "xarray"},
     ),
     "training": (
-        {"errors", "writing", "data", "motion", "models", "verification"},
+        {"errors", "atomic", "data", "motion", "models", "verification"},
         {"lightning", "numpy", "pydantic", "rich", "torch", "xarray", "yaml"},
     ),
     "experiments": (
-        {"errors", "writing", "data", "motion", "nn", "models", "verification", "training"},
+        {"errors", "atomic", "data", "motion", "nn", "models", "verification", "training"},
         {
             "PIL",
             "cv2",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.layers.contenders import BARE, CONTENDERS, OURS
-from stormcell.writing import write_whole
+from stormcell.atomic import write_file
 
 Report = dict[str, Any]  # "about", "left_out", and a dictionary of items for each of the parts; as JSON
 PARTS = ("cases", "doublings", "first_calls")
@@ -64,8 +64,8 @@ def refused(report: Report) -> list[str]:
 def write(report: Report, path: Path) -> None:
     """Write the results, and their tables beside them."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
-    write_whole(path.with_suffix(".md"), markdown(report).encode())
+    write_file(path, (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
+    write_file(path.with_suffix(".md"), markdown(report).encode())
 
 
 def markdown(report: Report) -> str:

@@ -396,7 +396,7 @@ def test_files_of_others_stay(tmp_path, files):
 
 
 def test_a_root_half_written_is_cleared_away(tmp_path, files, write_pgm):
-    path, partial = tmp_path / "a.zarr", tmp_path / "a.zarr" / "zarr.json.partial"
+    path, partial = tmp_path / "a.zarr", tmp_path / "a.zarr" / ".zarr.17.part.json"
     path.mkdir()
     partial.write_text("{")
     archive.append(path, [write_pgm("201609281445", edit=lambda content: content[:-1], name="cut.pgm")])

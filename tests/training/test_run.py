@@ -14,12 +14,12 @@ import xarray as xr
 from rich.console import Console
 
 import stormcell
+from stormcell.atomic import write_file
 from stormcell.errors import ArchiveError, ArgumentError, OutputError, RecipeError, StormcellError
 from stormcell.models import model_file
 from stormcell.training import checkpoint_io
 from stormcell.training.recipes import Recipe
 from stormcell.training.run import train
-from stormcell.writing import write_whole
 
 RECIPE = Recipe(
     inputs=2,
@@ -155,10 +155,10 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(finished, tmp_path, m
             written.append(path)
             if len(written) == 3:
                 raise OutputError(f"{path}: could not be written: No space left on device")
-        write_whole(path, content)
+        write_file(path, content)
 
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoint_io, "write_whole", full)
+        patched.setattr(checkpoint_io, "write_file", full)
         with pytest.raises(OutputError, match="No space left on device"):
             quietly(archive(), tmp_path)
     quietly(archive(), tmp_path)

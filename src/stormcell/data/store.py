@@ -26,11 +26,13 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
+from stormcell.atomic import write_file
 from stormcell.data import schema
 from stormcell.data.splits import usual_step
 from stormcell.errors import ArchiveError, InputError
 
 ROOT = "zarr.json"
+_PARTIAL_ROOT = ".zarr.*.part.json"  # left by a process that was killed while it wrote a zarr.json
 TIME_UNITS = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
 
 _FIXED = ("x", "y", "lat", "lon", "crs")
@@ -117,13 +119,14 @@ class Store:
 
     def discard(self) -> None:
         """Clear away what is not committed, but for the directory itself: on it is the lock."""
-        (self.path / f"{ROOT}.partial").unlink(missing_ok=True)
+        for partial in self.path.glob(_PARTIAL_ROOT):
+            partial.unlink()
         if self._root is None:
             for name in (*_FIXED, *_GROWING):
                 shutil.rmtree(self.path / name, ignore_errors=True)
             return
         for name in (*_FIXED, *_GROWING):
-            for pattern in ("*.partial", "c/*.partial"):
+            for pattern in ("*.partial", "c/*.partial", _PARTIAL_ROOT):
                 for partial in (self.path / name).glob(pattern):
                     partial.unlink()
         for frame in (self.path / schema.RATE / "c").glob("*"):
@@ -150,9 +153,9 @@ class Store:
             self.times = ds["time"].values.astype("datetime64[s]")
             self.committed = len(self.times)
         else:
-            ours = {*_FIXED, *_GROWING, f"{ROOT}.partial"}
+            ours = {*_FIXED, *_GROWING}
             for item in self.path.iterdir():
-                if item.name not in ours:
+                if item.name not in ours and not item.match(_PARTIAL_ROOT):
                     raise ArchiveError(
                         f"{self.path}: expected an archive, found a folder with {item.name} in it"
                     )
@@ -304,13 +307,8 @@ def _read_root(path: Path) -> dict[str, Any]:
 
 
 def _replace(file: Path, content: dict[str, Any]) -> None:
-    """Put JSON in the place of a file, in one step."""
-    partial = file.with_name(f"{file.name}.partial")
-    with partial.open("w") as new:
-        json.dump(content, new, indent=2)
-        new.flush()
-        os.fsync(new.fileno())
-    partial.replace(file)
+    """Replace a JSON file."""
+    write_file(file, json.dumps(content, indent=2).encode())
 
 
 def _tile(length: int) -> int:

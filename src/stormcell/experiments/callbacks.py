@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
+from stormcell.atomic import append, write_file
 from stormcell.experiments.lightning_module import Learning
 from stormcell.experiments.processes import agreed
-from stormcell.writing import append, write_whole
 
 _FLUSH = 1.0  # seconds between two looks at losses, each of which makes a GPU wait
 _CHECKPOINT = 30.0  # seconds of work, at least, between two checkpoints
@@ -34,7 +34,7 @@ class Rows:
     def keep(self, updates: int) -> None:
         """Keep what is known of the first updates, or begin."""
         kept = [line for line in self._lines() if int(line.partition(",")[0]) <= updates]
-        write_whole(self._path, ("\n".join([self._heading, *kept]) + "\n").encode())
+        write_file(self._path, ("\n".join([self._heading, *kept]) + "\n").encode())
 
     def append(self, *values: float) -> None:
         """Add a row."""

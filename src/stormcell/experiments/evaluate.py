@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from stormcell.atomic import write_file
 from stormcell.errors import RecipeError
 from stormcell.experiments import inference
 from stormcell.experiments.experiment import Array, Baseline, Batch, Contender, Examples, Scoring
 from stormcell.experiments.inference import Predict, Tallies
 from stormcell.experiments.protocols.tally import SequenceTally
-from stormcell.writing import write_whole
 
 _SAVE = 10.0  # seconds of work, at least, between two savings
 
@@ -57,7 +57,7 @@ class Scored:
         arrays["told"] = np.frombuffer(json.dumps(told).encode(), np.uint8)
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
-        write_whole(path, buffer.getvalue())
+        write_file(path, buffer.getvalue())
 
     @classmethod
     def read(cls, path: Path, marks: Mapping[str, str]) -> "Scored":

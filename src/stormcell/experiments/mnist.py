@@ -20,8 +20,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from stormcell.atomic import make_folder, write_file
 from stormcell.errors import ArgumentError, InputError
-from stormcell.writing import make_folder, write_whole
 
 Images = NDArray[np.uint8]
 Part = Literal["train", "test"]
@@ -160,7 +160,7 @@ def download(folder: Path | str, progress: Callable[[str, int], None] = lambda _
         if _file(folder, name) is None:
             content = _fetched(name, progress)
             make_folder(folder)
-            write_whole(folder / f"{name}.gz", content)
+            write_file(folder / f"{name}.gz", content)
 
 
 def complete(folder: Path) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from stormcell.atomic import make_folder, write_file
 from stormcell.errors import ArgumentError, RecipeError
 from stormcell.experiments import inference, plots
 from stormcell.experiments.budget import Budget
@@ -25,7 +26,6 @@ from stormcell.experiments.search import SHARE, search
 from stormcell.experiments.table import Line, Results
 from stormcell.experiments.trainer import LOSSES, MODEL, VALIDATIONS, Learned, Terms, curve, fit, network
 from stormcell.training.precision import Precision, lightning_precision
-from stormcell.writing import make_folder, write_whole
 
 STATE = "experiment.json"
 _TEST_SHARE = 0.25  # of a budget in minutes: so long the test may take, where nobody says how much to test
@@ -160,10 +160,10 @@ def report(
         experiment.columns[experiment.leading].heading,
     )
     for name, content in drawn.items():
-        write_whole(folder / name, content)
-    write_whole(folder / "results.md", results.markdown().encode())
+        write_file(folder / name, content)
+    write_file(folder / "results.md", results.markdown().encode())
     told = results.json() | {"machine": _machine(), "versions": _versions()}
-    write_whole(folder / "results.json", (json.dumps(told, indent=2, ensure_ascii=False) + "\n").encode())
+    write_file(folder / "results.json", (json.dumps(told, indent=2, ensure_ascii=False) + "\n").encode())
     return results
 
 
@@ -222,7 +222,7 @@ def _claim(experiment: Experiment, folder: Path, settings: Settings, terms: Term
         )
     else:
         make_folder(folder)
-        write_whole(path, (json.dumps(now, indent=2, ensure_ascii=False) + "\n").encode())
+        write_file(path, (json.dumps(now, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def _tests(settings: Settings, learned: dict[str, Learned], there: int) -> int:

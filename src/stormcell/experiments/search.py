@@ -7,11 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from stormcell.atomic import write_file
 from stormcell.experiments.budget import Budget
 from stormcell.experiments.experiment import Contender, Experiment
 from stormcell.experiments.processes import rank
 from stormcell.experiments.trainer import Terms, fit
-from stormcell.writing import write_whole
 
 SHARE = 0.3  # of a contender's budget, for all of its trials together
 CHOICE = "choice.json"
@@ -60,5 +60,5 @@ def search(
     if rank() == 0:
         tried = {f"{rate:g}": None if math.isnan(score) else score for rate, score in scores.items()}
         text = json.dumps({"budget": str(trial), experiment.leading: tried, "chosen": best}, indent=2)
-        write_whole(folder / CHOICE, (text + "\n").encode())
+        write_file(folder / CHOICE, (text + "\n").encode())
     return best

@@ -14,6 +14,7 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import nn
 
+from stormcell.atomic import make_folder, write_file
 from stormcell.errors import ModelFileError, RecipeError
 from stormcell.experiments import inference
 from stormcell.experiments.budget import Budget
@@ -22,7 +23,6 @@ from stormcell.experiments.experiment import Contender, Experiment
 from stormcell.experiments.lightning_module import Learning, Rounds
 from stormcell.experiments.processes import agreed, barrier, here, processes, rank
 from stormcell.training.checkpoint_io import WholeCheckpoints
-from stormcell.writing import make_folder, write_whole
 
 FINISHED, MODEL, LOSSES, VALIDATIONS = "finished.json", "model.safetensors", "losses.csv", "validations.csv"
 _CHECKPOINT = "last.ckpt"
@@ -51,7 +51,7 @@ class Learned:
     def write(self, folder: Path) -> None:
         """Put it in the folder, whole or not at all."""
         known = asdict(self) | {"score": None if math.isnan(self.score) else self.score}
-        write_whole(folder / FINISHED, (json.dumps(known, indent=2) + "\n").encode())
+        write_file(folder / FINISHED, (json.dumps(known, indent=2) + "\n").encode())
 
     @classmethod
     def read(cls, folder: Path) -> "Learned | None":
@@ -201,7 +201,7 @@ def fit(
             weights = {
                 name: value.cpu().contiguous() for name, value in learning.network.state_dict().items()
             }
-            write_whole(folder / MODEL, to_bytes(weights))
+            write_file(folder / MODEL, to_bytes(weights))
         learned.write(folder)
         last.unlink(missing_ok=True)
     barrier()

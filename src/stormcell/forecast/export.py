@@ -1,9 +1,5 @@
 """Write a forecast where other programs find it: CF NetCDF or Zarr, georeferenced, all of it or nothing."""
 
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +9,8 @@ import numpy as np
 import xarray as xr
 from zarr.storage import MemoryStore
 
-from stormcell.errors import ArgumentError, OutputError
+from stormcell.atomic import replacing
+from stormcell.errors import ArgumentError
 
 CONVENTIONS = "CF-1.11"
 
@@ -54,7 +51,7 @@ def write(forecast: xr.DataArray, path: Path | str) -> None:
         raise ArgumentError(f"{path}: expected a file or nothing to replace, found a directory")
     ds = _dataset(forecast)
     # Through memory: on a full disk HDF5 crashes, and Zarr's threads go on writing when one has failed.
-    with _whole_or_nothing(path) as part:
+    with replacing(path) as part:
         if zarr:
             _write_zarr(ds, part)
         else:
@@ -106,27 +103,3 @@ def _encoding(ds: xr.Dataset, *, zarr: bool) -> dict[Any, dict[str, Any]]:
         "forecast_reference_time": instant,
         "forecast_period": {"units": "seconds", "dtype": "int64"},
     }
-
-
-@contextmanager
-def _whole_or_nothing(path: Path) -> Iterator[Path]:
-    """A name beside ``path`` to write to, which becomes ``path`` when all went well and goes when not."""
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        yield part
-        if path.is_dir():
-            # Directories cannot be exchanged in one step; the old one goes only when the new one is whole.
-            old = part.with_suffix(".old")
-            path.rename(old)
-            part.rename(path)
-            shutil.rmtree(old)
-        else:
-            part.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: could not be written: {error.strerror or error}") from error
-    finally:
-        if part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                part.unlink()

@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, Validati
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
+from stormcell.atomic import write_file
 from stormcell.data.scaling import LogScaling
 from stormcell.errors import ModelFileError
 from stormcell.models.nowcaster import Nowcaster
-from stormcell.writing import write_whole
 
 _KEY = "stormcell"  # safetensors headers map strings to strings: ours is one JSON text under this name
 
@@ -68,7 +68,7 @@ def save(path: str | os.PathLike[str], nowcaster: Nowcaster, card: Card) -> None
         OutputError: The file cannot be written.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in nowcaster.state_dict().items()}
-    write_whole(Path(path), to_bytes(tensors, metadata={_KEY: card.model_dump_json()}))
+    write_file(Path(path), to_bytes(tensors, metadata={_KEY: card.model_dump_json()}))
 
 
 def load(path: str | os.PathLike[str]) -> tuple[Nowcaster, Card, str]:

@@ -8,9 +8,9 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from stormcell.atomic import append, write_file
 from stormcell.models import model_file
 from stormcell.training.module import Training
-from stormcell.writing import append, write_whole
 
 
 class LossFile(Callback):
@@ -25,7 +25,7 @@ class LossFile(Callback):
     def on_train_start(self, trainer: lightning.Trainer, _module: lightning.LightningModule) -> None:
         lines = self._path.read_text().splitlines() if self._path.exists() else []
         kept = lines[1 : 1 + trainer.global_step]  # a line an update
-        write_whole(self._path, ("\n".join(["update,loss", *kept]) + "\n").encode())
+        write_file(self._path, ("\n".join(["update,loss", *kept]) + "\n").encode())
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, _module: lightning.LightningModule, outputs: Any, *_: Any

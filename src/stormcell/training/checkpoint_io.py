@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+from stormcell.atomic import make_folder, write_file
 from stormcell.errors import NotOfferedError
-from stormcell.writing import write_whole
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -31,5 +31,5 @@ class WholeCheckpoints(TorchCheckpointIO):
             raise NotOfferedError("checkpoint: expected no storage options, for they are plain files")
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_whole(Path(path), buffer.getvalue())
+        make_folder(Path(path).parent)
+        write_file(Path(path), buffer.getvalue())

@@ -19,10 +19,11 @@ from rich.console import Console
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from stormcell.atomic import make_folder, write_file
 from stormcell.data.grid import spacing
 from stormcell.data.scaling import LogScaling
 from stormcell.data.splits import Block, Split, Window, split, usual_step, windows
-from stormcell.errors import ArchiveError, OutputError, RecipeError
+from stormcell.errors import ArchiveError, RecipeError
 from stormcell.models import model_file
 from stormcell.models.nowcaster import Nowcaster
 from stormcell.training.callbacks import KeepBest, LossFile, ProgressBar
@@ -31,7 +32,6 @@ from stormcell.training.module import Training
 from stormcell.training.precision import lightning_precision
 from stormcell.training.recipes import Recipe
 from stormcell.training.sampler import Frames, RainIndex, Sampler, scan
-from stormcell.writing import write_whole
 
 _VALIDATION_SEED = 2**32  # apart from every seed a recipe may reasonably have
 
@@ -47,7 +47,7 @@ class Run:
 
     def write(self, folder: Path) -> None:
         """Put it in the folder, whole or not at all."""
-        write_whole(folder / "run.json", (json.dumps(asdict(self), indent=2) + "\n").encode())
+        write_file(folder / "run.json", (json.dumps(asdict(self), indent=2) + "\n").encode())
 
     @classmethod
     def read(cls, folder: Path) -> "Run | None":
@@ -175,7 +175,7 @@ def train(rain: xr.DataArray, folder: str | os.PathLike[str], recipe: Recipe, co
     module = Training(_nowcaster(recipe), recipe)
     # From here on the folder is this recipe's: nothing may come after that could refuse it.
     run = before or Run(recipe.model_dump(), parts, index.data_hash)
-    _make(folder)
+    make_folder(folder)
     run.write(folder)
     _fit(
         module,
@@ -291,10 +291,3 @@ def _refuse_other_data(folder: Path, before: Run | None, index: RainIndex) -> No
 def _refuse_dry(name: str, found: Sequence[Window], index: RainIndex) -> None:
     if not any(np.nansum(index.wet[window.issue]) > 0 for window in found):
         raise ArchiveError(f"{name} block: expected rain at one issue time at least, found none")
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: could not be made: {error.strerror or error}") from error

@@ -3,9 +3,7 @@
 import base64
 import json
 import os
-import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -14,7 +12,7 @@ import jinja2
 import numpy as np
 import xarray as xr
 
-from stormcell.errors import OutputError
+from stormcell.atomic import make_folder, write_files
 from stormcell.forecast.contract import Forecaster
 from stormcell.verification.case_study import animation, case, case_figure, most_rain
 from stormcell.verification.curves import lead_time_figure
@@ -53,10 +51,7 @@ def write(
         OutputError: A file cannot be written; an earlier report still is what it was.
     """
     folder = Path(directory)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: could not be made: {error.strerror or error}") from error
+    make_folder(folder)
     warned = {name: {OVERLAP: note} for name, note in (notes or {}).items()}
     evaluation = replace(evaluation, about={**evaluation.about, **warned})
     scores = evaluation.to_scores()
@@ -78,7 +73,7 @@ def write(
     )
     # JSON has no NaN: whatever were undefined and not null would fail here, not at the reader's.
     numbers = json.dumps(scores, indent=1, allow_nan=False)
-    _put(folder, {**pictures, "report.html": page.encode(), "scores.json": numbers.encode()})
+    write_files(folder, {**pictures, "report.html": page.encode(), "scores.json": numbers.encode()})
 
 
 def _template() -> jinja2.Template:
@@ -87,35 +82,3 @@ def _template() -> jinja2.Template:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     return environment.from_string(source)
-
-
-def _put(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Put all files into a folder, or leave it as it was: new pictures never stand beside an old page."""
-
-    def beside(name: str, kind: str) -> Path:
-        return folder / f".{name}.{os.getpid()}.{kind}"
-
-    placed = []
-    try:
-        # Whatever needs room on the disk comes first; after that there are only renames.
-        for name, content in files.items():
-            beside(name, "part").write_bytes(content)
-            if (folder / name).exists():
-                shutil.copy2(folder / name, beside(name, "old"))
-        for name in files:
-            os.replace(beside(name, "part"), folder / name)
-            placed.append(name)
-    except BaseException as error:
-        for done in placed:
-            old = beside(done, "old")
-            if old.exists():
-                os.replace(old, folder / done)
-            else:
-                (folder / done).unlink()
-        if not isinstance(error, OSError):
-            raise
-        raise OutputError(f"{folder / name}: could not be written: {error.strerror or error}") from error
-    finally:
-        for rest in (beside(name, kind) for name in files for kind in ("part", "old")):
-            with suppress(OSError):  # most are not there any more
-                rest.unlink()
