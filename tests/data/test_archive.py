@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 import zarr
 
-from stormcell.data import archive, schema
+from stormcell.data import archive, schema, time_axis
 from stormcell.data.readers import contents as contents_module
 from stormcell.errors import ArchiveError
 
@@ -247,9 +247,7 @@ def test_another_grid_or_conversion_is_refused(tmp_path, files, write_pgm):
     path = tmp_path / "a.zarr"
     archive.append(path, files[:2])
     other = write_pgm("201609281500", rows=7)
-    assert (
-        "expected a grid of 6 × 5, the archive's, found 7 × 5" in archive.append(path, [other]).refused[0][1]
-    )
+    assert "expected the archive's grid of 6 × 5, found 7 × 5" in archive.append(path, [other]).refused[0][1]
     moved = write_pgm(
         "201609281500", edit=lambda c: c.replace(b"centrallongitude 25", b"centrallongitude 24")
     )
@@ -408,7 +406,7 @@ def test_a_root_half_written_is_cleared_away(tmp_path, files, write_pgm):
 
 
 def test_a_frame_with_a_wrong_date_is_refused_and_named(tmp_path, files, write_pgm, monkeypatch):
-    monkeypatch.setattr(schema, "MOST_MISSING", 100)
+    monkeypatch.setattr(time_axis, "MOST_MISSING", 100)
     path = tmp_path / "a.zarr"
     # 98 steps of 5 minutes are missing before the one, and two before; the other is in the next century.
     near, far = write_pgm("201609282325"), write_pgm("211609281200")
@@ -423,7 +421,7 @@ def test_a_frame_with_a_wrong_date_is_refused_and_named(tmp_path, files, write_p
 
 def test_a_step_that_turns_out_so_short_that_too_many_are_missing(tmp_path, write_pgm, monkeypatch):
     """In steps of an hour nothing is missing; in steps of a minute, 118 are."""
-    monkeypatch.setattr(schema, "MOST_MISSING", 100)
+    monkeypatch.setattr(time_axis, "MOST_MISSING", 100)
     hours = [write_pgm(f"20160928{hour:02}00") for hour in (0, 1, 2)]
     minutes = [write_pgm(f"2016092802{minute:02}") for minute in range(1, 6)]
     report = archive.append(tmp_path / "a.zarr", [*hours, *minutes])

@@ -3,7 +3,7 @@ import pyproj
 import pytest
 
 from stormcell.data import schema
-from stormcell.data.geo import regular
+from stormcell.data.grid import Grid
 from stormcell.errors import ArchiveError
 
 TIMES = np.datetime64("2016-09-28T14:45", "s") + np.array([0, 5, 10, 25]) * np.timedelta64(1, "m")
@@ -12,7 +12,7 @@ TIMES = np.datetime64("2016-09-28T14:45", "s") + np.array([0, 5, 10, 25]) * np.t
 def make(crs=3067, west=0.0, north=7e6, pixel=1000.0):
     rate = np.random.default_rng(0).random((4, 3, 4))
     x, y = west + pixel * np.arange(4), north - pixel * np.arange(3)
-    return schema.build(rate, TIMES, regular(pyproj.CRS(crs), x, y), measured={}, attributes={})
+    return schema.build(rate, TIMES, Grid.from_centres(pyproj.CRS(crs), x, y), measured={}, attributes={})
 
 
 def test_what_is_built_is_an_archive():
@@ -97,19 +97,6 @@ def test_values_no_rain_can_have(rates, complaint):
     found = schema.value_problems(np.array(rates, np.float32))
     assert len(found) == len(complaint)
     assert all(part in whole for part, whole in zip(complaint, found, strict=True))
-
-
-def test_missing_times_follow_the_most_common_step():
-    minutes = np.array([0, 10, 20, 21, 31, 61])  # of steps 10, 10, 1, 10, 30
-    times = np.datetime64("2020-01-01", "s") + minutes * np.timedelta64(1, "m")
-    missing = (schema.missing_times(times) - times[0]) / np.timedelta64(1, "m")
-    np.testing.assert_array_equal(missing, [41, 51])
-
-
-def test_a_wrong_century_is_no_hole():
-    times = np.array(["1900-01-01", "2020-01-01T00:00", "2020-01-01T00:05", "2020-01-01T00:10"], "M8[s]")
-    with pytest.raises(ArchiveError, match="found more than"):
-        schema.missing_times(times)
 
 
 def test_other_writers_names_are_understood():

@@ -3,7 +3,7 @@ import pyproj
 import pytest
 
 from stormcell.data import archive, schema, summary
-from stormcell.data.geo import regular
+from stormcell.data.grid import Grid
 from stormcell.errors import ArchiveError
 
 
@@ -14,7 +14,7 @@ def ds():
     rate[1] = np.nan
     rate[2, 1, 0] = np.nan
     times = np.datetime64("2016-09-28T14:45", "s") + np.array([0, 5, 10, 25]) * np.timedelta64(1, "m")
-    grid = regular(pyproj.CRS(3067), 1000.0 * np.arange(5), 7_000_000 - 1000.0 * np.arange(2))
+    grid = Grid.from_centres(pyproj.CRS(3067), 1000.0 * np.arange(5), 7_000_000 - 1000.0 * np.arange(2))
     return schema.build(rate, times, grid, measured={"zr_a": 223.0}, attributes={"license": "CC-BY-4.0"})
 
 

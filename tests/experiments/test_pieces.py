@@ -14,6 +14,7 @@ from tests.experiments import tiny
 
 from stormcell.data import archive, synthetic
 from stormcell.data.splits import split
+from stormcell.data.time_axis import TimeAxis
 from stormcell.errors import ArchiveError, ArgumentError, RecipeError
 from stormcell.experiments import inference, mnist_patches, rain
 from stormcell.experiments.accuracy import Accuracy
@@ -232,7 +233,7 @@ def test_windows_of_rain_are_the_archive_s(store):
                 block = rates[t, top : top + 2, left : left + 2]
                 if np.isfinite(block).any():
                     pixels[t, row, column] = REFLECTIVITY.pixel(np.nanmean(block))
-    parts = split(times, inputs=3)
+    parts = split(TimeAxis(times), inputs=3)
     step = np.timedelta64(5, "m")
     for windows, block in ((made.validation, parts.validation), (made.test, parts.test)):
         first, last = np.datetime64(block.start), np.datetime64(block.end)

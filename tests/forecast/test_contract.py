@@ -8,7 +8,7 @@ from stormcell.data import synthetic
 from stormcell.data.grid import Spacing
 from stormcell.errors import ArgumentError, FramesError
 from stormcell.forecast.baselines import baseline
-from stormcell.forecast.contract import Analysis, Needs, even_step, forecast_array, make_forecast, require
+from stormcell.forecast.contract import Analysis, Needs, forecast_array, make_forecast, require
 from stormcell.motion import optical_flow
 
 
@@ -16,28 +16,6 @@ def frames(minutes=(0, 5, 10, 15), **coords):
     times = np.datetime64("2024-06-01T12:00", "ns") + np.array(minutes) * np.timedelta64(60, "s")
     values = np.arange(len(times) * 12.0).reshape(len(times), 3, 4)
     return xr.DataArray(values, coords={"time": times, **coords}, dims=("time", "y", "x"))
-
-
-def test_even_step_even_times_is_their_difference():
-    assert even_step(frames()) == np.timedelta64(5, "m")
-    assert even_step(frames((0, 0.5, 1))) == np.timedelta64(30, "s")
-
-
-def test_even_step_gap_error_names_it():
-    with pytest.raises(
-        FramesError, match="every 5 min, found a gap between 2024-06-01T12:05 and 2024-06-01T12:20"
-    ):
-        even_step(frames((0, 5, 20)))
-
-
-def test_even_step_decreasing_times_error_names_them():
-    with pytest.raises(FramesError, match="increasing order, found 2024-06-01T12:05 after 2024-06-01T12:10"):
-        even_step(frames((0, 10, 5)))
-
-
-def test_even_step_one_frame_raises():
-    with pytest.raises(FramesError, match="at least 2 for a time step, found 1"):
-        even_step(frames((0,)))
 
 
 def test_require_returns_the_last_frames():

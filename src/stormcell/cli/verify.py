@@ -9,7 +9,8 @@ from rich.progress import Progress
 
 from stormcell.cli.forecast import moment
 from stormcell.data import archive
-from stormcell.data.splits import Block, Window, usual_step, windows
+from stormcell.data.splits import Block, Window, windows
+from stormcell.data.time_axis import TimeAxis
 from stormcell.errors import ArgumentError, FramesError
 from stormcell.forecast.contract import DEFAULT_STEPS, DescribedForecaster
 from stormcell.forecast.resolve import forecaster
@@ -37,12 +38,12 @@ def verify(
         raise ArgumentError(f"--forecaster: expected different names, found {', '.join(names)}")
     chosen = {name: forecaster(name) for name in names}
     rain = archive.rain(archive.open(path))
-    times, step = rain["time"].values, usual_step(rain["time"].values)
+    axis = TimeAxis(rain["time"].values)
+    times = axis.times
     period = _period(chosen, times, start, end)
     steps = steps or max((f.default_steps for f in chosen.values() if f.default_steps), default=DEFAULT_STEPS)
-    found = windows(
-        times, period, inputs=max(f.needs.frames for f in chosen.values()), steps=steps, step=step
-    )
+    inputs = max(f.needs.frames for f in chosen.values())
+    found = windows(axis, period, inputs=inputs, steps=steps)
     found = _thinned(found, times, every)
     if not found:
         held = Block(*map(str, times[[0, -1]].astype("datetime64[s]")))
@@ -105,7 +106,7 @@ def _overlaps(
     chosen: Mapping[str, DescribedForecaster], found: Sequence[Window], times: np.ndarray
 ) -> dict[str, str]:
     """For each model whose training or validation saw a time that is scored: a sentence that says so."""
-    first, last = times[found[0].truths[0]], times[max(w.truths[-1] for w in found)]
+    first, last = times[found[0].targets[0]], times[max(w.targets[-1] for w in found)]
     notes = {}
     for name, named in chosen.items():
         if not named.blocks:

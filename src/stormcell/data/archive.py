@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from stormcell.data import schema
-from stormcell.data.geo import difference
+from stormcell.data.grid import difference
 from stormcell.data.readers import Reader, Told, find, looks_like_radar
 from stormcell.data.store import ROOT, Store, writing
 from stormcell.errors import ArchiveError, InputError

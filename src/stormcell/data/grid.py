@@ -1,26 +1,61 @@
-"""How far apart the pixels of a grid are."""
+"""Pixel positions: a regular grid in a map projection, or in degrees, and the spacing of its pixels."""
 
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
 
 import numpy as np
+import pyproj
 import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+from pyproj.exceptions import CRSError, ProjError
 
-from stormcell.errors import FramesError
+from stormcell.errors import FramesError, InputError
 
+# The largest composite in use has 24.5 million pixels (the United States at 0.01°). A file that claims
+# several times that number is refused before memory is allocated for it.
+MOST_PIXELS = 2**27
 _DEGREE_KM = 111.2  # of latitude, on a sphere of 6371 km
 
 
 @dataclass(frozen=True)
 class Spacing:
-    """Distance between neighbouring pixel centres, positive, in metres or in degrees."""
+    """Distance between neighbouring pixel centres.
+
+    Attributes:
+        dy: From row to row, positive.
+        dx: From column to column, positive.
+        unit: Unit of both.
+
+    Example:
+        >>> y, x = 500.0 - 1000 * np.arange(4), 1000.0 * np.arange(6)
+        >>> frames = xr.DataArray(np.zeros((1, 4, 6)), coords={"y": y, "x": x}, dims=("time", "y", "x"))
+        >>> str(Spacing.of(frames))
+        '1000 × 1000 m'
+    """
 
     dy: float
     dx: float
     unit: Literal["m", "degree"]
 
+    @classmethod
+    def of(cls, frames: xr.DataArray) -> "Spacing":
+        """Return the spacing of frames ``(time, y, x)``, from their coordinates.
+
+        Raises:
+            FramesError: A coordinate is missing, or has fewer than two values.
+        """
+        steps = []
+        for axis in ("y", "x"):
+            if axis not in frames.coords or frames.sizes[axis] < 2:
+                raise FramesError(f"frames: expected a coordinate {axis} with at least 2 values, found none")
+            values = frames[axis].values
+            steps.append(abs(float(values[-1] - values[0])) / (len(values) - 1))
+        degrees = str(frames["x"].attrs.get("units", "m")).startswith("degree")
+        return cls(steps[0], steps[1], "degree" if degrees else "m")
+
     def same_as(self, other: "Spacing") -> bool:
-        """Whether two grids are equally fine: to one per cent, for headers round their numbers."""
+        """Whether two spacings agree to one per cent, because file headers round their numbers."""
         close = np.isclose([self.dy, self.dx], [other.dy, other.dx], rtol=0.01, atol=0)
         return self.unit == other.unit and bool(close.all())
 
@@ -28,32 +63,11 @@ class Spacing:
         return f"{self.dy:g} × {self.dx:g} {self.unit}"
 
 
-def spacing(frames: xr.DataArray) -> Spacing:
-    """The pixel spacing of frames ``(time, y, x)``, from their coordinates.
+def pixel_km(frames: xr.DataArray) -> tuple[float, float]:
+    """Return height and width of a pixel in kilometres; for a grid in degrees, at its mean latitude.
 
     Raises:
         FramesError: A coordinate is missing, or has fewer than two values.
-
-    Example:
-        >>> y, x = 500.0 - 1000 * np.arange(4), 1000.0 * np.arange(6)
-        >>> str(spacing(xr.DataArray(np.zeros((1, 4, 6)), coords={"y": y, "x": x}, dims=("time", "y", "x"))))
-        '1000 × 1000 m'
-    """
-    steps = []
-    for axis in ("y", "x"):
-        if axis not in frames.coords or frames.sizes[axis] < 2:
-            raise FramesError(f"frames: expected a coordinate {axis} with at least 2 values, found none")
-        values = frames[axis].values
-        steps.append(abs(float(values[-1] - values[0])) / (len(values) - 1))
-    degrees = str(frames["x"].attrs.get("units", "m")).startswith("degree")
-    return Spacing(steps[0], steps[1], "degree" if degrees else "m")
-
-
-def pixel_km(frames: xr.DataArray) -> tuple[float, float]:
-    """Height and width of a pixel in kilometres; of a grid in degrees, at its mean latitude.
-
-    Raises:
-        FramesError: As :func:`spacing`.
 
     Example:
         >>> degrees = {"units": "degrees_east"}
@@ -62,8 +76,162 @@ def pixel_km(frames: xr.DataArray) -> tuple[float, float]:
         >>> round(dy, 3), round(dx, 3)
         (1.112, 0.556)
     """
-    grid = spacing(frames)
-    if grid.unit == "m":
-        return grid.dy / 1000, grid.dx / 1000
+    spacing = Spacing.of(frames)
+    if spacing.unit == "m":
+        return spacing.dy / 1000, spacing.dx / 1000
     narrower = float(np.cos(np.deg2rad(frames["y"].mean())))
-    return grid.dy * _DEGREE_KM, grid.dx * _DEGREE_KM * narrower
+    return spacing.dy * _DEGREE_KM, spacing.dx * _DEGREE_KM * narrower
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A regular grid of pixels, row 0 the northernmost.
+
+    Attributes:
+        crs_wkt: Coordinate reference system as WKT, in metres or degrees.
+        west: x of the pixel centres of the first column.
+        north: y of the pixel centres of the first row.
+        dx: Distance between columns, positive.
+        dy: Distance between rows, positive (although y decreases).
+        columns: Number of columns.
+        rows: Number of rows.
+
+    Example:
+        >>> grid = Grid.from_centres(pyproj.CRS(3067), [0, 1000, 2000], [6_600_000, 6_601_000])
+        >>> grid.north, grid.dy, grid.rows
+        (6601000.0, 1000.0, 2)
+    """
+
+    crs_wkt: str
+    west: float
+    north: float
+    dx: float
+    dy: float
+    columns: int
+    rows: int
+
+    @classmethod
+    def from_centres(cls, crs: pyproj.CRS, x: ArrayLike, y: ArrayLike) -> "Grid":
+        """Return the grid of pixel centres in metres, or in degrees for a geographic system.
+
+        Args:
+            crs: Coordinate reference system.
+            x: Centres of the columns, increasing or decreasing.
+            y: Centres of the rows, increasing or decreasing.
+
+        Raises:
+            InputError: The centres are too few, not finite or not evenly spaced, or the system is not in
+                metres.
+        """
+        east, north = np.sort(np.asarray(x, np.float64)), np.sort(np.asarray(y, np.float64))[::-1]
+        if not crs.is_geographic and any(axis.unit_conversion_factor != 1 for axis in crs.axis_info[:2]):
+            raise InputError(f"projection: expected one in metres, found {crs_name(crs.to_wkt())}")
+        if crs.is_geographic and east[0] >= 180:  # from 180 … 360 to -180 … 0
+            east = east - 360
+        dx, dy = _even_distance("x", east), _even_distance("y", north)
+        size = len(east) * len(north)
+        if size > MOST_PIXELS:
+            raise InputError(f"grid: expected at most {MOST_PIXELS} pixels, found {size}")
+        return cls(crs.to_wkt(), float(east[0]), float(north[0]), dx, dy, len(east), len(north))
+
+    @property
+    def x(self) -> NDArray[np.float64]:
+        """Column centres, increasing, in metres or degrees east."""
+        return self.west + self.dx * np.arange(self.columns, dtype=np.float64)
+
+    @property
+    def y(self) -> NDArray[np.float64]:
+        """Row centres, decreasing, in metres or degrees north."""
+        return self.north - self.dy * np.arange(self.rows, dtype=np.float64)
+
+    @property
+    def degrees(self) -> bool:
+        """Whether x and y are longitude and latitude."""
+        return bool(pyproj.CRS.from_wkt(self.crs_wkt).is_geographic)
+
+    def crs_attributes(self) -> dict[str, Any]:
+        """Return the attributes of a CF grid mapping variable, with the WKT under both common names."""
+        attributes = pyproj.CRS.from_wkt(self.crs_wkt).to_cf()
+        return {**attributes, "crs_wkt": self.crs_wkt, "spatial_ref": self.crs_wkt}
+
+    def lat_lon(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return latitude and longitude of every pixel centre, each ``(y, x)``, in degrees."""
+        return _lat_lon(self)
+
+
+def difference(expected: xr.Dataset, found: xr.Dataset) -> str | None:
+    """Describe how the grid of one archive dataset differs from another's; None if they are the same.
+
+    Positions may differ by a hundredth of a pixel, because file headers round their numbers.
+    """
+    shapes = [f"{ds.sizes['y']} × {ds.sizes['x']}" for ds in (expected, found)]
+    if shapes[0] != shapes[1]:
+        return f"expected the archive's grid of {shapes[0]}, found {shapes[1]}"
+    for name in ("y", "x"):
+        old, new = expected[name].values, found[name].values
+        if np.abs(old - new).max() > abs(old[1] - old[0]) / 100:
+            ranges = [f"{axis[0]:.10g} … {axis[-1]:.10g}" for axis in (old, new)]
+            return f"expected the archive's {name} = {ranges[0]}, found {ranges[1]}"
+    old_crs, new_crs = (str(ds["crs"].attrs["crs_wkt"]) for ds in (expected, found))
+    if old_crs != new_crs and pyproj.CRS.from_wkt(old_crs) != pyproj.CRS.from_wkt(new_crs):
+        return f"expected the archive's projection {crs_name(old_crs)}, found {crs_name(new_crs)}"
+    return None
+
+
+def parse_crs(text: str) -> pyproj.CRS:
+    """Return a coordinate reference system from WKT, a PROJ string or an EPSG code.
+
+    Raises:
+        InputError: PROJ cannot read it.
+    """
+    try:
+        return pyproj.CRS.from_user_input(text)
+    except CRSError:
+        raise InputError(f"projection: expected WKT or a PROJ string, found {text[:80]!r}") from None
+
+
+def crs_name(crs_wkt: str) -> str:
+    """Describe a coordinate reference system: the projection's method and its non-zero parameters.
+
+    Example:
+        >>> crs_name(pyproj.CRS(4326).to_wkt())
+        'WGS 84'
+    """
+    try:
+        crs = pyproj.CRS.from_wkt(crs_wkt)
+    except CRSError:
+        return "unknown"
+    operation = crs.coordinate_operation
+    if operation is None:
+        return str(crs.name)
+    numbers = ", ".join(f"{p.name.lower()} {p.value:.10g}" for p in operation.params if p.value)
+    return f"{operation.method_name} ({numbers})"
+
+
+def _even_distance(name: str, centres: NDArray[np.float64]) -> float:
+    """Return the distance between evenly spaced centres, positive."""
+    if centres.ndim != 1 or len(centres) < 2 or not np.isfinite(centres).all():
+        raise InputError(f"{name}: expected at least 2 finite pixel centres, found {centres.size}")
+    step = (centres[-1] - centres[0]) / (len(centres) - 1)
+    even = centres[0] + step * np.arange(len(centres))
+    # Coordinates in float32 are off by up to a thousandth of a pixel.
+    if step == 0 or np.abs(centres - even).max() > abs(step) / 100:
+        raise InputError(f"{name}: expected evenly spaced pixel centres, found other steps than {step:g}")
+    return float(abs(step))
+
+
+# All frames of an archive share one grid, and computing its coordinates takes longer than reading a frame.
+@lru_cache(maxsize=2)
+def _lat_lon(grid: Grid) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    x, y = np.meshgrid(grid.x, grid.y)
+    if not grid.degrees:
+        crs = pyproj.CRS.from_wkt(grid.crs_wkt)
+        to_degrees = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
+        try:
+            x, y = to_degrees.transform(x, y, errcheck=True)
+        except ProjError as error:
+            raise InputError(f"grid: expected pixels with latitude and longitude: {error}") from None
+    # float32 is accurate to half a metre.
+    lat, lon = y.astype(np.float32), x.astype(np.float32)
+    lat.flags.writeable = lon.flags.writeable = False
+    return lat, lon

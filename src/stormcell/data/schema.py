@@ -22,8 +22,8 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from pyproj.exceptions import CRSError
 
-from stormcell.data.geo import Grid
-from stormcell.data.splits import usual_step
+from stormcell.data.grid import Grid
+from stormcell.data.time_axis import TimeAxis
 from stormcell.errors import ArchiveError
 
 RATE = "rainfall_rate"
@@ -31,9 +31,6 @@ UNITS = "kg m-2 h-1"
 STANDARD_NAME = "rainfall_flux"
 # Attributes of the dataset that say whose data it is.
 ORIGIN = ("title", "source", "license", "institution")
-
-# Ten years of one-minute steps. More are not holes between frames but a wrong date.
-MOST_MISSING = 2**22
 
 _MAP_AXES = {
     "y": {"standard_name": "projection_y_coordinate", "units": "m", "axis": "Y"},
@@ -67,8 +64,7 @@ def build(
         ArchiveError: The times are so far apart that they cannot belong to one archive.
 
     Example:
-        >>> from stormcell.data.geo import regular
-        >>> grid = regular(pyproj.CRS(3067), [0, 1000, 2000], [6_601_000, 6_600_000])
+        >>> grid = Grid.from_centres(pyproj.CRS(3067), [0, 1000, 2000], [6_601_000, 6_600_000])
         >>> ds = build(np.zeros((1, 2, 3)), ["2016-09-28T14:45"], grid, measured={}, attributes={})
         >>> check(ds)
         >>> ds.rainfall_rate.attrs["units"]
@@ -90,35 +86,12 @@ def build(
             "crs": ((), np.int32(0), grid.crs_attributes()),
             "missing_times": (
                 "missing_times",
-                missing_times(seconds).astype("datetime64[ns]"),
+                TimeAxis(seconds).missing().astype("datetime64[ns]"),
                 {"long_name": "time steps without a frame"},
             ),
         },
         attrs={"Conventions": "CF-1.11", **attributes},
     )
-
-
-def missing_times(times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
-    """The absent steps between strictly increasing times, counted on from the frame before each hole.
-
-    Raises:
-        ArchiveError: There are more than anybody's radar archive has.
-
-    Example:
-        >>> missing_times(np.array(["2016-09-28T00:00", "2016-09-28T00:05", "2016-09-28T00:15"], "M8[s]"))
-        array(['2016-09-28T00:10:00'], dtype='datetime64[s]')
-    """
-    if len(times) < 3:
-        return times[:0]
-    step = usual_step(times)
-    absent = [
-        np.arange(times[k] + step, times[k + 1], step)
-        for k in np.flatnonzero(np.diff(times) > step)
-        if (times[k + 1] - times[k]) / step <= MOST_MISSING
-    ]
-    if len(absent) < int((np.diff(times) > step).sum()) or sum(map(len, absent)) > MOST_MISSING:
-        raise ArchiveError(f"time: expected steps of {step}, found more than {MOST_MISSING} of them missing")
-    return np.concatenate([times[:0], *absent])
 
 
 def adopt(ds: xr.Dataset) -> xr.Dataset:
@@ -203,7 +176,7 @@ def _time_problems(ds: xr.Dataset) -> list[str]:
         return [f"time, missing_times: expected dates, found {time.dtype}, {missing.dtype}"]
     if np.isnat(time).any() or not (np.diff(time) > np.timedelta64(0)).all():
         return ["time: expected strictly increasing dates, found others"]
-    expected = missing_times(time)
+    expected = TimeAxis(time).missing()
     if not np.array_equal(missing, expected):
         return [f"missing_times: expected the {len(expected)} absent steps, found {len(missing)} that differ"]
     return []

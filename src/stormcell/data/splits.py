@@ -1,8 +1,7 @@
 """Blocks of time to train, validate and test on, and the windows inside them.
 
-A block is a stretch of *truth*: every time a window forecasts lies in its block. What the window
-looks back on may reach into the gap before the block, so that no frame is an input to one block and a truth
-of another.
+The targets of a window lie inside its block. Its inputs may reach into the gap before the block. So no
+frame is an input in one block and a target in another.
 """
 
 from dataclasses import dataclass
@@ -11,25 +10,30 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stormcell.data.time_axis import TimeAxis, Times
 from stormcell.errors import ArgumentError
-
-Times = NDArray[np.datetime64]
 
 
 @dataclass(frozen=True)
 class Block:
-    """A stretch of time, both ends included, as ISO 8601 strings in UTC."""
+    """A period, both ends included, as ISO 8601 strings in UTC."""
 
     start: str
     end: str
 
+    @classmethod
+    def between(cls, start: np.datetime64, end: np.datetime64) -> "Block":
+        """Return the block from one time to another, in seconds."""
+        first, last = np.datetime_as_string(np.array([start, end], "datetime64[s]"), unit="s")
+        return cls(str(first), str(last))
+
     def contains(self, times: Times) -> NDArray[np.bool_]:
-        """Which of ``times`` lie in the block."""
+        """Whether each of ``times`` lies in the block."""
         inside: NDArray[np.bool_] = (times >= np.datetime64(self.start)) & (times <= np.datetime64(self.end))
         return inside
 
     def overlaps(self, start: np.datetime64, end: np.datetime64) -> bool:
-        """Whether the stretch from ``start`` to ``end`` shares a moment with the block."""
+        """Whether the period from ``start`` to ``end`` shares a moment with the block."""
         return bool(np.datetime64(self.start) <= end and start <= np.datetime64(self.end))
 
     def __str__(self) -> str:
@@ -38,7 +42,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Split:
-    """Training, then validation, then test, in time order, a gap before each but the first."""
+    """Three blocks in time order, with a gap before the second and the third."""
 
     train: Block
     validation: Block
@@ -47,15 +51,15 @@ class Split:
 
 @dataclass(frozen=True)
 class Window:
-    """One forecast to be made: positions along the archive's time axis.
+    """The frames of one forecast, as positions along the archive's time axis.
 
     Attributes:
-        inputs: Positions of the input frames, oldest first; the last is the issue time.
-        truths: Positions of the frames to forecast, consecutive steps from lead one on.
+        inputs: Positions of the input frames, oldest first; the last is at the issue time.
+        targets: Positions of the frames to forecast, at consecutive lead times from the first.
     """
 
     inputs: tuple[int, ...]
-    truths: tuple[int, ...]
+    targets: tuple[int, ...]
 
     @property
     def issue(self) -> int:
@@ -63,55 +67,29 @@ class Window:
         return self.inputs[-1]
 
 
-def usual_step(times: Times) -> np.timedelta64:
-    """The most common distance between neighbouring times.
+def split(axis: TimeAxis, *, inputs: int, validation: str = "15%", test: str = "15%") -> Split:
+    """Split the times of an archive into three blocks; the newest frames are the test block.
 
-    Raises:
-        ArgumentError: There are fewer than two times.
-    """
-    if len(times) < 2:
-        raise ArgumentError(f"a time step needs at least 2 frames, found {len(times)}")
-    steps, counts = np.unique(np.diff(times), return_counts=True)
-    step: np.timedelta64 = steps[counts.argmax()]
-    return step
-
-
-def _frames(amount: str, total: int, step: np.timedelta64, name: str) -> int:
-    """A share ("15%") or a duration ("60min") as a number of frames."""
-    try:
-        if amount.endswith("%"):
-            return round(float(amount[:-1]) / 100 * total)
-        # Both ends count: an hour of five-minute frames is thirteen of them.
-        return int(pd.Timedelta(amount) / pd.Timedelta(step)) + 1
-    except ValueError:
-        raise ArgumentError(
-            f'{name}: expected a share or a duration ("15%", "60min"), found "{amount}"'
-        ) from None
-
-
-def split(times: Times, *, inputs: int, validation: str = "15%", test: str = "15%") -> Split:
-    """Cut an archive's times into three blocks; the newest frames are the test.
-
-    The gap before a block is ``inputs`` frames long: what a window of the block looks back on.
+    The gap before a block is ``inputs`` frames long: the frames that its first window needs as inputs.
 
     Args:
-        times: Strictly increasing times ``(T,)``.
+        axis: Times of the archive.
         inputs: Input frames of a window, ≥ 1.
-        validation: Length of the validation block, a share of all frames or a duration.
+        validation: Length of the validation block, a share of all frames ("15%") or a duration ("60min").
         test: Length of the test block, likewise.
 
     Raises:
-        ArgumentError: Nothing is left to train on, or an amount cannot be read.
+        ArgumentError: No frames remain for training, or a length is malformed.
 
     Example:
         >>> times = np.arange("2024-06-01T00:00", "2024-06-01T03:20", 5, dtype="datetime64[m]")
-        >>> parts = split(times, inputs=3, validation="6%", test="60min")
+        >>> parts = split(TimeAxis(times), inputs=3, validation="6%", test="60min")
         >>> str(parts.test), str(parts.train)
         ('2024-06-01T02:15 to 2024-06-01T03:15', '2024-06-01T00:00 to 2024-06-01T01:30')
     """
-    total, step = len(times), usual_step(times)
-    n_test = _frames(test, total, step, "test")
-    n_validation = _frames(validation, total, step, "validation")
+    total = len(axis)
+    n_test = _frames(test, axis, "test")
+    n_validation = _frames(validation, axis, "validation")
     first_test = total - n_test
     first_validation = first_test - inputs - n_validation
     n_train = first_validation - inputs
@@ -122,36 +100,33 @@ def split(times: Times, *, inputs: int, validation: str = "15%", test: str = "15
         )
 
     def block(first: int, count: int) -> Block:
-        start, end = np.datetime_as_string(times[[first, first + count - 1]], unit="s")
-        return Block(str(start), str(end))
+        return Block.between(axis.times[first], axis.times[first + count - 1])
 
     return Split(block(0, n_train), block(first_validation, n_validation), block(first_test, n_test))
 
 
-def windows(times: Times, block: Block, *, inputs: int, steps: int, step: np.timedelta64) -> list[Window]:
-    """Every window whose truths lie in ``block``.
+def windows(axis: TimeAxis, block: Block, *, inputs: int, steps: int) -> list[Window]:
+    """Return every window whose targets lie in ``block``.
 
-    A window has no holes: its frames follow one another by ``step``. Towards the end of the block, or
-    before a hole, a window may see fewer than ``steps`` truths, but never none.
+    The frames of a window are consecutive. At the end of the block, and before a gap, a window has fewer than
+    ``steps`` targets, but at least one.
 
     Args:
-        times: Strictly increasing times ``(T,)`` of the whole archive.
-        block: Where the truths must lie. Inputs may lie at most ``inputs`` steps before it.
+        axis: Times of the whole archive.
+        block: Block of the targets. Inputs may lie up to ``inputs`` steps before it.
         inputs: Input frames of a window, ≥ 1.
         steps: Frames to forecast, ≥ 1.
-        step: Time step.
 
     Example:
         >>> times = np.array(["2024-06-01T00:00", "2024-06-01T00:05", "2024-06-01T00:10",
         ...                   "2024-06-01T00:30", "2024-06-01T00:35"], dtype="datetime64[m]")
-        >>> every = Block("2024-06-01T00:00", "2024-06-01T23:00")
-        >>> windows(times, every, inputs=2, steps=3, step=np.timedelta64(5, "m"))
-        [Window(inputs=(0, 1), truths=(2,))]
+        >>> whole_day = Block("2024-06-01T00:00", "2024-06-01T23:00")
+        >>> windows(TimeAxis(times), whole_day, inputs=2, steps=3)
+        [Window(inputs=(0, 1), targets=(2,))]
     """
+    times, follows = axis.times, axis.follows
     in_block = block.contains(times)
-    usable = times >= np.datetime64(block.start) - inputs * step
-    follows = np.zeros(len(times), bool)
-    follows[1:] = np.diff(times) == step
+    usable = times >= np.datetime64(block.start) - inputs * axis.step
     found = []
     for issue in range(inputs - 1, len(times) - 1):
         first = issue - inputs + 1
@@ -163,3 +138,16 @@ def windows(times: Times, block: Block, *, inputs: int, steps: int, step: np.tim
         if end > issue + 1:
             found.append(Window(tuple(range(first, issue + 1)), tuple(range(issue + 1, end))))
     return found
+
+
+def _frames(length: str, axis: TimeAxis, name: str) -> int:
+    """Return the number of frames in a share ("15%") or a duration ("60min")."""
+    try:
+        if length.endswith("%"):
+            return round(float(length[:-1]) / 100 * len(axis))
+        # Both ends count: an hour of five-minute frames has thirteen of them.
+        return int(pd.Timedelta(length) / pd.Timedelta(axis.step)) + 1
+    except ValueError:
+        raise ArgumentError(
+            f'{name}: expected a share or a duration ("15%", "60min"), found "{length}"'
+        ) from None

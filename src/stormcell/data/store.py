@@ -28,7 +28,7 @@ from zarr.codecs import ZstdCodec
 
 from stormcell.atomic import write_file
 from stormcell.data import schema
-from stormcell.data.splits import usual_step
+from stormcell.data.time_axis import TimeAxis
 from stormcell.errors import ArchiveError, InputError
 
 ROOT = "zarr.json"
@@ -78,12 +78,12 @@ class Store:
         """
         if self._step is not None and time - self.times[-1] == self._step:
             return  # Neither a hole nor another step: no need to look at all times again.
-        times = np.append(self.times, time)
+        axis = TimeAxis(np.append(self.times, time))
         try:
-            schema.missing_times(times)
+            axis.missing()
         except ArchiveError as error:
             raise InputError(f"{error}, with {time} after the archive's last, {self.times[-1]}") from None
-        self._step = usual_step(times) if len(times) > 1 else None
+        self._step = axis.step if len(axis) > 1 else None
 
     def extend(self, frames: xr.Dataset) -> None:
         """Write frames of the schema after the last; they count only after :meth:`commit`.
@@ -202,8 +202,8 @@ class Store:
     def _write_missing_times(self) -> None:
         file = self.path / "missing_times" / ROOT
         metadata = json.loads(file.read_text())
-        new = schema.missing_times(self.times)
-        old = schema.missing_times(self.times[: self.committed])
+        new = TimeAxis(self.times).missing()
+        old = TimeAxis(self.times[: self.committed]).missing()
         if not np.array_equal(old, new[: len(old)]):
             separator = metadata["chunk_key_encoding"]["configuration"]
             separator["separator"] = {"/": ".", ".": "/"}[separator["separator"]]

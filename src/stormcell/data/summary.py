@@ -6,9 +6,8 @@ import numpy as np
 import xarray as xr
 
 from stormcell.data import schema
-from stormcell.data.geo import crs_name
-from stormcell.data.grid import Spacing, spacing
-from stormcell.data.splits import usual_step
+from stormcell.data.grid import Spacing, crs_name
+from stormcell.data.time_axis import TimeAxis, in_minutes
 
 # Rain that a gauge could measure.
 WET = 0.1
@@ -61,7 +60,7 @@ class Inspection:
 
     def lines(self) -> list[tuple[str, str]]:
         """The same for people: names and values, problems last."""
-        step = "of one frame there is none" if self.step is None else f"{_minutes(self.step):g} min"
+        step = "of one frame there is none" if self.step is None else f"{in_minutes(self.step):g} min"
         unobserved = f", {self.unobserved_frames} of them without an observation" * bool(
             self.unobserved_frames
         )
@@ -91,8 +90,8 @@ def describe(ds: xr.Dataset) -> Inspection:
 
     Example:
         >>> import pyproj
-        >>> from stormcell.data.geo import regular
-        >>> grid = regular(pyproj.CRS(3067), [0, 1000], [6_601_000, 6_600_000])
+        >>> from stormcell.data.grid import Grid
+        >>> grid = Grid.from_centres(pyproj.CRS(3067), [0, 1000], [6_601_000, 6_600_000])
         >>> rate = [[[np.nan, 0.0], [0.5, 2.0]]]
         >>> found = describe(schema.build(rate, ["2016-09-28T14:45"], grid, measured={}, attributes={}))
         >>> found.missing_fraction, found.highest, found.problems
@@ -122,22 +121,20 @@ def describe(ds: xr.Dataset) -> Inspection:
         problems.append(
             f"highest rate: expected at most {_HEAVIEST:g} mm/h, found {highest:g}: clutter or a wrong unit"
         )
-    times = ds["time"].values
-    step = usual_step(times) if len(times) > 1 else None
-    holes = np.flatnonzero(np.diff(times) != step)
+    axis = TimeAxis(ds["time"].values)
     return Inspection(
-        start=times[0],
-        end=times[-1],
-        step=step,
+        start=axis.times[0],
+        end=axis.times[-1],
+        step=axis.step if frames > 1 else None,
         frames=frames,
         missing_steps=ds["missing_times"].size,
-        longest_run=int(np.diff([-1, *holes, frames - 1]).max()),
+        longest_run=axis.longest_run,
         missing_fraction=1 - observed / rate.size,
         wet_fraction=wet / observed if observed else np.nan,
         highest=highest,
         unobserved_frames=unobserved,
         grid=(rows, columns),
-        spacing=spacing(rate),
+        spacing=Spacing.of(rate),
         crs=crs_name(str(ds["crs"].attrs.get("crs_wkt", ""))),
         attributes={
             name: str(attributes[name])
@@ -147,7 +144,3 @@ def describe(ds: xr.Dataset) -> Inspection:
         },
         problems=tuple(problems),
     )
-
-
-def _minutes(step: np.timedelta64) -> float:
-    return float(step / np.timedelta64(1, "m"))

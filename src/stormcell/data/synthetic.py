@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import fft, special
 
 from stormcell.data import schema
-from stormcell.data.geo import regular
+from stormcell.data.grid import Grid
 from stormcell.errors import ArgumentError
 
 Plane = NDArray[np.float32]
@@ -115,7 +115,7 @@ def generate(
     ds = schema.build(
         rate,
         times,
-        regular(pyproj.CRS(CRS), x, y),
+        Grid.from_centres(pyproj.CRS(CRS), x, y),
         measured={"source_quantity": "rate"},
         attributes={"title": "Generated radar", "source": f"stormcell, seed {seed}", "license": "CC0-1.0"},
     )

@@ -11,7 +11,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from stormcell.data import archive, synthetic
-from stormcell.data.splits import Window, split, usual_step, windows
+from stormcell.data.splits import Window, split, windows
+from stormcell.data.time_axis import TimeAxis
 from stormcell.errors import ArchiveError
 from stormcell.experiments.epochs import Epochs
 from stormcell.experiments.experiment import Batch
@@ -109,12 +110,12 @@ def rain(
     path = options.data or _generated(options)
     found = archive.rain(archive.open(path))
     frames = _pixels(found, reflectivity, side, options)
-    times = found["time"].values
-    step, parts = usual_step(times), split(times, inputs=inputs)
+    axis = TimeAxis(found["time"].values)
+    parts = split(axis, inputs=inputs)
     made = {}
     for name in ("train", "validation", "test"):
-        cut = windows(times, getattr(parts, name), inputs=inputs, steps=steps, step=step)
-        whole = [window for window in cut if len(window.truths) == steps]
+        cut = windows(axis, getattr(parts, name), inputs=inputs, steps=steps)
+        whole = [window for window in cut if len(window.targets) == steps]
         if not whole:
             raise ArchiveError(
                 f"{path}, {name} block {getattr(parts, name)}: expected {inputs + steps} frames without a "
@@ -135,7 +136,7 @@ def some(windows: Windows, count: int) -> Windows:
 
 def _places(whole: Sequence[Window]) -> NDArray[np.int64]:
     order = shuffled(0, 0, len(whole))
-    return np.array([whole[k].inputs + whole[k].truths for k in order], np.int64)
+    return np.array([whole[k].inputs + whole[k].targets for k in order], np.int64)
 
 
 def _generated(options: Options) -> Path:

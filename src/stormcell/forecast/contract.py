@@ -13,7 +13,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from stormcell.data.grid import Spacing, spacing
+from stormcell.data.grid import Spacing
+from stormcell.data.time_axis import even_step, in_minutes
 from stormcell.errors import ArgumentError, FramesError
 from stormcell.motion import optical_flow
 
@@ -172,34 +173,6 @@ def check_steps(steps: int) -> None:
         raise ArgumentError(f"steps: expected 1 or more, found {steps}")
 
 
-def even_step(frames: xr.DataArray) -> np.timedelta64:
-    """Return the time step of evenly spaced frames.
-
-    Raises:
-        FramesError: There are fewer than two frames, or they are not evenly spaced.
-
-    Example:
-        >>> times = np.array(["2024-06-01T00:00", "2024-06-01T00:05"], "datetime64[ns]")
-        >>> frames = xr.DataArray(np.zeros((2, 1, 1)), coords={"time": times}, dims=("time", "y", "x"))
-        >>> even_step(frames) == np.timedelta64(5, "m")
-        np.True_
-    """
-    times = frames["time"].values.astype("datetime64[ns]")
-    if len(times) < 2:
-        raise FramesError(f"frames: expected at least 2 for a time step, found {len(times)}")
-    distances = np.diff(times)
-    step = distances.min()
-    if step <= np.timedelta64(0, "ns"):
-        late = int(distances.argmin())
-        found = f"{_minute(times[late + 1])} after {_minute(times[late])}"
-        raise FramesError(f"frames: expected times in increasing order, found {found}")
-    gaps = np.flatnonzero(distances != step)
-    if gaps.size:
-        gap = f"a gap between {_minute(times[gaps[0]])} and {_minute(times[gaps[0] + 1])}"
-        raise FramesError(f"frames: expected one every {_minutes(step)}, found {gap}")
-    return np.timedelta64(step)
-
-
 def require(
     frames: xr.DataArray,
     count: int,
@@ -239,13 +212,16 @@ def require(
         )
     last = frames.isel(time=slice(found - count, None))
     if count > 1:
-        actual = even_step(last)
+        actual = even_step(last["time"].values)
         if step is not None and actual != step:
             raise FramesError(
-                f"frames: expected one every {_minutes(step)}, found one every {_minutes(actual)}"
+                f"frames: expected one every {in_minutes(step):g} min, "
+                f"found one every {in_minutes(actual):g} min"
             )
-    if grid_spacing is not None and not spacing(last).same_as(grid_spacing):
-        raise FramesError(f"frames: expected the model's grid spacing, {grid_spacing}, found {spacing(last)}")
+    if grid_spacing is not None and not Spacing.of(last).same_as(grid_spacing):
+        raise FramesError(
+            f"frames: expected the model's grid spacing, {grid_spacing}, found {Spacing.of(last)}"
+        )
     return last.astype(np.float32, copy=False).load()
 
 
@@ -280,7 +256,7 @@ def forecast_array(
     if values.ndim not in (3, 4) or values.shape[-2:] != grid:
         raise ArgumentError(f"forecast: expected (steps, {grid[0]}, {grid[1]}), found {values.shape}")
     issued = frames["time"].values[-1].astype("datetime64[ns]")
-    step = even_step(frames.isel(time=slice(-2, None))).astype("timedelta64[ns]")
+    step = even_step(frames["time"].values[-2:]).astype("timedelta64[ns]")
     periods = np.arange(1, values.shape[-3] + 1) * step
     coords: dict[Any, Any] = {
         name: coord.variable
@@ -308,11 +284,3 @@ def forecast_array(
         name="rainfall_rate",
         attrs=known | dict(attrs or {}),
     )
-
-
-def _minute(time: np.datetime64) -> str:
-    return str(np.datetime_as_string(time, unit="s")).removesuffix(":00")
-
-
-def _minutes(step: np.timedelta64) -> str:
-    return f"{step / np.timedelta64(1, 'm'):g} min"

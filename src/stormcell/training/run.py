@@ -20,9 +20,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from stormcell.atomic import make_folder, write_file
-from stormcell.data.grid import spacing
+from stormcell.data.grid import Spacing
 from stormcell.data.scaling import LogScaling
-from stormcell.data.splits import Block, Split, Window, split, usual_step, windows
+from stormcell.data.splits import Block, Split, Window, split, windows
+from stormcell.data.time_axis import TimeAxis
 from stormcell.errors import ArchiveError, RecipeError
 from stormcell.models import model_file
 from stormcell.models.nowcaster import Nowcaster
@@ -137,15 +138,15 @@ def train(rain: xr.DataArray, folder: str | os.PathLike[str], recipe: Recipe, co
         console.print(f"{folder}: this run is finished; its model is {model_path}", soft_wrap=True)
         return model_path
 
-    times, step = rain["time"].values, usual_step(rain["time"].values)
+    axis = TimeAxis(rain["time"].values)
     parts = (
         before.split
         if before
-        else split(times, inputs=recipe.inputs, validation=recipe.validation, test=recipe.test)
+        else split(axis, inputs=recipe.inputs, validation=recipe.validation, test=recipe.test)
     )
     frames = Frames(rain, recipe.inputs if recipe.coordinates == "moving" else 0)
     chosen = {
-        name: windows(times, block, inputs=recipe.inputs, steps=recipe.steps, step=step)
+        name: windows(axis, block, inputs=recipe.inputs, steps=recipe.steps)
         for name, block in (("training", parts.train), ("validation", parts.validation))
     }
     for name, found in chosen.items():
@@ -154,7 +155,9 @@ def train(rain: xr.DataArray, folder: str | os.PathLike[str], recipe: Recipe, co
                 f"{name} block {getattr(parts, name.replace('training', 'train'))}: expected windows of "
                 f"{recipe.inputs} frames and a truth without a hole, found none"
             )
-    seen = sorted({k for found in chosen.values() for window in found for k in window.inputs + window.truths})
+    seen = sorted(
+        {k for found in chosen.values() for window in found for k in window.inputs + window.targets}
+    )
     with console.status("") as status:
         index = scan(frames, rain, seen, lambda n: status.update(f"looking at frame {n} of {len(seen)}"))
     _refuse_other_data(folder, before, index)
@@ -182,7 +185,7 @@ def train(rain: xr.DataArray, folder: str | os.PathLike[str], recipe: Recipe, co
         _Data(recipe, samplers["training"], samplers["validation"]),
         folder,
         console,
-        _card(rain, recipe, parts, index, module.nowcaster, step),
+        _card(rain, recipe, parts, index, module.nowcaster, axis.step),
     )
     Run(run.recipe, run.split, run.data_hash, finished=True).write(folder)
     console.print(f"the model is {model_path}", soft_wrap=True)
@@ -242,7 +245,7 @@ def _card(
     nowcaster: Nowcaster,
     step: np.timedelta64,
 ) -> model_file.Card:
-    grid = spacing(rain)
+    grid = Spacing.of(rain)
     return model_file.Card(
         arguments=nowcaster.arguments,
         scaling=nowcaster.scaling,

@@ -106,7 +106,7 @@ class Sampler:
         frames: Where frames and motions come from.
         windows: What may be drawn.
         index: Where it rains.
-        steps: Lead times; windows with fewer truths are filled with NaN.
+        steps: Lead times; windows with fewer targets are filled with NaN.
         crop: Side of a crop in pixels; smaller frames are taken whole.
     """
 
@@ -149,10 +149,10 @@ class Sampler:
         cols = self._slice(tile_column, self.width, self.frames.shape[1], rng)
         motion = self.frames.motion(window.issue)
         past = np.stack([self.frames.frame(k) for k in window.inputs])
-        future = np.stack([self.frames.frame(k) for k in window.truths])
+        future = np.stack([self.frames.frame(k) for k in window.targets])
         rate = inputs_to_moving(past, motion, rows, cols)
         truth = np.full((self.steps, self.height, self.width), np.nan, np.float32)
-        truth[: len(window.truths)] = truths_to_moving(future, motion, rows, cols)
+        truth[: len(window.targets)] = truths_to_moving(future, motion, rows, cols)
         if augment:
             rate, truth = _turn(rate, truth, rng)
         return rate, truth

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stormcell.data.grid import pixel_km
-from stormcell.data.splits import usual_step
+from stormcell.data.time_axis import TimeAxis
 from stormcell.forecast.contract import Forecaster
-from stormcell.verification.evaluate import Evaluation, run_up_to, truth_at
+from stormcell.verification.evaluate import Evaluation, truth_at
 from stormcell.verification.figures import (
     INK,
     MUTED,
@@ -72,9 +72,9 @@ def case(
 ) -> Case:
     """Make the forecasts of one issue time again, and set what was observed beside them."""
     known = rain["time"].values.astype("datetime64[ns]")
-    step = usual_step(known)
-    frames = rain.isel(time=run_up_to(known, issue_time, step))
-    times = issue_time + step * np.arange(1, steps + 1)
+    axis = TimeAxis(known)
+    frames = rain.isel(time=axis.run_to(issue_time))
+    times = issue_time + axis.step * np.arange(1, steps + 1)
     forecasts = {}
     for name, forecaster in forecasters.items():
         forecast = forecaster(frames, steps)

@@ -44,9 +44,7 @@ def contingency(
     return count_events((forecast >= threshold) & mask, (observation >= threshold) & mask, mask, axis)
 
 
-def count_events(
-    forecast: Any, observed: Any, mask: Any, axis: tuple[int, ...] | None = None
-) -> Contingency:
+def count_events(forecast: Any, observed: Any, mask: Any, axis: tuple[int, ...] | None = None) -> Contingency:
     """Count as :func:`contingency` does, from the events themselves.
 
     Args:

@@ -9,7 +9,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from stormcell.data import grid
-from stormcell.data.splits import Block, usual_step
+from stormcell.data.splits import Block
+from stormcell.data.time_axis import TimeAxis, in_minutes
 from stormcell.errors import ArgumentError
 from stormcell.forecast.contract import Forecaster
 from stormcell.verification.scores import to_dict
@@ -139,10 +140,11 @@ def evaluate(
     known = rain["time"].values.astype("datetime64[ns]")
     issued = np.sort(np.asarray(issue_times, dtype="datetime64[ns]"))
     _check(known, issued, forecasters, steps)
-    step = usual_step(known)
+    axis = TimeAxis(known)
+    step = axis.step
     km = float(np.mean(grid.pixel_km(rain))) if pixel_km is None else pixel_km
     layout = Layout(
-        lead_minutes=tuple((k * step) / np.timedelta64(1, "m") for k in range(1, steps + 1)),
+        lead_minutes=tuple(in_minutes(k * step) for k in range(1, steps + 1)),
         thresholds=tuple(float(threshold) for threshold in thresholds),
         windows=tuple((scale, window_pixels(scale, km)) for scale in SCALES),
         bands=tuple(band for band in BANDS if band > 1.9 * km),  # no wave is shorter than two pixels
@@ -150,7 +152,7 @@ def evaluate(
     )
     parts: dict[str, list[tuple[Tally, Tally]]] = {name: [] for name in forecasters}
     for done, time in enumerate(issued, start=1):
-        frames = rain.isel(time=run_up_to(known, time, step))
+        frames = rain.isel(time=axis.run_to(time))
         times = time + step * np.arange(1, steps + 1)
         forecasts = {
             name: _values(forecaster(frames, steps), name, times, shape=rain.shape[1:])
@@ -184,13 +186,6 @@ def _tallies(
     filled = {name: np.where(np.isnan(rate), np.float32(0), rate) for name, rate in forecasts.items()}
     as_dry = measure(filled, truth, observed, issue_time=time, layout=layout)
     return {name: (strict[name], as_dry[name]) for name in forecasts}
-
-
-def run_up_to(known: Times, time: np.datetime64, step: np.timedelta64) -> slice:
-    """The longest gap-free run of frames that ends at ``time``."""
-    last = int(np.searchsorted(known, time))
-    holes = np.flatnonzero(np.diff(known[: last + 1]) != step)
-    return slice(int(holes[-1]) + 1 if holes.size else 0, last + 1)
 
 
 def truth_at(rain: xr.DataArray, times: Times) -> Rate:

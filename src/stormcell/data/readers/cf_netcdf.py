@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pyproj.exceptions import CRSError
 
 from stormcell.data import schema
-from stormcell.data.geo import MOST_PIXELS, Grid, parse_crs, regular
+from stormcell.data.grid import MOST_PIXELS, Grid, parse_crs
 from stormcell.data.quantity import Told, rate_from_dbz, unit
 from stormcell.data.readers.contents import head, seekable
 from stormcell.data.readers.rain_variable import Rain, find_rain
@@ -179,11 +179,11 @@ def _grid(ds: xr.Dataset, rain: Rain) -> Grid:
     x, y = ds[rain.x], ds[rain.y]
     crs, unit_of_crs = _crs(ds, rain)
     if crs.is_geographic:
-        return regular(crs, x.values, y.values)
+        return Grid.from_centres(crs, x.values, y.values)
     unit = str(x.attrs.get("units", unit_of_crs))
     if unit not in _LENGTHS:
         raise InputError(f"{rain.x}: expected m or km, found {unit!r}")
-    return regular(crs, x.values * _LENGTHS[unit], y.values * _LENGTHS[unit])
+    return Grid.from_centres(crs, x.values * _LENGTHS[unit], y.values * _LENGTHS[unit])
 
 
 def _crs(ds: xr.Dataset, rain: Rain) -> tuple[pyproj.CRS, str]:

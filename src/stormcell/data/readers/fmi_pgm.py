@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stormcell.data import schema
-from stormcell.data.geo import Grid
+from stormcell.data.grid import Grid
 from stormcell.data.quantity import Told, rate_from_dbz, settle
 from stormcell.data.readers.contents import contents, head
 from stormcell.errors import InputError

@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from stormcell.data import schema
-from stormcell.data.geo import MOST_PIXELS, Grid, parse_crs
+from stormcell.data.grid import MOST_PIXELS, Grid, parse_crs
 from stormcell.data.quantity import Told, rate_from_dbz, settle
 from stormcell.data.readers.contents import seekable
 from stormcell.errors import InputError

@@ -1,0 +1,130 @@
+"""The times of frames: their step, the gaps between them and the runs without a gap."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stormcell.errors import ArchiveError, ArgumentError, FramesError
+
+Times = NDArray[np.datetime64]
+
+# Ten years of one-minute steps. A larger gap is a wrong date.
+MOST_MISSING = 2**22
+
+
+@dataclass(frozen=True, eq=False)
+class TimeAxis:
+    """Strictly increasing times.
+
+    The step of an axis is the most common distance between neighbouring times. A gap is any other distance.
+
+    Attributes:
+        times: ``(T,)``, ``datetime64``, strictly increasing.
+
+    Example:
+        >>> axis = TimeAxis(np.array(["2016-09-28T00:00", "2016-09-28T00:05", "2016-09-28T00:15"], "M8[m]"))
+        >>> axis.step, axis.missing()
+        (np.timedelta64(5,'m'), array(['2016-09-28T00:10'], dtype='datetime64[m]'))
+        >>> axis.run_to(axis.times[1]), axis.longest_run
+        (slice(0, 2, None), 2)
+    """
+
+    times: Times
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @cached_property
+    def step(self) -> np.timedelta64:
+        """The time step.
+
+        Raises:
+            ArgumentError: There are fewer than two times.
+        """
+        if len(self) < 2:
+            raise ArgumentError(f"a time step requires at least 2 frames, found {len(self)}")
+        steps, counts = np.unique(np.diff(self.times), return_counts=True)
+        step: np.timedelta64 = steps[counts.argmax()]
+        return step
+
+    @property
+    def follows(self) -> NDArray[np.bool_]:
+        """Whether each time is one step after the time before, ``(T,)``; the first is not."""
+        return np.concatenate([np.zeros(min(len(self), 1), bool), np.diff(self.times) == self.step])
+
+    def missing(self) -> Times:
+        """Return the missing steps inside all gaps, counted from the time before each gap.
+
+        Raises:
+            ArchiveError: There are more of them than any radar archive has.
+        """
+        if len(self) < 3:
+            return self.times[:0]
+        before = np.flatnonzero(np.diff(self.times) > self.step)
+        lengths = (self.times[before + 1] - self.times[before]) / self.step
+        if lengths.sum() - len(before) > MOST_MISSING:
+            raise ArchiveError(
+                f"time: expected steps of {self.step}, found more than {MOST_MISSING} of them missing"
+            )
+        absent = [np.arange(self.times[k] + self.step, self.times[k + 1], self.step) for k in before]
+        return np.concatenate([self.times[:0], *absent])
+
+    def run_to(self, time: np.datetime64) -> slice:
+        """Return the positions of the longest run without a gap that ends at one of the times."""
+        last = int(np.searchsorted(self.times, time))
+        gaps = np.flatnonzero(~self.follows[: last + 1])
+        return slice(int(gaps[-1]), last + 1)
+
+    @property
+    def longest_run(self) -> int:
+        """Number of times in the longest run without a gap."""
+        if len(self) < 2:
+            return len(self)
+        starts = np.flatnonzero(~self.follows)
+        return int(np.diff([*starts, len(self)]).max())
+
+
+def even_step(times: Times) -> np.timedelta64:
+    """Return the time step of frames that must be evenly spaced.
+
+    Raises:
+        FramesError: There are fewer than two frames, or they are not in order, or there is a gap.
+
+    Example:
+        >>> even_step(np.array(["2024-06-01T00:00", "2024-06-01T00:05"], "datetime64[m]"))
+        np.timedelta64(5,'m')
+    """
+    if len(times) < 2:
+        raise FramesError(f"frames: expected at least 2 for a time step, found {len(times)}")
+    distances = np.diff(times)
+    step: np.timedelta64 = distances.min()
+    if step <= np.timedelta64(0):
+        late = int(distances.argmin())
+        raise FramesError(
+            "frames: expected times in increasing order, "
+            f"found {minute(times[late + 1])} after {minute(times[late])}"
+        )
+    gaps = np.flatnonzero(distances != step)
+    if gaps.size:
+        raise FramesError(
+            f"frames: expected one every {in_minutes(step):g} min, "
+            f"found a gap between {minute(times[gaps[0]])} and {minute(times[gaps[0] + 1])}"
+        )
+    return step
+
+
+def in_minutes(step: np.timedelta64) -> float:
+    """Return a time step in minutes."""
+    return float(step / np.timedelta64(1, "m"))
+
+
+def minute(time: np.datetime64) -> str:
+    """Return a time to the minute, or to the second if it has seconds.
+
+    Example:
+        >>> minute(np.datetime64("2016-09-28T14:45:00")), minute(np.datetime64("2016-09-28T14:45:30"))
+        ('2016-09-28T14:45', '2016-09-28T14:45:30')
+    """
+    return str(np.datetime_as_string(time, unit="s")).removesuffix(":00")
