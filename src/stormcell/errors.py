@@ -1,56 +1,56 @@
-"""The one tree of errors.
+"""The tree of errors.
 
     StormcellError
-    ├── ArgumentError        (ValueError)           an argument has a value it cannot have
-    ├── NotOfferedError      (NotImplementedError)  a feature that is not there
-    ├── MissingExtraError    (ImportError)          an optional package that is not installed
-    ├── InputError           (ValueError)           a file that cannot be used, and why
-    ├── ArchiveError         (ValueError)           an archive that is not what its schema says
-    ├── FramesError          (ValueError)           frames a forecaster cannot start from
-    ├── OutputError          (OSError)              a file that could not be written
-    ├── ModelFileError       (ValueError)           a model file that cannot be used
-    └── RecipeError          (ValueError)           a recipe with an unknown key or an impossible value
+    ├── ArgumentError        (ValueError)           an argument has an invalid value
+    ├── NotOfferedError      (NotImplementedError)  a feature that does not exist
+    ├── MissingExtraError    (ImportError)          an optional package is not installed
+    ├── InputError           (ValueError)           a file cannot be used
+    ├── ArchiveError         (ValueError)           an archive does not follow the schema
+    ├── FramesError          (ValueError)           frames do not meet a forecaster's needs
+    ├── OutputError          (OSError)              a file could not be written
+    ├── ModelFileError       (ValueError)           a model file cannot be used
+    └── RecipeError          (ValueError)           a recipe has an unknown key or an invalid value
 
-A message is one line: the thing, what was expected, what was found. Each class also derives from
-the built-in that a caller who knows nothing of Stormcell would catch.
+A message is one line that names the thing, what was expected and what was found. Each class also derives from
+the built-in error that fits best, so that general code can catch it.
 """
 
 
 class StormcellError(Exception):
-    """The root: whatever Stormcell raises on purpose."""
+    """The base class of all errors that Stormcell raises deliberately."""
 
 
 class ArgumentError(StormcellError, ValueError):
-    """An argument has a value it cannot have."""
+    """An argument has an invalid value."""
 
 
 class NotOfferedError(StormcellError, NotImplementedError):
-    """A feature that is not there."""
+    """A feature that does not exist."""
 
 
 class MissingExtraError(StormcellError, ImportError):
-    """An optional package that is not installed; the message names the extra that brings it."""
+    """An optional package is not installed; the message names the extra that installs it."""
 
 
 class InputError(StormcellError, ValueError):
-    """A file that cannot be used, and why."""
+    """A file cannot be used; the message gives the reason."""
 
 
 class ArchiveError(StormcellError, ValueError):
-    """An archive that is not what its schema says."""
+    """An archive does not follow the schema."""
 
 
 class FramesError(StormcellError, ValueError):
-    """Frames that a forecaster cannot start from: too few, a hole, another time step or grid."""
+    """Frames do not meet a forecaster's needs: too few, a gap, another time step or grid."""
 
 
 class OutputError(StormcellError, OSError):
-    """A file that could not be written; what was there before still is."""
+    """A file could not be written; its old content is intact."""
 
 
 class ModelFileError(StormcellError, ValueError):
-    """A model file that cannot be used."""
+    """A model file cannot be used."""
 
 
 class RecipeError(StormcellError, ValueError):
-    """A recipe with an unknown key or an impossible value."""
+    """A recipe has an unknown key or an invalid value."""

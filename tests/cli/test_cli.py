@@ -52,7 +52,7 @@ def test_archiving_twice_changes_nothing(journey):
     before = contents(journey / "a.zarr")
     again = stormcell("archive", journey / "radar", "--out", journey / "a.zarr")
     assert again.exit_code == 0
-    assert "0 frames added, 48 there already" in again.stdout
+    assert "0 frames added, 48 already present" in again.stdout
     assert contents(journey / "a.zarr") == before
 
 

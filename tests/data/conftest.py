@@ -1,4 +1,4 @@
-"""Small radar files of each format, made here byte by byte."""
+"""Small radar files of each format, written byte by byte."""
 
 import gzip
 from collections.abc import Callable
@@ -16,7 +16,7 @@ STEREO = "+proj=stere +lat_0=90 +lon_0=25 +lat_ts=60 +R=6371288 +units=m +no_def
 
 @pytest.fixture
 def write_pgm(tmp_path: Path) -> Callable[..., Path]:
-    """Write an FMI PGM, ``time`` as YYYYmmddHHMM, and give its path."""
+    """Write an FMI PGM, ``time`` as YYYYmmddHHMM, and return its path."""
 
     def write(
         time: str = "201609281445",
@@ -60,7 +60,7 @@ def write_pgm(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def write_knmi(tmp_path: Path) -> Callable[..., Path]:
-    """Write a KNMI HDF5 of a five-minute accumulation ending at ``end``, and give its path."""
+    """Write a KNMI HDF5 of a five-minute accumulation ending at ``end``, and return its path."""
 
     def write(
         values: np.ndarray,
@@ -104,7 +104,7 @@ def write_knmi(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def cf() -> Callable[..., xr.Dataset]:
-    """Make a CF dataset of ``rain`` (time, y, x), projected, to be changed and written by the test."""
+    """Make a CF dataset of ``rain`` (time, y, x), projected, which the test changes and writes."""
 
     def make(
         values: np.ndarray, start: str = "2020-05-01T12:00", minutes: int = 5, **attributes: object

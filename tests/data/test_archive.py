@@ -26,12 +26,12 @@ def files(write_pgm):
     return [write_pgm(time) for time in TIMES]
 
 
-# Chunks that go on from one commit to the next: beyond the committed length they may hold anything.
+# Chunks that several commits write to: their contents beyond the committed length do not matter.
 TAILS = ("time/c/0", "missing_times/c/0")
 
 
 def contents(path: Path, but: tuple[str, ...] = ()) -> dict[str, bytes]:
-    """All files of a store, but for the date of its making."""
+    """Return all files of a store, without the date of its creation."""
     found = {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
     found = {name: content for name, content in found.items() if name not in but}
     root = json.loads(found["zarr.json"])
@@ -43,7 +43,7 @@ def moments(*clocks: str) -> tuple[np.datetime64, ...]:
     return tuple(np.datetime64(f"2016-09-28T{clock}", "s") for clock in clocks)
 
 
-def test_frames_come_in_order_of_time_and_holes_are_listed(tmp_path, files):
+def test_archive_append_unsorted_files_sorts_frames_and_lists_gaps(tmp_path, files):
     report = archive.append(tmp_path / "a.zarr", files[::-1])
     assert report.added == moments("14:45", "14:50", "14:55", "15:10")
     assert (report.present, report.refused, report.path) == ((), (), tmp_path / "a.zarr")
@@ -57,25 +57,25 @@ def test_frames_come_in_order_of_time_and_holes_are_listed(tmp_path, files):
         np.testing.assert_allclose(rate, np.where(codes == 255, np.nan, expected), rtol=1e-6)
 
 
-def test_it_is_zarr_3_after_the_conventions(tmp_path, files):
+def test_archive_append_writes_zarr_3_by_the_conventions(tmp_path, files):
     archive.append(tmp_path / "a.zarr", files)
     group = zarr.open_group(str(tmp_path / "a.zarr"), mode="r")
     rate = group["rainfall_rate"]
     assert (group.metadata.zarr_format, rate.chunks, rate.dtype) == (3, (1, 6, 5), np.float32)
     assert np.isnan(rate.fill_value)
-    # What anybody's xarray makes of it, with its own defaults.
+    # The dataset that xarray opens with its default options.
     ds = xr.open_dataset(tmp_path / "a.zarr", engine="zarr", chunks=None)
     xr.testing.assert_identical(ds.set_coords("crs"), archive.open(tmp_path / "a.zarr"))
 
 
-def test_a_large_frame_is_tiled(tmp_path, write_pgm):
+def test_archive_append_large_frame_is_tiled(tmp_path, write_pgm):
     archive.append(tmp_path / "a.zarr", [write_pgm(rows=2, columns=4100, edit=wide)])
     rate = zarr.open_array(str(tmp_path / "a.zarr" / "rainfall_rate"), mode="r")
     assert rate.chunks == (1, 2, 1367)
 
 
 def wide(content: bytes) -> bytes:
-    """4100 pixels of 50 km do not fit the projection: 50 m ones do."""
+    """4100 pixels of 50 km exceed the projection, so they are 50 m wide."""
     import pyproj
 
     from_metres = pyproj.Proj("+proj=stere +lat_0=90 +lon_0=25 +lat_ts=60 +R=6371288")
@@ -86,7 +86,7 @@ def wide(content: bytes) -> bytes:
     return b"\n".join(lines)
 
 
-def test_a_second_time_changes_nothing(tmp_path, files):
+def test_archive_append_same_files_twice_changes_nothing(tmp_path, files):
     path = tmp_path / "a.zarr"
     archive.append(path, files)
     before = {
@@ -98,7 +98,7 @@ def test_a_second_time_changes_nothing(tmp_path, files):
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 4])
-def test_how_it_is_cut_into_calls_and_commits_does_not_show(tmp_path, files, monkeypatch, at_once):
+def test_archive_append_in_several_calls_gives_the_same_archive(tmp_path, files, monkeypatch, at_once):
     archive.append(tmp_path / "whole.zarr", files)
     monkeypatch.setattr(archive, "_FRAMES_PER_COMMIT", 1)
     for start in range(0, 4, at_once):
@@ -107,7 +107,7 @@ def test_how_it_is_cut_into_calls_and_commits_does_not_show(tmp_path, files, mon
     xr.testing.assert_identical(whole.drop_attrs(deep=False), parts.drop_attrs(deep=False))
 
 
-def test_a_step_that_turns_out_shorter_rewrites_the_missing_times(tmp_path, write_pgm):
+def test_archive_append_shorter_step_rewrites_the_missing_times(tmp_path, write_pgm):
     path = tmp_path / "a.zarr"
     for clocks, missing in (
         (("1200", "1210", "1230"), ["12:20"]),
@@ -118,7 +118,7 @@ def test_a_step_that_turns_out_shorter_rewrites_the_missing_times(tmp_path, writ
         schema.check(archive.open(path))
 
 
-def test_a_reader_keeps_what_it_opened(tmp_path, files):
+def test_archive_open_during_an_append_shows_the_old_frames(tmp_path, files):
     path = tmp_path / "a.zarr"
     archive.append(path, files[:2])
     before = archive.open(path)
@@ -128,7 +128,7 @@ def test_a_reader_keeps_what_it_opened(tmp_path, files):
     xr.testing.assert_equal(before.drop_vars("missing_times"), after.drop_vars("missing_times"))
 
 
-def test_rain_is_what_forecasters_take(tmp_path, files):
+def test_archive_rain_is_what_forecasters_take(tmp_path, files):
     archive.append(tmp_path / "a.zarr", files)
     rain = archive.rain(archive.open(tmp_path / "a.zarr"))
     assert rain.dims == ("time", "y", "x")
@@ -136,7 +136,7 @@ def test_rain_is_what_forecasters_take(tmp_path, files):
     assert rain["crs"].attrs["spatial_ref"].startswith("PROJCRS")
 
 
-def test_the_rain_says_whose_it_is(tmp_path, files):
+def test_archive_rain_names_the_origin_of_the_data(tmp_path, files):
     archive.append(tmp_path / "a.zarr", files)
     ds = archive.open(tmp_path / "a.zarr")
     assert "license" not in archive.rain(ds.drop_attrs(deep=False)).attrs
@@ -145,7 +145,7 @@ def test_the_rain_says_whose_it_is(tmp_path, files):
     assert rain.attrs == ds["rainfall_rate"].attrs | origin
 
 
-def test_a_folder_is_searched_for_radar(tmp_path, write_pgm):
+def test_archive_append_folder_is_searched_for_radar_files(tmp_path, write_pgm):
     folder = tmp_path / "radar" / "deep"
     folder.mkdir(parents=True)
     write_pgm().rename(folder / "one.pgm.gz")
@@ -186,30 +186,34 @@ def netcdf_without_rain(path):
 @pytest.mark.parametrize(
     ("make", "name", "reason"),
     [
-        (lambda _: None, "missing.pgm", "found nothing there"),
+        (lambda _: None, "missing.pgm", "found no such file"),
         (Path.touch, "empty.pgm.gz", "found an empty one"),
         (lambda path: path.write_bytes(gzip.compress(b"")), "empty.pgm.gz", "found an empty one"),
         (
             lambda path: path.write_text("rain"),
             "foreign.txt",
-            "expected FMI PGM, KNMI HDF5, CF NetCDF, found none",
+            "expected FMI PGM, KNMI HDF5, CF NetCDF, found another format",
         ),
         (lambda path: path.write_text("P5 but no image"), "foreign.pgm", "obstime"),
         (hdf5_of_something_else, "other.h5", "time: expected this coordinate of CF NetCDF"),
-        (truncated_hdf5, "cut.h5", "expected whole HDF5"),
+        (truncated_hdf5, "cut.h5", "expected complete HDF5"),
         (netcdf_without_rain, "dry.nc", "expected one variable of rain"),
-        (gzip_cut_off, "cut.pgm.gz", "cut off or damaged"),
+        (gzip_cut_off, "cut.pgm.gz", "truncated or damaged"),
         (
             lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100)),
             "broken.h5",
-            "expected whole HDF5",
+            "expected complete HDF5",
         ),
         (lambda path: path.write_bytes(b"CDF\x05" + bytes(100)), "new.nc", "NetCDF of version"),
-        (lambda path: path.write_bytes(b"CDF\x01" + b"\xff" * 100), "broken.nc", "expected whole CF NetCDF"),
-        (lambda path: (path.mkdir(), no_radar(path)), "folder", "expected a folder with radar files in it"),
+        (
+            lambda path: path.write_bytes(b"CDF\x01" + b"\xff" * 100),
+            "broken.nc",
+            "expected complete CF NetCDF",
+        ),
+        (lambda path: (path.mkdir(), no_radar(path)), "folder", "expected a folder with radar files"),
     ],
 )
-def test_a_useless_file_is_refused_and_the_rest_goes_on(tmp_path, files, make, name, reason):
+def test_archive_append_useless_file_is_refused_and_others_are_appended(tmp_path, files, make, name, reason):
     make(tmp_path / name)
     report = archive.append(tmp_path / "a.zarr", [tmp_path / name, *files])
     assert len(report.added) == 4
@@ -219,7 +223,7 @@ def test_a_useless_file_is_refused_and_the_rest_goes_on(tmp_path, files, make, n
     assert "\n" not in found
 
 
-def test_no_more_is_unpacked_than_a_radar_file_can_have(tmp_path, monkeypatch):
+def test_archive_append_gzip_bomb_is_refused(tmp_path, monkeypatch):
     taken = []
     read = gzip.GzipFile.read
     monkeypatch.setattr(gzip.GzipFile, "read", lambda self, size=-1: taken.append(size) or read(self, size))
@@ -231,19 +235,19 @@ def test_no_more_is_unpacked_than_a_radar_file_can_have(tmp_path, monkeypatch):
     assert all(0 <= size <= 10_001 for size in taken)
 
 
-def test_where_all_is_refused_nothing_is_made(tmp_path):
+def test_archive_append_all_refused_creates_nothing(tmp_path):
     (tmp_path / "foreign.txt").write_text("rain")
     assert archive.append(tmp_path / "a.zarr", [tmp_path / "foreign.txt"]).added == ()
     assert not (tmp_path / "a.zarr").exists()
 
 
-def test_a_truncated_frame_leaves_nothing(tmp_path, write_pgm):
+def test_archive_append_truncated_frame_leaves_nothing(tmp_path, write_pgm):
     bad = write_pgm(edit=lambda content: content[:-1])
     assert "truncated" in archive.append(tmp_path / "a.zarr", [bad]).refused[0][1]
     assert not (tmp_path / "a.zarr").exists()
 
 
-def test_another_grid_or_conversion_is_refused(tmp_path, files, write_pgm):
+def test_archive_append_other_grid_or_conversion_is_refused(tmp_path, files, write_pgm):
     path = tmp_path / "a.zarr"
     archive.append(path, files[:2])
     other = write_pgm("201609281500", rows=7)
@@ -253,11 +257,15 @@ def test_another_grid_or_conversion_is_refused(tmp_path, files, write_pgm):
     )
     (_, reason), *_ = archive.append(path, [moved]).refused
     assert "the archive's" in reason or "metersperpixel" in reason
-    told = archive.Told(zr=(200.0, 1.6))
-    assert archive.append(path, files[2:3], told=told).refused[0][1].startswith("zr_a: expected 223.0")
+    overrides = archive.UnitOverrides(zr=(200.0, 1.6))
+    assert (
+        archive.append(path, files[2:3], overrides=overrides)
+        .refused[0][1]
+        .startswith("zr_a: expected the archive's 223.0")
+    )
 
 
-def test_a_time_that_is_there(tmp_path, files, write_pgm):
+def test_archive_append_time_of_the_archive_is_compared(tmp_path, files, write_pgm):
     path = tmp_path / "a.zarr"
     archive.append(path, files)
     changed = write_pgm("201609281450", np.full((6, 5), 80), name="changed.pgm")
@@ -269,10 +277,10 @@ def test_a_time_that_is_there(tmp_path, files, write_pgm):
     reasons = dict(report.refused)
     assert "2016-09-28T14:50:00 is in the archive already, with other rates" in reasons[changed]
     for file in (older, between):
-        assert "expected one after the archive's last, 2016-09-28T15:10:00" in reasons[file]
+        assert "expected a time after the archive's last, 2016-09-28T15:10:00" in reasons[file]
 
 
-def test_frames_of_several_files_interleave(tmp_path, cf):
+def test_archive_append_interleaved_files_are_merged(tmp_path, cf):
     rates = np.random.default_rng(0).random((6, 4, 5)) + 1
     whole = cf(rates, units="mm/h")
     for name, part in (("even.nc", slice(0, None, 2)), ("odd.nc", slice(1, None, 2))):
@@ -287,7 +295,7 @@ def test_frames_of_several_files_interleave(tmp_path, cf):
     np.testing.assert_allclose(archive.open(tmp_path / "a.zarr")["rainfall_rate"], rates, rtol=1e-6)
 
 
-def test_a_large_file_is_read_in_blocks(tmp_path, cf, monkeypatch):
+def test_archive_append_large_file_is_read_in_blocks(tmp_path, cf, monkeypatch):
     from stormcell.data.readers import cf_netcdf
 
     rates = np.random.default_rng(0).random((7, 4, 5)) + 1
@@ -301,7 +309,7 @@ def test_a_large_file_is_read_in_blocks(tmp_path, cf, monkeypatch):
     np.testing.assert_allclose(archive.open(tmp_path / "a.zarr")["rainfall_rate"], rates, rtol=1e-6)
 
 
-def test_impossible_rates_are_refused(tmp_path, cf):
+def test_archive_append_impossible_rates_are_refused(tmp_path, cf):
     rates = np.ones((1, 4, 5))
     rates[0, 0, 0] = np.inf
     cf(rates, units="mm/h").to_netcdf(tmp_path / "r.nc", engine="h5netcdf")
@@ -309,7 +317,7 @@ def test_impossible_rates_are_refused(tmp_path, cf):
 
 
 @pytest.mark.parametrize("make", [Path.touch, lambda path: (path.mkdir(), no_radar(path))])
-def test_nothing_of_others_is_written_to(tmp_path, files, make):
+def test_archive_append_to_something_else_changes_nothing(tmp_path, files, make):
     make(tmp_path / "a.zarr")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ArchiveError, match="expected an archive"):
@@ -317,7 +325,7 @@ def test_nothing_of_others_is_written_to(tmp_path, files, make):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_another_programs_store_is_not_appended_to(tmp_path, files):
+def test_archive_append_to_another_programs_store_is_refused(tmp_path, files):
     xr.Dataset({"rainfall_rate": ("time", [1.0])}).to_zarr(
         tmp_path / "a.zarr", consolidated=False, zarr_format=3
     )
@@ -328,18 +336,18 @@ def test_another_programs_store_is_not_appended_to(tmp_path, files):
 @pytest.mark.parametrize(
     "make", [lambda _: None, Path.touch, Path.mkdir, lambda path: zarr.create_group(str(path))]
 )
-def test_what_is_no_archive_cannot_be_opened(tmp_path, make):
+def test_archive_open_something_else_raises(tmp_path, make):
     make(tmp_path / "a.zarr")
     with pytest.raises(ArchiveError, match=r"a\.zarr: expected an archive"):
         archive.open(tmp_path / "a.zarr")
 
 
-def test_one_writer_at_a_time(tmp_path, files):
+def test_archive_append_to_a_locked_archive_raises(tmp_path, files):
     archive.append(tmp_path / "a.zarr", files[:1])
     complaints = []
 
     def meanwhile(*_):
-        with pytest.raises(ArchiveError, match="found another process at it") as caught:
+        with pytest.raises(ArchiveError, match="found another process writing to it") as caught:
             archive.append(tmp_path / "a.zarr", files[1:])
         complaints.append(caught.value)
 
@@ -347,12 +355,12 @@ def test_one_writer_at_a_time(tmp_path, files):
     assert len(complaints) == 2
 
 
-def test_one_writer_at_a_time_on_a_new_archive(tmp_path, files):
-    """Without a first call: clearing away what a dead process left must not take the lock with it."""
+def test_archive_append_to_a_new_locked_archive_raises(tmp_path, files):
+    """On a new archive, the removal of a dead process's files must not remove the lock."""
     path, complaints = tmp_path / "a.zarr", []
 
     def meanwhile(*_):
-        with pytest.raises(ArchiveError, match="found another process at it") as caught:
+        with pytest.raises(ArchiveError, match="found another process writing to it") as caught:
             archive.append(path, files[1:])
         complaints.append(caught.value)
 
@@ -362,27 +370,27 @@ def test_one_writer_at_a_time_on_a_new_archive(tmp_path, files):
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_a_lock_on_a_directory_that_was_replaced_is_none(tmp_path, files, monkeypatch, again):
+def test_archive_append_lock_on_a_replaced_folder_does_not_count(tmp_path, files, monkeypatch, again):
     fcntl = pytest.importorskip("fcntl")
     path, lock = tmp_path / "a.zarr", fcntl.flock
 
     def replaced_before(*arguments):
         path.rmdir()
         if again:
-            (tmp_path / "kept").mkdir()  # so that the new directory is not given the old one's number
+            (tmp_path / "kept").mkdir()  # so that the new folder does not get the old one's inode number
             path.mkdir()
         lock(*arguments)
 
     monkeypatch.setattr(fcntl, "flock", replaced_before)
-    with pytest.raises(ArchiveError, match="found another process at it"):
+    with pytest.raises(ArchiveError, match="found another process writing to it"):
         archive.append(path, files)
 
 
-def test_files_of_others_stay(tmp_path, files):
+def test_archive_append_leaves_files_of_others(tmp_path, files):
     path = tmp_path / "a.zarr"
     path.mkdir()
     (path / "thesis.partial").write_text("years of work")
-    with pytest.raises(ArchiveError, match=r"found a folder with thesis\.partial in it"):
+    with pytest.raises(ArchiveError, match=r"found a folder that contains thesis\.partial"):
         archive.append(path, files)
     (path / "thesis.partial").rename(tmp_path / "thesis.partial")
     archive.append(path, files[:2])
@@ -393,7 +401,7 @@ def test_files_of_others_stay(tmp_path, files):
     assert (path / "rainfall_rate" / "c" / ".DS_Store").exists()
 
 
-def test_a_root_half_written_is_cleared_away(tmp_path, files, write_pgm):
+def test_archive_append_removes_a_partial_root(tmp_path, files, write_pgm):
     path, partial = tmp_path / "a.zarr", tmp_path / "a.zarr" / ".zarr.17.part.json"
     path.mkdir()
     partial.write_text("{")
@@ -405,10 +413,10 @@ def test_a_root_half_written_is_cleared_away(tmp_path, files, write_pgm):
     assert not partial.exists()
 
 
-def test_a_frame_with_a_wrong_date_is_refused_and_named(tmp_path, files, write_pgm, monkeypatch):
+def test_archive_append_wrong_date_is_refused_and_named(tmp_path, files, write_pgm, monkeypatch):
     monkeypatch.setattr(time_axis, "MOST_MISSING", 100)
     path = tmp_path / "a.zarr"
-    # 98 steps of 5 minutes are missing before the one, and two before; the other is in the next century.
+    # Before the first wrong date, 98 steps of 5 minutes are missing. The second is in the next century.
     near, far = write_pgm("201609282325"), write_pgm("211609281200")
     report = archive.append(path, [far, *files, near])
     assert report.added == moments("14:45", "14:50", "14:55", "15:10", "23:25")
@@ -419,19 +427,19 @@ def test_a_frame_with_a_wrong_date_is_refused_and_named(tmp_path, files, write_p
     schema.check(archive.open(path))
 
 
-def test_a_step_that_turns_out_so_short_that_too_many_are_missing(tmp_path, write_pgm, monkeypatch):
-    """In steps of an hour nothing is missing; in steps of a minute, 118 are."""
+def test_archive_append_step_that_makes_too_many_frames_missing_is_refused(tmp_path, write_pgm, monkeypatch):
+    """With a step of an hour no time is missing; with a step of a minute, 118 are missing."""
     monkeypatch.setattr(time_axis, "MOST_MISSING", 100)
     hours = [write_pgm(f"20160928{hour:02}00") for hour in (0, 1, 2)]
     minutes = [write_pgm(f"2016092802{minute:02}") for minute in range(1, 6)]
     report = archive.append(tmp_path / "a.zarr", [*hours, *minutes])
-    # As soon as minutes are no rarer than hours they are the step; twos of them may be, with 58 missing.
+    # The step becomes a minute when minutes are as frequent as hours. With two of them, 58 are missing.
     assert [path.name for path, _ in report.refused] == ["201609280202.pgm.gz", "201609280204.pgm.gz"]
     assert len(report.added) == 6
     schema.check(archive.open(tmp_path / "a.zarr"))
 
 
-def test_with_a_frame_the_rest_of_its_file_is_refused(tmp_path, cf):
+def test_archive_append_refused_frame_refuses_the_rest_of_its_file(tmp_path, cf):
     rates = np.ones((4, 4, 5))
     rates[1, 0, 0] = np.inf
     cf(rates, units="mm/h").to_netcdf(tmp_path / "r.nc", engine="h5netcdf")
@@ -441,8 +449,8 @@ def test_with_a_frame_the_rest_of_its_file_is_refused(tmp_path, cf):
 
 
 @pytest.mark.parametrize("held", [0, 2])
-def test_a_full_disk_leaves_what_was_committed(tmp_path, files, monkeypatch, held):
-    """The disk is full at the first write, the second, …, until it all fits."""
+def test_archive_append_on_a_full_disk_leaves_committed_frames(tmp_path, files, monkeypatch, held):
+    """The disk is full at the first write, at the second, …, until everything fits."""
     base, path = tmp_path / "base.zarr", tmp_path / "a.zarr"
     if held:
         archive.append(base, files[:held])
@@ -450,7 +458,7 @@ def test_a_full_disk_leaves_what_was_committed(tmp_path, files, monkeypatch, hel
 
     def replace_while_there_is_room(self, target):
         room[0] -= 1
-        if room[0] == -1:  # after that, what was cleared away has made room again
+        if room[0] == -1:  # later writes find the space that was freed
             raise OSError(errno.ENOSPC, "No space left on device")
         return replace(self, target)
 
@@ -471,7 +479,7 @@ def test_a_full_disk_leaves_what_was_committed(tmp_path, files, monkeypatch, hel
             assert contents(path, but=TAILS) == contents(base, but=TAILS)
         else:
             assert not path.exists()
-    assert 7 <= writes < 100  # as many as the kills below
+    assert 7 <= writes < 100  # the number of kills in the test below
 
 
 KILLED = """
@@ -486,7 +494,7 @@ for writes in range(200):
     path = out / f"{writes}.zarr"
     if base.exists():
         shutil.copytree(base, path)
-    child = os.fork()  # nothing has started a thread yet
+    child = os.fork()  # no thread has been started yet
     if child == 0:
         left = writes
 
@@ -510,12 +518,14 @@ print(writes)
     ("clocks", "held", "frames_per_commit"),
     [
         ("1445 1450 1510", 0, 32),  # a new archive
-        ("1445 1450 1510", 2, 1),  # an old one that gets a hole
-        ("1200 1210 1230 1235 1240 1245", 3, 32),  # one whose step is no longer 10 minutes, but 5
+        ("1445 1450 1510", 2, 1),  # an existing archive that gets a gap
+        ("1200 1210 1230 1235 1240 1245", 3, 32),  # an archive whose step changes from 10 to 5 minutes
     ],
 )
-def test_a_kill_at_any_write_is_survived(tmp_path, write_pgm, clocks, held, frames_per_commit, monkeypatch):
-    """Every file in a store comes by a rename; the process is killed before the first, the second, …"""
+def test_archive_append_killed_at_any_write_is_completed_by_the_next(
+    tmp_path, write_pgm, clocks, held, frames_per_commit, monkeypatch
+):
+    """Every file is written by a rename; the process is killed before the first, before the second, …"""
     files = [write_pgm(f"20160928{clock}") for clock in clocks.split()]
     base, out = tmp_path / "base.zarr", tmp_path / "killed"
     out.mkdir()
@@ -524,7 +534,7 @@ def test_a_kill_at_any_write_is_survived(tmp_path, write_pgm, clocks, held, fram
     arguments = [str(frames_per_commit), str(base), str(out), *map(str, files)]
     command = [sys.executable, "-c", KILLED, *arguments]
     kills = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    assert kills >= 7  # a chunk and its array's length, of rates and times; a commit
+    assert kills >= 7  # chunk and length of rates and of times, and the commit
     monkeypatch.setattr(archive, "_FRAMES_PER_COMMIT", frames_per_commit)
     whole = tmp_path / "whole.zarr"
     for some in ([files[:held]] if held else []) + [files]:
@@ -546,7 +556,7 @@ def test_a_kill_at_any_write_is_survived(tmp_path, write_pgm, clocks, held, fram
         assert contents(path) == contents(whole)
 
 
-def test_a_real_event_agrees_with_its_bytes(tmp_path, radar_data):
+def test_archive_append_real_event_agrees_with_its_bytes(tmp_path, radar_data):
     sources = sorted((radar_data / "fmi_pgm_20160928").glob("*.pgm.gz"))
     report = archive.append(tmp_path / "a.zarr", [radar_data / "fmi_pgm_20160928"])
     assert (len(report.added), report.refused) == (40, ())
@@ -558,7 +568,7 @@ def test_a_real_event_agrees_with_its_bytes(tmp_path, radar_data):
     assert stamps == [file.name[:12] for file in sources]
     rate = ds["rainfall_rate"].values.reshape(40, -1)
     assert np.isnan(rate).mean() == (codes == 255).mean()
-    # Rates in float32 are good to 6e-8 of themselves.
+    # Rates in float32 have a relative error of 6e-8.
     top = codes[codes < 255].max()
     assert np.nanmax(rate) == pytest.approx((10 ** ((top - 64) / 20) / 223) ** (1 / 1.53), rel=1e-6)
     wet = (codes != 255) & (codes >= 64 + 2 * 10 * np.log10(223 * 0.1**1.53))

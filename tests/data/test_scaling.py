@@ -13,7 +13,7 @@ def test_scaling_inverse_of_forward_is_the_rate(array):
     scaling = LogScaling(knee=0.3, top=50.0)
     back = scaling.inverse(scaling.forward(array))
     assert type(back) is type(array)
-    # log1p and expm1 are each good to a few ulp; expm1 multiplies an error by its argument, at most 13 here.
+    # log1p and expm1 are accurate to a few ulp; expm1 multiplies an error by its argument, at most 13 here.
     np.testing.assert_allclose(np.asarray(back), RATES, rtol=50 * np.finfo(float).eps)
 
 

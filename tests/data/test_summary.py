@@ -18,7 +18,7 @@ def ds():
     return schema.build(rate, times, grid, measured={"zr_a": 223.0}, attributes={"license": "CC-BY-4.0"})
 
 
-def test_numbers_counted_by_hand(ds, monkeypatch):
+def test_summary_describe_agrees_with_numbers_counted_by_hand(ds, monkeypatch):
     whole = summary.describe(ds)
     assert (whole.frames, whole.missing_steps, whole.longest_run, whole.unobserved_frames) == (4, 2, 3, 1)
     assert whole.step == np.timedelta64(5, "m")
@@ -27,12 +27,12 @@ def test_numbers_counted_by_hand(ds, monkeypatch):
     assert whole.highest == 7.5
     assert (whole.grid, str(whole.spacing), whole.problems) == ((2, 5), "1000 × 1000 m", ())
     assert whole.attributes == {"license": "CC-BY-4.0", "zr_a": "223.0"}
-    # However it is cut.
+    # The size of the blocks has no influence.
     monkeypatch.setattr(summary, "_BLOCK_PIXELS", 1)
     assert summary.describe(ds) == whole
 
 
-def test_what_is_wrong_is_among_the_lines(ds):
+def test_summary_describe_lists_problems_among_the_lines(ds):
     ds["rainfall_rate"][0, 0, 0] = -3
     ds["rainfall_rate"][3, 0, 0] = 9000
     ds["rainfall_rate"].attrs["units"] = "mm"
@@ -43,17 +43,17 @@ def test_what_is_wrong_is_among_the_lines(ds):
         assert part in problem
 
 
-def test_one_dry_unobserved_frame(ds):
+def test_summary_describe_single_unobserved_frame_has_no_step(ds):
     found = summary.describe(
         ds.isel(time=[1]).drop_vars("missing_times").assign(missing_times=ds.missing_times[:0])
     )
     assert found.step is None
     assert np.isnan(found.wet_fraction)
     assert np.isnan(found.highest)
-    assert dict(found.lines())["time step"].endswith("none")
+    assert dict(found.lines())["time step"].endswith("from a single frame")
 
 
-def test_what_is_no_archive_is_refused(ds):
+def test_summary_describe_something_else_raises(ds):
     with pytest.raises(ArchiveError):
         summary.describe(ds.drop_vars("crs"))
 
@@ -61,24 +61,27 @@ def test_what_is_no_archive_is_refused(ds):
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda ds: ds.isel(time=slice(0)), "none of them empty"),
-        (lambda ds: ds.transpose("y", "x", "time", "missing_times"), r"expected \(time, y, x\)"),
+        (lambda ds: ds.isel(time=slice(0)), "expected non-empty dimensions"),
+        (
+            lambda ds: ds.transpose("y", "x", "time", "missing_times"),
+            r"expected non-empty dimensions \(time, y, x\)",
+        ),
         (lambda ds: ds.assign_coords(time=np.arange(4.0)), "expected dates"),
     ],
 )
-def test_what_cannot_be_read_through_is_refused(ds, spoil, reason):
+def test_summary_describe_unreadable_dataset_raises(ds, spoil, reason):
     with pytest.raises(ArchiveError, match=reason):
         summary.describe(spoil(ds))
 
 
-def test_missing_times_along_a_dimension_of_another_name(ds):
+def test_summary_describe_missing_times_dimension_may_have_any_name(ds):
     renamed = ds.drop_vars("missing_times").assign(missing_times=("absent", ds["missing_times"].values))
     found = summary.describe(renamed)
     assert (found.missing_steps, found.problems) == (2, ())
     assert set(archive.rain(renamed).coords) == {"time", "y", "x", "lat", "lon", "crs"}
 
 
-def test_the_real_event(radar_data, tmp_path):
+def test_summary_describe_real_event_agrees_with_its_files(radar_data, tmp_path):
     archive.append(tmp_path / "a.zarr", [radar_data / "knmi_h5_20100826"])
     found = summary.describe(archive.open(tmp_path / "a.zarr"))
     assert (found.frames, found.missing_steps, found.longest_run, found.problems) == (12, 0, 12, ())

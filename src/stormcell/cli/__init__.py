@@ -1,1 +1,1 @@
-"""The command line: ``main`` declares the verbs, and each verb has a module of its own."""
+"""The command line: ``main`` declares the verbs, and one module per verb implements it."""

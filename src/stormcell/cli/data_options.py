@@ -1,18 +1,18 @@
-"""What the command line says of files that do not say it themselves."""
+"""The command line's options for metadata that files do not give."""
 
 from typing import cast
 
-from stormcell.data.quantity import Quantity, Told
+from stormcell.data.quantity import Quantity, UnitOverrides
 from stormcell.errors import ArgumentError
 
 
-def told(quantity: str | None, units: str | None, zr: str | None) -> Told:
-    """The three options together.
+def unit_overrides(quantity: str | None, units: str | None, zr: str | None) -> UnitOverrides:
+    """Combine the options --quantity, --units and --zr.
 
     Raises:
-        ArgumentError: One of them cannot be understood.
+        ArgumentError: An option is malformed.
     """
-    return Told(quantity=cast(Quantity | None, quantity), units=units, zr=_constants(zr))
+    return UnitOverrides(quantity=cast(Quantity | None, quantity), units=units, zr=_constants(zr))
 
 
 def _constants(zr: str | None) -> tuple[float, float] | None:

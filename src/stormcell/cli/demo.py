@@ -8,7 +8,7 @@ from rich.table import Table
 from stormcell.cli import archive, forecast, train, verify
 from stormcell.cli.exit_status import NOTHING_DONE
 from stormcell.data import synthetic
-from stormcell.data.quantity import Told
+from stormcell.data.quantity import UnitOverrides
 from stormcell.training import recipes
 from stormcell.verification.evaluate import Evaluation
 from stormcell.verification.figures import labels
@@ -18,7 +18,7 @@ _BASELINES = ("persistence", "extrapolation")
 _THRESHOLDS = (0.5, 1.0)
 
 
-def run(out: Path, data: Path | None, told: Told) -> int:
+def run(out: Path, data: Path | None, overrides: UnitOverrides) -> int:
     """From radar files, generated ones by default, to a verified forecast."""
     console = Console(highlight=False)
     out.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def run(out: Path, data: Path | None, told: Told) -> int:
         console.print(f"{len(files)} files in {data}", soft_wrap=True)
     console.rule("archive")
     store = out / "archive.zarr"
-    status = archive.append([data], store, told)
+    status = archive.append([data], store, overrides)
     if status == NOTHING_DONE:
         return status
     archive.check(store)

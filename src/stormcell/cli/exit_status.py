@@ -1,4 +1,4 @@
-"""What the exit status of the command line says."""
+"""Exit status of the command line."""
 
 ALL_DONE = 0
 SOME_REFUSED = 1  # done, but some input was refused

@@ -1,1 +1,1 @@
-"""Radar data: reading it, keeping it, cutting it up, making it up. No torch here."""
+"""Radar files, archives, splits and generated radar, without torch."""

@@ -1,9 +1,8 @@
-"""Archives: radar frames in a Zarr v3 store that only grows forward, and that a kill cannot spoil.
+"""Archives: radar frames in a Zarr v3 store that only grows forward in time and survives a kill.
 
-The store's one truth is the root ``zarr.json``. It holds the metadata of every array, their lengths
-among them, and is replaced in one atomic step after everything it speaks of has been written. Whatever
-lies in the store beyond it was left by a process that died, is not seen by readers, and is cleared
-away by the next :func:`append`.
+Readers trust only the root ``zarr.json``. It has the metadata and the length of every array, and is replaced
+atomically after all data have been written. Data beyond these lengths were left by a process that died.
+Readers do not see them, and the next :func:`append` removes them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,27 +15,27 @@ import xarray as xr
 
 from stormcell.data import schema
 from stormcell.data.grid import difference
-from stormcell.data.readers import Reader, Told, find, looks_like_radar
+from stormcell.data.readers import Reader, UnitOverrides, find, looks_like_radar
 from stormcell.data.store import ROOT, Store, writing
 from stormcell.errors import ArchiveError, InputError
 
-# Decoded at a time, from one file: 64 MB of rates.
+# Pixels that are decoded at once from one file: 64 MB of rates.
 _BLOCK_PIXELS = 2**24
-# A kill costs at most this many frames' work, or a block's.
+# A kill loses the work on at most this number of frames, or on one block.
 _FRAMES_PER_COMMIT = 32
-# Two conversions of one file may differ in the last bits, between versions of the libraries.
+# Conversions of the same file by different library versions may differ in the last bits.
 _SAME_TO = 1e-5
 
 
 @dataclass(frozen=True)
 class Appended:
-    """What became of the files.
+    """The result of appending files.
 
     Attributes:
         path: The archive.
-        added: Times of the frames that are new in it, in the order of time.
-        present: Times that were in it already, with the same rates.
-        refused: Files that could not be used, or not wholly, and why.
+        added: Times of the new frames, in time order.
+        present: Times of frames that the archive already had, with the same rates.
+        refused: Files that could not be used, or only in part, and the reasons.
     """
 
     path: Path
@@ -49,34 +48,37 @@ def append(
     path: str | PathLike[str],
     files: Sequence[str | PathLike[str]],
     *,
-    told: Told | None = None,
+    overrides: UnitOverrides | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Appended:
-    """Read radar files and append their frames to an archive, which is made if it is not there.
+    """Read radar files and append their frames to an archive, which is created if it does not exist.
 
-    The frames are put in order of time first, so the files may come in any. A file that cannot be used
-    is refused, with the reason, and the others go on. A frame whose time is in the archive already is
-    read and compared: the same rates are *present*, others are refused. A frame older than the archive's
-    last that is not in it is refused, for archives grow only forward, and so is one so much newer that its
-    date must be wrong. With a frame, all later ones of its file are refused; those before it stay. So a
-    second call with the same files changes nothing, and a call after a killed one gives what that one would
-    have given. At no time is more than one block of frames in memory.
+    Frames are sorted by time first, so the order of the files does not matter. A file that cannot be used is
+    refused with the reason, and the other files are appended.
+
+    A frame whose time the archive already has is compared: with the same rates it counts as present, with
+    other rates it is refused. Archives grow only forward, so a frame that is older than the archive's last
+    and not in it is refused. A frame is also refused if it is so much newer that its date must be wrong. When
+    a frame is refused, so are all later frames of its file; earlier ones remain.
+
+    A second call with the same files changes nothing. A call after one that was killed completes it. At most
+    one block of frames is in memory at a time.
 
     Args:
-        path: The archive, a directory.
-        files: Radar files, packed with gzip or not; of a directory, all radar files below it.
-        told: What the files do not say about themselves.
-        progress: Called with the number of frames done and the number of all.
+        path: Folder of the archive.
+        files: Radar files, compressed by gzip or not, and folders, which are searched for radar files.
+        overrides: Quantity, units and Z–R relation, if the metadata does not give them.
+        progress: Called with the number of finished frames and the number of all frames.
 
     Raises:
-        ArchiveError: ``path`` is something else than an archive, is being written by another process, or
-            cannot be written (the disk is full); what was in it before is intact.
+        ArchiveError: ``path`` is not an archive, or another process is writing to it, or it cannot be written
+            (full disk); its old contents are intact.
 
     Example:
         >>> append("rain.zarr", ["no-such-file.pgm"]).refused
-        ((PosixPath('no-such-file.pgm'), 'expected a file, found nothing there'),)
+        ((PosixPath('no-such-file.pgm'), 'expected a file, found no such file'),)
     """
-    told = told or Told()
+    overrides = overrides or UnitOverrides()
     path = Path(path)
     refused: dict[Path, str] = {}
     frames = _survey([Path(file) for file in files], refused)
@@ -89,7 +91,7 @@ def append(
                 source = run[0].source
                 if source.usable:
                     try:
-                        block = source.read(told, run)
+                        block = source.read(overrides, run)
                         _expect_alike(block, store)
                         for index, frame in enumerate(run):
                             new = _put(block.isel(time=[index]), store)
@@ -106,19 +108,19 @@ def append(
 
 
 def open(path: str | PathLike[str]) -> xr.Dataset:  # noqa: A001 - read as archive.open
-    """Open an archive; rates are read when they are asked for.
+    """Open an archive lazily: rates are read when they are used.
 
-    What is seen is what is committed at this moment, whatever is being appended.
+    The dataset has the frames that are committed at this moment, even while others are being appended.
 
     Args:
-        path: An archive of :func:`append`, or any Zarr store after the MLCast conventions.
+        path: An archive written by :func:`append`, or another Zarr store that follows the MLCast conventions.
 
     Raises:
-        ArchiveError: There is none.
+        ArchiveError: It does not exist or is not an archive.
     """
     path = Path(path)
     if not (path / ROOT).is_file():
-        found = "a folder or file that is none, or one not finished" if path.exists() else "nothing there"
+        found = "something else, or an unfinished archive" if path.exists() else "no such path"
         raise ArchiveError(f"{path}: expected an archive, found {found}")
     try:
         ds = xr.open_zarr(path, chunks=None, consolidated=True)
@@ -126,18 +128,17 @@ def open(path: str | PathLike[str]) -> xr.Dataset:  # noqa: A001 - read as archi
     except ArchiveError as error:
         raise ArchiveError(f"{path}: {error}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArchiveError(
-            f"{path}: expected an archive, found a store that cannot be read: {error}"
-        ) from None
+        raise ArchiveError(f"{path}: expected an archive, found an unreadable store: {error}") from None
 
 
 def rain(ds: xr.Dataset) -> xr.DataArray:
-    """The rain of an archive as forecasters take it: ``(time, y, x)`` in mm/h, lazy, georeferenced.
+    """Return the rain rates of an archive, as forecasters take them: ``(time, y, x)`` in mm/h, georeferenced.
 
-    Among its attributes are the archive's ``title``, ``source``, ``license``, ``institution``, where known.
+    The rates are lazy. The attributes include the archive's ``title``, ``source``, ``license`` and
+    ``institution``, if known.
 
     Raises:
-        ArchiveError: The dataset is not what an archive is; see :func:`stormcell.data.schema.check`.
+        ArchiveError: The dataset does not follow the schema; see :func:`stormcell.data.schema.check`.
     """
     schema.check(ds)
     origin = {name: ds.attrs[name] for name in schema.ORIGIN if name in ds.attrs}
@@ -150,10 +151,10 @@ class _Source:
     reader: Reader
     usable: bool = True
 
-    def read(self, told: Told, run: "list[_Frame]") -> xr.Dataset:
-        """The frames of a run; whatever a library makes of a damaged file is an InputError."""
+    def read(self, overrides: UnitOverrides, run: "list[_Frame]") -> xr.Dataset:
+        """Read the frames of a run; any error that a library raises becomes an InputError."""
         try:
-            return self.reader.read(self.path, told, slice(run[0].index, run[-1].index + 1))
+            return self.reader.read(self.path, overrides, slice(run[0].index, run[-1].index + 1))
         except InputError:
             raise
         except Exception as error:
@@ -168,7 +169,7 @@ class _Frame:
 
 
 def _survey(files: Iterable[Path], refused: dict[Path, str]) -> list[_Frame]:
-    """Every frame that the files say they hold, in order of time."""
+    """Return every frame that the files list, in time order."""
     frames = []
     for path in dict.fromkeys(_expand(files, refused)):
         try:
@@ -176,7 +177,7 @@ def _survey(files: Iterable[Path], refused: dict[Path, str]) -> list[_Frame]:
             times = source.reader.times(path)
         except InputError as error:
             refused[path] = str(error)
-        except Exception as error:  # Of a damaged file, a library may raise anything.
+        except Exception as error:  # For a damaged file, a library may raise any error.
             refused[path] = f"could not be read: {type(error).__name__}: {error}"
         else:
             frames += [_Frame(time, source, index) for index, time in enumerate(times)]
@@ -184,7 +185,7 @@ def _survey(files: Iterable[Path], refused: dict[Path, str]) -> list[_Frame]:
 
 
 def _expand(files: Iterable[Path], refused: dict[Path, str]) -> Iterator[Path]:
-    """The files themselves, and of a directory the radar files below it."""
+    """Yield the files, and the radar files in folders and their subfolders."""
     for path in files:
         if not path.is_dir():
             yield path
@@ -192,19 +193,19 @@ def _expand(files: Iterable[Path], refused: dict[Path, str]) -> Iterator[Path]:
         below = [Path(folder, name) for folder, _, names in walk(path) for name in names]
         radar = [file for file in sorted(below) if looks_like_radar(file)]
         if not radar:
-            refused[path] = "expected a folder with radar files in it, found none"
+            refused[path] = "expected a folder with radar files, found none of them"
         yield from radar
 
 
 def _runs(frames: list[_Frame], store: Store) -> Iterator[list[_Frame]]:
-    """Frames that follow each other in one file as well as in time, as many as may be read at once."""
+    """Yield runs of frames that are consecutive in one file and in time, and small enough to read at once."""
     run: list[_Frame] = []
     seen: set[Path] = set()
     for frame in frames:
         if run:
             last = run[-1]
             follows = frame.source is last.source and frame.index == last.index + 1 and frame.time > last.time
-            # The first frame of a file is read alone: it shows whether the grid is the archive's.
+            # The first frame of a file is read alone, to find out whether its grid is the archive's.
             if not follows or last.source.path not in seen or len(run) == store.frames_in(_BLOCK_PIXELS):
                 yield run
                 seen.add(last.source.path)
@@ -215,7 +216,7 @@ def _runs(frames: list[_Frame], store: Store) -> Iterator[list[_Frame]]:
 
 
 def _expect_alike(block: xr.Dataset, store: Store) -> None:
-    """Refuse frames on another grid, or converted otherwise, than those of the archive."""
+    """Refuse frames whose grid or conversion differs from the archive's."""
     if store.reference is None:
         return
     if found := difference(store.reference, block):
@@ -224,12 +225,12 @@ def _expect_alike(block: xr.Dataset, store: Store) -> None:
     for name in ("source_quantity", "accumulation_minutes", "zr_a", "zr_b"):
         if of_archive.get(name) != of_file.get(name):
             raise InputError(
-                f"{name}: expected {of_archive.get(name)}, the archive's, found {of_file.get(name)}"
+                f"{name}: expected the archive's {of_archive.get(name)}, found {of_file.get(name)}"
             )
 
 
 def _put(frame: xr.Dataset, store: Store) -> bool:
-    """Add a frame to the archive, unless it is there; whether it was added."""
+    """Add a frame to the archive unless the archive has it, and return whether it was added."""
     rate = frame[schema.RATE].values
     if found := schema.value_problems(rate):
         raise InputError("; ".join(found))
@@ -241,7 +242,7 @@ def _put(frame: xr.Dataset, store: Store) -> bool:
         return True
     if store.times[position] != time:
         raise InputError(
-            f"time: expected one after the archive's last, {store.times[-1]}, found {time}; "
+            f"time: expected a time after the archive's last, {store.times[-1]}, found {time}; "
             "archives grow only forward"
         )
     if not np.allclose(store.frame(position), rate[0], rtol=_SAME_TO, atol=0, equal_nan=True):

@@ -1,4 +1,4 @@
-"""From what a radar file holds to rain rate in mm/h: units, accumulations, reflectivity."""
+"""Conversion of rain rates, accumulations and reflectivity to rain rates in mm/h."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from stormcell.errors import ArgumentError, InputError
 Quantity = Literal["rate", "dbz", "amount"]
 
 _QUANTITIES: tuple[Quantity, ...] = ("rate", "dbz", "amount")
-# What one of the unit is in mm/h; a kilogram of water on a square metre stands one millimetre deep.
+# Factors to mm/h. A kilogram of water on a square metre is one millimetre deep.
 _RATES = {
     "mm/h": 1.0,
     "mm h-1": 1.0,
@@ -32,19 +32,20 @@ _AMOUNT_OVER = re.compile(r"mm ?/ ?(\d+(?:\.\d+)?) ?(min|h)")
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the user says about files that do not say it themselves.
+class UnitOverrides:
+    """Quantity, units and Z–R relation given by the user, for files whose metadata does not give them.
 
     Attributes:
         quantity: ``"rate"``, ``"dbz"`` (reflectivity) or ``"amount"`` (accumulated).
-        units: For example ``"mm/h"``, ``"kg m-2 s-1"``, ``"dBZ"``; ``"mm/15min"`` is an amount and its time.
+        units: For example ``"mm/h"``, ``"kg m-2 s-1"``, ``"dBZ"``; ``"mm/15min"`` is an amount and its
+            period.
         zr: a and b of Z = a R^b, with Z in mm⁶ m⁻³ and R in mm/h.
 
     Raises:
-        ArgumentError: A quantity, unit or relation that does not exist, or two that contradict each other.
+        ArgumentError: A quantity, unit or relation is unknown, or quantity and units contradict each other.
 
     Example:
-        >>> Told(quantity="rate", units="mm/h").units
+        >>> UnitOverrides(quantity="rate", units="mm/h").units
         'mm/h'
     """
 
@@ -66,22 +67,22 @@ class Told:
                 raise ArgumentError(str(error)) from None
             if self.quantity is not None and kind != self.quantity:
                 raise ArgumentError(
-                    f"units: expected a unit of {self.quantity}, found {self.units!r}, of {kind}"
+                    f"units: expected a unit of {self.quantity}, found {self.units!r}, a unit of {kind}"
                 )
 
 
 def unit(name: str) -> tuple[Quantity, float, float | None]:
-    """What a unit measures, and how to get from it to mm or mm/h.
+    """Return the quantity of a unit, and the factor to mm or mm/h.
 
     Args:
-        name: As CF or people write it.
+        name: The unit, as CF or people write it.
 
     Returns:
-        The quantity; the factor to mm/h (a rate) or mm (an amount), 1 for dBZ; and, where the unit of
-        an amount says over what time it fell, that time in hours.
+        The quantity; the factor to mm/h (a rate) or mm (an amount), 1 for dBZ; and the accumulation period in
+        hours, if the unit of an amount contains it.
 
     Raises:
-        InputError: The unit is not known.
+        InputError: The unit is unknown.
 
     Example:
         >>> unit("kg m-2 s-1")
@@ -103,11 +104,11 @@ def unit(name: str) -> tuple[Quantity, float, float | None]:
 
 
 def rate_from_dbz(dbz: NDArray[np.floating], zr: tuple[float, float]) -> NDArray[np.float64]:
-    """Rain rate in mm/h from reflectivity in dBZ, by Z = a R^b (Marshall & Palmer 1948).
+    """Convert reflectivity in dBZ to rain rate in mm/h, by Z = a R^b (Marshall & Palmer 1948).
 
     Args:
-        dbz: Reflectivity, any shape; −inf is no echo.
-        zr: a and b.
+        dbz: Reflectivity, any shape; −inf means no echo.
+        zr: The constants a and b.
 
     Source: doi:10.1175/1520-0469(1948)005<0165:TDORWS>2.0.CO;2.
 
@@ -120,13 +121,15 @@ def rate_from_dbz(dbz: NDArray[np.floating], zr: tuple[float, float]) -> NDArray
     return rate
 
 
-def settle(told: Told, quantity: Quantity, units: str) -> None:
-    """Hold what the user says against what the file says.
+def check_overrides(overrides: UnitOverrides, quantity: Quantity, units: str) -> None:
+    """Check that the user's overrides do not contradict the file.
 
     Raises:
-        InputError: They contradict each other.
+        InputError: They contradict it.
     """
-    if told.quantity not in (None, quantity):
-        raise InputError(f"quantity: expected {quantity}, as the file says, found {told.quantity} told")
-    if told.units is not None and unit(told.units)[:2] != unit(units)[:2]:
-        raise InputError(f"units: expected {units}, as the file says, found {told.units} told")
+    if overrides.quantity not in (None, quantity):
+        raise InputError(
+            f"quantity: expected the file's {quantity}, found {overrides.quantity} in the options"
+        )
+    if overrides.units is not None and unit(overrides.units)[:2] != unit(units)[:2]:
+        raise InputError(f"units: expected the file's {units}, found {overrides.units} in the options")

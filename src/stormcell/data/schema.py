@@ -1,16 +1,17 @@
-"""What an archive is: one ``xarray.Dataset``, after the MLCast source-data conventions 0.2.0.
+"""The schema of an archive: one ``xarray.Dataset`` that follows the MLCast source-data conventions 0.2.0.
 
     rainfall_rate (time, y, x)  float32, kg m-2 h-1 (= mm/h); NaN: not observed, 0: observed dry
-    time                        strictly increasing, UTC; of an accumulation, its end
+    time                        strictly increasing, UTC; for an accumulation, the end of its period
     y, x                        pixel centres, row 0 the northernmost: metres of the projection, or degrees
     lat, lon (y, x)             degrees
     crs                         the grid mapping: spatial_ref, crs_wkt
-    missing_times               the steps between the first and the last time that are absent
+    missing_times               missing steps between the first and the last time
 
-The time step is the most common distance between neighbouring times. The attributes of
-``rainfall_rate`` say what was measured: ``source_quantity`` (rate, dbz or amount),
-``accumulation_minutes`` of an amount, ``zr_a`` and ``zr_b`` of a reflectivity; those of the dataset
-name its ``source`` and ``license``.
+The time step is the most common distance between neighbouring times. The attributes of ``rainfall_rate``
+describe the measured quantity: ``source_quantity`` (rate, dbz or amount), ``accumulation_minutes`` of an
+amount,
+    ``zr_a`` and
+``zr_b`` of a reflectivity. The attributes of the dataset give its ``source`` and ``license``.
 """
 
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ from stormcell.errors import ArchiveError
 RATE = "rainfall_rate"
 UNITS = "kg m-2 h-1"
 STANDARD_NAME = "rainfall_flux"
-# Attributes of the dataset that say whose data it is.
+# Attributes of the dataset that describe the origin of the data.
 ORIGIN = ("title", "source", "license", "institution")
 
 _MAP_AXES = {
@@ -51,17 +52,17 @@ def build(
     measured: Mapping[str, Any],
     attributes: Mapping[str, Any],
 ) -> xr.Dataset:
-    """Frames in the schema.
+    """Return frames as a dataset of the schema.
 
     Args:
         rate: Rain rates ``(time, y, x)`` in mm/h, row 0 the northernmost, NaN where not observed.
-        times: Their times, strictly increasing, UTC.
-        grid: Where their pixels are.
-        measured: Attributes of the rate: ``source_quantity`` and what goes with it.
+        times: Times of the frames, strictly increasing, UTC.
+        grid: Positions of the pixels.
+        measured: Attributes of the rate: ``source_quantity`` and the attributes that belong to it.
         attributes: Attributes of the dataset: ``source``, ``license``, …
 
     Raises:
-        ArchiveError: The times are so far apart that they cannot belong to one archive.
+        ArchiveError: The times are too far apart to belong to one archive.
 
     Example:
         >>> grid = Grid.from_centres(pyproj.CRS(3067), [0, 1000, 2000], [6_601_000, 6_600_000])
@@ -77,7 +78,7 @@ def build(
     return xr.Dataset(
         {RATE: (("time", "y", "x"), np.asarray(rate, np.float32), {**what, **measured})},
         coords={
-            # xarray's default resolution; other ones are not kept by every version of it.
+            # The default resolution of xarray. Not every version preserves others.
             "time": ("time", seconds.astype("datetime64[ns]"), {"standard_name": "time", "axis": "T"}),
             "y": ("y", grid.y, axes["y"]),
             "x": ("x", grid.x, axes["x"]),
@@ -95,12 +96,12 @@ def build(
 
 
 def adopt(ds: xr.Dataset) -> xr.Dataset:
-    """An archive as it was opened, under the names of this schema.
+    """Rename the variables of an opened store to the names of this schema.
 
-    Other writers of the MLCast conventions call the same thing ``mmh`` or ``rain_rate`` and mm/h.
+    Other writers of the MLCast conventions name the rate ``mmh`` or ``rain_rate`` and its unit mm/h.
 
     Raises:
-        ArchiveError: There is no variable of rain rate in it.
+        ArchiveError: It has no rain rate, or more than one.
     """
     rates = [
         name
@@ -123,35 +124,37 @@ def adopt(ds: xr.Dataset) -> xr.Dataset:
 
 
 def check(ds: xr.Dataset) -> None:
-    """Hold a dataset against the schema; the rates themselves are not read (see :func:`value_problems`).
+    """Check a dataset against the schema. The rates are not read; see :func:`value_problems`.
 
     Raises:
-        ArchiveError: Everything that is not as it should be, in one message.
+        ArchiveError: The dataset does not follow the schema; the message lists every problem.
     """
     if found := problems(ds):
         raise ArchiveError("; ".join(found))
 
 
 def problems(ds: xr.Dataset) -> list[str]:
-    """What is not as the schema says, the rates themselves aside; empty if all is well."""
+    """List the deviations from the schema, except in the rates; empty if the dataset follows it."""
     if RATE not in ds.data_vars:
-        return [f"{RATE}: expected this variable, found {', '.join(map(str, ds.data_vars)) or 'none'}"]
+        return [
+            f"{RATE}: expected this variable, found {', '.join(map(str, ds.data_vars)) or 'no variables'}"
+        ]
     rate = ds[RATE]
     if rate.dims != ("time", "y", "x") or 0 in rate.shape:
-        return [f"{RATE}: expected (time, y, x), none of them empty, found {dict(rate.sizes)}"]
+        return [f"{RATE}: expected non-empty dimensions (time, y, x), found {dict(rate.sizes)}"]
     absent = [
         name for name in ("time", "y", "x", "lat", "lon", "crs", "missing_times") if name not in ds.variables
     ]
     if absent:
-        return [f"variables: expected {', '.join(absent)} beside {RATE}, found none"]
+        return [f"variables: expected {', '.join(absent)} beside {RATE}, found them missing"]
     return [*_rate_problems(rate), *_time_problems(ds), *_grid_problems(ds)]
 
 
 def value_problems(rate: NDArray[np.floating]) -> list[str]:
-    """What no rain rate can be, among values in mm/h of any shape; empty if all is well."""
+    """List the impossible values among rain rates in mm/h of any shape; empty if every value is possible."""
     found = []
     if bool(np.isinf(rate).any()):
-        found.append(f"{RATE}: expected finite rates or NaN, found infinite ones")
+        found.append(f"{RATE}: expected finite rates or NaN, found infinite values")
     lowest = np.fmin.reduce(rate, axis=None, initial=np.inf)
     if lowest < 0:
         found.append(f"{RATE}: expected rates of 0 or more, found {lowest:g}")
@@ -175,10 +178,12 @@ def _time_problems(ds: xr.Dataset) -> list[str]:
     if time.dtype.kind != "M" or missing.dtype.kind != "M":
         return [f"time, missing_times: expected dates, found {time.dtype}, {missing.dtype}"]
     if np.isnat(time).any() or not (np.diff(time) > np.timedelta64(0)).all():
-        return ["time: expected strictly increasing dates, found others"]
+        return ["time: expected strictly increasing dates, found other values"]
     expected = TimeAxis(time).missing()
     if not np.array_equal(missing, expected):
-        return [f"missing_times: expected the {len(expected)} absent steps, found {len(missing)} that differ"]
+        return [
+            f"missing_times: expected the {len(expected)} missing steps, found {len(missing)} other times"
+        ]
     return []
 
 
@@ -187,9 +192,9 @@ def _grid_problems(ds: xr.Dataset) -> list[str]:
     try:
         crs = pyproj.CRS.from_wkt(str(ds["crs"].attrs.get("crs_wkt")))
     except CRSError:
-        return ["crs: expected WKT in spatial_ref and crs_wkt, found none that PROJ can read"]
+        return ["crs: expected WKT in spatial_ref and crs_wkt, found text that PROJ cannot read"]
     if len(wkt) != 1:
-        return ["crs: expected the same WKT in spatial_ref and crs_wkt, found two"]
+        return ["crs: expected the same WKT in spatial_ref and crs_wkt, found different ones"]
     found = []
     for name, attributes in (_DEGREE_AXES if crs.is_geographic else _MAP_AXES).items():
         axis = ds[name]
@@ -198,13 +203,13 @@ def _grid_problems(ds: xr.Dataset) -> list[str]:
                 found.append(f"{name}: expected {key} {value!r}, found {axis.attrs.get(key)!r}")
         steps = np.diff(axis.values) * (-1 if name == "y" else 1)
         if not (len(steps) and (steps > 0).all() and np.ptp(steps) < 0.02 * steps.mean()):
-            order = "falling (row 0 the northernmost)" if name == "y" else "rising"
-            found.append(f"{name}: expected evenly spaced pixel centres, {order}, found others")
+            order = "decreasing (row 0 the northernmost)" if name == "y" else "increasing"
+            found.append(f"{name}: expected evenly spaced pixel centres, {order}, found other values")
     return found or _place_problems(ds, crs)
 
 
 def _place_problems(ds: xr.Dataset, crs: pyproj.CRS) -> list[str]:
-    """Whether latitude and longitude of the four corners are those of the projection."""
+    """Check that latitude and longitude of the four corners agree with the projection."""
     if any(ds[name].dims != ("y", "x") for name in ("lat", "lon")):
         return [f"lat, lon: expected (y, x), found {ds['lat'].dims}, {ds['lon'].dims}"]
     corners = {"y": [0, 0, -1, -1], "x": [0, -1, 0, -1]}
@@ -213,9 +218,9 @@ def _place_problems(ds: xr.Dataset, crs: pyproj.CRS) -> list[str]:
     lon, lat = (ds[name].isel(at).values.astype(np.float64) for name in ("lon", "lat"))
     back = pyproj.Transformer.from_crs(crs.geodetic_crs, crs, always_xy=True).transform(lon, lat)
     pixel = abs(float(ds["x"][1] - ds["x"][0]))
-    # Other writers' latitudes may stand on another ellipsoid, which moves them by up to 20 km.
+    # Latitudes of other writers may refer to another ellipsoid, which shifts them by up to 20 km.
     allowed = pixel + (0.2 if crs.is_geographic else 20_000)
     off = np.hypot(back[0] - x, back[1] - y).max()
     if not off <= allowed:
-        return [f"lat, lon: expected those of the projected x and y, found corners {off:.3g} away"]
+        return [f"lat, lon: expected the positions of the projected x and y, found corners {off:.3g} away"]
     return []

@@ -1,12 +1,13 @@
-"""How an archive lies on disk, and the one step that commits what was written to it.
+"""The files of an archive, and the atomic commit.
 
-Every array is a Zarr v3 array in a folder of its own. Frames and times are only ever added after those
-that are there. ``missing_times`` is the exception: when the time step turns out to be another one, all of
-it changes. It is then written beside the old one, under chunk keys with the other separator
-(``c/0`` or ``c.0``), and the root says which of the two counts. So no step before the last touches
-anything that the committed root speaks of, and that last step is a rename.
+Every array is a Zarr v3 array in a separate folder. Frames and times are only appended. ``missing_times`` is
+the exception: all of it changes when a new frame changes the time step. It is then written beside the old
+array, under chunk keys with the other separator (``c/0`` or ``c.0``), and the root says which of the two is
+valid. So no step before the last touches anything that the committed root describes. The last step is a
+rename.
 
-Kills are survived; whether a power cut is depends on the file system, for chunks are not synced one by one.
+An archive survives a kill. Whether it survives a power cut depends on the file system, because chunks are not
+flushed to the disk one by one.
 """
 
 import json
@@ -37,19 +38,19 @@ TIME_UNITS = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregor
 
 _FIXED = ("x", "y", "lat", "lon", "crs")
 _GROWING = (schema.RATE, "time", "missing_times")
-# A frame is one chunk, as the MLCast conventions ask, unless it is larger than this on a side.
+# A frame is one chunk, as the MLCast conventions require, unless a side is longer than this.
 _LARGEST_TILE = 2048
 _TIMES_PER_CHUNK = 4096
 
 
 class Store:
-    """An archive while it is being written, by one process at a time; use :func:`writing`.
+    """An archive opened for writing, by one process at a time; use :func:`writing`.
 
     Attributes:
-        path: The archive's directory.
-        times: The frames it holds, committed or not, as datetime64[s].
-        committed: How many of them are committed.
-        reference: A dataset with the archive's grid and attributes; None as long as it has no frame.
+        path: Folder of the archive.
+        times: Times of its frames, committed or not, as datetime64[s].
+        committed: Number of committed frames.
+        reference: A dataset with the archive's grid and attributes; None while it has no frame.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,23 +62,23 @@ class Store:
         self._step: np.timedelta64 | None = None
 
     def frames_in(self, pixels: int) -> int:
-        """How many frames of the archive's grid have that many pixels, at least one."""
+        """Return the number of frames that together have ``pixels`` pixels, at least one."""
         if self.reference is None:
             return 1
         return max(1, pixels // (self.reference.sizes["y"] * self.reference.sizes["x"]))
 
     def frame(self, position: int) -> NDArray[np.float32]:
-        """A frame's rates ``(y, x)``, of committed frames or those written since."""
+        """Return the rates ``(y, x)`` of a frame, committed or not."""
         return np.asarray(self._array(schema.RATE)[position])
 
     def expect_near(self, time: np.datetime64) -> None:
-        """Refuse a frame so far after the last that the archive with it could not be committed.
+        """Refuse a frame that is so far after the last frame that its date must be wrong.
 
         Raises:
-            InputError: It would leave more missing steps than an archive may have.
+            InputError: The archive would have more missing steps than it may have.
         """
         if self._step is not None and time - self.times[-1] == self._step:
-            return  # Neither a hole nor another step: no need to look at all times again.
+            return  # No gap and the same step, so the missing times stay the same.
         axis = TimeAxis(np.append(self.times, time))
         try:
             axis.missing()
@@ -86,10 +87,10 @@ class Store:
         self._step = axis.step if len(axis) > 1 else None
 
     def extend(self, frames: xr.Dataset) -> None:
-        """Write frames of the schema after the last; they count only after :meth:`commit`.
+        """Append frames of the schema. They become part of the archive only by :meth:`commit`.
 
         Raises:
-            ArchiveError: They cannot be written. What is committed is intact.
+            ArchiveError: They cannot be written. Committed frames are intact.
         """
         with self._or_archive_error():
             if self.reference is None:
@@ -101,10 +102,10 @@ class Store:
             self.times = np.concatenate([self.times, frames["time"].values.astype("datetime64[s]")])
 
     def commit(self) -> None:
-        """Make every frame written so far part of the archive.
+        """Make all appended frames part of the archive.
 
         Raises:
-            ArchiveError: The disk is full, or the like. What was committed before is intact.
+            ArchiveError: It cannot be written, for example on a full disk. Committed frames are intact.
         """
         if len(self.times) == self.committed:
             return
@@ -118,7 +119,7 @@ class Store:
             self.committed = len(self.times)
 
     def discard(self) -> None:
-        """Clear away what is not committed, but for the directory itself: on it is the lock."""
+        """Remove everything that is not committed, except the folder, which carries the lock."""
         for partial in self.path.glob(_PARTIAL_ROOT):
             partial.unlink()
         if self._root is None:
@@ -132,17 +133,17 @@ class Store:
         for frame in (self.path / schema.RATE / "c").glob("*"):
             if frame.name.isdecimal() and int(frame.name) >= self.committed:
                 shutil.rmtree(frame)
-        # Last, for on a full disk it needs the room that the above makes.
+        # This comes last, because on a full disk it needs the space that was freed above.
         for name, metadata in self._root["consolidated_metadata"]["metadata"].items():
             file = self.path / name / ROOT
             if json.loads(file.read_text()) != metadata:
                 _replace(file, metadata)
 
     def load(self) -> None:
-        """Take up what is committed, and clear away what is not.
+        """Read the committed state, and remove everything that is not committed.
 
         Raises:
-            ArchiveError: There is something else than an archive.
+            ArchiveError: The folder is not an archive.
         """
         if (self.path / ROOT).exists():
             self._root = _read_root(self.path)
@@ -157,7 +158,7 @@ class Store:
             for item in self.path.iterdir():
                 if item.name not in ours and not item.match(_PARTIAL_ROOT):
                     raise ArchiveError(
-                        f"{self.path}: expected an archive, found a folder with {item.name} in it"
+                        f"{self.path}: expected an archive, found a folder that contains {item.name}"
                     )
         with self._or_archive_error():
             self.discard()
@@ -235,25 +236,25 @@ class Store:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Store]:
-    """Open an archive to append to it; what was written is committed at the end.
+    """Open an archive to append to it; appended frames are committed at the end.
 
     Raises:
-        ArchiveError: There is something else, another process is writing to it, or it cannot be written.
+        ArchiveError: It is not an archive, or another process is writing to it, or it cannot be written.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise ArchiveError(f"{path}: expected an archive (a directory), found a file") from None
+        raise ArchiveError(f"{path}: expected an archive (a folder), found a file") from None
     except OSError as error:
-        raise ArchiveError(f"{path}: could not be made: {error.strerror}") from None
+        raise ArchiveError(f"{path}: could not be created: {error.strerror}") from None
     store = Store(path)
-    with _alone(path):
+    with _locked(path):
         store.load()
         try:
             yield store
             store.commit()
         except BaseException:
-            with suppress(OSError):  # What cannot be cleared away now is cleared away the next time.
+            with suppress(OSError):  # The next process removes what cannot be removed now.
                 store.discard()
                 _remove_if_empty(store)
             raise
@@ -264,14 +265,14 @@ def writing(path: Path) -> Iterator[Store]:
 
 def _remove_if_empty(store: Store) -> None:
     if not store.committed:
-        with suppress(OSError):  # Not ours alone.
+        with suppress(OSError):  # It may contain files of others.
             store.path.rmdir()
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Keep every other process from writing to the archive; the lock ends with the process."""
-    if sys.platform == "win32":  # No directory can be locked there.
+def _locked(path: Path) -> Iterator[None]:
+    """Prevent other processes from writing to the archive; the lock ends with the process."""
+    if sys.platform == "win32":  # Windows cannot lock folders.
         yield
         return
     import fcntl
@@ -280,12 +281,12 @@ def _alone(path: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Another process may have removed the directory, and a third made it anew, since it was opened.
-            alone = os.path.samestat(os.fstat(handle), os.stat(path))
+            # Since the folder was opened, another process may have removed it and a third created it again.
+            locked = os.path.samestat(os.fstat(handle), os.stat(path))
         except (BlockingIOError, FileNotFoundError):
-            alone = False
-        if not alone:
-            raise ArchiveError(f"{path}: expected to write to it alone, found another process at it")
+            locked = False
+        if not locked:
+            raise ArchiveError(f"{path}: expected no other writer, found another process writing to it")
         yield
     finally:
         os.close(handle)
@@ -298,9 +299,7 @@ def _read_root(path: Path) -> dict[str, Any]:
         ours = {*_FIXED, *_GROWING} <= arrays.keys()
         ours = ours and arrays["time"]["attributes"]["units"] == TIME_UNITS["units"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArchiveError(
-            f"{path}: expected an archive, found a root that says otherwise: {error}"
-        ) from None
+        raise ArchiveError(f"{path}: expected an archive, found another root: {error}") from None
     if not ours:
         raise ArchiveError(f"{path}: expected an archive made by Stormcell, found another Zarr store")
     return root
@@ -312,13 +311,13 @@ def _replace(file: Path, content: dict[str, Any]) -> None:
 
 
 def _tile(length: int) -> int:
-    """The side of the equal chunks that a side of a frame is cut into."""
+    """Return the length of the equal chunks into which a side of a frame is divided."""
     pieces = -(-length // _LARGEST_TILE)
     return -(-length // pieces)
 
 
 def _plain(attributes: Mapping[Any, Any]) -> dict[str, Any]:
-    """Attributes as JSON knows them."""
+    """Return attributes with values that JSON can represent."""
     return {
         str(name): value.tolist() if isinstance(value, np.generic | np.ndarray) else value
         for name, value in attributes.items()

@@ -1,4 +1,4 @@
-"""What is in an archive, what is missing in it, and what is wrong with it."""
+"""Summary of an archive: its contents, gaps and problems."""
 
 from dataclasses import dataclass
 
@@ -9,34 +9,34 @@ from stormcell.data import schema
 from stormcell.data.grid import Spacing, crs_name
 from stormcell.data.time_axis import TimeAxis, in_minutes
 
-# Rain that a gauge could measure.
+# The smallest rate that a gauge measures.
 WET = 0.1
-# The most that ever fell in a minute is 38 mm (Barot, Guadeloupe, 1970); more is clutter or a wrong unit.
+# The record for one minute is 38 mm (Barot, Guadeloupe, 1970). Higher rates are clutter or a wrong unit.
 _HEAVIEST = 2300.0
 _BLOCK_PIXELS = 2**24
 _SHOWN_RATE_ATTRIBUTES = ("source_quantity", "accumulation_minutes", "zr_a", "zr_b")
 
 
 @dataclass(frozen=True)
-class Inspection:
-    """An archive in numbers.
+class Summary:
+    """Summary of an archive.
 
     Attributes:
         start: Time of the first frame, UTC.
         end: Time of the last frame.
-        step: The most common distance between frames; None if there is but one.
+        step: Time step; None for a single frame.
         frames: Number of frames.
-        missing_steps: Number of absent frames between the first and the last.
-        longest_run: Number of frames in the longest stretch without a hole.
-        missing_fraction: Share of all pixels of all frames that were not observed, 0 … 1.
-        wet_fraction: Share of the observed pixels with at least 0.1 mm/h, 0 … 1; NaN if none was observed.
+        missing_steps: Number of missing frames between the first and the last.
+        longest_run: Number of frames in the longest run without a gap.
+        missing_fraction: Share of unobserved pixels in all frames, 0 … 1.
+        wet_fraction: Share of the observed pixels with at least 0.1 mm/h, 0 … 1; NaN if nothing was observed.
         highest: Highest rate in mm/h; NaN if nothing was observed.
-        unobserved_frames: Number of frames in which nothing was observed.
+        unobserved_frames: Number of frames without any observed pixel.
         grid: Rows and columns.
         spacing: Pixel size.
-        crs: The projection, in words.
-        attributes: Where it comes from, and what was measured.
-        problems: What is not as it should be; empty if all is well.
+        crs: Description of the projection.
+        attributes: Origin of the data and measured quantity.
+        problems: Deviations from the schema and impossible values.
     """
 
     start: np.datetime64
@@ -59,11 +59,9 @@ class Inspection:
         return "\n".join(f"{name:<22}{value}" for name, value in self.lines())
 
     def lines(self) -> list[tuple[str, str]]:
-        """The same for people: names and values, problems last."""
-        step = "of one frame there is none" if self.step is None else f"{in_minutes(self.step):g} min"
-        unobserved = f", {self.unobserved_frames} of them without an observation" * bool(
-            self.unobserved_frames
-        )
+        """Return names and values as text, problems last."""
+        step = "unknown, from a single frame" if self.step is None else f"{in_minutes(self.step):g} min"
+        unobserved = f", {self.unobserved_frames} of them entirely unobserved" * bool(self.unobserved_frames)
         return [
             (
                 "period",
@@ -71,9 +69,9 @@ class Inspection:
             ),
             ("time step", step),
             ("frames", f"{self.frames}{unobserved}"),
-            ("missing steps", f"{self.missing_steps}, longest run without one: {self.longest_run} frames"),
+            ("missing steps", f"{self.missing_steps}, longest run without a gap: {self.longest_run} frames"),
             ("not observed", f"{self.missing_fraction:.2%} of all pixels"),
-            ("wet", f"{self.wet_fraction:.2%} of the observed pixels have {WET} mm/h or more"),
+            ("wet", f"{self.wet_fraction:.2%} of the observed pixels, with {WET} mm/h or more"),
             ("highest rate", f"{self.highest:.1f} mm/h"),
             ("grid", f"{self.grid[0]} × {self.grid[1]} (rows × columns), pixels of {self.spacing}"),
             ("projection", self.crs),
@@ -82,11 +80,11 @@ class Inspection:
         ]
 
 
-def describe(ds: xr.Dataset) -> Inspection:
-    """Read an archive through, a few frames at a time.
+def describe(ds: xr.Dataset) -> Summary:
+    """Summarize an archive. All frames are read, a few at a time.
 
     Raises:
-        ArchiveError: It is so far from the schema that it cannot be read at all.
+        ArchiveError: It deviates so much from the schema that it cannot be read.
 
     Example:
         >>> import pyproj
@@ -110,9 +108,9 @@ def describe(ds: xr.Dataset) -> Inspection:
     block = max(1, _BLOCK_PIXELS // (rows * columns))
     for start in range(0, frames, block):
         values = rate[start : start + block].values
-        seen = (~np.isnan(values)).sum(axis=(1, 2))
-        observed += int(seen.sum())
-        unobserved += int((seen == 0).sum())
+        by_frame = (~np.isnan(values)).sum(axis=(1, 2))
+        observed += int(by_frame.sum())
+        unobserved += int((by_frame == 0).sum())
         wet += int((values >= WET).sum())
         highest = float(np.fmax.reduce(values, axis=None, initial=highest))
         wrong |= dict.fromkeys(schema.value_problems(values))
@@ -122,7 +120,7 @@ def describe(ds: xr.Dataset) -> Inspection:
             f"highest rate: expected at most {_HEAVIEST:g} mm/h, found {highest:g}: clutter or a wrong unit"
         )
     axis = TimeAxis(ds["time"].values)
-    return Inspection(
+    return Summary(
         start=axis.times[0],
         end=axis.times[-1],
         step=axis.step if frames > 1 else None,

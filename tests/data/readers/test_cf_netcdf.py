@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from stormcell.data import archive, schema
-from stormcell.data.readers import Told, cf_netcdf, find
+from stormcell.data.readers import UnitOverrides, cf_netcdf, find
 from stormcell.errors import ArgumentError, InputError
 
 ALL = slice(None)
@@ -27,8 +27,8 @@ def save(tmp_path):
     return to_file
 
 
-def read(path, told=None, frames=ALL):
-    ds = cf_netcdf.read(path, told or Told(), frames)
+def read(path, overrides=None, frames=ALL):
+    ds = cf_netcdf.read(path, overrides or UnitOverrides(), frames)
     schema.check(ds)
     return ds
 
@@ -47,39 +47,39 @@ def read(path, told=None, frames=ALL):
     ],
 )
 @pytest.mark.parametrize("engine", ["h5netcdf", "scipy"])
-def test_units_of_the_file(cf, save, values, units, factor, engine):
+def test_cf_netcdf_units_of_the_file_are_converted(cf, save, values, units, factor, engine):
     path = save(cf(values / factor, units=units), engine)
     assert find(path) is cf_netcdf
     np.testing.assert_allclose(read(path)["rainfall_rate"], values, rtol=1e-6)
 
 
-def test_packed_values_are_unpacked(cf, save, values):
+def test_cf_netcdf_packed_values_are_unpacked(cf, save, values):
     ds = cf(np.round(values, 1), units="mm/h")
     ds["rain"].encoding = {"dtype": "int16", "scale_factor": 0.1, "_FillValue": -9999}
     np.testing.assert_allclose(read(save(ds))["rainfall_rate"], np.round(values, 1), atol=1e-6)
 
 
-def test_reflectivity_needs_a_relation(cf, save, values):
+def test_cf_netcdf_reflectivity_without_z_r_raises(cf, save, values):
     path = save(cf(10 * np.log10(values.clip(1e-4)), units="dBZ"))
     with pytest.raises(InputError, match=r"zr: expected a and b"):
         read(path)
-    found = read(path, Told(zr=(256.0, 1.42)))["rainfall_rate"]
+    found = read(path, UnitOverrides(zr=(256.0, 1.42)))["rainfall_rate"]
     expected = (values.clip(1e-4) / 256) ** (1 / 1.42)
     np.testing.assert_allclose(found, np.where(expected < 0.0005, 0, expected), rtol=1e-6)
     assert found.attrs["zr_a"] == 256
 
 
-def test_an_amount_needs_its_time(cf, save, values):
-    with pytest.raises(InputError, match="expected over what time"):
+def test_cf_netcdf_amount_without_a_period_raises(cf, save, values):
+    with pytest.raises(InputError, match="expected the accumulation period"):
         read(save(cf(values, units="mm")))
-    told = read(save(cf(values, units="mm")), Told(units="mm/15min"))
+    overrides = read(save(cf(values, units="mm")), UnitOverrides(units="mm/15min"))
     stated = read(save(cf(values, units="mm", accum_time_h=0.25)))
-    for ds in (told, stated):
+    for ds in (overrides, stated):
         np.testing.assert_allclose(ds["rainfall_rate"], values * 4, rtol=1e-6)
         assert ds["rainfall_rate"].attrs["accumulation_minutes"] == 15
 
 
-def test_bounds_say_the_time_of_an_amount_and_its_end_counts(cf, save, values):
+def test_cf_netcdf_amount_with_bounds_has_the_time_of_its_end(cf, save, values):
     ds = cf(values, minutes=10, units="kg m-2")
     starts = ds["time"].values
     ds["time"].attrs["bounds"] = "time_bounds"
@@ -91,29 +91,32 @@ def test_bounds_say_the_time_of_an_amount_and_its_end_counts(cf, save, values):
     np.testing.assert_array_equal(cf_netcdf.times(path), starts + np.timedelta64(10, "m"))
 
 
-def test_a_file_that_does_not_say_must_be_explained(cf, save, values):
+def test_cf_netcdf_missing_units_require_an_override(cf, save, values):
     path = save(cf(values).rename(rain="rainfall_amount"))
-    for told, reason in (
-        (Told(), "expected units, found none"),
-        (Told(quantity="rate"), "expected units, found none"),
-        (Told(units="mm/h"), r"expected its name \(amount\) and its units 'mm/h' \(rate\) to agree"),
+    for overrides, reason in (
+        (UnitOverrides(), "expected units, found none"),
+        (UnitOverrides(quantity="rate"), "expected units, found none"),
+        (UnitOverrides(units="mm/h"), r"expected its name \(amount\) and its units 'mm/h' \(rate\) to agree"),
     ):
         with pytest.raises(InputError, match=reason):
-            read(path, told)
-    np.testing.assert_allclose(read(path, Told("rate", "mm/h"))["rainfall_rate"], values, rtol=1e-6)
+            read(path, overrides)
+    np.testing.assert_allclose(read(path, UnitOverrides("rate", "mm/h"))["rainfall_rate"], values, rtol=1e-6)
 
 
-def test_a_file_that_contradicts_itself_must_be_explained(cf, save, values):
+def test_cf_netcdf_contradictory_file_requires_an_override(cf, save, values):
     path = save(cf(values, units="kg m-2", standard_name="rainfall_flux", accum_time_h=1.0))
     with pytest.raises(InputError, match="to agree"):
         read(path)
-    np.testing.assert_allclose(read(path, Told("amount"))["rainfall_rate"], values, rtol=1e-6)
+    np.testing.assert_allclose(read(path, UnitOverrides("amount"))["rainfall_rate"], values, rtol=1e-6)
 
 
-@pytest.mark.parametrize("told", [Told("amount"), Told(units="kg m-2 s-1"), Told("dbz", zr=(200.0, 1.6))])
-def test_what_is_told_must_not_contradict_the_file(cf, save, values, told):
-    with pytest.raises(InputError, match="as the file says"):
-        read(save(cf(values, units="mm/h")), told)
+@pytest.mark.parametrize(
+    "overrides",
+    [UnitOverrides("amount"), UnitOverrides(units="kg m-2 s-1"), UnitOverrides("dbz", zr=(200.0, 1.6))],
+)
+def test_cf_netcdf_override_that_contradicts_the_file_raises(cf, save, values, overrides):
+    with pytest.raises(InputError, match=r"expected the file.s .*in the options"):
+        read(save(cf(values, units="mm/h")), overrides)
 
 
 @pytest.mark.parametrize(
@@ -127,18 +130,18 @@ def test_what_is_told_must_not_contradict_the_file(cf, save, values, told):
         {"units": "mm/0min"},
     ],
 )
-def test_nothing_impossible_can_be_told(wrong):
+def test_cf_netcdf_impossible_override_raises(wrong):
     with pytest.raises(ArgumentError):
-        Told(**wrong)
+        UnitOverrides(**wrong)
 
 
-def test_rows_run_south_and_columns_east(cf, save, values):
+def test_cf_netcdf_rows_run_south_and_columns_east(cf, save, values):
     ds = cf(values, units="mm/h")
     turned = ds.isel(y=slice(None, None, -1), x=slice(None, None, -1)).transpose("x", "time", "y", ...)
     xr.testing.assert_identical(read(save(turned)).drop_attrs(), read(save(ds)).drop_attrs())
 
 
-def test_degrees_ascending_are_turned_and_have_no_projection(save, values):
+def test_cf_netcdf_ascending_degrees_are_flipped_and_have_no_projection(save, values):
     ds = xr.Dataset(
         {"rain_rate": (("time", "lat", "lon"), values, {"units": "mm/h"})},
         coords={
@@ -155,14 +158,14 @@ def test_degrees_ascending_are_turned_and_have_no_projection(save, values):
     np.testing.assert_allclose(found["lat"][:, 0], found["y"], atol=1e-5)
 
 
-def test_kilometres_become_metres(cf, save, values):
+def test_cf_netcdf_kilometres_become_metres(cf, save, values):
     ds = cf(values, units="mm/h")
     metres = read(save(ds))
     for axis in "yx":
         ds[axis] = ds[axis] / 1000
         ds[axis].attrs["units"] = "km"
     np.testing.assert_allclose(read(save(ds))["x"], metres["x"])
-    # The same without units, where the PROJ string says what they are.
+    # The same without units: the PROJ string gives them.
     for axis in "yx":
         del ds[axis].attrs["units"]
     del ds["rain"].attrs["grid_mapping"]
@@ -170,20 +173,20 @@ def test_kilometres_become_metres(cf, save, values):
     np.testing.assert_allclose(read(save(ds))["lat"], metres["lat"], atol=1e-5)
 
 
-def test_one_frame_without_a_time_axis(cf, save, values):
+def test_cf_netcdf_frame_without_a_time_dimension_is_read(cf, save, values):
     ds = cf(values, units="mm/h").isel(time=1)
     found = read(save(ds))
     np.testing.assert_allclose(found["rainfall_rate"][0], values[1], rtol=1e-6)
 
 
-def test_some_of_the_frames(cf, save, values):
+def test_cf_netcdf_slice_of_frames_is_read(cf, save, values):
     path = save(cf(values, units="mm/h"))
     np.testing.assert_array_equal(read(path, frames=slice(1, 2))["time"], read(path)["time"][1:2])
     np.testing.assert_allclose(read(path, frames=slice(1, 2))["rainfall_rate"], values[1:2], rtol=1e-6)
 
 
-def test_an_archive_saved_as_netcdf_comes_back_untold(cf, save, values, tmp_path):
-    values[1, 2, 3] = 0.0001  # weaker than what counts as an echo in a foreign file
+def test_cf_netcdf_archive_saved_as_netcdf_needs_no_override(cf, save, values, tmp_path):
+    values[1, 2, 3] = 0.0001  # weaker than an echo in another provider's file
     archive.append(tmp_path / "a.zarr", [save(cf(values, units="mm/h", source_quantity="rate"))])
     ds = archive.open(tmp_path / "a.zarr")
     again = read(save(ds.load(), name="again.nc"))
@@ -222,35 +225,35 @@ def twice(ds):
         (lambda ds: ds.assign_coords(x=("x", np.arange(5.0), {"units": "inch"})), "x: expected m or km"),
     ],
 )
-def test_what_is_wrong_is_said(cf, save, values, change, reason):
+def test_cf_netcdf_faulty_file_raises_and_names_the_fault(cf, save, values, change, reason):
     path = save(change(cf(values, units="mm/h")))
     with pytest.raises(InputError, match=reason):
         cf_netcdf.times(path), read(path)
 
 
 @pytest.mark.parametrize("engine", ["h5netcdf", "scipy"])
-def test_a_truncated_file_is_refused(cf, save, values, engine):
+def test_cf_netcdf_truncated_file_raises(cf, save, values, engine):
     path = save(cf(values, units="mm/h"), engine)
     path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(InputError, match="expected whole"):
+    with pytest.raises(InputError, match="expected complete"):
         cf_netcdf.times(path)
 
 
-def test_claimed_sizes_are_not_believed(tmp_path):
+def test_cf_netcdf_impossible_size_raises(tmp_path):
     path = tmp_path / "huge.nc"
     with h5netcdf.File(path, "w") as file:
         file.dimensions = {"time": 10**12, "y": 10**6, "x": 10**6}
         file.create_variable("time", ("time",), "f8", chunks=(1024,))
         file.create_variable("rain", ("time", "y", "x"), "f4", chunks=(1, 64, 64))
-    with pytest.raises(InputError, match="expected what fits a radar file"):
+    with pytest.raises(InputError, match="expected a size that a radar file can have"):
         cf_netcdf.times(path)
 
 
-def test_openmrg_agrees_with_the_file(radar_data):
+def test_cf_netcdf_real_openmrg_agrees_with_the_file(radar_data):
     path = radar_data / "openmrg_20150827" / "openMRG_Radar_180minutes.nc"
     with pytest.raises(InputError, match="expected units, found none"):
         read(path)
-    ds = read(path, Told("rate", "mm/h"))
+    ds = read(path, UnitOverrides("rate", "mm/h"))
     with h5netcdf.File(path) as file:
         raw = file["rainfall_amount"][:]
         lat, lon, seconds = file["lat"][:], file["lon"][:], file["time"][:]
@@ -261,21 +264,21 @@ def test_openmrg_agrees_with_the_file(radar_data):
     np.testing.assert_allclose(ds["rainfall_rate"], np.where(raw == floor, 0, raw), rtol=1e-6)
     assert int((ds["rainfall_rate"] == 0).sum()) == int((raw == floor).sum())
     np.testing.assert_array_equal(ds["time"].values.astype("datetime64[s]").astype(int), seconds)
-    # float32 next to 58 is good to 2e-6.
+    # The spacing of float32 near 58 is 4e-6.
     np.testing.assert_allclose(ds["lat"], lat, atol=2e-6, rtol=0)
     np.testing.assert_allclose(ds["lon"], lon, atol=2e-6, rtol=0)
 
 
-def test_openrainer_agrees_with_the_file(radar_data):
+def test_cf_netcdf_real_openrainer_agrees_with_the_file(radar_data):
     path = radar_data / "openrainer_20220917" / "openrainer_RAD.nc"
     ds = read(path)
     with h5netcdf.File(path) as file:
         raw = file["rainfall_amount"][:]
-    raw = raw[:, ::-1] * 4  # mm in a quarter of an hour, from the south
+    raw = raw[:, ::-1] * 4  # mm in a quarter of an hour, rows from the south
     np.testing.assert_allclose(ds["rainfall_rate"], np.where(raw < 0.0005, 0, raw), rtol=1e-6)
 
 
-def test_a_projection_of_the_file_is_kept(cf, save, values):
+def test_cf_netcdf_projection_of_the_file_is_retained(cf, save, values):
     found = read(save(cf(values, units="mm/h")))
     crs = pyproj.CRS.from_wkt(found["crs"].attrs["crs_wkt"])
     assert crs == pyproj.CRS(3067)

@@ -1,7 +1,7 @@
-"""CF NetCDF, 3 (classic) and 4 (HDF5), of any provider: ``(time, y, x)`` on a regular grid.
+"""CF NetCDF, version 3 (classic) and 4 (HDF5), from any provider: ``(time, y, x)`` on a regular grid.
 
-The file says what it holds, in units, standard names and a grid mapping. Where it does not, the user
-must; where it contradicts itself, the user must decide; nothing is guessed.
+Units, standard names and the grid mapping describe the contents. If they are missing or contradict each
+other, the user must give the quantity and the units. Nothing is guessed.
 """
 
 import re
@@ -20,16 +20,16 @@ from pyproj.exceptions import CRSError
 
 from stormcell.data import schema
 from stormcell.data.grid import MOST_PIXELS, Grid, parse_crs
-from stormcell.data.quantity import Told, rate_from_dbz, unit
+from stormcell.data.quantity import UnitOverrides, rate_from_dbz, unit
 from stormcell.data.readers.contents import head, seekable
-from stormcell.data.readers.rain_variable import Rain, find_rain
+from stormcell.data.readers.rain_variable import RainVariable, find_rain
 from stormcell.errors import InputError
 
 NAME = "CF NetCDF"
 SUFFIXES = (".nc", ".nc4", ".cdf")
 
-# −30 dBZ by Z = 200 R^1.6, weaker than any weather radar hears. Rates made from such a file's reflectivity
-# have this floor where there was no echo, and no zero anywhere; no echo is dry.
+# −30 dBZ by Z = 200 R^1.6, weaker than any weather radar detects. Some files have rates that were converted
+# from reflectivity and have this value instead of zero where there was no echo. No echo is dry.
 NO_ECHO = 0.0005
 
 _LENGTHS = {"m": 1.0, "meter": 1.0, "metre": 1.0, "meters": 1.0, "metres": 1.0, "km": 1000.0}
@@ -43,24 +43,24 @@ def recognises(path: Path, head: bytes) -> bool:  # noqa: ARG001 - a reader may 
 
 
 def times(path: Path) -> NDArray[np.datetime64]:
-    """The times; where they have bounds, the ends of what they bound."""
+    """Return the times; of times with bounds, the ends of their intervals."""
     with _open(path) as ds:
         return _times(ds)
 
 
-def read(path: Path, told: Told, frames: slice) -> xr.Dataset:
-    """Frames in mm/h, rows turned to run southwards."""
+def read(path: Path, overrides: UnitOverrides, frames: slice) -> xr.Dataset:
+    """Return frames in mm/h, with rows from north to south."""
     with _open(path) as ds:
-        rain = find_rain(ds, told)
+        rain = find_rain(ds, overrides)
         grid = _grid(ds, rain)
         moments = _times(ds)[frames]
         values = rain.array
         if "time" not in values.dims:
             values = values.expand_dims("time")
         values = values.isel(time=frames).transpose("time", rain.y, rain.x)
-        # Files run either way along both axes; the archive runs east and south.
+        # Both axes may increase or decrease in a file. In the archive, x runs east and y runs south.
         values = values.sortby(rain.x).sortby(rain.y, ascending=False)
-        rate, measured = _rate(values.values, ds, rain, told, frames)
+        rate, measured = _rate(values.values, ds, rain, overrides, frames)
         order = np.argsort(moments, kind="stable")
         return schema.build(
             rate[order], moments[order], grid, measured=measured, attributes=_attributes(ds, path)
@@ -73,29 +73,29 @@ def _open(path: Path) -> Iterator[xr.Dataset]:
     file = seekable(path)
     hdf5 = magic == b"\x89HDF"
     if hdf5:
-        _believe(file)
+        _check_sizes(file)
     elif magic[3:] not in (b"\x01", b"\x02"):
         raise InputError(f"expected NetCDF of version 1, 2 or 4, found version {magic[3:]!r}")
     try:
         ds = xr.open_dataset(
             file,
             engine="h5netcdf" if hdf5 else "scipy",
-            # HDF5 that is no NetCDF has dimensions without names.
+            # HDF5 that is not NetCDF has dimensions without names.
             backend_kwargs={"phony_dims": "sort"} if hdf5 else None,
             decode_timedelta=False,
             cache=False,
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
-        raise InputError(f"expected whole CF NetCDF: {error}") from None
+        raise InputError(f"expected complete CF NetCDF: {error}") from None
     with ds:
         yield ds
 
 
-def _believe(file: Path | BytesIO) -> None:
-    """Refuse HDF5 that claims to hold more than a radar file can, before anything is allocated for it.
+def _check_sizes(file: Path | BytesIO) -> None:
+    """Refuse HDF5 that claims impossible sizes, before memory is allocated for them.
 
     Raises:
-        InputError: A coordinate, a frame or a chunk is impossibly large, or the file is damaged.
+        InputError: A coordinate, a frame or a chunk is too large for a radar file, or the file is damaged.
     """
 
     def look(name: str, item: h5py.Group | h5py.Dataset) -> None:
@@ -105,45 +105,51 @@ def _believe(file: Path | BytesIO) -> None:
         chunk = int(np.prod(item.chunks or (0,), dtype=object))
         if item.shape[0] > _MOST_FRAMES or frame > MOST_PIXELS or chunk > MOST_PIXELS:
             raise InputError(
-                f"{name}: expected what fits a radar file, found {item.shape} in chunks {item.chunks}"
+                f"{name}: expected a size that a radar file can have, found {item.shape} in chunks "
+                f"{item.chunks}"
             )
 
     try:
         with h5py.File(file, "r") as opened:
             opened.visititems(look)
     except (OSError, RuntimeError) as error:
-        raise InputError(f"expected whole HDF5: {error}") from None
+        raise InputError(f"expected complete HDF5: {error}") from None
     if isinstance(file, BytesIO):
         file.seek(0)
 
 
 def _times(ds: xr.Dataset) -> NDArray[np.datetime64]:
     if "time" not in ds.variables:
-        raise InputError("time: expected this coordinate of CF NetCDF, found none")
+        raise InputError("time: expected this coordinate of CF NetCDF, found no such coordinate")
     time = ds["time"]
     bounds = time.attrs.get("bounds", time.encoding.get("bounds"))
     values = ds[bounds].values[..., 1] if bounds in ds.variables else time.values
     moments = np.atleast_1d(values)
     if moments.dtype.kind != "M" or np.isnat(moments).any():
-        raise InputError("time: expected dates of the standard calendar in CF units, found others")
+        raise InputError("time: expected dates of the standard calendar in CF units, found other values")
     return moments.astype("datetime64[s]")
 
 
 def _rate(
-    values: NDArray[Any], ds: xr.Dataset, rain: Rain, told: Told, frames: slice
+    values: NDArray[Any], ds: xr.Dataset, rain: RainVariable, overrides: UnitOverrides, frames: slice
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """Rates in mm/h, and the attributes that say how they came about."""
+    """Return rates in mm/h, and the attributes that describe the conversion."""
     quantity, factor, hours = unit(rain.units)
     attributes = rain.array.attrs
-    kept = ("source_quantity", "accumulation_minutes", "zr_a", "zr_b", "cell_methods")
-    measured = {"source_quantity": quantity} | {name: attributes[name] for name in kept if name in attributes}
-    if told.zr:
-        measured |= {"zr_a": told.zr[0], "zr_b": told.zr[1]}
+    copied = ("source_quantity", "accumulation_minutes", "zr_a", "zr_b", "cell_methods")
+    measured = {"source_quantity": quantity} | {
+        name: attributes[name] for name in copied if name in attributes
+    }
+    if overrides.zr:
+        measured |= {"zr_a": overrides.zr[0], "zr_b": overrides.zr[1]}
     rate = np.asarray(values, np.float64)
     if quantity == "dbz":
-        if told.zr is None:
-            raise InputError("zr: expected a and b of Z = a R^b, for the file holds dBZ, found none told")
-        rate = rate_from_dbz(rate, told.zr)
+        if overrides.zr is None:
+            raise InputError(
+                "zr: expected a and b of Z = a R^b, because the file has dBZ, found neither; give them "
+                "with --zr"
+            )
+        rate = rate_from_dbz(rate, overrides.zr)
     elif quantity == "amount":
         over = hours or _hours(ds, rain, frames)
         rate = rate * factor / np.reshape(over, (-1, 1, 1))
@@ -152,15 +158,16 @@ def _rate(
         rate = rate * factor
     if (lowest := np.fmin.reduce(rate, axis=None, initial=np.inf)) < -NO_ECHO:
         raise InputError(
-            f"{rain.array.name}: expected 0 or more, found {lowest:g}: a code that _FillValue leaves out?"
+            f"{rain.array.name}: expected 0 or more, found {lowest:g}; is it a code that _FillValue does "
+            "not list?"
         )
-    # Files in the schema have settled what is dry.
+    # Files in the archive's schema have exact zeros already.
     floor = 0 if "source_quantity" in attributes else NO_ECHO
     return np.where(rate < floor, 0, rate).astype(np.float32), measured
 
 
-def _hours(ds: xr.Dataset, rain: Rain, frames: slice) -> NDArray[np.float64]:
-    """Over how many hours an amount fell, for every frame."""
+def _hours(ds: xr.Dataset, rain: RainVariable, frames: slice) -> NDArray[np.float64]:
+    """Return the accumulation period of every frame in hours."""
     bounds = ds["time"].attrs.get("bounds", ds["time"].encoding.get("bounds"))
     if bounds in ds.variables:
         start, end = np.moveaxis(np.atleast_2d(ds[bounds].values), -1, 0)
@@ -169,13 +176,14 @@ def _hours(ds: xr.Dataset, rain: Rain, frames: slice) -> NDArray[np.float64]:
         hours = np.array([float(rain.array.attrs.get("accum_time_h", np.nan))])
     if not (hours > 0).all():
         raise InputError(
-            f"{rain.array.name}: expected over what time its {rain.units} fell (time bounds, accum_time_h), "
-            'found nothing; tell it in the units, as "mm/5min"'
+            f"{rain.array.name}: expected the accumulation period of {rain.units} (time bounds, "
+            "accum_time_h), "
+            'found none; give it in the units: --units "mm/5min"'
         )
     return hours
 
 
-def _grid(ds: xr.Dataset, rain: Rain) -> Grid:
+def _grid(ds: xr.Dataset, rain: RainVariable) -> Grid:
     x, y = ds[rain.x], ds[rain.y]
     crs, unit_of_crs = _crs(ds, rain)
     if crs.is_geographic:
@@ -186,17 +194,17 @@ def _grid(ds: xr.Dataset, rain: Rain) -> Grid:
     return Grid.from_centres(crs, x.values * _LENGTHS[unit], y.values * _LENGTHS[unit])
 
 
-def _crs(ds: xr.Dataset, rain: Rain) -> tuple[pyproj.CRS, str]:
-    """The projection, and the unit of coordinates that do not say theirs.
+def _crs(ds: xr.Dataset, rain: RainVariable) -> tuple[pyproj.CRS, str]:
+    """Return the projection, and the unit of coordinates that have no units.
 
-    It stands in the grid mapping, or in a PROJ string; axes that are degrees need none.
+    The projection is given by the grid mapping or by a PROJ string. Axes in degrees need neither.
     """
     mapping = str(rain.array.attrs.get("grid_mapping", rain.array.encoding.get("grid_mapping", "")))
     attributes = ds[mapping].attrs if mapping in ds.variables else ds.attrs
     for name in ("crs_wkt", "spatial_ref", "proj_string", "proj4_string", "proj4"):
         if name in attributes:
             text = str(attributes[name])
-            # A PROJ string's kilometres are those of the coordinates; the archive's are metres.
+            # The coordinates of a PROJ string in kilometres are in kilometres. The archive's are in metres.
             return parse_crs(text.replace("+units=km", "+units=m")), "km" if "+units=km" in text else "m"
     if mapping in ds.variables:
         try:
@@ -205,7 +213,7 @@ def _crs(ds: xr.Dataset, rain: Rain) -> tuple[pyproj.CRS, str]:
             raise InputError(f"{mapping}: expected a CF grid mapping, found {dict(attributes)}") from None
     if rain.degrees:
         return pyproj.CRS(4326), "degree"
-    raise InputError("projection: expected a grid mapping or a PROJ string in proj_string, found none")
+    raise InputError("projection: expected a grid mapping or a PROJ string in proj_string, found neither")
 
 
 def _attributes(ds: xr.Dataset, path: Path) -> dict[str, str]:

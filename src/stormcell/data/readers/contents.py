@@ -1,4 +1,4 @@
-"""The bytes of a file, packed or not, never more than a radar file can have."""
+"""Contents of a file, compressed by gzip or not, up to the size that a radar file can have."""
 
 import gzip
 import zlib
@@ -8,25 +8,25 @@ from typing import IO
 
 from stormcell.errors import InputError
 
-# A gzip stream can unpack to a thousand times its size; the largest radar files have some 200 MB.
+# A gzip stream can decompress to a thousand times its size. The largest radar files have about 200 MB.
 MOST_BYTES = 2**30
 _GZIP = b"\x1f\x8b"
 
 
 def head(path: Path, size: int = 512) -> bytes:
-    """The beginning of a file, unpacked: up to ``size`` bytes, at least one.
+    """Return the decompressed beginning of a file: up to ``size`` bytes, at least one.
 
     Raises:
-        InputError: The file is missing, not a file, not readable, or empty.
+        InputError: The file is missing, unreadable or empty, or is a folder.
     """
     return _take(path, size)[:size]
 
 
 def contents(path: Path) -> bytes:
-    """A whole file, unpacked.
+    """Return the decompressed contents of a file.
 
     Raises:
-        InputError: The file cannot be read, is cut off, or unpacks to more than any radar file has.
+        InputError: The file cannot be read, is truncated, or is larger than any radar file.
     """
     found = _take(path, MOST_BYTES + 1)
     if len(found) > MOST_BYTES:
@@ -35,7 +35,7 @@ def contents(path: Path) -> bytes:
 
 
 def seekable(path: Path) -> Path | BytesIO:
-    """What a library can open: the file itself, or, if it is packed, its contents in memory."""
+    """Return the path of the file, or, if it is compressed, its contents in memory."""
     with _open(path) as file:
         packed = file.read(2) == _GZIP
     return BytesIO(contents(path)) if packed else path
@@ -43,9 +43,9 @@ def seekable(path: Path) -> Path | BytesIO:
 
 def _open(path: Path) -> IO[bytes]:
     if not path.exists():
-        raise InputError("expected a file, found nothing there")
+        raise InputError("expected a file, found no such file")
     if not path.is_file():
-        raise InputError("expected a file, found something else")
+        raise InputError("expected a file, found a folder or device")
     try:
         return path.open("rb")
     except OSError as error:
@@ -59,7 +59,7 @@ def _take(path: Path, size: int) -> bytes:
         try:
             found = gzip.GzipFile(fileobj=file).read(size) if packed else file.read(size)
         except (EOFError, OSError, zlib.error) as error:
-            raise InputError(f"expected a whole file, found it cut off or damaged: {error}") from None
+            raise InputError(f"expected a complete file, found a truncated or damaged one: {error}") from None
     if not found:
         raise InputError("expected a radar file, found an empty one")
     return found

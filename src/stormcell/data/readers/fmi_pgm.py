@@ -1,8 +1,8 @@
-"""Reflectivity composites of the Finnish Meteorological Institute: PGM, one frame a file.
+"""Reflectivity composites of the Finnish Meteorological Institute: PGM, one frame per file.
 
-An 8-bit grey-scale image whose comments tell time and place. dBZ = (v − 64) / 2; 255 is no data,
-0 is no echo, which is dry. The comments leave out the earth's radius: 6371288 m is the one for which
-the corners they give are as many ``metersperpixel`` apart as the image has pixels, and that is checked.
+The file is an 8-bit grey-scale image whose comments give time and place. dBZ = (v − 64) / 2; 255 is no data,
+and 0 is no echo, which is dry. The comments do not give the earth's radius. With 6371288 m, the distance
+between the given corners agrees with ``metersperpixel`` and the number of pixels; this is checked.
 """
 
 import warnings
@@ -18,13 +18,13 @@ from PIL import Image
 
 from stormcell.data import schema
 from stormcell.data.grid import Grid
-from stormcell.data.quantity import Told, rate_from_dbz, settle
+from stormcell.data.quantity import UnitOverrides, check_overrides, rate_from_dbz
 from stormcell.data.readers.contents import contents, head
 from stormcell.errors import InputError
 
 NAME = "FMI PGM"
 SUFFIXES = (".pgm",)
-# Leinonen et al. 2012, doi:10.1175/JAMC-D-11-056.1: five years of rain drops measured in Finland.
+# Leinonen et al. 2012, doi:10.1175/JAMC-D-11-056.1, from five years of drop sizes measured in Finland.
 ZR = (223.0, 1.53)
 
 _HEADER_BYTES = 65536
@@ -38,21 +38,21 @@ def recognises(path: Path, head: bytes) -> bool:  # noqa: ARG001 - a reader may 
 
 
 def times(path: Path) -> NDArray[np.datetime64]:
-    """The observation time in the comments."""
+    """Return the observation time, from the comments."""
     return _times(_comments(head(path, _HEADER_BYTES)))
 
 
-def read(path: Path, told: Told, frames: slice) -> xr.Dataset:
-    """The frame, in mm/h by the Z–R relation of this network, or the one told."""
+def read(path: Path, overrides: UnitOverrides, frames: slice) -> xr.Dataset:
+    """Return the frame in mm/h, by the Z–R relation of this network or that of the overrides."""
     data = contents(path)
     comments = _comments(data[:_HEADER_BYTES])
     parameter = " ".join(comments.get("param", ["nothing"]))
     if "reflectivity" not in parameter.lower():
         raise InputError(f"param: expected reflectivity, found {parameter}")
-    settle(told, "dbz", "dBZ")
+    check_overrides(overrides, "dbz", "dBZ")
     values = _pixels(data)
-    a, b = told.zr or ZR
-    # A table, for there are only 256 values.
+    a, b = overrides.zr or ZR
+    # A lookup table, because there are only 256 values.
     rates = rate_from_dbz((np.arange(256) - 64) / 2, (a, b)).astype(np.float32)
     rates[_NO_ECHO], rates[_NO_DATA] = 0, np.nan
     return schema.build(
@@ -70,7 +70,7 @@ def read(path: Path, told: Told, frames: slice) -> xr.Dataset:
 
 
 def _comments(header: bytes) -> dict[str, list[str]]:
-    """The comment lines before the image's size: first word → the others (of repeated ones the last)."""
+    """Return the comment lines of the header: first word → other words. The last of repeated ones counts."""
     comments = {}
     for line in header.split(b"\n")[1:]:
         if not line.startswith(b"#"):
@@ -86,14 +86,14 @@ def _times(comments: dict[str, list[str]]) -> NDArray[np.datetime64]:
         moment = datetime.strptime(comments["obstime"][0], "%Y%m%d%H%M")
     except (KeyError, IndexError, ValueError):
         raise InputError(
-            f"obstime: expected the comment YYYYmmddHHMM, found {comments.get('obstime', 'none')}"
+            f"obstime: expected the comment YYYYmmddHHMM, found {comments.get('obstime', 'no such comment')}"
         ) from None
     return np.array([moment], "datetime64[s]")
 
 
 def _pixels(data: bytes) -> NDArray[np.uint8]:
     with warnings.catch_warnings():
-        # Pillow warns of an image that claims to be huge; here it is an error.
+        # Pillow warns about an image that claims to be huge. Here the warning is an error.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(BytesIO(data), formats=["PPM"]) as image:
@@ -110,7 +110,7 @@ def _pixels(data: bytes) -> NDArray[np.uint8]:
             Image.DecompressionBombWarning,
             Image.DecompressionBombError,
         ) as error:
-            raise InputError(f"expected a whole PGM image: {error}") from None
+            raise InputError(f"expected a complete PGM image: {error}") from None
 
 
 def _grid(comments: dict[str, list[str]], rows: int, columns: int) -> Grid:
@@ -120,11 +120,12 @@ def _grid(comments: dict[str, list[str]], rows: int, columns: int) -> Grid:
             float(comments[name][0]) for name in ("centrallongitude", "centrallatitude", "truelatitude")
         )
         corners = [[float(word) for word in comments[name][:2]] for name in ("bottomleft", "topright")]
-        told = [float(comments[f"metersperpixel_{axis}"][0]) for axis in "xy"]
+        stated = [float(comments[f"metersperpixel_{axis}"][0]) for axis in "xy"]
         (left_lon, bottom_lat), (right_lon, top_lat) = corners
     except (KeyError, IndexError, ValueError):
         raise InputError(
-            "projection: expected its type, centre, corners and metersperpixel, found less"
+            "projection: expected the comments type, centre, corners and metersperpixel, found not all "
+            "of them"
         ) from None
     if kind != "stereographic":
         raise InputError(f"projection: expected stereographic, found {kind}")
@@ -135,8 +136,10 @@ def _grid(comments: dict[str, list[str]], rows: int, columns: int) -> Grid:
     left, bottom = project(left_lon, bottom_lat)
     right, top = project(right_lon, top_lat)
     dx, dy = (right - left) / columns, (top - bottom) / rows
-    # Corners are rounded to 0.001°, 50 to 100 m, or 0.01 % of the width of the image.
-    if not np.allclose([dx, dy], told, rtol=2e-4, atol=0):
-        raise InputError(f"corners: expected them {told} metersperpixel apart, found [{dx:.6g}, {dy:.6g}]")
-    # The corners are those of the outermost pixels, not their centres.
+    # Corners are rounded to 0.001°: 50 to 100 m, or 0.01 % of the width of the image.
+    if not np.allclose([dx, dy], stated, rtol=2e-4, atol=0):
+        raise InputError(
+            f"corners: expected a distance of {stated} metersperpixel, found [{dx:.6g}, {dy:.6g}]"
+        )
+    # The corners are the outer corners of the outermost pixels, not their centres.
     return Grid(crs.to_wkt(), left + dx / 2, top - dy / 2, dx, dy, columns, rows)

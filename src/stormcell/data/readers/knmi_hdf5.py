@@ -1,7 +1,7 @@
-"""Composites of the Royal Netherlands Meteorological Institute: HDF5 3.5 after the KNMI data centre.
+"""Composites of the Royal Netherlands Meteorological Institute: KNMI's HDF5 format 3.5, one frame per file.
 
-One frame a file. The calibration formula and the codes for missing pixels are read from the file; an
-accumulation carries the time it ends at. The projection's earth and grid are in kilometres.
+The calibration formula and the codes for missing pixels are read from the file. The time of an accumulation
+is the end of its period. The file gives the earth's axes and the grid in kilometres.
 """
 
 import re
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from stormcell.data import schema
 from stormcell.data.grid import MOST_PIXELS, Grid, parse_crs
-from stormcell.data.quantity import Told, rate_from_dbz, settle
+from stormcell.data.quantity import UnitOverrides, check_overrides, rate_from_dbz
 from stormcell.data.readers.contents import seekable
 from stormcell.errors import InputError
 
 NAME = "KNMI HDF5"
 SUFFIXES = (".h5", ".hdf", ".hdf5")
-# Marshall–Palmer's, which KNMI uses (and pysteps states for its files).
+# Marshall–Palmer, which KNMI uses and pysteps states for KNMI's files.
 ZR = (200.0, 1.6)
 
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
@@ -39,23 +39,23 @@ def recognises(path: Path, head: bytes) -> bool:
         with h5py.File(seekable(path), "r") as file:
             return all(name in file for name in ("overview", "geographic", "image1/image_data"))
     except (OSError, RuntimeError, InputError):
-        return False  # The reader of all other HDF5 says what is wrong with it.
+        return False  # The reader of general HDF5 will name the error.
 
 
 def times(path: Path) -> NDArray[np.datetime64]:
-    """The end of the accumulation."""
+    """Return the end of the accumulation period."""
     with h5py.File(seekable(path), "r") as file:
         return np.array([_date(file, "product_datetime_end")])
 
 
-def read(path: Path, told: Told, frames: slice) -> xr.Dataset:
-    """The frame, in mm/h: of an accumulation by its duration, of a reflectivity by Z–R."""
+def read(path: Path, overrides: UnitOverrides, frames: slice) -> xr.Dataset:
+    """Return the frame in mm/h: an accumulation divided by its period, or reflectivity converted by Z–R."""
     with h5py.File(seekable(path), "r") as file:
         end = _date(file, "product_datetime_end")
         parameter = str(_attribute(file, "image1", "image_geo_parameter"))
         values, missing = _values(file)
         if parameter == "ACCUMULATED_PRECIPITATION_[MM]":
-            settle(told, "amount", "mm")
+            check_overrides(overrides, "amount", "mm")
             minutes = (end - _date(file, "product_datetime_start")) / np.timedelta64(1, "m")
             if not minutes > 0:
                 raise InputError(
@@ -67,11 +67,11 @@ def read(path: Path, told: Told, frames: slice) -> xr.Dataset:
                 "accumulation_minutes": minutes,
                 "cell_methods": "time: mean",
             }
-            zr = told.zr
+            zr = overrides.zr
         elif parameter == "REFLECTIVITY_[DBZ]":
-            settle(told, "dbz", "dBZ")
-            zr = told.zr or ZR
-            # The lowest code is no echo.
+            check_overrides(overrides, "dbz", "dBZ")
+            zr = overrides.zr or ZR
+            # The lowest code means no echo.
             rate = np.where(values > _calibration(file)[1], rate_from_dbz(values, zr), 0)
             measured = {"source_quantity": "dbz", "cell_methods": "time: point"}
         else:
@@ -93,11 +93,11 @@ def read(path: Path, told: Told, frames: slice) -> xr.Dataset:
 
 
 def _attribute(file: h5py.File, group: str, name: str) -> Any:
-    """An attribute as a str, float or int; KNMI writes numbers as arrays of one, and text as bytes."""
+    """Return an attribute as str, float or int; KNMI writes numbers as arrays of one and text as bytes."""
     try:
         value = np.ravel(file[group].attrs[name])[0]
     except (KeyError, IndexError):
-        raise InputError(f"{group}: expected the attribute {name}, found none") from None
+        raise InputError(f"{group}: expected the attribute {name}, found no such attribute") from None
     return value.decode("ascii", "replace").strip() if isinstance(value, bytes) else value.item()
 
 
@@ -162,13 +162,13 @@ def _grid(file: h5py.File, rows: int, columns: int) -> Grid:
         raise InputError(
             f"geographic: expected pixels in KM, rows from the north, found {dx:g}, {dy:g} {unit}"
         )
-    # Offsets count pixels from the projection's origin to the upper left corner of the image.
+    # The offsets are in pixels, from the projection's origin to the upper left corner of the image.
     west, north = (geographic["column_offset"] + 0.5) * dx, (geographic["row_offset"] + 0.5) * dy
     return Grid(_crs(file).to_wkt(), west * 1000, north * 1000, dx * 1000, -dy * 1000, columns, rows)
 
 
 def _crs(file: h5py.File) -> pyproj.CRS:
-    """The projection, its earth in metres: KNMI writes kilometres, which PROJ takes for a pebble."""
+    """Return the projection, with the earth's axes converted from KNMI's kilometres to metres."""
     text = str(_attribute(file, "geographic/map_projection", "projection_proj4_params"))
     words = dict(word.lstrip("+").partition("=")[::2] for word in text.split())
     try:

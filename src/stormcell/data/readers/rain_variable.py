@@ -1,13 +1,13 @@
-"""Which variable of a CF dataset is the rain, what it measures, and which of its axes is which."""
+"""Detection of the rain variable of a CF dataset, with its quantity, units and axes."""
 
 from dataclasses import dataclass
 
 import xarray as xr
 
-from stormcell.data.quantity import Quantity, Told, settle, unit
+from stormcell.data.quantity import Quantity, UnitOverrides, check_overrides, unit
 from stormcell.errors import InputError
 
-# CF's standard names, and the names that the MLCast conventions and pysteps give to variables.
+# Standard names of CF, and variable names of the MLCast conventions and pysteps.
 _STANDARD_NAMES: dict[str, Quantity] = {
     "rainfall_rate": "rate",
     "rainfall_flux": "rate",
@@ -32,12 +32,12 @@ _AXES = {
 
 
 @dataclass(frozen=True)
-class Rain:
-    """The rain of a dataset.
+class RainVariable:
+    """The rain variable of a dataset.
 
     Attributes:
-        array: The variable, with ``y``, ``x`` and mostly ``time`` among its dimensions.
-        units: Of its values.
+        array: The variable, with dimensions ``y``, ``x`` and usually ``time``.
+        units: Units of its values.
         y: Name of the dimension along a column.
         x: Name of the dimension along a row.
         degrees: Whether y and x are latitude and longitude.
@@ -50,11 +50,11 @@ class Rain:
     degrees: bool
 
 
-def find_rain(ds: xr.Dataset, told: Told) -> Rain:
-    """The one variable that is rain.
+def find_rain(ds: xr.Dataset, overrides: UnitOverrides) -> RainVariable:
+    """Return the rain variable of a dataset.
 
     Raises:
-        InputError: There is none, or several, or what it measures is not said or contradicts itself.
+        InputError: No variable or several variables qualify, or the quantity is missing or contradictory.
     """
     gridded = {
         str(name): array
@@ -64,24 +64,26 @@ def find_rain(ds: xr.Dataset, told: Told) -> Rain:
         and _axis(array, "x")
         and array.ndim == 2 + ("time" in array.dims)
     }
-    known = {name: array for name, array in gridded.items() if _said(array)}
+    known = {name: array for name, array in gridded.items() if _named_quantity(array)}
     candidates = known or gridded
-    if told.quantity and len(candidates) > 1:
-        candidates = {name: array for name, array in candidates.items() if _said(array) == told.quantity}
+    if overrides.quantity and len(candidates) > 1:
+        candidates = {
+            name: array for name, array in candidates.items() if _named_quantity(array) == overrides.quantity
+        }
     if len(candidates) != 1:
         raise InputError(
-            f"expected one variable of rain (time, y, x), found {', '.join(candidates) or 'none'}"
+            f"expected one variable of rain (time, y, x), found {', '.join(candidates) or 'no variable'}"
         )
     (array,) = candidates.values()
     if array.size == 0:
         raise InputError(f"{array.name}: expected frames, found {dict(array.sizes)}")
     y, x = _axis(array, "y"), _axis(array, "x")
     degrees = y.lower().startswith("lat") or str(array[y].attrs.get("units", "")).startswith("degree")
-    return Rain(array, _units(array, told), y, x, degrees)
+    return RainVariable(array, _units(array, overrides), y, x, degrees)
 
 
 def _axis(array: xr.DataArray, axis: str) -> str:
-    """The name of the y or x dimension, empty if there is none with a coordinate."""
+    """Return the name of the y or x dimension; empty if no dimension with a coordinate qualifies."""
     standard = {"y": ("projection_y_coordinate", "latitude"), "x": ("projection_x_coordinate", "longitude")}[
         axis
     ]
@@ -93,30 +95,34 @@ def _axis(array: xr.DataArray, axis: str) -> str:
     return ""
 
 
-def _said(array: xr.DataArray) -> Quantity | None:
-    """What the variable's names say it measures."""
+def _named_quantity(array: xr.DataArray) -> Quantity | None:
+    """Return the quantity that the variable's standard name, or else its name, implies."""
     standard = str(array.attrs.get("standard_name", ""))
     return _STANDARD_NAMES.get(standard) or _NAMES.get(str(array.name).lower())
 
 
-def _units(array: xr.DataArray, told: Told) -> str:
-    """The units, of the file or told, once nothing contradicts them."""
+def _units(array: xr.DataArray, overrides: UnitOverrides) -> str:
+    """Return the units of the file or of the overrides, after a check for contradictions."""
     own = array.attrs.get("units")
-    if own is None and told.units is None:
-        raise InputError(f"{array.name}: expected units, found none; tell them (mm/h, mm/5min, dBZ)")
-    units = str(told.units if own is None else own)
+    if own is None and overrides.units is None:
+        raise InputError(
+            f"{array.name}: expected units, found none; give them with --units (mm/h, mm/5min, dBZ)"
+        )
+    units = str(overrides.units if own is None else own)
     quantity = unit(units)[0]
     if own is not None:
-        settle(told, quantity, units)
-        # "mm/5min" told of a file that says "mm" adds what the file left out.
-        units = told.units or units
-    # A standard name is a statement; any other name counts only where the file states no units.
+        check_overrides(overrides, quantity, units)
+        # An override "mm/5min" adds the period that a file with "mm" leaves out.
+        units = overrides.units or units
+    # A standard name states the quantity. Any other name counts only if the file states no units.
     named = (
-        _STANDARD_NAMES.get(str(array.attrs.get("standard_name", ""))) if own is not None else _said(array)
+        _STANDARD_NAMES.get(str(array.attrs.get("standard_name", "")))
+        if own is not None
+        else _named_quantity(array)
     )
-    if told.quantity is None and named not in (None, quantity):
+    if overrides.quantity is None and named not in (None, quantity):
         raise InputError(
             f"{array.name}: expected its name ({named}) and its units {units!r} ({quantity}) to agree; "
-            "tell the quantity"
+            "give the quantity with --quantity"
         )
     return units
