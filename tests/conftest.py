@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stormcell.models.model_file import Card
+from stormcell.models.model_file import Card, Nowcasting, Units
 from stormcell.models.nowcaster import Nowcaster
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,17 +23,19 @@ def radar_data() -> Path:
 def card_of() -> Callable[..., Card]:
     """A card for a nowcaster of kilometre pixels and five-minute steps; keywords change it."""
 
-    def card(nowcaster: Nowcaster, **changes: object) -> Card:
-        told: dict = {
+    def card(nowcaster: Nowcaster, coordinates: str = "moving", **changes: object) -> Card:
+        fields: dict = {
+            "model": "Nowcaster",
+            "title": "ConvLSTM",
+            "units": Units(inputs="mm/h", outputs="mm/h"),
             "arguments": nowcaster.arguments,
             "scaling": nowcaster.scaling,
             "inputs": 3,
             "steps": 6,
-            "coordinates": "moving",
-            "time_step_seconds": 300,
-            "pixel_size": (1000.0, 1000.0),
-            "pixel_unit": "m",
-            "recipe": {"seed": 0},
+            "nowcasting": Nowcasting(
+                coordinates=coordinates, time_step_seconds=300, pixel_size=(1000.0, 1000.0), pixel_unit="m"
+            ),
+            "settings": {"seed": 0},
             "blocks": {
                 "train": ("2024-06-01T00:00:00", "2024-06-01T01:00:00"),
                 "validation": ("2024-06-01T02:00:00", "2024-06-01T02:30:00"),
@@ -41,9 +43,9 @@ def card_of() -> Callable[..., Card]:
             },
             "data_hash": "d" * 64,
             "data_source": {},
-            "score": {"csi": 0.5},
+            "scores": {"csi": 0.5},
             "versions": {"stormcell": "0"},
         }
-        return Card(**told | changes)
+        return Card(**fields | changes)
 
     return card

@@ -43,4 +43,4 @@ def test_surface_of_the_models():
     forecasters = {"EncoderForecaster", "FCLSTMForecaster", "MultiscaleForecaster", "NextFrameForecaster"}
     classifiers = {"SequenceClassifier", "FrameAverageClassifier"}
     feedings = {"FreeRunning", "TeacherForcing", "ScheduledSampling", "ReverseScheduledSampling"}
-    assert public(stormcell.models) == forecasters | classifiers | feedings
+    assert public(stormcell.models) == forecasters | classifiers | feedings | {"from_checkpoint", "shipped"}

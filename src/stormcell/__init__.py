@@ -12,29 +12,44 @@ from stormcell.errors import StormcellError as StormcellError
 if TYPE_CHECKING:
     from os import PathLike
 
+    import torch
+
     from stormcell.forecast.network import NetworkForecaster
+    from stormcell.models.model_file import LoadedModel
 
 __version__ = version("stormcell")
 
 
-def load(path: "str | PathLike[str]") -> "NetworkForecaster":
-    """Load a model file and return it as a forecaster.
+def load(
+    path_or_name: "str | PathLike[str]", device: "str | torch.device" = "cpu"
+) -> "NetworkForecaster | LoadedModel":
+    """Load a model from its file.
 
     Args:
-        path: A ``model.safetensors`` written by ``stormcell train``.
+        path_or_name: A ``model.safetensors`` written by ``stormcell train`` or ``stormcell experiment``, or
+            the name of a shipped model (:func:`stormcell.models.shipped` lists them).
+        device: Device that the model runs on. Its inputs and outputs stay on the CPU.
 
     Returns:
-        A callable, ``(frames, steps) -> forecast``, of rain rates in mm/h, dims ``(time, y, x)``, in and
-        out. The forecast is georeferenced and carries its valid times.
+        For a nowcaster a forecaster, ``(frames, steps) -> forecast``, of rain rates in mm/h with dimensions
+        ``(time, y, x)``; the forecast has the frames' grid and its valid times. For any other network a
+        :class:`~stormcell.models.model_file.LoadedModel`, which is called like the network itself.
 
     Raises:
-        ModelFileError: The file is missing, is not safetensors, or was not written by Stormcell.
+        ModelFileError: The file is missing, is not safetensors, was not written by Stormcell, or is not the
+            shipped one.
+        ArgumentError: PyTorch has no such device.
         MissingExtraError: Only the layers are installed.
     """
     try:
         from stormcell.forecast.network import NetworkForecaster
+        from stormcell.models import model_file
+        from stormcell.models.nowcaster import Nowcaster
     except ModuleNotFoundError as missing:
         raise MissingExtraError(
             f'load: {missing.name} is not installed: pip install "stormcell[nowcast]"'
         ) from missing
-    return NetworkForecaster.from_file(path)
+    network, card, digest = model_file.load(path_or_name, device)
+    if isinstance(network, Nowcaster):
+        return NetworkForecaster(network, card, digest)
+    return model_file.LoadedModel(network, card, digest)

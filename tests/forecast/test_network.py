@@ -83,7 +83,7 @@ def test_network_forecaster_moving_coordinates_moves_rain(forecaster):
     columns = np.arange(61)
     centre = [(lead[25] * columns).sum() / lead[25].sum() for lead in forecast]
     travelled = centre[3] - centre[0]
-    if forecaster.card.coordinates == "moving":
+    if forecaster.card.nowcasting.coordinates == "moving":
         assert 7 < travelled < 11  # three pixels a step
     else:
         assert abs(travelled) < 3

@@ -80,10 +80,10 @@ def test_a_run_leaves_a_model_that_forecasts(finished):
     assert forecast.shape == (5, 40, 48)
     assert forecast["time"].values[0] == rain["time"].values[-1] + np.timedelta64(300, "s")
     _, card, _ = model_file.load(finished / "model.safetensors")
-    assert card.recipe == RECIPE.model_dump()
-    assert card.time_step_seconds == 300
-    assert card.pixel_size == (1000.0, 1000.0)
-    assert set(card.score) == {"csi", "csi_newest", "validation_loss", "loss", "updates"}
+    assert card.settings == RECIPE.model_dump()
+    assert card.nowcasting.time_step_seconds == 300
+    assert card.nowcasting.pixel_size == (1000.0, 1000.0)
+    assert set(card.scores) == {"csi", "csi_newest", "validation_loss", "loss", "updates"}
     assert card.blocks["test"][1] == "2024-06-01T03:15:00"
     assert len(losses(finished)) == 1 + RECIPE.max_updates
 

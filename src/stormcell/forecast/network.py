@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 
 from stormcell.data.grid import Spacing
+from stormcell.errors import ModelFileError
 from stormcell.forecast.contract import (
     MOTION_FRAMES,
     Analysis,
@@ -38,31 +39,49 @@ class NetworkForecaster:
     digest: str
 
     @classmethod
-    def from_file(cls, path: str | os.PathLike[str]) -> "NetworkForecaster":
-        """Read a model file.
+    def from_file(
+        cls, path_or_name: str | os.PathLike[str], device: str | torch.device = "cpu"
+    ) -> "NetworkForecaster":
+        """Read the model file of a nowcaster.
 
         Raises:
-            ModelFileError: The file is missing, is not safetensors, or was not written by Stormcell.
+            ModelFileError: The file is missing, is not safetensors, was not written by Stormcell, or holds
+                another network.
+            ArgumentError: PyTorch has no such device.
         """
-        return cls(*model_file.load(path))
+        network, card, digest = model_file.load(path_or_name, device)
+        if not isinstance(network, Nowcaster):
+            raise ModelFileError(f"{path_or_name}: expected a Nowcaster, found a {card.model}")
+        return cls(network, card, digest)
 
     @property
     def title(self) -> str:
         """Name for figures and tables."""
-        return self.card.model
+        return self.card.title
+
+    @property
+    def device(self) -> torch.device:
+        """Device that the network runs on."""
+        return next(self.nowcaster.parameters()).device
+
+    @property
+    def _nowcasting(self) -> model_file.Nowcasting:
+        assert self.card.nowcasting is not None
+        return self.card.nowcasting
 
     @property
     def needs(self) -> Needs:
         """Number, time step and grid spacing of the frames that the network was trained on."""
         return Needs(
             self.card.inputs,
-            time_step=np.timedelta64(self.card.time_step_seconds, "s"),
-            spacing=Spacing(*self.card.pixel_size, self.card.pixel_unit),
+            time_step=np.timedelta64(self._nowcasting.time_step_seconds, "s"),
+            spacing=Spacing(*self._nowcasting.pixel_size, self._nowcasting.pixel_unit),
         )
 
     @property
     def default_steps(self) -> int:
         """Number of lead times that the network was trained on."""
+        assert self.card.steps is not None
         return self.card.steps
 
     @property
@@ -101,15 +120,15 @@ class NetworkForecaster:
             return np.where(np.isfinite(newest), np.float32(0), np.float32(np.nan))[None].repeat(
                 steps, axis=0
             )
-        moving = self.card.coordinates == "moving"
+        moving = self._nowcasting.coordinates == "moving"
         motion = (
             analysis.motion(min(MOTION_FRAMES, len(frames)))
             if moving
             else np.zeros((2, *newest.shape), np.float32)
         )
-        rate = torch.from_numpy(inputs_to_moving(frames, motion))[None]
+        rate = torch.from_numpy(inputs_to_moving(frames, motion))[None].to(self.device)
         with torch.inference_mode():
-            forecast: Field = self.nowcaster(rate, steps)[0].numpy()
+            forecast: Field = self.nowcaster(rate, steps)[0].cpu().numpy()
         if moving:
             forecast = forecast_to_fixed(forecast, motion)
         forecast[:, np.isnan(newest)] = np.nan

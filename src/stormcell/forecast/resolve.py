@@ -17,11 +17,12 @@ def forecaster(name: str) -> DescribedForecaster:
     """
     if name in BASELINES:
         return baseline(name)
-    if not Path(name).suffix and not Path(name).exists():
-        raise ArgumentError(
-            f'forecaster: expected a model file or one of {", ".join(BASELINES)}, found "{name}"'
-        )
     # A baseline must not wait for the import of torch.
     from stormcell.forecast.network import NetworkForecaster
+    from stormcell.models.shipped_models import SHIPPED
 
+    if name not in SHIPPED and not Path(name).suffix and not Path(name).exists():
+        raise ArgumentError(
+            f'forecaster: expected a model file or one of {", ".join([*BASELINES, *SHIPPED])}, found "{name}"'
+        )
     return NetworkForecaster.from_file(name)

@@ -1,6 +1,6 @@
-"""Networks that forecast frames from frames, and those that tell a sequence's class."""
+"""Networks: forecasters of frames, and classifiers of sequences of frames."""
 
-from stormcell.models import foreign_checkpoints as _foreign  # noqa: F401 (makes its networks known)
+from stormcell.models.checkpoints import from_checkpoint as from_checkpoint
 from stormcell.models.classifier import SequenceClassifier as SequenceClassifier
 from stormcell.models.encoder_forecaster import EncoderForecaster as EncoderForecaster
 from stormcell.models.fc_lstm import FCLSTMForecaster as FCLSTMForecaster
@@ -11,3 +11,4 @@ from stormcell.models.sampling_schedules import FreeRunning as FreeRunning
 from stormcell.models.sampling_schedules import ReverseScheduledSampling as ReverseScheduledSampling
 from stormcell.models.sampling_schedules import ScheduledSampling as ScheduledSampling
 from stormcell.models.sampling_schedules import TeacherForcing as TeacherForcing
+from stormcell.models.shipped_models import shipped as shipped

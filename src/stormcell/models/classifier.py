@@ -1,18 +1,18 @@
 """A class for a sequence of frames, told by a ConvLSTM."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
 from stormcell.errors import ArgumentError
+from stormcell.models.base import Network
 from stormcell.models.patches import cut
 from stormcell.nn import ConvLSTM2d
 from stormcell.nn.arguments import PerAxis, PerLayer, count, one_of, per_axis
 from stormcell.nn.shapes import check_input, shape
 
 
-class SequenceClassifier(nn.Module):
+class SequenceClassifier(Network):
     """A ConvLSTM that reads a sequence, and a linear map of its last hidden state to classes.
 
     Args:
@@ -77,21 +77,11 @@ class SequenceClassifier(nn.Module):
             features *= -(-side // patch_size)
         self.head = nn.Linear(features, count("classes", classes))
         self.in_channels = in_channels
+        self.hidden_channels = self.rnn.hidden_channels
+        self.kernel_size = self.rnn.kernel_size
+        self.recurrent_kernel_size = self.rnn.recurrent_kernel_size
         self.patch_size = patch_size
         self.spatial_size = size
-        self.arguments: dict[str, Any] = {
-            "in_channels": in_channels,
-            "hidden_channels": self.rnn.hidden_channels,
-            "kernel_size": [list(k) for k in self.rnn.kernel_size],
-            "classes": classes,
-            "spatial": spatial,
-            "spatial_size": None if size is None else list(size),
-            "patch_size": patch_size,
-            "recurrent_kernel_size": [list(k) for k in self.rnn.recurrent_kernel_size],
-            "peephole": peephole,
-            "forget_bias": forget_bias,
-        }
-        """What was given, spelt out layer by layer in the types JSON has: it builds the same network."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify sequences.

@@ -1,11 +1,11 @@
 """The network of the ConvLSTM paper: one stack reads the past, another writes the future."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from stormcell.models.base import Network
 from stormcell.models.patches import cut, lay
 from stormcell.models.rollout import check_feedback, run_ahead, unfed
 from stormcell.models.sampling_schedules import FREE_RUNNING, Feeding
@@ -15,7 +15,7 @@ from stormcell.nn.conv_lstm import States
 from stormcell.nn.shapes import check_input
 
 
-class EncoderForecaster(nn.Module):
+class EncoderForecaster(Network):
     """The encoding–forecasting ConvLSTM of Shi et al. (2015), arXiv:1506.04214.
 
     Frames are cut into patches, whose pixels become channels. The encoder reads them; the forecaster,
@@ -91,19 +91,11 @@ class EncoderForecaster(nn.Module):
         )
         self.patch_size = patch_size
         self.in_channels = in_channels
+        self.hidden_channels = self.encoder.hidden_channels
+        self.kernel_size = self.encoder.kernel_size
+        self.recurrent_kernel_size = self.encoder.recurrent_kernel_size
+        self.out_channels = out_channels
         self.feedback = feedback
-        self.arguments: dict[str, Any] = {
-            "in_channels": in_channels,
-            "hidden_channels": self.forecaster.hidden_channels,
-            "kernel_size": [list(k) for k in self.forecaster.kernel_size],
-            "patch_size": patch_size,
-            "recurrent_kernel_size": [list(k) for k in self.forecaster.recurrent_kernel_size],
-            "out_channels": out_channels,
-            "peephole": peephole,
-            "forget_bias": forget_bias,
-            "feedback": feedback,
-        }
-        """What was given, spelt out layer by layer in the types JSON has: it builds the same network."""
 
     def forward(
         self, x: Tensor, steps: int, *, truth: Tensor | None = None, feeding: Feeding | Tensor = FREE_RUNNING

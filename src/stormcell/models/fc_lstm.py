@@ -1,11 +1,11 @@
 """FC-LSTM: the encoder–forecaster that sees a frame as a vector, and the ConvLSTM's first rival."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
 from stormcell.errors import ArgumentError
+from stormcell.models.base import Network
 from stormcell.models.rollout import check_feedback, run_ahead, unfed
 from stormcell.models.sampling_schedules import FREE_RUNNING, Feeding
 from stormcell.nn import PeepholeLSTM
@@ -14,7 +14,7 @@ from stormcell.nn.conv_lstm import States
 from stormcell.nn.shapes import check_input, shape
 
 
-class FCLSTMForecaster(nn.Module):
+class FCLSTMForecaster(Network):
     """The fully connected encoding–forecasting LSTM of Shi et al. (2015), arXiv:1506.04214.
 
     Every pixel of a frame is a feature of a vector. The encoder, LSTM layers with peepholes, reads the
@@ -71,18 +71,10 @@ class FCLSTMForecaster(nn.Module):
             self.forecaster.hidden_channels[-1], count("out_channels", out_channels) * height * width
         )
         self.in_channels = in_channels
+        self.hidden_channels = self.encoder.hidden_channels
+        self.out_channels = out_channels
         self.spatial_size = (height, width)
         self.feedback = feedback
-        self.arguments: dict[str, Any] = {
-            "in_channels": in_channels,
-            "spatial_size": [height, width],
-            "hidden_channels": self.forecaster.hidden_channels,
-            "out_channels": out_channels,
-            "peephole": peephole,
-            "forget_bias": forget_bias,
-            "feedback": feedback,
-        }
-        """What was given, in the types JSON has: it builds the same network."""
 
     def forward(
         self, x: Tensor, steps: int, *, truth: Tensor | None = None, feeding: Feeding | Tensor = FREE_RUNNING

@@ -1,19 +1,19 @@
 """What single frames tell of a sequence's class: the rival that sees no motion."""
 
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from stormcell.models.base import Network
 from stormcell.models.classifier import SequenceClassifier
 from stormcell.models.patches import cut
 from stormcell.nn.arguments import count
 from stormcell.nn.shapes import check_input
 
 
-class FrameAverageClassifier(nn.Module):
+class FrameAverageClassifier(Network):
     """A convolutional network that sees each frame alone, and averages what it saw over the frames.
 
     Layers of a convolution and a ReLU, their output averaged over pixels and frames, and a linear map to
@@ -54,14 +54,6 @@ class FrameAverageClassifier(nn.Module):
         self.head = nn.Linear(channels[-1], count("classes", classes))
         self.in_channels = in_channels
         self.patch_size = patch_size
-        self.arguments: dict[str, Any] = {
-            "in_channels": in_channels,
-            "hidden_channels": channels[1:],
-            "kernel_size": kernel_size,
-            "classes": classes,
-            "patch_size": patch_size,
-        }
-        """What was given, in the types JSON has: it builds the same network."""
 
     @classmethod
     def matching(cls, model: SequenceClassifier, layers: int = 3) -> "FrameAverageClassifier":

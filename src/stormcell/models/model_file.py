@@ -1,9 +1,13 @@
 """The model file: weights and all that is needed to use them, in one safetensors file."""
 
 import hashlib
-import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 from typing import Any, Literal
 
 import torch
@@ -13,93 +17,209 @@ from safetensors.torch import save as to_bytes
 
 from stormcell.atomic import write_file
 from stormcell.data.scaling import LogScaling
-from stormcell.errors import ModelFileError
-from stormcell.models.nowcaster import Nowcaster
+from stormcell.errors import ArgumentError, ModelFileError
+from stormcell.models.base import Network
+from stormcell.models.registry import network_class
+from stormcell.models.shipped_models import locate
 
-_KEY = "stormcell"  # safetensors headers map strings to strings: ours is one JSON text under this name
+_KEY = "stormcell"  # safetensors headers map strings to strings: the card is one JSON text under this name
 
 
-class Card(BaseModel):
-    """What a model file says about itself.
-
-    Attributes:
-        format: Version of this list.
-        model: Class of the model.
-        arguments: What rebuilds it.
-        scaling: From mm/h to the network's numbers.
-        inputs: Input frames it was trained with.
-        steps: Lead times it was trained on.
-        coordinates: Whether it forecasts in coordinates that move with the rain.
-        time_step_seconds: Time between frames.
-        pixel_size: Distance of neighbouring pixels along y and x.
-        pixel_unit: Of ``pixel_size``.
-        recipe: How it was trained.
-        blocks: First and last time of the training, validation and test blocks, UTC.
-        data_hash: SHA-256 of the frames it was trained and validated on.
-        data_source: Where they came from: title, licence, credit.
-        score: What it reached on the validation block, and after how many updates.
-        versions: Of Stormcell, PyTorch and numpy.
-    """
-
+class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal[1] = 1
-    model: Literal["Nowcaster"] = "Nowcaster"
-    arguments: dict[str, Any]
-    scaling: LogScaling
-    inputs: PositiveInt
-    steps: PositiveInt
+
+class Units(_Record):
+    """Units of a network's inputs and outputs.
+
+    Attributes:
+        inputs: ``"mm/h"``, or ``"1"`` for pixel values from 0 to 1.
+        outputs: The same, or ``"logit"`` for a network whose output becomes a pixel value by the sigmoid, or
+            class probabilities by the softmax.
+    """
+
+    inputs: str
+    outputs: str
+
+
+class Nowcasting(_Record):
+    """The frames that a nowcaster forecasts.
+
+    Attributes:
+        coordinates: ``"moving"`` if it forecasts in coordinates that move with the rain, else ``"fixed"``.
+        time_step_seconds: Time between frames.
+        pixel_size: Distance between neighbouring pixels along y and along x.
+        pixel_unit: Unit of ``pixel_size``.
+    """
+
     coordinates: Literal["moving", "fixed"]
     time_step_seconds: PositiveInt
     pixel_size: tuple[PositiveFloat, PositiveFloat]
     pixel_unit: Literal["m", "degree"]
-    recipe: dict[str, Any]
-    blocks: dict[Literal["train", "validation", "test"], tuple[str, str]]
+
+
+class Card(_Record):
+    """A model file's description of itself.
+
+    Attributes:
+        format: Version of this list of fields.
+        model: Name of the network's class, one of :data:`stormcell.models.registry.MODULES`.
+        title: Name for figures and tables, such as "ConvLSTM".
+        arguments: Arguments that rebuild the network.
+        scaling: Conversion from mm/h to the network's values, if the network works with rain.
+        units: Units of the inputs and outputs.
+        inputs: Number of input frames in training.
+        steps: Number of lead times in training; None for a classifier.
+        nowcasting: The frames of a nowcaster; None for other networks.
+        settings: All settings of the training: a nowcaster's recipe, or those of an experiment.
+        blocks: First and last time (UTC) of the training, validation and test blocks; empty if the data are
+            not divided by time.
+        data_hash: SHA-256 of the data that the network was trained and validated on.
+        data_source: Origin of these data: title, source, license and credit.
+        scores: Scores on the validation data, and the number of updates.
+        versions: Versions of Stormcell, PyTorch, numpy and Python.
+    """
+
+    format: Literal[2] = 2
+    model: str
+    title: str
+    arguments: dict[str, Any]
+    scaling: LogScaling | None = None
+    units: Units
+    inputs: PositiveInt
+    steps: PositiveInt | None
+    nowcasting: Nowcasting | None = None
+    settings: dict[str, Any]
+    blocks: dict[Literal["train", "validation", "test"], tuple[str, str]] = {}
     data_hash: str
     data_source: dict[str, str]
-    score: dict[str, float]
+    scores: dict[str, float]
     versions: dict[str, str]
 
 
-def save(path: str | os.PathLike[str], nowcaster: Nowcaster, card: Card) -> None:
-    """Write a model file; it is there whole, or as it was before.
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network from a model file; calling it runs the network.
+
+    Attributes:
+        network: The network, in evaluation mode.
+        card: The model file's description of itself.
+        digest: SHA-256 of the model file.
+    """
+
+    network: Network
+    card: Card
+    digest: str
+
+    @torch.inference_mode()
+    def __call__(self, x: torch.Tensor, *args: Any, **keywords: Any) -> torch.Tensor:
+        """Run the network on its own device, without gradients; the arguments are the network's.
+
+        Args:
+            x: The input, on any device.
+            *args: Further arguments, such as ``steps``.
+            **keywords: Further arguments by name.
+
+        Returns:
+            The network's output, on the CPU.
+        """
+        device = next(self.network.parameters()).device
+        output: torch.Tensor = self.network(x.to(device), *args, **keywords)
+        return output.cpu()
+
+
+def save(path: str | os.PathLike[str], network: Network, card: Card) -> None:
+    """Write a model file atomically.
 
     Raises:
-        OutputError: The file cannot be written.
+        OutputError: The file cannot be written; the old one is intact.
     """
-    tensors = {name: value.detach().cpu().contiguous() for name, value in nowcaster.state_dict().items()}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     write_file(Path(path), to_bytes(tensors, metadata={_KEY: card.model_dump_json()}))
 
 
-def load(path: str | os.PathLike[str]) -> tuple[Nowcaster, Card, str]:
+def load(
+    path_or_name: str | os.PathLike[str], device: str | torch.device = "cpu"
+) -> tuple[Network, Card, str]:
     """Read a model file.
 
+    Args:
+        path_or_name: The file, or the name of a shipped model.
+        device: Device that the network is moved to.
+
     Returns:
-        The model, ready to use; its card; the SHA-256 of the file.
+        The network in evaluation mode, its card, and the SHA-256 of the file.
 
     Raises:
-        ModelFileError: The file is missing, is not safetensors, or was not written by Stormcell.
+        ModelFileError: The file is missing, is not safetensors, was not written by Stormcell, or is not the
+            shipped one.
+        ArgumentError: PyTorch has no such device.
     """
-    path = Path(path)
+    path, sha256 = locate(path_or_name)
+    _check_device(device)
+    with _opened(path, sha256) as (file, card, digest):
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        with _described(path):
+            # The file's tensors bound the memory that its card can ask for: without data, sizes cost nothing.
+            with torch.device("meta"):
+                network = network_class(card.model).from_card(card)
+            network.load_state_dict(tensors, strict=True, assign=True)
+            network.lay_out()  # the file's tensors are contiguous
+    return network.to(device).eval(), card, digest
+
+
+def read_card(path_or_name: str | os.PathLike[str]) -> Card:
+    """Read the card of a model file, or of a shipped model.
+
+    Raises:
+        ModelFileError: As :func:`load`.
+    """
+    with _opened(*locate(path_or_name)) as (_, card, _):
+        return card
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Stormcell and the packages that its results depend on."""
+    return {
+        "stormcell": version("stormcell"),
+        "torch": torch.__version__,
+        "numpy": version("numpy"),
+        "python": python_version(),
+    }
+
+
+@contextmanager
+def _opened(path: Path, sha256: str | None) -> Iterator[tuple[Any, Card, str]]:
+    """Open a model file, and yield it with its card and its SHA-256."""
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if sha256 not in (None, digest):
+            raise ModelFileError(f"{path}: expected SHA-256 {sha256}, found {digest}")
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_KEY)
             if text is None:
                 raise ModelFileError(f'{path}: expected a model file with "{_KEY}" in its header, found none')
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except FileNotFoundError:
-        raise ModelFileError(f"{path}: there is no such file") from None
+            with _described(path):
+                card = Card.model_validate_json(text)
+            yield file, card, digest
     except (OSError, SafetensorError) as error:
         raise ModelFileError(f"{path}: expected a safetensors file: {error}") from error
+
+
+@contextmanager
+def _described(path: Path) -> Iterator[None]:
     try:
-        card = Card.model_validate_json(text)
-        # Sizes in the header are only believed as far as the file's own tensors bear them out.
-        with torch.device("meta"):
-            nowcaster = Nowcaster(card.scaling, **card.arguments)
-        nowcaster.load_state_dict(tensors, strict=True, assign=True)
-        nowcaster.lay_out()  # the file's tensors are contiguous
-    except (ValidationError, json.JSONDecodeError, TypeError, ValueError, RuntimeError) as error:
+        yield
+    except (ValidationError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ModelFileError(f"{path}: its header does not describe its weights: {reason}") from error
-    return nowcaster.eval(), card, digest
+
+
+def _check_device(device: str | torch.device) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # a PyTorch without CUDA asserts
+        reason = str(error).partition("\n")[0]
+        raise ArgumentError(
+            f'device: expected one that PyTorch can use, found "{device}": {reason}'
+        ) from error

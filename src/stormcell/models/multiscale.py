@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
+from stormcell.models.base import Network
 from stormcell.models.multiscale_config import PADDING, read_levels
 from stormcell.models.patches import pad
 from stormcell.models.rollout import unfed
@@ -15,7 +16,7 @@ from stormcell.nn.arguments import PerAxis, count, per_axis
 from stormcell.nn.shapes import check_input
 
 
-class MultiscaleForecaster(nn.Module):
+class MultiscaleForecaster(Network):
     """The multiscale encoder–forecaster of Shi et al. (2017), arXiv:1706.03458, known from HKO-7.
 
     The encoder alternates between strided convolutions and recurrent layers, each a level coarser than the
@@ -130,22 +131,10 @@ class MultiscaleForecaster(nn.Module):
         self.head = nn.Conv2d(conv_channels, count("out_channels", out_channels), 1)
         self.multiple = math.prod(level.stride for level in levels)
         self.in_channels = in_channels
-        self.arguments: dict[str, Any] = {
-            "in_channels": in_channels,
-            "cell": [level.cell for level in levels],
-            "hidden_channels": hidden,
-            "conv_channels": conv_channels,
-            "strides": [level.stride for level in levels],
-            "conv_kernel_size": [level.conv_kernel for level in levels],
-            "kernel_size": [list(level.kernel) for level in levels],
-            "recurrent_kernel_size": [list(level.recurrent_kernel) for level in levels],
-            "num_flows": [level.flows for level in levels],
-            "forecaster_num_flows": [level.flows_back for level in levels],
-            "out_channels": out_channels,
-            "spatial_size": None if size is None else list(size),
-            **options,
-        }
-        """What was given, spelt out level by level in the types JSON has: it builds the same network."""
+        self.out_channels = out_channels
+        self.cell = [level.cell for level in levels]
+        self.kernel_size = [level.kernel for level in levels]
+        self.recurrent_kernel_size = [level.recurrent_kernel for level in levels]
 
     @classmethod
     def moving_mnist(cls, cell: str | Sequence[str] = "traj_gru", **changes: Any) -> Self:

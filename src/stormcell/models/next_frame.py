@@ -1,11 +1,11 @@
 """One ConvLSTM that says of every frame what the next will be: OpenSTL's, and PredRNN's way to train it."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from stormcell.models.base import Network
 from stormcell.models.patches import cut, lay
 from stormcell.models.rollout import FEEDBACKS, drawn, run
 from stormcell.models.sampling_schedules import FREE_RUNNING, Feeding
@@ -15,7 +15,7 @@ from stormcell.nn.conv_lstm import States
 from stormcell.nn.shapes import check_input
 
 
-class NextFrameForecaster(nn.Module):
+class NextFrameForecaster(Network):
     """A ConvLSTM that reads frames, then its own forecasts, one by one.
 
     Frames are cut into patches, whose pixels become channels. A 1×1 convolution of the top layer's hidden
@@ -93,21 +93,11 @@ class NextFrameForecaster(nn.Module):
         self.head = nn.Conv2d(self.rnn.hidden_channels[-1], in_channels * pixels, 1, bias=bias)
         self.patch_size = patch_size
         self.in_channels = in_channels
+        self.hidden_channels = self.rnn.hidden_channels
+        self.kernel_size = self.rnn.kernel_size
+        self.recurrent_kernel_size = self.rnn.recurrent_kernel_size
+        self.spatial_size = size
         self.feedback = feedback
-        self.arguments: dict[str, Any] = {
-            "in_channels": in_channels,
-            "hidden_channels": self.rnn.hidden_channels,
-            "kernel_size": [list(k) for k in self.rnn.kernel_size],
-            "patch_size": patch_size,
-            "recurrent_kernel_size": [list(k) for k in self.rnn.recurrent_kernel_size],
-            "bias": bias,
-            "peephole": peephole,
-            "norm": norm,
-            "spatial_size": None if size is None else list(size),
-            "forget_bias": forget_bias,
-            "feedback": feedback,
-        }
-        """What was given, spelt out layer by layer in the types JSON has: it builds the same network."""
 
     def forward(
         self,

@@ -1,20 +1,25 @@
 """An encoder–forecaster that takes and gives rain rates."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, relu
 
 from stormcell.data.scaling import LogScaling
+from stormcell.errors import ArgumentError
+from stormcell.models.base import Network
 from stormcell.models.calibration import Calibration
 from stormcell.models.encoder_forecaster import EncoderForecaster
+
+if TYPE_CHECKING:
+    from stormcell.models.model_file import Card
 
 _UNSMOOTHED = 5.0  # logit of the unsmoothed frame before training: 98 % of the weight of four
 
 
-class Nowcaster(nn.Module):
+class Nowcaster(Network):
     """Rain rates in, rain rates out: scaling, missing pixels and dry weather around a network.
 
     The network sees scaled rain, unobserved pixels as dry, and a second channel that says which were
@@ -51,9 +56,27 @@ class Nowcaster(nn.Module):
         self.calibration = Calibration(steps)
         self.scales = tuple(scales)
         self.network = EncoderForecaster(in_channels=2, out_channels=len(self.scales) + 2, **network)
-        self.arguments: dict[str, Any] = {"steps": steps, "scales": list(self.scales), **network}
         self.reset_head()
         self.lay_out()
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments that build the same network, in JSON's types, but for the scaling."""
+        return {name: self.network.arguments.get(name, one) for name, one in super().arguments.items()}
+
+    @classmethod
+    def from_card(cls, card: "Card") -> Self:
+        """Return the nowcaster that a card describes, with initial weights.
+
+        Raises:
+            ArgumentError: An argument is missing, unknown or has a value it cannot have; or the card has no
+                scaling, or does not describe the frames.
+        """
+        for name in ("scaling", "nowcasting"):
+            if getattr(card, name) is None:
+                raise ArgumentError(f"{name}: expected the {name} of a nowcaster, found None")
+        assert card.scaling is not None
+        return cls(card.scaling, **card.arguments)
 
     def reset_head(self) -> None:
         """Start from the newest frame repeated, nearly unsmoothed: from there on, training can only gain."""

@@ -47,7 +47,7 @@ class KeepBest(Callback):
             return
         self.best = score
         found = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        card = self._card.model_copy(update={"score": {**found, "updates": float(trainer.global_step)}})
+        card = self._card.model_copy(update={"scores": {**found, "updates": float(trainer.global_step)}})
         model_file.save(self._path, module.nowcaster, card)
 
     def state_dict(self) -> dict[str, float]:

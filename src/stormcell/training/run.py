@@ -2,11 +2,9 @@
 
 import json
 import os
-import platform
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -247,15 +245,20 @@ def _card(
 ) -> model_file.Card:
     grid = Spacing.of(rain)
     return model_file.Card(
+        model=type(nowcaster).__name__,
+        title="ConvLSTM",
         arguments=nowcaster.arguments,
         scaling=nowcaster.scaling,
         inputs=recipe.inputs,
         steps=recipe.steps,
-        coordinates=recipe.coordinates,
-        time_step_seconds=int(step / np.timedelta64(1, "s")),
-        pixel_size=(grid.dy, grid.dx),
-        pixel_unit=grid.unit,
-        recipe=recipe.model_dump(),
+        units=model_file.Units(inputs="mm/h", outputs="mm/h"),
+        nowcasting=model_file.Nowcasting(
+            coordinates=recipe.coordinates,
+            time_step_seconds=int(step / np.timedelta64(1, "s")),
+            pixel_size=(grid.dy, grid.dx),
+            pixel_unit=grid.unit,
+        ),
+        settings=recipe.model_dump(),
         blocks={
             "train": (parts.train.start, parts.train.end),
             "validation": (parts.validation.start, parts.validation.end),
@@ -265,13 +268,8 @@ def _card(
         data_source={
             k: str(rain.attrs[k]) for k in ("title", "source", "license", "credit") if k in rain.attrs
         },
-        score={},
-        versions={
-            "stormcell": version("stormcell"),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
+        scores={},
+        versions=model_file.versions(),
     )
 
 

@@ -6,22 +6,23 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from stormcell.errors import ArgumentError, NotOfferedError
+from stormcell.errors import ArgumentError
 from stormcell.nn.activations import ACTIVATIONS
 from stormcell.nn.cells import Cell
 from stormcell.nn.conv_lstm import ConvLSTMCell2d
 from stormcell.nn.foreign import arrays
 from stormcell.nn.foreign.effective import effective, evaluating, kind
 from stormcell.nn.foreign.entries import Entry, pack, unpack
-from stormcell.nn.foreign.networks import NETWORKS, read_network
 from stormcell.nn.foreign.state_dicts import Layer, read_sizes, take_apart
 from stormcell.nn.foreign.torch_tables import LAYOUTS, Layout, one_convolution
 from stormcell.nn.foreign.winsolider import InPlaceReLUConvLSTMCell2d
 from stormcell.nn.recurrent import Recurrent
 
+NETWORKS = ("hzzone-network", "openstl-network")  # layouts of whole networks
+
 
 def from_torch(layout: str, state_dict: Mapping[str, Any], **keywords: Any) -> nn.Module:
-    """Return what computes what a layer, or a whole network, of one of the PyTorch repositories computes.
+    """Return a layer that computes the same as a layer of one of the PyTorch repositories.
 
     ``"ndrplz"`` (ndrplz/ConvLSTM_pytorch)
         ``cell_list.{i}.conv.weight``; ``cell_list.{i}.conv.bias`` or none. The keyword ``gate_order`` says
@@ -42,14 +43,7 @@ def from_torch(layout: str, state_dict: Mapping[str, Any], **keywords: Any) -> n
         and ``conv_h.1.*``, or none. ``conv_o.*`` and ``conv_last.*``, which are outside the recurrence, are
         ignored.
 
-    Once :mod:`stormcell.models` is imported, whole networks too:
-
-    ``"hzzone-network"`` (Hzzone's encoder–forecaster, of ConvLSTMs or TrajGRUs)
-        ``encoder.stage{n}.*``, ``encoder.rnn{n}.*``, ``forecaster.rnn{n}.*``, ``forecaster.stage{n}.*``;
-        makes a :class:`~stormcell.models.MultiscaleForecaster`. The keyword ``align_corners`` as above.
-    ``"openstl-network"`` (OpenSTL's ConvLSTM)
-        ``cell_list.{i}.*`` and ``conv_last.weight``; makes a
-        :class:`~stormcell.models.NextFrameForecaster`. The keyword ``patch_size`` is its own, 4 by default.
+    :func:`stormcell.models.from_checkpoint` reads whole networks.
 
     What a single cell holds, without the layer's number, makes a stack of one layer. All keys may begin
     alike, say with the ``module.`` of :class:`torch.nn.DataParallel`.
@@ -60,8 +54,7 @@ def from_torch(layout: str, state_dict: Mapping[str, Any], **keywords: Any) -> n
         **keywords: What the arrays do not tell.
 
     Returns:
-        A ``ConvLSTM2d`` or ``TrajGRU2d``, ``batch_first``, or a network, in evaluation mode, of the arrays'
-        dtype.
+        A ``ConvLSTM2d`` or ``TrajGRU2d``, ``batch_first``, in evaluation mode and in the arrays' dtype.
 
     Raises:
         ArgumentError: A layout or keyword is unknown, or the arrays are not those of this layout; the
@@ -74,8 +67,6 @@ def from_torch(layout: str, state_dict: Mapping[str, Any], **keywords: Any) -> n
         >>> output.shape
         torch.Size([2, 10, 8, 16, 24])
     """
-    if isinstance(layout, str) and layout in NETWORKS:
-        return read_network(layout, state_dict, keywords)
     known = _known(layout)
     given = _keywords(layout, known, keywords)
     if "gate_order" in given:
@@ -125,7 +116,6 @@ def to_torch(layout: str, module: Recurrent | Cell) -> dict[str, Tensor]:
     Raises:
         ArgumentError: The layout is unknown, or it has no place for something that changes what the module
             computes in evaluation mode; the message names all that it has no place for.
-        NotOfferedError: The layout is a whole network's.
 
     Examples:
         >>> from stormcell.nn import ConvLSTM2d
@@ -133,8 +123,6 @@ def to_torch(layout: str, module: Recurrent | Cell) -> dict[str, Tensor]:
         >>> {name: tuple(array.shape) for name, array in to_torch("ndrplz", rnn).items()}
         {'cell_list.0.conv.weight': (32, 11, 3, 3), 'cell_list.0.conv.bias': (32,)}
     """
-    if isinstance(layout, str) and layout in NETWORKS:
-        raise NotOfferedError(f"layout: expected one of a layer to write, found {layout!r}")
     known = _known(layout)
     found = kind(_cells(module)[0]) if isinstance(module, Recurrent | Cell) else type(module)
     if found not in known.cells:
@@ -165,9 +153,9 @@ def to_torch(layout: str, module: Recurrent | Cell) -> dict[str, Tensor]:
 def _known(layout: str) -> Layout:
     if isinstance(layout, str) and layout in LAYOUTS:
         return LAYOUTS[layout]
-    names = ", ".join(map(repr, [*LAYOUTS, *NETWORKS]))
-    known_later = "" if NETWORKS else "; stormcell.models, once imported, adds those of networks"
-    raise ArgumentError(f"layout: expected one of {names}, found {layout!r}{known_later}")
+    names = ", ".join(map(repr, LAYOUTS))
+    hint = "; stormcell.models.from_checkpoint reads it" if layout in NETWORKS else ""
+    raise ArgumentError(f"layout: expected one of {names}, found {layout!r}{hint}")
 
 
 def _keywords(layout: str, known: Layout, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,14 +1,12 @@
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import conv2d, conv_transpose2d, grid_sample, layer_norm, leaky_relu
 
-from stormcell.errors import ArgumentError, NotOfferedError
-from stormcell.models import MultiscaleForecaster, NextFrameForecaster
+from stormcell.errors import ArgumentError
+from stormcell.models import MultiscaleForecaster, NextFrameForecaster, from_checkpoint
 from stormcell.nn import foreign
 
 # Float64 sums of at most a thousand terms below 10 in another order, over ten steps that hardly amplify.
@@ -160,7 +158,7 @@ def hzzone_by_hand(arrays, kind, x, steps, align_corners=True):
 def test_hzzone_s_network_computes_what_theirs_computed(kind, made, keywords, prefix):
     arrays = hzzone(kind, **made)
     x = torch.from_numpy(random(1, 2, 4, made.get("inputs", 1), *SIZE))
-    network = foreign.from_torch(
+    network = from_checkpoint(
         "hzzone-network", {prefix + name: value for name, value in arrays.items()}, **keywords
     )
     assert isinstance(network, MultiscaleForecaster)
@@ -174,7 +172,7 @@ def test_hzzone_s_network_computes_what_theirs_computed(kind, made, keywords, pr
 
 
 def test_what_was_read_is_rebuilt_from_its_arguments():
-    network = foreign.from_torch("hzzone-network", hzzone("traj_gru"), align_corners=False)
+    network = from_checkpoint("hzzone-network", hzzone("traj_gru"), align_corners=False)
     twin = MultiscaleForecaster(**network.arguments).double()
     twin.load_state_dict(network.state_dict())
     x = torch.from_numpy(random(1, 1, 2, 1, *SIZE))
@@ -184,9 +182,7 @@ def test_what_was_read_is_rebuilt_from_its_arguments():
 
 def test_the_published_sizes_make_the_default_network():
     sizes = hzzone("conv_lstm", hidden=[64, 192, 192], conv=8)
-    network = foreign.from_torch(
-        "hzzone-network", {name: value.astype("f4") for name, value in sizes.items()}
-    )
+    network = from_checkpoint("hzzone-network", {name: value.astype("f4") for name, value in sizes.items()})
     expected = MultiscaleForecaster(peephole=None).state_dict()
     assert {k: v.shape for k, v in network.state_dict().items()} == {k: v.shape for k, v in expected.items()}
 
@@ -228,7 +224,7 @@ def changed(arrays, **changes):
 )
 def test_whatever_does_not_match_is_listed(changes, message):
     with pytest.raises(ArgumentError) as caught:
-        foreign.from_torch("hzzone-network", changed(hzzone("conv_lstm"), **changes))
+        from_checkpoint("hzzone-network", changed(hzzone("conv_lstm"), **changes))
     assert str(caught.value) == message
 
 
@@ -284,7 +280,7 @@ def test_openstl_s_network_computes_what_theirs_computed(norm, channels, prefix)
     arrays = openstl(channels, norm=norm)
     x = torch.from_numpy(random(1, 2, 3, channels, 8, 12))
     theirs = {prefix + name: value for name, value in arrays.items()}
-    network = foreign.from_torch("openstl-network", theirs, patch_size=2)
+    network = from_checkpoint("openstl-network", theirs, patch_size=2)
     assert isinstance(network, NextFrameForecaster)
     with torch.no_grad():
         found, expected = network(x, 4), openstl_by_hand(arrays, x, 4, 2)
@@ -329,7 +325,7 @@ def test_openstl_s_network_computes_what_theirs_computed(norm, channels, prefix)
 )
 def test_an_openstl_network_that_does_not_match_is_refused(keywords, changes, message):
     with pytest.raises(ArgumentError) as caught:
-        foreign.from_torch("openstl-network", changed(openstl(), **changes), **keywords)
+        from_checkpoint("openstl-network", changed(openstl(), **changes), **keywords)
     assert str(caught.value) == message
 
 
@@ -348,21 +344,19 @@ def test_an_openstl_network_that_does_not_match_is_refused(keywords, changes, me
 )
 def test_what_is_no_network_is_refused(state_dict, message):
     with pytest.raises(ArgumentError) as caught:
-        foreign.from_torch("hzzone-network", state_dict)
+        from_checkpoint("hzzone-network", state_dict)
     assert str(caught.value) == message
 
 
-def test_networks_are_not_written():
-    with pytest.raises(NotOfferedError, match=r"^layout: expected one of a layer to write, found 'hzz"):
-        foreign.to_torch("hzzone-network", MultiscaleForecaster)
+@pytest.mark.parametrize("layout", ["hzzone-network", "openstl-network"])
+@pytest.mark.parametrize("convert", [foreign.from_torch, foreign.to_torch])
+def test_layer_converters_given_a_network_layout_point_to_from_checkpoint(layout, convert):
+    message = f"found {layout!r}; stormcell.models.from_checkpoint reads it$"
+    with pytest.raises(ArgumentError, match=message):
+        convert(layout, {})
 
 
-def test_the_layers_alone_say_who_brings_networks():
-    code = (
-        "from stormcell.nn import foreign\n"
-        "try:\n    foreign.from_torch('hzzone-network', {})\n"
-        "except ValueError as error:\n    print(error)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    ending = "found 'hzzone-network'; stormcell.models, once imported, adds those of networks"
-    assert done.stdout.strip().endswith(ending)
+def test_from_checkpoint_given_another_layout_lists_the_known_ones():
+    message = "^layout: expected one of 'hzzone-network', 'openstl-network', found 'openstl'$"
+    with pytest.raises(ArgumentError, match=message):
+        from_checkpoint("openstl", openstl())

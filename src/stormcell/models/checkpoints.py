@@ -1,18 +1,18 @@
-"""Whole networks of other repositories, as ours: readers for :func:`stormcell.nn.foreign.from_torch`."""
+"""Checkpoints of whole networks of other repositories."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from stormcell.errors import ArgumentError
+from stormcell.models.base import Network
 from stormcell.models.multiscale import MultiscaleForecaster
 from stormcell.models.next_frame import NextFrameForecaster
-from stormcell.nn.arguments import count
+from stormcell.nn.arguments import count, one_of
 from stormcell.nn.cells import Cell
 from stormcell.nn.foreign import arrays
-from stormcell.nn.foreign.networks import NETWORKS, Network
 from stormcell.nn.foreign.torch_layouts import from_torch
 from stormcell.nn.recurrent import Recurrent
 from stormcell.nn.trajgru import TrajGRUCell2d
@@ -21,7 +21,53 @@ N = TypeVar("N", bound=nn.Module)
 _KINDS = ("weight", "bias")
 
 
-def hzzone_network(state_dict: Mapping[str, Any], *, align_corners: bool = True) -> MultiscaleForecaster:
+def from_checkpoint(layout: str, state_dict: Mapping[str, Any], **keywords: Any) -> Network:
+    """Return a network that computes the same as a checkpoint of another repository.
+
+    ``"hzzone-network"`` (the encoder–forecaster of Hzzone/Precipitation-Nowcasting)
+        ``encoder.stage{n}.*``, ``encoder.rnn{n}.*``, ``forecaster.rnn{n}.*``, ``forecaster.stage{n}.*``, with
+        ConvLSTMs or TrajGRUs; becomes a :class:`~stormcell.models.MultiscaleForecaster`. The keyword
+        ``align_corners`` gives the sampling of the TrajGRUs: True (the default), as in PyTorch up to 1.2, or
+        False, as in later versions.
+    ``"openstl-network"`` (the ConvLSTM of chengtan9907/OpenSTL)
+        ``cell_list.{i}.*`` and ``conv_last.weight``; becomes a
+        :class:`~stormcell.models.NextFrameForecaster`. The keyword ``patch_size`` is OpenSTL's, 4 by default.
+
+    All keys may have a common prefix, such as the ``module.`` of :class:`torch.nn.DataParallel`.
+    :func:`stormcell.nn.foreign.from_torch` reads single layers.
+
+    Args:
+        layout: ``"hzzone-network"`` or ``"openstl-network"``.
+        state_dict: Arrays or tensors by name.
+        **keywords: Settings that the arrays do not determine.
+
+    Returns:
+        The network, in evaluation mode and in the arrays' dtype.
+
+    Raises:
+        ArgumentError: The layout or a keyword is unknown, or the arrays do not fit the layout; the message
+            lists every name and shape that differs.
+
+    Examples:
+        >>> import torch
+        >>> theirs = {
+        ...     "cell_list.0.conv_x.0.weight": torch.rand(4 * 8, 16, 5, 5),
+        ...     "cell_list.0.conv_h.0.weight": torch.rand(4 * 8, 8, 5, 5),
+        ...     "conv_last.weight": torch.rand(16, 8, 1, 1),
+        ... }
+        >>> model = from_checkpoint("openstl-network", theirs)
+        >>> model(torch.rand(1, 10, 1, 64, 64), steps=10).shape  # (B, T, C, H, W)
+        torch.Size([1, 10, 1, 64, 64])
+    """
+    one_of("layout", layout, list(_READERS))
+    read, keyword = _READERS[layout]
+    for name in keywords:
+        if name != keyword:
+            raise ArgumentError(f"{name}: {layout!r} has no such keyword, expected {keyword}")
+    return read(state_dict, **keywords)
+
+
+def _hzzone(state_dict: Mapping[str, Any], *, align_corners: bool = True) -> MultiscaleForecaster:
     """Return the encoder–forecaster that a checkpoint of Hzzone/Precipitation-Nowcasting holds.
 
     Strides are told from the transposed convolutions, whose kernels are there two pixels wider. The
@@ -84,7 +130,7 @@ def hzzone_network(state_dict: Mapping[str, Any], *, align_corners: bool = True)
     return _filled(network, values, {name: prefix + key for name, key in theirs.items()}, prefix, found)
 
 
-def openstl_network(state_dict: Mapping[str, Any], *, patch_size: int = 4) -> NextFrameForecaster:
+def _openstl(state_dict: Mapping[str, Any], *, patch_size: int = 4) -> NextFrameForecaster:
     """Return the network that a checkpoint of OpenSTL's ConvLSTM holds.
 
     Its patches order their pixels before their channels, ours their channels before their pixels.
@@ -136,8 +182,10 @@ def openstl_network(state_dict: Mapping[str, Any], *, patch_size: int = 4) -> Ne
     return _filled(network, values, {"head.weight": f"{prefix}conv_last.weight"}, prefix, {})
 
 
-NETWORKS["hzzone-network"] = Network(hzzone_network, ("align_corners",))
-NETWORKS["openstl-network"] = Network(openstl_network, ("patch_size",))
+_READERS: dict[str, tuple[Callable[..., Network], str]] = {  # each with its only keyword
+    "hzzone-network": (_hzzone, "align_corners"),
+    "openstl-network": (_openstl, "patch_size"),
+}
 
 
 def _read(state_dict: Mapping[str, Any], landmark: str) -> tuple[str, dict[str, Tensor]]:
