@@ -85,6 +85,33 @@ def test_replacing_folder_replaces_it(tmp_path):
     assert names(tmp_path / "store.zarr") == ["new"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to name an open file")
+def test_replacing_folder_flushes_everything_inside_before_the_rename(tmp_path, system_calls):
+    with replacing(tmp_path / "store") as new:
+        (new / "inner").mkdir(parents=True)
+        (new / "inner" / "a").touch()
+    part = f".store.{os.getpid()}.part"
+    assert system_calls == [
+        "fsync a",
+        "fsync inner",
+        f"fsync {part}",
+        "rename store",
+        f"fsync {tmp_path.name}",
+    ]
+
+
+def test_replacing_folder_with_a_failed_rename_restores_the_old_folder(tmp_path, monkeypatch):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "old").touch()
+    rename = Path.rename
+    monkeypatch.setattr(Path, "rename", lambda self, to: full() if "part" in self.name else rename(self, to))
+    failure = pytest.raises(OutputError, match="store: could not be written: No space")
+    with failure, replacing(tmp_path / "store") as new:
+        new.mkdir()
+    assert names(tmp_path) == ["store"]
+    assert names(tmp_path / "store") == ["old"]
+
+
 def test_replacing_that_fails_leaves_the_old_folder(tmp_path):
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "old").touch()

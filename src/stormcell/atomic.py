@@ -51,11 +51,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield part
         _sync(part)
         if path.is_dir():
-            # No system call exchanges two folders. The old one is deleted only after the new one is in place.
-            old = _beside(path, "old")
-            path.rename(old)
-            part.rename(path)
-            shutil.rmtree(old)
+            _exchange(path, part)
         else:
             part.replace(path)
         _sync_folder(path.parent)
@@ -110,7 +106,7 @@ def append(path: Path, text: str) -> None:
     r"""Append text to a file, which is created if it does not exist.
 
     Raises:
-        OutputError: It cannot be written; the old content is intact, but a part of the text may follow it.
+        OutputError: It cannot be written; the old content is intact, but part of the text may follow it.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -123,6 +119,8 @@ def append(path: Path, text: str) -> None:
     try:
         with path.open("a") as file:
             file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         raise _failure(path, "written", error) from error
 
@@ -144,12 +142,28 @@ def _beside(path: Path, kind: str) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}.{kind}{path.suffix}")
 
 
+def _exchange(folder: Path, new: Path) -> None:
+    """Put a new folder in the place of an old one, which is deleted last.
+
+    No system call exchanges two folders. A process that is killed between the two renames leaves the old
+    folder under its temporary name.
+    """
+    old = _beside(folder, "old")
+    folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old)
+
+
 def _sync(path: Path) -> None:
-    """Flush a file, or all files of a folder, to the disk."""
+    """Flush a file, or a folder and everything inside it, to the disk."""
     if path.is_dir():
-        for inner in path.rglob("*"):
-            if inner.is_file():
-                _sync(inner)
+        for inner in path.iterdir():
+            _sync(inner)
+        _sync_folder(path)
         return
     with path.open("rb+") as file:
         os.fsync(file.fileno())

@@ -14,9 +14,10 @@ import numpy as np
 import xarray as xr
 
 from stormcell.data import schema
+from stormcell.data.archive_files import ROOT
 from stormcell.data.grid import difference
 from stormcell.data.readers import Reader, UnitOverrides, find, looks_like_radar
-from stormcell.data.store import ROOT, Store, writing
+from stormcell.data.store import Store, writing
 from stormcell.errors import ArchiveError, InputError
 
 # Pixels that are decoded at once from one file: 64 MB of rates.

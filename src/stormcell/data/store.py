@@ -1,20 +1,12 @@
-"""The files of an archive, and the atomic commit.
-
-Every array is a Zarr v3 array in a separate folder. Frames and times are only appended. ``missing_times`` is
-the exception: all of it changes when a new frame changes the time step. It is then written beside the old
-array, under chunk keys with the other separator (``c/0`` or ``c.0``), and the root says which of the two is
-valid. So no step before the last touches anything that the committed root describes. The last step is a
-rename.
+"""Writing to an archive: one process at a time, with an atomic commit.
 
 An archive survives a kill. Whether it survives a power cut depends on the file system, because chunks are not
 flushed to the disk one by one.
 """
 
-import json
 import os
-import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,24 +15,11 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
 
-from stormcell.atomic import write_file
-from stormcell.data import schema
-from stormcell.data.time_axis import TimeAxis
+from stormcell.data import archive_files, schema
+from stormcell.data.time_axis import TimeAxis, Times
 from stormcell.errors import ArchiveError, InputError
-
-ROOT = "zarr.json"
-_PARTIAL_ROOT = ".zarr.*.part.json"  # left by a process that was killed while it wrote a zarr.json
-TIME_UNITS = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
-
-_FIXED = ("x", "y", "lat", "lon", "crs")
-_GROWING = (schema.RATE, "time", "missing_times")
-# A frame is one chunk, as the MLCast conventions require, unless a side is longer than this.
-_LARGEST_TILE = 2048
-_TIMES_PER_CHUNK = 4096
 
 
 class Store:
@@ -55,7 +34,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.times: NDArray[np.datetime64] = np.array([], "datetime64[s]")
+        self.times: Times = np.array([], "datetime64[s]")
         self.committed = 0
         self.reference: xr.Dataset | None = None
         self._root: dict[str, Any] | None = None
@@ -69,7 +48,7 @@ class Store:
 
     def frame(self, position: int) -> NDArray[np.float32]:
         """Return the rates ``(y, x)`` of a frame, committed or not."""
-        return np.asarray(self._array(schema.RATE)[position])
+        return np.asarray(archive_files.open_array(self.path, schema.RATE)[position])
 
     def expect_near(self, time: np.datetime64) -> None:
         """Refuse a frame that is so far after the last frame that its date must be wrong.
@@ -94,11 +73,15 @@ class Store:
         """
         with self._or_archive_error():
             if self.reference is None:
-                self._create(frames)
-            held = len(self.times)
-            array = self._array(schema.RATE)
-            array.resize((held + frames.sizes["time"], *array.shape[1:]))
-            array[held:] = frames[schema.RATE].values
+                archive_files.create(self.path, frames)
+                self.reference = frames.isel(time=0).assign_attrs(
+                    mlcast_created_on=datetime.now(UTC).isoformat(timespec="seconds"),
+                    mlcast_created_with=f"stormcell {version('stormcell')}",
+                )
+            present = len(self.times)
+            array = archive_files.open_array(self.path, schema.RATE)
+            array.resize((present + frames.sizes["time"], *array.shape[1:]))
+            array[present:] = frames[schema.RATE].values
             self.times = np.concatenate([self.times, frames["time"].values.astype("datetime64[s]")])
 
     def commit(self) -> None:
@@ -109,35 +92,15 @@ class Store:
         """
         if len(self.times) == self.committed:
             return
+        assert self.reference is not None
         with self._or_archive_error():
-            array = self._array("time")
-            array.resize((len(self.times),))
-            array[self.committed :] = self.times[self.committed :].astype(np.int64)
-            self._write_missing_times()
-            assert self.reference is not None
-            self._write_root(_plain(self.reference.attrs))
+            archive_files.append_times(self.path, self.times, self.committed)
+            self._root = archive_files.write_root(self.path, self.reference.attrs)
             self.committed = len(self.times)
 
     def discard(self) -> None:
-        """Remove everything that is not committed, except the folder, which carries the lock."""
-        for partial in self.path.glob(_PARTIAL_ROOT):
-            partial.unlink()
-        if self._root is None:
-            for name in (*_FIXED, *_GROWING):
-                shutil.rmtree(self.path / name, ignore_errors=True)
-            return
-        for name in (*_FIXED, *_GROWING):
-            for pattern in ("*.partial", "c/*.partial", _PARTIAL_ROOT):
-                for partial in (self.path / name).glob(pattern):
-                    partial.unlink()
-        for frame in (self.path / schema.RATE / "c").glob("*"):
-            if frame.name.isdecimal() and int(frame.name) >= self.committed:
-                shutil.rmtree(frame)
-        # This comes last, because on a full disk it needs the space that was freed above.
-        for name, metadata in self._root["consolidated_metadata"]["metadata"].items():
-            file = self.path / name / ROOT
-            if json.loads(file.read_text()) != metadata:
-                _replace(file, metadata)
+        """Remove everything that is not committed."""
+        archive_files.remove_uncommitted(self.path, self._root, self.committed)
 
     def load(self) -> None:
         """Read the committed state, and remove everything that is not committed.
@@ -145,8 +108,8 @@ class Store:
         Raises:
             ArchiveError: The folder is not an archive.
         """
-        if (self.path / ROOT).exists():
-            self._root = _read_root(self.path)
+        if (self.path / archive_files.ROOT).exists():
+            self._root = archive_files.read_root(self.path)
             ds = xr.open_zarr(self.path, chunks=None, consolidated=True)
             if found := schema.problems(ds):
                 raise ArchiveError(f"{self.path}: expected an archive to append to; {'; '.join(found)}")
@@ -154,74 +117,9 @@ class Store:
             self.times = ds["time"].values.astype("datetime64[s]")
             self.committed = len(self.times)
         else:
-            ours = {*_FIXED, *_GROWING}
-            for item in self.path.iterdir():
-                if item.name not in ours and not item.match(_PARTIAL_ROOT):
-                    raise ArchiveError(
-                        f"{self.path}: expected an archive, found a folder that contains {item.name}"
-                    )
+            archive_files.expect_unfinished(self.path)
         with self._or_archive_error():
             self.discard()
-
-    def _array(self, name: str) -> zarr.Array[Any]:
-        return zarr.open_array(store=str(self.path / name), mode="r+")
-
-    def _create(self, frames: xr.Dataset) -> None:
-        rows, columns = frames.sizes["y"], frames.sizes["x"]
-        for name in _FIXED:
-            variable = frames[name]
-            array = self._create_array(name, variable, variable.shape, variable.shape)
-            array[...] = variable.values
-        rate = frames[schema.RATE]
-        self._create_array(schema.RATE, rate, (0, rows, columns), (1, _tile(rows), _tile(columns)))
-        for name in ("time", "missing_times"):
-            self._create_array(name, frames[name], (0,), (_TIMES_PER_CHUNK,))
-        self.reference = frames.isel(time=0).assign_attrs(
-            mlcast_created_on=datetime.now(UTC).isoformat(timespec="seconds"),
-            mlcast_created_with=f"stormcell {version('stormcell')}",
-        )
-
-    def _create_array(
-        self, name: str, variable: xr.DataArray, shape: tuple[int, ...], chunks: tuple[int, ...]
-    ) -> zarr.Array[Any]:
-        dates = variable.dtype.kind == "M"
-        attributes = _plain(variable.attrs) | (TIME_UNITS if dates else {})
-        if name == schema.RATE:
-            attributes["coordinates"] = "lat lon"
-        return zarr.create_array(
-            store=str(self.path / name),
-            shape=shape,
-            chunks=chunks,
-            dtype=np.int64 if dates else variable.dtype,
-            compressors=ZstdCodec(level=3, checksum=True),
-            fill_value=np.nan if variable.dtype.kind == "f" else 0,
-            attributes=attributes,
-            dimension_names=[str(dim) for dim in variable.dims],
-            overwrite=True,
-        )
-
-    def _write_missing_times(self) -> None:
-        file = self.path / "missing_times" / ROOT
-        metadata = json.loads(file.read_text())
-        new = TimeAxis(self.times).missing()
-        old = TimeAxis(self.times[: self.committed]).missing()
-        if not np.array_equal(old, new[: len(old)]):
-            separator = metadata["chunk_key_encoding"]["configuration"]
-            separator["separator"] = {"/": ".", ".": "/"}[separator["separator"]]
-        metadata["shape"] = [len(new)]
-        _replace(file, metadata)
-        self._array("missing_times")[...] = new.astype(np.int64)
-
-    def _write_root(self, attributes: dict[str, Any]) -> None:
-        arrays = {name: json.loads((self.path / name / ROOT).read_text()) for name in (*_FIXED, *_GROWING)}
-        root = {
-            "zarr_format": 3,
-            "node_type": "group",
-            "attributes": attributes,
-            "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": arrays},
-        }
-        _replace(self.path / ROOT, root)
-        self._root = root
 
     @contextmanager
     def _or_archive_error(self) -> Iterator[None]:
@@ -290,35 +188,3 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _read_root(path: Path) -> dict[str, Any]:
-    try:
-        root: dict[str, Any] = json.loads((path / ROOT).read_text())
-        arrays = root["consolidated_metadata"]["metadata"]
-        ours = {*_FIXED, *_GROWING} <= arrays.keys()
-        ours = ours and arrays["time"]["attributes"]["units"] == TIME_UNITS["units"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArchiveError(f"{path}: expected an archive, found another root: {error}") from None
-    if not ours:
-        raise ArchiveError(f"{path}: expected an archive made by Stormcell, found another Zarr store")
-    return root
-
-
-def _replace(file: Path, content: dict[str, Any]) -> None:
-    """Replace a JSON file."""
-    write_file(file, json.dumps(content, indent=2).encode())
-
-
-def _tile(length: int) -> int:
-    """Return the length of the equal chunks into which a side of a frame is divided."""
-    pieces = -(-length // _LARGEST_TILE)
-    return -(-length // pieces)
-
-
-def _plain(attributes: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return attributes with values that JSON can represent."""
-    return {
-        str(name): value.tolist() if isinstance(value, np.generic | np.ndarray) else value
-        for name, value in attributes.items()
-    }
