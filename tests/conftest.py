@@ -8,6 +8,8 @@ from stormcell.models.model_file import Card, Nowcasting, Units
 from stormcell.models.nowcaster import Nowcaster
 
 ROOT = Path(__file__).resolve().parents[1]
+if (_MNIST := ROOT.parent / "shared" / "data" / "mnist").is_dir():
+    os.environ.setdefault("STORMCELL_MNIST", str(_MNIST))
 
 
 @pytest.fixture(scope="session")

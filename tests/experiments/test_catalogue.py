@@ -1,4 +1,4 @@
-"""The experiments as they are offered: what contends, that it learns, on stand-ins for MNIST and rain."""
+"""The experiments and their contenders, on substitutes for MNIST and radar data."""
 
 import io
 from pathlib import Path
@@ -11,8 +11,8 @@ from rich.console import Console
 from stormcell.data import archive, synthetic
 from stormcell.errors import ArgumentError
 from stormcell.experiments import catalogue
+from stormcell.experiments.catalogue import Options
 from stormcell.experiments.experiment import Experiment, Moment
-from stormcell.experiments.options import Options
 from stormcell.experiments.protocols import PaperMovingMnist
 from stormcell.experiments.run import slug
 
@@ -24,7 +24,7 @@ def idx(path: Path, values: np.ndarray) -> None:
 
 @pytest.fixture(scope="module")
 def mnist(tmp_path_factory) -> Path:
-    """As many digits as parts are cut from, none of them a digit."""
+    """A folder in MNIST's format, with enough random images for all parts."""
     folder = tmp_path_factory.mktemp("mnist")
     rng = np.random.default_rng(0)
     for name, count in (("train", 10_020), ("t10k", 40)):
@@ -48,7 +48,7 @@ def made(request, mnist, rain, tmp_path) -> Experiment:
     return catalogue.experiment(request.param, options)
 
 
-def test_every_experiment_hangs_together(made):
+def test_experiment_parts_are_consistent(made):
     assert slug(made.name) == made.name
     assert len({slug(contender.name) for contender in made.contenders}) == len(made.contenders)
     assert made.leading in made.columns
@@ -71,8 +71,8 @@ def test_every_experiment_hangs_together(made):
         assert baseline.predict(batch.x.numpy()).shape == batch.y.shape
 
 
-def test_light_contenders_take_a_step(made):
-    """Of each experiment the small ones: a loss, a gradient for every parameter, a prediction."""
+def test_small_contenders_have_a_loss_and_gradients(made):
+    """Each small network has a loss, a gradient for every parameter, and a prediction."""
     batch = made.training.batch(0, 2)
     light = 0
     for contender in made.contenders:
@@ -85,15 +85,15 @@ def test_light_contenders_take_a_step(made):
         contender.loss(network, batch, Moment(0, 0, 0.0)).backward()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
         with torch.no_grad():
-            told = contender.predict(network, batch.x)
-        assert told.shape[:1] == batch.y.shape[:1]
+            prediction = contender.predict(network, batch.x)
+        assert prediction.shape[:1] == batch.y.shape[:1]
         if batch.y.ndim == 5:
-            assert told.shape == batch.y.shape
+            assert prediction.shape == batch.y.shape
     heavy = ("paper-moving-mnist", "openstl-moving-mnist", "hko7-protocol")
     assert light or made.name in heavy
 
 
-def test_the_paper_s_contenders_have_the_paper_s_parameters(mnist, tmp_path):
+def test_paper_moving_mnist_contenders_have_the_paper_s_parameters(mnist, tmp_path):
     options = Options(tmp_path, Console(file=io.StringIO()), mnist)
     made = catalogue.experiment("paper-moving-mnist", options)
     with torch.device("meta"):
@@ -102,7 +102,7 @@ def test_the_paper_s_contenders_have_the_paper_s_parameters(mnist, tmp_path):
     assert {name: counts[name] for name in published} == published
 
 
-def test_hko7_s_networks_and_pixels_are_hko7_s(rain, tmp_path):
+def test_hko7_protocol_kernels_and_mask_match_hko7(rain, tmp_path):
     made = catalogue.experiment("hko7-protocol", Options(tmp_path, Console(file=io.StringIO()), rain))
     with torch.device("meta"):
         kernels = {c.name: c.build().arguments["recurrent_kernel_size"] for c in made.contenders}
@@ -116,14 +116,14 @@ def test_hko7_s_networks_and_pixels_are_hko7_s(rain, tmp_path):
     assert batch.mask[grey >= 71].all()
 
 
-def test_the_two_that_tell_actions_have_as_many_parameters(mnist, tmp_path):
+def test_moving_digit_actions_contenders_have_similar_parameter_counts(mnist, tmp_path):
     options = Options(tmp_path, Console(file=io.StringIO()), mnist)
     made = catalogue.experiment("moving-digit-actions", options)
     ours, theirs = (sum(p.numel() for p in c.build().parameters()) for c in made.contenders)
     assert ours <= theirs <= 1.01 * ours
 
 
-def test_the_standard_test_is_read_where_it_lies(mnist, tmp_path):
+def test_openstl_moving_mnist_uses_the_standard_test_if_present(mnist, tmp_path):
     folder = tmp_path / "mnist"
     folder.mkdir()
     for file in mnist.iterdir():
@@ -140,7 +140,7 @@ def test_the_standard_test_is_read_where_it_lies(mnist, tmp_path):
     assert torch.equal(batch.y[1], torch.full_like(batch.y[1], 51 / 255))
 
 
-def test_an_unknown_experiment_is_named(tmp_path):
+def test_experiment_unknown_name_raises(tmp_path):
     with pytest.raises(
         ArgumentError, match=r'experiment: expected one of paper-moving-mnist, .* found "table-1"'
     ):

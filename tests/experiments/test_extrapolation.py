@@ -1,10 +1,10 @@
-"""The rows without a network: what they look back on, and where they put a blob that moves."""
+"""Extrapolation: the frames it uses, and its forecast of a moving blob."""
 
 import numpy as np
 import pytest
 
 from stormcell.errors import ArgumentError
-from stormcell.experiments import dense_flow
+from stormcell.experiments.dense_flow import dense_flow
 from stormcell.experiments.protocols.extrapolation import LAST_FRAME, OPTICAL_FLOWS
 from stormcell.motion.advection import extrapolate
 
@@ -21,29 +21,29 @@ def blob(steps, dx=2.0, dy=-1.0, shape=(64, 64), start=(40, 16)):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=names)
-def test_every_row_keeps_the_form(row):
+def test_extrapolation_returns_pixels_of_the_requested_shape(row):
     frames = np.random.default_rng(0).random((2, 5, 24, 31), np.float32)
     forecast = row(frames, 4)
     assert forecast.shape == (2, 4, 24, 31)
     assert forecast.dtype == np.float32
     assert forecast.min() >= 0
     assert forecast.max() <= 1
-    # Sequences do not see each other, nor frames older than what is needed.
+    # The forecast depends neither on other sequences nor on frames older than needed.
     np.testing.assert_array_equal(row(frames[1:, 5 - row.needs :], 4), forecast[1:])
 
 
-def test_the_last_frame_stays():
+def test_last_frame_repeats_the_newest_frame():
     frames = blob(7)
     np.testing.assert_array_equal(LAST_FRAME(frames[None, :5], 2)[0], frames[[4, 4]])
 
 
 @pytest.mark.parametrize("row", OPTICAL_FLOWS, ids=names[1:])
-def test_a_steady_blob_goes_on(row):
+def test_optical_flow_of_a_steady_blob_follows_it(row):
     frames = blob(12)
     forecast = row(frames[None, :5], 7)[0]
     error = np.square(forecast - frames[5:]).sum(axis=(1, 2))
     still = np.square(frames[4] - frames[5:]).sum(axis=(1, 2))
-    # A motion wrong by a tenth of itself is a tenth of the way off, and squared that is a hundredth.
+    # An error of a tenth of the motion displaces the blob by a tenth of its path; squared, a hundredth.
     assert (error < 0.05 * still).all()
 
 
@@ -52,22 +52,22 @@ def test_a_steady_blob_goes_on(row):
     list(zip(OPTICAL_FLOWS, [(1.0,), (0.5, 0.5), (0.7, 0.2, 0.1)], strict=True)),
     ids=names[1:],
 )
-def test_the_newest_flow_weighs_as_the_paper_says(row, weights):
-    # It goes faster and faster: the three flows are different, and so is every order of the weights.
+def test_optical_flow_weights_are_the_paper_s(row, weights):
+    # The blob accelerates: the three flows differ, so the order of the weights matters.
     x = np.array([10.0, 11.0, 13.0, 16.0])
     y, columns = np.mgrid[:48, :64]
     frames = np.float32([np.exp(-((y - 24) ** 2 + (columns - place) ** 2) / 60) for place in x])
     motion = np.zeros((2, 48, 64))
     for age, weight in enumerate(weights):  # 0 is the newest
-        motion += weight * dense_flow.between(frames[2 - age], frames[3 - age])
+        motion += weight * dense_flow(frames[2 - age], frames[3 - age])
     expected = extrapolate(frames[-1], motion.astype(np.float32), 3)
     expected[np.isnan(expected)] = 0
-    # The mean in float32 here, in float64 there: an ulp of some pixels a step, times a gradient below 1.
+    # The mean is in float32 or float64: an ulp of a few pixels per step, times a gradient below 1.
     np.testing.assert_allclose(row(frames[None], 3)[0], expected, atol=1e-4)
     assert row.needs == len(weights) + 1
 
 
-def test_what_comes_in_from_outside_is_dry():
+def test_optical_flow_inflow_from_outside_is_dry():
     frames = np.ones((1, 2, 32, 32), np.float32) * blob(2, dx=3.0, dy=0.0, shape=(32, 32), start=(16, 8))
     forecast = OPTICAL_FLOWS[0](frames, 8)
     assert np.isfinite(forecast).all()
@@ -75,7 +75,7 @@ def test_what_comes_in_from_outside_is_dry():
 
 
 @pytest.mark.parametrize("row", ROWS, ids=names)
-def test_what_cannot_be_forecast_is_refused(row):
+def test_extrapolation_invalid_steps_or_frames_raise(row):
     frames = np.zeros((1, row.needs, 32, 32), np.float32)
     with pytest.raises(ArgumentError, match="steps"):
         row(frames, 0)

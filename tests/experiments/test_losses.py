@@ -1,4 +1,4 @@
-"""The protocols' losses against plain loops, and against the scores they make small."""
+"""The protocols' losses, compared with plain loops and with the scores that they minimise."""
 
 import numpy as np
 import pytest
@@ -31,35 +31,35 @@ def arrays(*tensors):
         (cross_entropy, PaperMovingMnist(4), "cross_entropy"),
         (squared_error, OpenSTL(4), "mse"),
         (absolute_error, OpenSTL(4), "mae"),
-        # What is scored is cut to pixels, what is learned from is not.
+        # The score clips predictions to 0…1; the loss does not.
         (lambda p, t: balanced_error(p.clamp(0, 1), t, absolute=0), HKO7(4), "b_mse"),
         (lambda p, t: balanced_error(p.clamp(0, 1), t, squared=0), HKO7(4), "b_mae"),
     ],
 )
-def test_the_loss_is_the_score(batch, loss, protocol, score):
+def test_loss_equals_the_protocol_s_score(batch, loss, protocol, score):
     prediction, truth, _ = batch
     scores = protocol.scores(protocol.count(*arrays(prediction, truth)))
-    # Some hundred float64 additions of numbers of one sign, in another order.
+    # A few hundred float64 additions of numbers of the same sign, in another order.
     assert loss(prediction, truth).item() == pytest.approx(scores[score], rel=1e-12)
 
 
-def test_the_balanced_loss_is_what_the_sum_says(batch):
+def test_balanced_error_equals_a_plain_loop(batch):
     prediction, truth, mask = batch
     total = 0.0
     for k, t, y, x in np.ndindex(3, 4, 9, 8):
         if mask[k, t, 0, y, x]:
-            said, fell = prediction[k, t, 0, y, x].item(), truth[k, t, 0, y, x].item()
-            # A rate on a threshold is a unit of float32 beside it at the most: that far, it is on it.
-            rate = 1.0001 * (10 ** (7 * fell - 1) / 58.53) ** (1 / 1.56)
+            forecast, observed = prediction[k, t, 0, y, x].item(), truth[k, t, 0, y, x].item()
+            # A rate on a threshold may be one float32 ulp below it; the factor moves it above.
+            rate = 1.0001 * (10 ** (7 * observed - 1) / 58.53) ** (1 / 1.56)
             weight = 1 if rate < 2 else 2 if rate < 5 else 5 if rate < 10 else 10 if rate < 30 else 30
-            error = abs(said - fell)
+            error = abs(forecast - observed)
             total += (1 + 0.01 * t) * weight * (0.5 * error**2 + 2 * error)
     loss = balanced_error(prediction, truth, mask, squared=0.5, absolute=2.0, frame_growth=0.01)
-    # Some hundred float64 additions of numbers of one sign.
+    # A few hundred float64 additions of numbers of the same sign.
     assert loss.item() == pytest.approx(total / (3 * 4), rel=1e-12)
 
 
-def test_what_the_mask_leaves_out_weighs_nothing(batch):
+def test_balanced_error_ignores_pixels_outside_the_mask(batch):
     prediction, truth, mask = batch
     loss = balanced_error(prediction, truth, mask)
     torn = truth.where(mask, float("nan"))
@@ -73,15 +73,15 @@ def test_what_the_mask_leaves_out_weighs_nothing(batch):
 
 
 @pytest.mark.parametrize("loss", [cross_entropy, squared_error, absolute_error, balanced_error])
-def test_a_batch_shared_out_has_the_mean_of_its_losses(batch, loss):
+def test_loss_of_a_split_batch_is_the_mean_of_the_parts(batch, loss):
     prediction, truth, _ = (torch.cat([values, values.flip(0).roll(1, 3)[:1]]) for values in batch)
     halves = [loss(prediction[part], truth[part]) for part in (slice(0, 2), slice(2, 4))]
-    # Two sums of a few hundred numbers of one sign instead of one.
+    # Two sums of a few hundred numbers of the same sign instead of one.
     assert sum(halves).item() / 2 == pytest.approx(loss(prediction, truth).item(), rel=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_loss_has_the_data_s_precision(batch, dtype):
+def test_loss_keeps_the_dtype(batch, dtype):
     prediction, truth, _ = (values.to(dtype) for values in batch)
     for loss in (cross_entropy, squared_error, absolute_error, balanced_error):
         assert loss(prediction, truth).dtype is dtype

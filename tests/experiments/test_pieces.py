@@ -16,18 +16,19 @@ from stormcell.data import archive, synthetic
 from stormcell.data.splits import split
 from stormcell.data.time_axis import TimeAxis
 from stormcell.errors import ArchiveError, ArgumentError, RecipeError
-from stormcell.experiments import inference, mnist_patches, rain
-from stormcell.experiments.accuracy import Accuracy
+from stormcell.experiments import inference, rain
 from stormcell.experiments.budget import Budget
 from stormcell.experiments.callbacks import Rows
-from stormcell.experiments.epochs import Epochs
+from stormcell.experiments.catalogue import Options
+from stormcell.experiments.contenders import fed
 from stormcell.experiments.evaluate import Scored, score
 from stormcell.experiments.experiment import Batch, Moment
-from stormcell.experiments.frame_contenders import fed
 from stormcell.experiments.mnist import Digits
-from stormcell.experiments.options import Options
+from stormcell.experiments.papers import mnist_patches
 from stormcell.experiments.protocols import OpenSTL, PaperRadar
+from stormcell.experiments.protocols.accuracy import Accuracy
 from stormcell.experiments.protocols.protocol import Column
+from stormcell.experiments.streams import Epochs
 from stormcell.experiments.table import Line, Results
 from stormcell.models import NextFrameForecaster, ScheduledSampling
 
@@ -213,10 +214,10 @@ def store(tmp_path_factory) -> Path:
     return folder / "a.zarr"
 
 
-def found(store: Path, **changes) -> rain.Rain:
+def found(store: Path, **changes) -> rain.RadarExamples:
     options = Options(store.parent, Console(file=io.StringIO()), store)
     told = {"inputs": 3, "steps": 5, "side": 16} | changes
-    return rain.rain(options, REFLECTIVITY, **told)
+    return rain.radar_examples(options, REFLECTIVITY, **told)
 
 
 def test_windows_of_rain_are_the_archive_s(store):
@@ -262,7 +263,7 @@ def test_small_frames_are_taken_whole_and_the_title_tells_data_apart(store, tmp_
 
 
 def test_an_archive_without_whole_windows_is_refused(store):
-    with pytest.raises(ArchiveError, match="expected 33 frames without a hole, found none"):
+    with pytest.raises(ArchiveError, match="expected 33 frames without a gap, found none"):
         found(store, steps=30)
 
 
@@ -270,16 +271,18 @@ def test_generated_rain_is_made_once(tmp_path, monkeypatch):
     monkeypatch.setattr(rain, "_EVENTS", 5)
     options = Options(tmp_path, Console(file=io.StringIO()))
     told = {"inputs": 2, "steps": 3, "side": 16}
-    first = rain.rain(options, REFLECTIVITY, **told)
+    first = rain.radar_examples(options, REFLECTIVITY, **told)
     before = xr.open_zarr(tmp_path / "rain.zarr")["time"].values
-    assert rain.rain(options, REFLECTIVITY, **told).title == first.title
+    assert rain.radar_examples(options, REFLECTIVITY, **told).title == first.title
     np.testing.assert_array_equal(xr.open_zarr(tmp_path / "rain.zarr")["time"].values, before)
 
 
 def test_generated_rain_is_made_by_the_first_process_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(rain, "rank", lambda: 1)
     with pytest.raises(ArchiveError, match=r"rain\.zarr"):
-        rain.rain(Options(tmp_path, Console(file=io.StringIO())), REFLECTIVITY, inputs=2, steps=3, side=16)
+        rain.radar_examples(
+            Options(tmp_path, Console(file=io.StringIO())), REFLECTIVITY, inputs=2, steps=3, side=16
+        )
     assert not list(tmp_path.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""The protocols' scores against plain loops over pixels, torchmetrics and scikit-image."""
+"""The protocols' scores, compared with plain loops over pixels, torchmetrics and scikit-image."""
 
 import itertools
 import math
@@ -23,7 +23,7 @@ MASKED = PROTOCOLS[2:]
 
 
 def pixels(seed=0, shape=SHAPE):
-    """Echoes of all five classes, some of them on a threshold itself, and a prediction not far off."""
+    """Return a prediction, a similar truth with all five classes and exact thresholds, and a mask."""
     generator = np.random.default_rng(seed)
     truth = generator.beta(2, 2, shape).astype(np.float32)
     truth.flat[::7] = REFLECTIVITY.pixel(np.resize(THRESHOLDS, truth.flat[::7].shape))
@@ -36,60 +36,62 @@ def scores_of(protocol, prediction, truth, mask=None):
     return protocol.scores(protocol.count(prediction, truth, mask))
 
 
-def by_hand(prediction, truth, mask, thresholds):
-    """Hits, misses, false alarms and correct negatives by (lead, threshold)."""
+def contingency_by_loop(prediction, truth, mask, thresholds):
+    """Return hits, misses, false alarms and correct negatives by (lead, threshold)."""
     table = {}
     for lead, threshold in itertools.product(range(truth.shape[1]), range(len(thresholds))):
         a = b = c = d = 0
-        for said, fell, inside in zip(
+        for predicted, observed, inside in zip(
             prediction[:, lead].flat, truth[:, lead].flat, mask[:, lead].flat, strict=True
         ):
             if inside:
-                event, forecast = fell >= thresholds[threshold], said >= thresholds[threshold]
+                event, forecast = observed >= thresholds[threshold], predicted >= thresholds[threshold]
                 a, c = a + (event and forecast), c + (event and not forecast)
                 b, d = b + (forecast and not event), d + (not forecast and not event)
         table[lead, threshold] = int(a), int(c), int(b), int(d)
     return table
 
 
-def test_cross_entropy_is_the_sum_of_the_paper():
+def test_cross_entropy_equals_the_paper_s_sum():
     generator = np.random.default_rng(0)
     logits, truth = generator.normal(0, 3, SHAPE), generator.random(SHAPE)
     total = 0.0
     for z, t in zip(logits.flat, truth.flat, strict=True):
         p = 1 / (1 + math.exp(-z))
         total -= t * math.log(p) + (1 - t) * math.log(1 - p)
-    # 324 additions of numbers of one sign, and 1 − p that loses as many bits as z says: 12 units at most.
+    # 324 additions of numbers of the same sign, and 1 − p, whose error grows with z: 12 ulp at most.
     assert scores_of(PROTOCOLS[0], logits, truth)["cross_entropy"] == pytest.approx(total / 4, rel=1e-12)
 
 
-def test_cross_entropy_of_a_sure_forecast_is_finite():
+def test_cross_entropy_of_extreme_logits_is_finite():
     logits = np.full(SHAPE, 1000.0, np.float32)
     assert scores_of(PROTOCOLS[0], logits, np.ones(SHAPE)) == {"cross_entropy": 0.0}
     assert scores_of(PROTOCOLS[0], logits, np.zeros(SHAPE)) == {"cross_entropy": 1000.0 * LEADS * 12 * 9}
 
 
-def test_openstl_s_errors_are_sums_over_a_frame():
+def test_openstl_errors_are_sums_over_a_frame():
     prediction, truth, _ = pixels()
-    prediction = prediction.astype(np.float64) * 1.5 - 0.2  # beyond 0…1: not clipped for these two
+    prediction = (
+        prediction.astype(np.float64) * 1.5 - 0.2
+    )  # outside 0…1, because these two scores do not clip
     squared = absolute = 0.0
     for p, t in zip(prediction.flat, truth.flat, strict=True):
         squared, absolute = squared + (p - float(t)) ** 2, absolute + abs(p - float(t))
     scores = scores_of(PROTOCOLS[1], prediction, truth)
-    # 1296 float64 additions of numbers of one sign.
+    # 1296 float64 additions of numbers of the same sign.
     assert scores["mse"] == pytest.approx(squared / (4 * LEADS), rel=1e-12)
     assert scores["mae"] == pytest.approx(absolute / (4 * LEADS), rel=1e-12)
 
 
 @pytest.mark.parametrize("data_range", [1.0, 2.0])
-def test_ssim_is_that_of_torchmetrics(data_range):
+def test_ssim_equals_torchmetrics(data_range):
     prediction, truth, _ = pixels(shape=(5, 3, 20, 17))
-    said, fell = (torch.from_numpy(frames.astype(np.float64)) for frames in (prediction, truth))
-    # torchmetrics takes the population's covariance and scikit-image the sample's, 49/48 of it. A ratio of
-    # covariances and (k₂ · range)² does not change if that goes into k₂; the border it fills in is cut off.
+    forecast, observed = (torch.from_numpy(frames.astype(np.float64)) for frames in (prediction, truth))
+    # torchmetrics uses the population covariance, scikit-image the sample covariance, 49/48 of it. Another
+    # k₂ has the same effect on the ratio of covariances and (k₂ · range)². The padded border is removed.
     _, image = structural_similarity_index_measure(
-        said,
-        fell,
+        forecast,
+        observed,
         gaussian_kernel=False,
         kernel_size=7,
         data_range=data_range,
@@ -97,16 +99,16 @@ def test_ssim_is_that_of_torchmetrics(data_range):
         return_full_image=True,
     )
     expected = image[:, :, 3:-3, 3:-3].mean(dim=(-2, -1)).numpy()
-    ours = structural_similarity(said.numpy(), fell.numpy(), data_range=data_range)
-    # E[x²] − E[x]² of 49 pixels in 0…1 is off by some 50 ε, and c₂ ≥ 9e-4 is what it is divided by at least.
+    ours = structural_similarity(forecast.numpy(), observed.numpy(), data_range=data_range)
+    # E[x²] − E[x]² of 49 pixels in 0…1 has an error of about 50 ε, and the denominator is at least c₂ = 9e-4.
     np.testing.assert_allclose(ours, expected, rtol=0, atol=50 * 2.3e-16 / 9e-4)
 
 
-def test_ssim_is_that_of_scikit_image():
+def test_ssim_equals_scikit_image():
     i, j = np.mgrid[:20, :24].astype(np.float64)
     truth = np.cos(0.5 * i - 0.2 * j) ** 2
     prediction = 0.8 * truth + 0.2 * np.abs(np.sin(0.3 * i + 0.7 * j))
-    # What skimage.metrics.structural_similarity 0.26 says of these, its sums in another order: as above.
+    # Results of skimage.metrics.structural_similarity 0.26, which sums in another order.
     for data_range, expected in ((2.0, 0.9571139311648224), (1.0, 0.9565888321680338)):
         assert structural_similarity(prediction, truth, data_range=data_range) == pytest.approx(
             expected, abs=2e-11
@@ -115,58 +117,60 @@ def test_ssim_is_that_of_scikit_image():
     assert scores_of(OpenSTL(1), *alone)["ssim"] == structural_similarity(prediction, truth, data_range=2.0)
 
 
-def test_psnr_is_that_of_torchmetrics():
+def test_psnr_equals_torchmetrics():
     prediction, truth, _ = pixels()
-    said, fell = torch.from_numpy(prediction * 1.4 - 0.1).double(), torch.from_numpy(truth).double()
+    forecast, observed = torch.from_numpy(prediction * 1.4 - 0.1).double(), torch.from_numpy(truth).double()
     each = [
         peak_signal_noise_ratio(p.clamp(0, 1), t, data_range=1.0).item()
-        for p, t in zip(said.flatten(0, 1), fell.flatten(0, 1), strict=True)
+        for p, t in zip(forecast.flatten(0, 1), observed.flatten(0, 1), strict=True)
     ]
-    # torchmetrics divides by the logarithm of 10 in float32: half a unit of it, and as much again to spare.
-    assert scores_of(PROTOCOLS[1], said.numpy(), truth)["psnr"] == pytest.approx(np.mean(each), rel=1.2e-7)
+    # torchmetrics divides by the logarithm of 10 in float32: half an ulp, doubled for safety.
+    assert scores_of(PROTOCOLS[1], forecast.numpy(), truth)["psnr"] == pytest.approx(
+        np.mean(each), rel=1.2e-7
+    )
 
 
-def test_a_perfect_frame_has_an_infinite_psnr():
+def test_psnr_of_a_perfect_frame_is_infinite():
     prediction, truth, _ = pixels()
     prediction[0, 0] = truth[0, 0]
     assert scores_of(PROTOCOLS[1], prediction, truth)["psnr"] == math.inf
 
 
-def test_hko7_s_balanced_errors_are_sums_of_weighted_pixels():
+def test_hko7_balanced_errors_are_weighted_sums():
     prediction, truth, mask = pixels()
     squared = absolute = 0.0
     for p, t, inside in zip(prediction.flat, truth.flat, mask.flat, strict=True):
         if inside:
-            # A rate on a threshold is up to half a unit of float32 beside it: 0.5 % is far above and below.
+            # A rate on a threshold may be half a float32 ulp below it; the factor moves it above.
             rate = 1.0001 * (10 ** ((70 * float(t) - 10) / 10) / 58.53) ** (1 / 1.56)
             weight = 1 if rate < 2 else 2 if rate < 5 else 5 if rate < 10 else 10 if rate < 30 else 30
             squared += weight * (float(p) - float(t)) ** 2
             absolute += weight * abs(float(p) - float(t))
     scores = scores_of(PROTOCOLS[2], prediction, truth, mask)
-    # Some thousand float64 additions of numbers of one sign.
+    # About a thousand float64 additions of numbers of the same sign.
     assert scores["b_mse"] == pytest.approx(squared / (4 * LEADS), rel=1e-12)
     assert scores["b_mae"] == pytest.approx(absolute / (4 * LEADS), rel=1e-12)
 
 
-def test_hko7_cuts_predictions_to_pixels():
+def test_hko7_clips_predictions():
     prediction, truth, mask = pixels()
     wild = 3 * prediction - 1
     assert wild.min() < 0
     assert wild.max() > 1
-    cut = scores_of(PROTOCOLS[2], np.clip(wild, 0, 1), truth, mask)
-    assert scores_of(PROTOCOLS[2], wild, truth, mask) == cut
+    clipped = scores_of(PROTOCOLS[2], np.clip(wild, 0, 1), truth, mask)
+    assert scores_of(PROTOCOLS[2], wild, truth, mask) == clipped
 
 
-def test_what_hko7_takes_for_noise_is_faint():
-    # As its iterator has it, of bytes: above 0, and below round(0.28 · 255).
+def test_faint_is_hko7_s_noise_range():
+    # As in its iterator, for bytes: above 0 and below round(0.28 · 255).
     grey = range(256)
     assert faint(np.array(grey, np.float32) / 255).tolist() == [0 < g < round(0.28 * 255) for g in grey]
     assert not faint(np.array([np.nan]))
 
 
-def test_hko7_s_skill_comes_from_counts_by_lead_time():
+def test_hko7_skill_is_the_mean_over_lead_times():
     prediction, truth, mask = pixels()
-    table = by_hand(prediction, truth, mask, pixel_thresholds())
+    table = contingency_by_loop(prediction, truth, mask, pixel_thresholds())
     scores = scores_of(PROTOCOLS[2], prediction, truth, mask)
     for k, threshold in enumerate(THRESHOLDS):
         by_lead = {name: [] for name in ("csi", "pod", "far", "hss", "gss")}
@@ -183,12 +187,12 @@ def test_hko7_s_skill_comes_from_counts_by_lead_time():
             assert scores[f"{name}_{threshold:g}"] == pytest.approx(np.mean(values), rel=1e-12), name
 
 
-def test_the_pixels_of_the_thresholds_are_those_of_the_facts():
-    # HKO-7's own arithmetic: (10 log₁₀ 58.53 + 15.6 log₁₀ R + 10) / 70.
+def test_pixel_thresholds_match_hko7_s_formula():
+    # HKO-7's formula: (10 log₁₀ 58.53 + 15.6 log₁₀ R + 10) / 70.
     np.testing.assert_allclose(pixel_thresholds(), [0.3283, 0.4624, 0.5511, 0.6182, 0.7245], atol=5e-5)
 
 
-def test_a_rate_on_a_threshold_is_an_event_and_weighs_as_one():
+def test_hko7_rate_on_a_threshold_is_an_event():
     truth = REFLECTIVITY.pixel(np.float32(THRESHOLDS).reshape(1, 1, 1, 5))
     assert balance(truth).ravel().tolist() == [1, 2, 5, 10, 30]
     counts = HKO7(1).count(truth, truth).counts
@@ -196,21 +200,21 @@ def test_a_rate_on_a_threshold_is_an_event_and_weighs_as_one():
     assert balance(np.nextafter(truth, np.float32(0))).ravel().tolist() == [1, 1, 2, 5, 10]
 
 
-def test_pixels_and_rates_turn_into_each_other():
+def test_reflectivity_pixel_and_rate_are_inverse():
     rates = np.array([[0.02, 0.5, 7.3], [30.0, 100.0, 250.0]])
-    # A pixel in float32 is off by 3e-8, 2e-6 dBZ of 70, 3e-7 of a rate.
+    # Rounding a pixel to float32 costs 3e-8, which is 2e-6 dBZ of 70, and a relative 3e-7 of a rate.
     np.testing.assert_allclose(REFLECTIVITY.rate(REFLECTIVITY.pixel(rates)), rates, rtol=3e-7)
-    dry, nothing, much = REFLECTIVITY.pixel([0.0, np.nan, 1e9])
+    dry, missing, extreme = REFLECTIVITY.pixel([0.0, np.nan, 1e9])
     assert dry == 0
-    assert np.isnan(nothing)
-    assert much == 1
+    assert np.isnan(missing)
+    assert extreme == 1
     assert REFLECTIVITY.dbz([0, 1]).tolist() == [-10, 60]
 
 
-def test_the_paper_s_radar_scores():
+def test_paper_radar_scores_equal_a_plain_loop():
     prediction, truth, mask = pixels()
     threshold = (10 * math.log10(118.239) + 15.241 * math.log10(0.5) + 10) / 70
-    table = by_hand(prediction, truth, mask, [np.float32(threshold)])
+    table = contingency_by_loop(prediction, truth, mask, [np.float32(threshold)])
     expected = {name: [] for name in ("rainfall_mse", "csi", "far", "pod", "correlation")}
     for lead in range(LEADS):
         a, c, b, _ = table[lead, 0]
@@ -234,11 +238,11 @@ def test_the_paper_s_radar_scores():
     scores = scores_of(PROTOCOLS[3], prediction, truth, mask)
     assert list(scores) == list(expected)
     for name, values in expected.items():
-        # 10^(7 p − 1) and the root of it: exponents of up to 14, each off by an ulp of itself.
+        # 10^(7 p − 1) and its root: exponents of up to 14, each with an error of one ulp.
         assert scores[name] == pytest.approx(np.mean(values), rel=1e-12), name
 
 
-def test_a_frame_without_an_echo_correlates_with_nothing():
+def test_correlation_of_a_frame_without_an_echo_is_zero():
     prediction, truth, _ = pixels()
     truth[0] = prediction[0] = 0
     alone = scores_of(PROTOCOLS[3], prediction[1:], truth[1:])["correlation"]
@@ -246,7 +250,7 @@ def test_a_frame_without_an_echo_correlates_with_nothing():
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=names)
-def test_how_sequences_are_shared_out_changes_no_bit(protocol):
+def test_scores_do_not_depend_on_the_batches(protocol):
     prediction, truth, _ = pixels(1, shape=(11, LEADS, 12, 9))
     whole = protocol.scores(protocol.count(prediction, truth))
     parts = [protocol.count(prediction[k], truth[k]) for k in (slice(8, 11), slice(0, 1), slice(1, 8))]
@@ -256,14 +260,14 @@ def test_how_sequences_are_shared_out_changes_no_bit(protocol):
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=names)
-def test_no_forecast_has_no_score(protocol):
+def test_scores_of_the_empty_tally_are_nan(protocol):
     scores = protocol.scores(protocol.zero())
     assert list(scores) == list(protocol.columns)
     assert all(type(value) is float and math.isnan(value) for value in scores.values())
 
 
 @pytest.mark.parametrize("protocol", MASKED, ids=names[2:])
-def test_what_the_mask_leaves_out_changes_nothing(protocol):
+def test_scores_ignore_pixels_outside_the_mask(protocol):
     prediction, truth, mask = pixels()
     mask[1], mask[:, 2] = False, mask[:, 2] & (np.arange(9) > 3)
     expected = scores_of(protocol, prediction, truth, mask)
@@ -273,20 +277,20 @@ def test_what_the_mask_leaves_out_changes_nothing(protocol):
 
 
 @pytest.mark.parametrize("protocol", MASKED, ids=names[2:])
-def test_a_lead_time_without_observations_is_left_out(protocol):
+def test_scores_skip_a_lead_time_without_observations(protocol):
     prediction, truth, mask = pixels()
     mask[:, 1] = False
     others = type(protocol)(LEADS - 1)
     expected = scores_of(others, *(values[:, [0, 2]] for values in (prediction, truth, mask)))
     found = scores_of(protocol, prediction, truth, mask)
-    balanced = {"b_mse", "b_mae"}  # means over frames, of which HKO-7 counts those without a pixel, too
+    balanced = {"b_mse", "b_mae"}  # means over all frames: HKO-7 includes frames without observed pixels
     assert {name: found[name] for name in found if name not in balanced} == {
         name: expected[name] for name in expected if name not in balanced
     }
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=names)
-def test_a_perfect_forecast_scores_perfectly(protocol):
+def test_scores_of_a_perfect_forecast_are_perfect(protocol):
     _, truth, _ = pixels()
     if protocol.takes == "logits":
         truth = truth.round()
@@ -296,12 +300,12 @@ def test_a_perfect_forecast_scores_perfectly(protocol):
     perfect = {"psnr": math.inf}
     for name, column in protocol.columns.items():
         expected = perfect.get(name, 0.0 if column.best == "lowest" else 1.0)
-        # 1e-9 in the correlation's denominator, of at least 1 here; the rest a few ulp.
+        # The correlation has 1e-9 added to a denominator of at least 1; the others differ by a few ulp.
         assert scores[name] == pytest.approx(expected, abs=2e-9), name
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=names)
-def test_the_published_rows_speak_of_the_same_scores(protocol):
+def test_published_rows_have_the_protocol_s_scores(protocol):
     models = [row["model"] for row in protocol.published]
     assert len(set(models)) == len(models) >= 5
     for row in protocol.published:
@@ -311,7 +315,7 @@ def test_the_published_rows_speak_of_the_same_scores(protocol):
         assert all(isinstance(row[name], int | float) for name in scores)
 
 
-def test_the_published_numbers_that_everybody_quotes():
+def test_published_rows_contain_the_well_known_numbers():
     def row(protocol, model):
         (found,) = [row for row in protocol.published if row["model"] == model]
         return found
@@ -328,7 +332,7 @@ def test_the_published_numbers_that_everybody_quotes():
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=names)
-def test_what_does_not_fit_is_refused(protocol):
+def test_count_invalid_arguments_raise(protocol):
     prediction, truth, mask = pixels()
     for wrong in (prediction[:, :2], prediction[:1], prediction[..., :5]):
         with pytest.raises(ArgumentError, match="prediction: expected the truth's shape"):
@@ -337,7 +341,7 @@ def test_what_does_not_fit_is_refused(protocol):
         protocol.count(prediction[:, :2], truth[:, :2])
     torn = prediction.copy()
     torn[2, 1, 3, 4] = np.nan
-    with pytest.raises(ArgumentError, match="prediction: expected numbers where counted, found 1"):
+    with pytest.raises(ArgumentError, match="prediction: expected finite pixels inside the mask, found 1"):
         protocol.count(torn, truth)
     with pytest.raises(ArgumentError, match="both sides"):
         protocol.zero() + SequenceTally({"something": np.zeros((1, LEADS))}, {})
@@ -346,12 +350,12 @@ def test_what_does_not_fit_is_refused(protocol):
             protocol.count(prediction, truth, mask)
 
 
-def test_frames_too_small_for_a_window_are_refused():
+def test_ssim_of_frames_smaller_than_the_window_raises():
     with pytest.raises(ArgumentError, match="SSIM"):
         OpenSTL(1).count(np.zeros((1, 1, 6, 20)), np.zeros((1, 1, 6, 20)))
 
 
-def test_an_impossible_reflectivity_is_refused():
+def test_reflectivity_invalid_parameters_raise():
     for wrong in ({"a": 0.0, "b": 1.5}, {"a": 200.0, "b": 1.6, "lowest": 60.0}):
         with pytest.raises(ArgumentError, match="reflectivity"):
             Reflectivity(**wrong)

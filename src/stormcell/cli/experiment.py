@@ -9,7 +9,7 @@ from stormcell.cli.exit_status import ALL_DONE
 from stormcell.errors import ArgumentError
 from stormcell.experiments import catalogue, processes
 from stormcell.experiments.budget import Budget
-from stormcell.experiments.options import Options
+from stormcell.experiments.catalogue import Options
 from stormcell.experiments.run import Settings, learn, only, report
 from stormcell.training.precision import Precision
 

@@ -1,4 +1,4 @@
-"""Motion at every pixel between two grey images, with variational refinement."""
+"""Dense optical flow between two grey images, with variational refinement."""
 
 import cv2
 import numpy as np
@@ -8,38 +8,39 @@ from stormcell.errors import ArgumentError
 
 Field = NDArray[np.float32]
 
-# Pixels. The finest level OpenCV works on has half the sides, and where that is too small for its patches of
-# 8 it does not refuse but crashes (github.com/opencv/opencv/issues/14554 and after).
+# Pixels. OpenCV works at half the resolution with patches of 8 pixels. On smaller images it crashes instead
+# of raising an error (github.com/opencv/opencv/issues/14554 and after).
 LEAST_SIDE = 16
 
 
-def between(before: Field, after: Field) -> Field:
-    """The motion that carries one image into the next.
+def dense_flow(before: Field, after: Field) -> Field:
+    """Estimate the motion from one image to the next.
 
-    OpenCV's dense inverse search (Kroeger et al. 2016, arXiv:1603.03590) at its ``medium`` preset, whose
-    every scale ends in a variational refinement (Brox et al. 2004, doi:10.1007/978-3-540-24673-2_3): the
-    energy of the ROVER of the Hong Kong Observatory is of the same family, its solver and settings are not.
+    The method is OpenCV's dense inverse search (Kroeger et al. 2016, arXiv:1603.03590) with the ``medium``
+    preset, which ends every scale with a variational refinement (Brox et al. 2004,
+    doi:10.1007/978-3-540-24673-2_3). The Hong Kong Observatory's ROVER minimises a similar energy, with a
+    different solver and different settings.
 
     Args:
         before: Grey pixels 0…1, ``(y, x)``.
-        after: The same, a step later.
+        after: Grey pixels one step later, with the same shape.
 
     Returns:
-        Motion in pixels per time step ``(2, y, x)``: ``[0]`` along columns, ``[1]`` along rows, down. What
-        is at ``(y, x)`` is at ``(y + motion[1], x + motion[0])`` a step later.
+        Motion in pixels per time step ``(2, y, x)``: ``[0]`` along columns, ``[1]`` along rows (down). A
+        point at ``(y, x)`` moves to ``(y + motion[1], x + motion[0])`` in one step.
 
     Raises:
-        ArgumentError: The images have different shapes, a side below 16 pixels, or values not in 0…1.
+        ArgumentError: The images have different shapes, a side below 16 pixels, or values outside 0…1.
 
     Example:
         >>> y, x = np.mgrid[:64, :64]
         >>> storm = [np.exp(-((x - 30 - 2 * t) ** 2 + (y - 30) ** 2) / 90) for t in range(2)]
-        >>> between(*np.float32(storm))[:, 30, 30].round().astype(int).tolist()
+        >>> dense_flow(*np.float32(storm))[:, 30, 30].round().astype(int).tolist()
         [2, 0]
     """
     if before.shape != after.shape or before.ndim != 2 or min(before.shape) < LEAST_SIDE:
         raise ArgumentError(
-            f"optical flow: expected two images of one shape, {LEAST_SIDE} pixels a side or more, "
+            f"optical flow: expected two images of the same shape with sides of {LEAST_SIDE} pixels or more, "
             f"found {before.shape} and {after.shape}"
         )
     images = [_grey(image) for image in (before, after)]

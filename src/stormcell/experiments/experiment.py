@@ -53,7 +53,7 @@ class Scoring(Protocol):
     """How predictions are scored: counted batch by batch, summed, and turned into scores at the end.
 
     Those of :mod:`stormcell.experiments.protocols` for frames, :class:`Accuracy
-    <stormcell.experiments.accuracy.Accuracy>` for classes.
+    <stormcell.experiments.protocols.accuracy.Accuracy>` for classes.
     """
 
     @property

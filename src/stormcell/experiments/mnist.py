@@ -1,6 +1,6 @@
-"""MNIST: handwritten digits (LeCun, Cortes & Burges), read from their IDX files, fetched where they are not.
+"""MNIST, the handwritten digits of LeCun, Cortes & Burges: find, download and read its IDX files.
 
-The files are four, ``{train,t10k}-{images-idx3,labels-idx1}-ubyte``, packed or not. The digits are
+The four files are ``{train,t10k}-{images-idx3,labels-idx1}-ubyte``, each gzipped or not. The digits are
 © Yann LeCun and Corinna Cortes, CC BY-SA 3.0.
 """
 
@@ -19,6 +19,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 
 from stormcell.atomic import make_folder, write_file
 from stormcell.errors import ArgumentError, InputError
@@ -28,7 +29,7 @@ Part = Literal["train", "test"]
 
 SIDE = 28  # pixels
 PREFIXES = {"train": "train", "test": "t10k"}
-# SHA-256 of the files unpacked: the same digits, however they were packed.
+# SHA-256 of the unpacked files, so that it does not depend on the compression.
 CHECKSUMS = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -39,20 +40,20 @@ MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
-TIMEOUT = 30.0  # seconds that a mirror may say nothing
-PIECE = 2**16  # bytes read between two words of progress
+TIMEOUT = 30.0  # seconds to wait for a mirror
+CHUNK = 2**16  # bytes read between two reports of progress
 MOST_PACKED, MOST_UNPACKED = 2**24, 2**26  # bytes: the largest file has 9.9 and 47 million
 _GZIP = b"\x1f\x8b"
-_SWELL = 1032  # times its size, at most, is what a deflated stream unpacks to
+_MOST_EXPANSION = 1032  # largest ratio of unpacked to packed size in deflate
 
 
 @dataclass(frozen=True, eq=False)
 class Digits:
-    """Digits, and which they are.
+    """Images of digits with their labels.
 
     Attributes:
-        images: Brightness, 0 (background) to 255, uint8 ``(N, 28, 28)``; not to be written to.
-        labels: 0 to 9, uint8 ``(N,)``; not to be written to.
+        images: Brightness, 0 (background) to 255, uint8 ``(N, 28, 28)``, read-only.
+        labels: 0 to 9, uint8 ``(N,)``, read-only.
     """
 
     images: Images
@@ -60,11 +61,10 @@ class Digits:
 
 
 def find() -> Path:
-    """The folder where the four files are looked for, whether or not they are there.
+    """Return the default folder of MNIST, whether or not it exists.
 
-    That is ``STORMCELL_MNIST``, where it is set; else ``mnist`` in ``STORMCELL_DATA``, or
-    ``shared/data/mnist`` beside the checkout, where that exists; else ``stormcell/mnist`` in the user's
-    cache, which :func:`download` fills.
+    That is the environment variable ``STORMCELL_MNIST``, if it is set; otherwise ``stormcell/mnist`` in the
+    user's cache directory.
 
     Example:
         >>> from unittest.mock import patch
@@ -72,28 +72,48 @@ def find() -> Path:
         ...     find().as_posix()
         'digits'
     """
-    if told := os.environ.get("STORMCELL_MNIST"):
-        return Path(told)
-    checkout = Path(__file__).resolve().parents[3]
-    shared = Path(os.environ.get("STORMCELL_DATA") or checkout.parent / "shared" / "data") / "mnist"
-    if shared.is_dir():
-        return shared
+    if folder := os.environ.get("STORMCELL_MNIST"):
+        return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stormcell" / "mnist"
+
+
+def folder(given: Path | None, console: Console) -> Path:
+    """Return the folder of MNIST, and download the files that are missing from the default folder.
+
+    Args:
+        given: The user's folder; None for :func:`find`.
+        console: Console on which the download is shown.
+
+    Raises:
+        InputError: The files cannot be downloaded.
+        OutputError: A file cannot be written.
+    """
+    if given is not None:
+        return given
+    found = find()
+    if not complete(found):
+        console.print(
+            f"downloading MNIST (© Yann LeCun and Corinna Cortes, CC BY-SA 3.0) to {found}", soft_wrap=True
+        )
+        with console.status("") as status:
+            download(found, lambda name, size: status.update(f"{name}: {size / 1e6:.1f} MB"))
+    return found
 
 
 def read(folder: Path | str, part: Part) -> Digits:
     """Read one part of MNIST.
 
     Args:
-        folder: Where the IDX files are, each packed (``.gz``) or not.
+        folder: Folder of the IDX files, each gzipped (``.gz``) or not.
         part: ``"train"``, 60 000 digits, or ``"test"``, 10 000.
 
     Returns:
-        As many digits as the files hold.
+        All digits of the files.
 
     Raises:
-        ArgumentError: There is no such part.
-        InputError: A file is missing, damaged, of another size than it says, or holds no such digits.
+        ArgumentError: The part is unknown.
+        InputError: A file is missing or damaged, its size differs from its header, or it does not contain
+            digits.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -107,8 +127,8 @@ def read(folder: Path | str, part: Part) -> Digits:
     """
     if part not in PREFIXES:
         raise ArgumentError(f'MNIST part: expected "train" or "test", found "{part}"')
-    images_file = _there(Path(folder), f"{PREFIXES[part]}-images-idx3-ubyte")
-    labels_file = _there(Path(folder), f"{PREFIXES[part]}-labels-idx1-ubyte")
+    images_file = _existing(Path(folder), f"{PREFIXES[part]}-images-idx3-ubyte")
+    labels_file = _existing(Path(folder), f"{PREFIXES[part]}-labels-idx1-ubyte")
     images, labels = _idx(images_file, 3), _idx(labels_file, 1)
     if images.shape[1:] != (SIDE, SIDE):
         raise InputError(f"{images_file}: expected images of {SIDE} × {SIDE}, found {images.shape[1:]}")
@@ -121,17 +141,31 @@ def read(folder: Path | str, part: Part) -> Digits:
     return Digits(images, labels)
 
 
+def digest(folder: Path) -> str:
+    """Return a short identifier of the digits: the first 16 characters of their SHA-256.
+
+    Raises:
+        InputError: A file is missing, damaged, or does not contain digits.
+    """
+    parts: tuple[Part, ...] = ("train", "test")
+    sha256 = hashlib.sha256()
+    for digits in (read(folder, part) for part in parts):
+        sha256.update(digits.images.tobytes())
+        sha256.update(digits.labels.tobytes())
+    return sha256.hexdigest()[:16]
+
+
 def patches(images: Images) -> Images:
-    """Cut images into 16 steps of 7 × 7 pixels, row by row from the upper left.
+    """Split images into 16 steps of 7 × 7 pixels, row by row from the upper left.
 
     Args:
         images: ``(N, 28, 28)``.
 
     Returns:
-        ``(N, 16, 7, 7)``: sequences for a classifier that reads an image piece by piece.
+        ``(N, 16, 7, 7)``: sequences for a classifier that reads an image patch by patch.
 
     Raises:
-        ArgumentError: The images have another shape.
+        ArgumentError: The images are not 28 × 28 pixels.
 
     Example:
         >>> image = np.arange(784).reshape(1, 28, 28)
@@ -145,26 +179,26 @@ def patches(images: Images) -> Images:
 
 
 def download(folder: Path | str, progress: Callable[[str, int], None] = lambda _name, _bytes: None) -> None:
-    """Fetch what is missing of the four files from a public mirror; files that are there are left alone.
+    """Download the missing files from a public mirror. Existing files are not changed.
 
     Args:
-        folder: Made if it is not there.
-        progress: Called with a file's name and the bytes of it that have come, packed.
+        folder: Created if it does not exist.
+        progress: Called with the file's name and the number of packed bytes received.
 
     Raises:
-        InputError: No mirror gave a file, or not the right one. Files that came before it stay.
-        OutputError: A file could not be written.
+        InputError: No mirror has the right file. Files downloaded before it remain.
+        OutputError: A file cannot be written.
     """
     folder = Path(folder)
     for name in CHECKSUMS:
         if _file(folder, name) is None:
-            content = _fetched(name, progress)
+            content = _download_file(name, progress)
             make_folder(folder)
             write_file(folder / f"{name}.gz", content)
 
 
 def complete(folder: Path) -> bool:
-    """Whether all four files are there."""
+    """Whether all four files exist."""
     return all(_file(folder, name) for name in CHECKSUMS)
 
 
@@ -172,22 +206,24 @@ def _file(folder: Path, name: str) -> Path | None:
     return next((file for file in (folder / f"{name}.gz", folder / name) if file.is_file()), None)
 
 
-def _there(folder: Path, name: str) -> Path:
+def _existing(folder: Path, name: str) -> Path:
     if file := _file(folder, name):
         return file
     raise InputError(f"{folder}: expected {name}, or {name}.gz, found neither")
 
 
 def _idx(file: Path, axes: int) -> NDArray[np.uint8]:
-    """Read an IDX file of bytes: two zeros, 8 for bytes, the number of axes, their sizes, the values."""
+    """Read an IDX file of bytes: two zeros, 8 for bytes, the number of axes, the sizes, the values."""
     try:
         with file.open("rb") as raw:
             packed = raw.read(2) == _GZIP
             raw.seek(0)
-            limit = file.stat().st_size * (_SWELL if packed else 1)
+            limit = file.stat().st_size * (_MOST_EXPANSION if packed else 1)
             return _values(gzip.GzipFile(fileobj=raw) if packed else raw, file, axes, limit)
     except (EOFError, OSError, zlib.error) as error:
-        raise InputError(f"{file}: expected a whole file, found it cut off or damaged: {error}") from None
+        raise InputError(
+            f"{file}: expected a complete file, found a truncated or damaged one: {error}"
+        ) from None
 
 
 def _values(stream: gzip.GzipFile | BufferedReader, file: Path, axes: int, limit: int) -> NDArray[np.uint8]:
@@ -196,42 +232,42 @@ def _values(stream: gzip.GzipFile | BufferedReader, file: Path, axes: int, limit
         raise InputError(f"{file}: expected an IDX file of bytes with {axes} axes, found {head[:4].hex(' ')}")
     shape = tuple(int(n) for n in np.frombuffer(head, ">u4", offset=4))
     expected = math.prod(shape)
-    if expected > limit:  # before as much is read, or room for it made
-        raise InputError(f"{file}: expected the {expected} bytes that it speaks of, found {limit} at most")
+    if expected > limit:  # before memory is allocated
+        raise InputError(f"{file}: expected {expected} bytes from its header, found {limit} at most")
     values = stream.read(expected + 1)
     if len(values) != expected:
         found = f"{len(values)}" if len(values) < expected else "more"
-        raise InputError(f"{file}: expected the {expected} bytes that it speaks of, found {found}")
+        raise InputError(f"{file}: expected {expected} bytes from its header, found {found}")
     return np.frombuffer(values, np.uint8).reshape(shape)
 
 
-def _fetched(name: str, progress: Callable[[str, int], None]) -> bytes:
-    """The packed file from the first mirror that has the right one."""
+def _download_file(name: str, progress: Callable[[str, int], None]) -> bytes:
+    """Return the packed file from the first mirror that has the right one."""
     failures = []
     for mirror in MIRRORS:
         url = f"{mirror}{name}.gz"
         try:
-            content = _got(url, name, progress)
+            content = _download_url(url, name, progress)
             unpacked = gzip.GzipFile(fileobj=BytesIO(content)).read(MOST_UNPACKED)
             if hashlib.sha256(unpacked).hexdigest() == CHECKSUMS[name]:
                 return content
-            failures.append(f"{url}: another SHA-256 than MNIST's")
+            failures.append(f"{url}: its SHA-256 is not MNIST's")
         except (EOFError, OSError, zlib.error) as error:  # urllib's errors are OSErrors
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             failures.append(f"{url}: {reason}")
     raise InputError(
         f"MNIST: expected {name}.gz from a mirror, found {'; '.join(failures)}; "
-        "put the four files into a folder and set STORMCELL_MNIST to it"
+        "put the four files into a folder and set STORMCELL_MNIST to its path"
     )
 
 
-def _got(url: str, name: str, progress: Callable[[str, int], None]) -> bytes:
-    pieces, size = [], 0
-    with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
-        while piece := answer.read(PIECE):
-            pieces.append(piece)
-            size += len(piece)
+def _download_url(url: str, name: str, progress: Callable[[str, int], None]) -> bytes:
+    chunks, size = [], 0
+    with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
+        while chunk := response.read(CHUNK):
+            chunks.append(chunk)
+            size += len(chunk)
             if size > MOST_PACKED:
                 raise OSError(f"expected at most {MOST_PACKED} bytes, found more")
             progress(name, size)
-    return b"".join(pieces)
+    return b"".join(chunks)

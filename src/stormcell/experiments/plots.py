@@ -1,4 +1,4 @@
-"""What was given, what came, what was predicted, side by side; and how it was learned."""
+"""Figures of an experiment: inputs, truth and predictions side by side, and learning curves."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from PIL import Image
 from stormcell.experiments.experiment import Array, Batch
 from stormcell.verification.figures import GRID, INK, MUTED, RAIN_COLOURS, RAIN_NORM, line_colour, png
 
-_COLUMNS = 10  # times that are shown, at most
+_COLUMNS = 10  # largest number of frames in a row
 _PANEL = 0.95  # inches
 _LABEL = 2.3
 Colours = tuple[str | Colormap, Normalize]
@@ -25,54 +25,54 @@ RAIN: Colours = (RAIN_COLOURS, RAIN_NORM)
 def frames(
     colours: Colours = GREY, values: Callable[[Array], Array] = lambda pixels: pixels
 ) -> Callable[[Batch, Mapping[str, Array]], dict[str, bytes]]:
-    """How forecast frames are drawn.
+    """Return a function that draws forecast frames.
 
     Args:
-        colours: Of a frame's values.
-        values: What is shown of pixels 0 … 1.
+        colours: Colour map and norm of the values.
+        values: Function from pixels, 0 to 1, to the values that are drawn.
 
     Returns:
-        Takes a batch, and pixels ``(B, S, 1, H, W)`` predicted by everyone; gives a PNG for each sequence,
-        and a GIF of the first.
+        A function of a batch and of each model's predicted pixels ``(B, S, 1, H, W)``. It returns a PNG for
+        each sequence and a GIF of the first one, by file name.
     """
 
     def draw(batch: Batch, predictions: Mapping[str, Array]) -> dict[str, bytes]:
-        given, truth = values(batch.x[:, :, 0].numpy()), values(batch.y[:, :, 0].numpy())
-        said = {name: values(predicted[:, :, 0]) for name, predicted in predictions.items()}
-        made = {}
-        for k in range(len(given)):
-            one = {name: predicted[k] for name, predicted in said.items()}
-            made[f"forecasts-{k + 1}.png"] = png(_strips(given[k], truth[k], one, colours))
-        first = {name: predicted[0] for name, predicted in said.items()}
-        made["forecasts.gif"] = _film(given[0], truth[0], first, colours)
-        return made
+        inputs, truth = values(batch.x[:, :, 0].numpy()), values(batch.y[:, :, 0].numpy())
+        forecasts = {name: values(predicted[:, :, 0]) for name, predicted in predictions.items()}
+        files = {}
+        for k in range(len(inputs)):
+            one = {name: forecast[k] for name, forecast in forecasts.items()}
+            files[f"forecasts-{k + 1}.png"] = png(_strips(inputs[k], truth[k], one, colours))
+        first = {name: forecast[0] for name, forecast in forecasts.items()}
+        files["forecasts.gif"] = _forecast_gif(inputs[0], truth[0], first, colours)
+        return files
 
     return draw
 
 
 def classes(names: Sequence[str]) -> Callable[[Batch, Mapping[str, Array]], dict[str, bytes]]:
-    """How classified sequences are drawn.
+    """Return a function that draws classified sequences.
 
     Args:
-        names: Of the classes.
+        names: Names of the classes.
 
     Returns:
-        Takes a batch, and logits ``(B, classes)`` predicted by everyone; gives a PNG of all sequences with
-        their class and everyone's answer, and a GIF of them moving.
+        A function of a batch and of each model's logits ``(B, classes)``. It returns a PNG of all sequences
+        with their true and predicted classes, and a GIF of the sequences, by file name.
     """
 
     def draw(batch: Batch, predictions: Mapping[str, Array]) -> dict[str, bytes]:
-        given, truth = batch.x[:, :, 0].numpy(), batch.y.numpy()
+        inputs, truth = batch.x[:, :, 0].numpy(), batch.y.numpy()
         answers = [
             "\n".join(
                 [f"is: {names[truth[k]]}"]
                 + [f"{name}: {names[logits[k].argmax()]}" for name, logits in predictions.items()]
             )
-            for k in range(len(given))
+            for k in range(len(inputs))
         ]
         return {
-            "answers.png": png(_answers(given, answers)),
-            "answers.gif": _moving(given, answers),
+            "answers.png": png(_answers(inputs, answers)),
+            "answers.gif": _answers_gif(inputs, answers),
         }
 
     return draw
@@ -84,13 +84,13 @@ def curves(
     leading: str,
     heading: str,
 ) -> bytes:
-    """Draw learning curves: the loss, and the leading score in validation, by minutes and by updates.
+    """Draw learning curves: training loss and leading validation score, against minutes and updates.
 
     Args:
         learned: Columns ``update``, ``seconds``, ``loss`` by contender.
         validated: Columns ``update``, ``seconds`` and scores by contender.
-        leading: The score's name.
-        heading: What it is called.
+        leading: Name of the leading score.
+        heading: Heading of the leading score.
     """
     figure = Figure(figsize=(9.5, 6.2), dpi=110, facecolor="white", layout="constrained")
     axes = figure.subplots(2, 2)
@@ -119,7 +119,7 @@ def curves(
 
 
 def _smooth(at: Array, losses: Array, points: int = 200) -> tuple[Array, Array]:
-    """Means over neighbouring updates, so that a curve has no more than so many points."""
+    """Return means over neighbouring updates, so that a curve has at most ``points`` points."""
     by = max(1, -(-len(losses) // points))
     edges = np.arange(0, len(losses), by)
     counts = np.diff(np.append(edges, len(losses)))
@@ -144,12 +144,16 @@ def _show(ax: Axes, frame: Array, colours: Colours) -> None:
         spine.set(color="#b8bec4", linewidth=0.5)
 
 
-def _strips(given: Array, truth: Array, said: Mapping[str, Array], colours: Colours) -> Figure:
-    """A row of input frames, one of those that came, and one of everyone's forecast."""
-    past = np.unique(np.linspace(0, len(given) - 1, min(_COLUMNS, len(given))).round().astype(int))
-    ahead = np.unique(np.linspace(0, len(truth) - 1, min(_COLUMNS, len(truth))).round().astype(int))
-    rows = [("input", given, past, past - len(given) + 1), ("truth", truth, ahead, ahead + 1)]
-    rows += [(name, predicted, ahead, ahead + 1) for name, predicted in said.items()]
+def _evenly_spaced(length: int, most: int) -> Array:
+    """Return at most ``most`` indices from the first to the last of ``length``."""
+    return np.unique(np.linspace(0, length - 1, min(most, length)).round().astype(int))
+
+
+def _strips(inputs: Array, truth: Array, forecasts: Mapping[str, Array], colours: Colours) -> Figure:
+    """Draw one row for the inputs, one for the truth, and one for each forecast."""
+    past, ahead = _evenly_spaced(len(inputs), _COLUMNS), _evenly_spaced(len(truth), _COLUMNS)
+    rows = [("input", inputs, past, past - len(inputs) + 1), ("truth", truth, ahead, ahead + 1)]
+    rows += [(name, forecast, ahead, ahead + 1) for name, forecast in forecasts.items()]
     across = max(len(past), len(ahead))
     size = (_LABEL + across * _PANEL, len(rows) * (_PANEL + 0.16))
     figure = Figure(figsize=size, dpi=100, facecolor="white")
@@ -157,7 +161,7 @@ def _strips(given: Array, truth: Array, said: Mapping[str, Array], colours: Colo
     wide = _PANEL / size[0]
     for row, (name, shown, times, leads) in enumerate(rows):
         bottom = 1 - (row + 1) * tall
-        figure.text(0.01, bottom + 0.45 * tall, _folded(name), fontsize=8, color=INK, va="center")
+        figure.text(0.01, bottom + 0.45 * tall, _wrapped(name), fontsize=8, color=INK, va="center")
         for column, (time, lead) in enumerate(zip(times, leads, strict=True)):
             ax = figure.add_axes((left + column * wide, bottom + 0.02 * tall, 0.96 * wide, 0.8 * tall))
             _show(ax, shown[time], colours)
@@ -165,13 +169,13 @@ def _strips(given: Array, truth: Array, said: Mapping[str, Array], colours: Colo
     return figure
 
 
-def _film(given: Array, truth: Array, said: Mapping[str, Array], colours: Colours) -> bytes:
-    """The past, in which all see the same, and the future as it came and as everyone said."""
-    columns = {"truth": truth, **said}
+def _forecast_gif(inputs: Array, truth: Array, forecasts: Mapping[str, Array], colours: Colours) -> bytes:
+    """Animate the truth and the forecasts side by side, after the inputs that they share."""
+    columns = {"truth": truth, **forecasts}
     stills = []
-    for t in range(len(given) + len(truth)):
-        lead = t - len(given)
-        shown = {name: given[t] if lead < 0 else future[lead] for name, future in columns.items()}
+    for t in range(len(inputs) + len(truth)):
+        lead = t - len(inputs)
+        shown = {name: inputs[t] if lead < 0 else future[lead] for name, future in columns.items()}
         stills.append(
             _still(shown, f"input {lead + 1:+d}" if lead < 0 else f"forecast {lead + 1:+d}", colours)
         )
@@ -196,42 +200,42 @@ def _still(shown: Mapping[str, Array], heading: str, colours: Colours) -> Image.
     for place, (name, frame) in enumerate(shown.items()):
         ax = figure.add_subplot(grid[divmod(place, across)])
         _show(ax, frame, colours)
-        ax.set_title(_folded(name), fontsize=7, color=INK, pad=2)
+        ax.set_title(_wrapped(name), fontsize=7, color=INK, pad=2)
     return Image.open(io.BytesIO(png(figure))).convert("RGB")
 
 
-def _answers(given: Array, answers: Sequence[str]) -> Figure:
-    times = np.unique(np.linspace(0, given.shape[1] - 1, min(16, given.shape[1])).round().astype(int))
+def _answers(inputs: Array, answers: Sequence[str]) -> Figure:
+    times = _evenly_spaced(inputs.shape[1], 16)
     panel = 0.6
-    size = (_LABEL + len(times) * panel, len(given) * (panel + 0.1))
+    size = (_LABEL + len(times) * panel, len(inputs) * (panel + 0.1))
     figure = Figure(figsize=size, dpi=100, facecolor="white")
-    tall, wide = 1 / len(given), panel / size[0]
+    tall, wide = 1 / len(inputs), panel / size[0]
     for row, answer in enumerate(answers):
         bottom = 1 - (row + 1) * tall
         figure.text(0.01, bottom + 0.5 * tall, answer, fontsize=7, color=INK, va="center")
         for column, time in enumerate(times):
             place = (_LABEL / size[0] + column * wide, bottom + 0.05 * tall, 0.95 * wide, 0.9 * tall)
-            _show(figure.add_axes(place), given[row, time], GREY)
+            _show(figure.add_axes(place), inputs[row, time], GREY)
     return figure
 
 
-def _moving(given: Array, answers: Sequence[str]) -> bytes:
+def _answers_gif(inputs: Array, answers: Sequence[str]) -> bytes:
     stills = []
-    for t in range(given.shape[1]):
-        across = min(4, len(given))
-        down = -(-len(given) // across)
+    for t in range(inputs.shape[1]):
+        across = min(4, len(inputs))
+        down = -(-len(inputs) // across)
         figure = Figure(figsize=(2.0 * across, 2.6 * down), dpi=80, facecolor="white")
         grid = figure.add_gridspec(down, across, left=0.01, right=0.99, bottom=0.01, top=0.84, hspace=0.5)
         for k, answer in enumerate(answers):
             ax = figure.add_subplot(grid[divmod(k, across)])
-            _show(ax, given[k, t], GREY)
+            _show(ax, inputs[k, t], GREY)
             ax.set_title(answer, fontsize=7, color=INK, pad=2)
         stills.append(Image.open(io.BytesIO(png(figure))).convert("RGB"))
     return _gif(stills)
 
 
 def _gif(stills: Sequence[Image.Image]) -> bytes:
-    """Stills as a GIF that runs for ever and rests on its last."""
+    """Return an endless GIF of stills that pauses on the last one."""
     palette = stills[-1].quantize(128, dither=Image.Dither.NONE)
     indexed = [still.quantize(palette=palette, dither=Image.Dither.NONE) for still in stills]
     buffer = io.BytesIO()
@@ -240,9 +244,9 @@ def _gif(stills: Sequence[Image.Image]) -> bytes:
     return buffer.getvalue()
 
 
-def _folded(name: str, width: int = 24) -> str:
-    """A long name on two lines."""
+def _wrapped(name: str, width: int = 24) -> str:
+    """Return a long name on two lines."""
     if len(name) <= width:
         return name
-    cut = name.rfind(" ", 0, width)
-    return name if cut < 0 else f"{name[:cut]}\n{name[cut + 1 :]}"
+    space = name.rfind(" ", 0, width)
+    return name if space < 0 else f"{name[:space]}\n{name[space + 1 :]}"

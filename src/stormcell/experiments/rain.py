@@ -1,4 +1,4 @@
-"""Radar rain as the Hong Kong papers see it: grey pixels, cut into windows of an archive."""
+"""Windows of a radar archive as grey pixels, as in the Hong Kong papers."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -14,29 +14,29 @@ from stormcell.data import archive, synthetic
 from stormcell.data.splits import Window, split, windows
 from stormcell.data.time_axis import TimeAxis
 from stormcell.errors import ArchiveError
-from stormcell.experiments.epochs import Epochs
+from stormcell.experiments.catalogue import Options
 from stormcell.experiments.experiment import Batch
 from stormcell.experiments.moving_mnist.counter_rng import shuffled
-from stormcell.experiments.options import Options
 from stormcell.experiments.processes import rank
 from stormcell.experiments.protocols.reflectivity import Pixels, Reflectivity
+from stormcell.experiments.streams import Epochs
 
-_SEED = 7  # of generated radar: the same for every run
+_SEED = 7  # seed of the generated radar, the same for every run
 _EVENTS = 30
-_AT_ONCE = 64  # frames read from an archive
+_CHUNK = 64  # frames read from an archive at once
 
 Counts = Callable[[Pixels], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows of an archive, in an order that was drawn once: the first few of them are of all times.
+    """Windows of an archive in a fixed random order, so that the first few cover the whole period.
 
     Attributes:
-        frames: Pixels 0 … 1, NaN where not observed, ``(time, H, W)``.
-        places: Positions of each window's frames.
-        inputs: Frames that are given.
-        counts: Which of the pixels that are asked for count.
+        frames: Pixels 0 to 1, ``(time, H, W)``; NaN if not observed.
+        places: Indices of each window's frames, ``(window, frame)``.
+        inputs: Number of input frames.
+        counts: Function that returns whether each target pixel counts.
     """
 
     frames: Pixels
@@ -52,26 +52,26 @@ class Windows:
         return self.some(range(first, first + count))
 
     def some(self, which: Sequence[int]) -> Batch:
-        """The windows of some numbers; what was not observed is given as dry, and does not count."""
+        """Return the windows of given indices. Pixels that were not observed are dry, and do not count."""
         frames = self.frames[self.places[list(which)]]
-        given, asked = frames[:, : self.inputs], frames[:, self.inputs :]
+        inputs, targets = frames[:, : self.inputs], frames[:, self.inputs :]
         return Batch(
-            torch.from_numpy(np.nan_to_num(given)).unsqueeze(2),
-            torch.from_numpy(np.nan_to_num(asked)).unsqueeze(2),
-            torch.from_numpy(self.counts(asked)).unsqueeze(2),
+            torch.from_numpy(np.nan_to_num(inputs)).unsqueeze(2),
+            torch.from_numpy(np.nan_to_num(targets)).unsqueeze(2),
+            torch.from_numpy(self.counts(targets)).unsqueeze(2),
         )
 
 
 @dataclass(frozen=True)
-class Rain:
-    """An archive made ready.
+class RadarExamples:
+    """Training, validation and test examples of an archive.
 
     Attributes:
-        title: What it is, in words that change with the frames.
-        training: Windows to learn from, without end.
+        title: Title of the archive with a digest of its frames.
+        training: Endless stream of windows to train on.
         validation: Windows to validate on.
         test: Windows of the newest frames.
-        size: Rows and columns.
+        size: Rows and columns of a frame.
     """
 
     title: str
@@ -81,7 +81,7 @@ class Rain:
     size: tuple[int, int]
 
 
-def rain(
+def radar_examples(
     options: Options,
     reflectivity: Reflectivity,
     *,
@@ -89,23 +89,24 @@ def rain(
     steps: int,
     side: int,
     counts: Counts = np.isfinite,
-) -> Rain:
-    """The archive a user gives, or one of generated radar, as pixels in whole windows.
+) -> RadarExamples:
+    """Load the user's archive, or one of generated radar, as complete windows of pixels.
 
     Frames are averaged over blocks of pixels until their shorter side is less than twice ``side``, and the
-    central square of that side is taken. Blocks of time are those of :func:`stormcell.data.splits.split`.
+    central square of that side is used. :func:`stormcell.data.splits.split` chooses the three periods.
 
     Args:
-        options: What a user says.
-        reflectivity: What a pixel stands for.
-        inputs: Frames that are given.
-        steps: Frames that are asked for.
-        side: Of the square in pixels, at most.
-        counts: Which of the pixels that are asked for count, NaN not observed; those that were.
+        options: The user's choices.
+        reflectivity: Conversion from rain rate to pixels.
+        inputs: Number of input frames.
+        steps: Number of target frames.
+        side: Largest side of the square in pixels.
+        counts: Function that returns whether each target pixel counts. NaN is a pixel that was not observed.
+            By default all observed pixels count.
 
     Raises:
-        ArchiveError: There is no archive, or no whole window in one of its three parts.
-        ArgumentError: It is too short.
+        ArchiveError: The archive does not exist, or one of its three periods has no complete window.
+        ArgumentError: The archive is too short.
     """
     path = options.data or _generated(options)
     found = archive.rain(archive.open(path))
@@ -114,23 +115,23 @@ def rain(
     parts = split(axis, inputs=inputs)
     made = {}
     for name in ("train", "validation", "test"):
-        cut = windows(axis, getattr(parts, name), inputs=inputs, steps=steps)
-        whole = [window for window in cut if len(window.targets) == steps]
+        every = windows(axis, getattr(parts, name), inputs=inputs, steps=steps)
+        whole = [window for window in every if len(window.targets) == steps]
         if not whole:
             raise ArchiveError(
                 f"{path}, {name} block {getattr(parts, name)}: expected {inputs + steps} frames without a "
-                "hole, found none"
+                "gap, found none"
             )
         made[name] = Windows(frames, _places(whole), inputs, counts)
     digest = hashlib.sha256(np.ascontiguousarray(frames).tobytes()).hexdigest()
     training = Epochs(made["train"].some, len(made["train"]), options.seed)
     title = f"{found.attrs.get('title', path.name)}, frames {digest[:16]}"
     height, width = frames.shape[1:]
-    return Rain(title, training, made["validation"], made["test"], (height, width))
+    return RadarExamples(title, training, made["validation"], made["test"], (height, width))
 
 
-def some(windows: Windows, count: int) -> Windows:
-    """The first so many of them, or all."""
+def first_windows(windows: Windows, count: int) -> Windows:
+    """Return the first ``count`` windows, or all if there are fewer."""
     return replace(windows, places=windows.places[:count])
 
 
@@ -140,10 +141,10 @@ def _places(whole: Sequence[Window]) -> NDArray[np.int64]:
 
 
 def _generated(options: Options) -> Path:
-    """An archive of generated radar in the run's folder; what is there already is left as it is."""
+    """Return the archive of generated radar in the run's folder; create it if it does not exist."""
     path = options.out / "rain.zarr"
     if rank() > 0:
-        return path  # the first process has been here
+        return path  # the first process has already created it
     with options.console.status("generating radar"):
         files = synthetic.write(options.out / "radar", seed=_SEED, events=_EVENTS)
         archive.append(path, files)
@@ -151,16 +152,16 @@ def _generated(options: Options) -> Path:
 
 
 def _pixels(found: xr.DataArray, reflectivity: Reflectivity, side: int, options: Options) -> Pixels:
-    """All frames as pixels; a block's rate is the mean of what was observed of it."""
+    """Return all frames as pixels; a block's rate is the mean of its observed pixels."""
     total, *sizes = found.shape
     by = max(1, min(sizes) // side)
-    pieces = []
+    chunks = []
     with options.console.status("") as status:
-        for first in range(0, total, _AT_ONCE):
-            rates = found[first : first + _AT_ONCE].values
-            pieces.append(reflectivity.pixel(_central(_averaged(rates, by), side)))
-            status.update(f"reading frames: {min(first + _AT_ONCE, total)} of {total}")
-    return np.concatenate(pieces)
+        for first in range(0, total, _CHUNK):
+            rates = found[first : first + _CHUNK].values
+            chunks.append(reflectivity.pixel(_central(_averaged(rates, by), side)))
+            status.update(f"reading frames: {min(first + _CHUNK, total)} of {total}")
+    return np.concatenate(chunks)
 
 
 def _central(rates: NDArray[np.floating], side: int) -> NDArray[np.floating]:
@@ -176,6 +177,8 @@ def _averaged(rates: NDArray[np.floating], by: int) -> NDArray[np.floating]:
     rows, columns = (size // by for size in rates.shape[1:])
     blocks = rates[:, : rows * by, : columns * by].reshape(len(rates), rows, by, columns, by)
     known = np.isfinite(blocks)
-    seen = known.sum(axis=(2, 4))
+    observed = known.sum(axis=(2, 4))
     sums = np.where(known, blocks, 0).sum(axis=(2, 4))
-    return np.asarray(np.divide(sums, seen, where=seen > 0, out=np.full(sums.shape, np.nan, np.float64)))
+    return np.asarray(
+        np.divide(sums, observed, where=observed > 0, out=np.full(sums.shape, np.nan, np.float64))
+    )

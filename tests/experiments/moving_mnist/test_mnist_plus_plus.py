@@ -1,4 +1,4 @@
-"""HKO-7's variants, against a loop that goes as its generator does: step by step, with digits cut out."""
+"""MovingMNIST++, compared with a loop like HKO-7's generator: step by step, with cropped digits."""
 
 import numpy as np
 import pytest
@@ -8,12 +8,12 @@ from stormcell.errors import ArgumentError
 from stormcell.experiments.moving_mnist import MovingDigitsPlus, counter_rng
 from stormcell.motion.advection import sample
 
-UNLIKELY = 1e-4  # a true hypothesis is rejected by one test in ten thousand
+UNLIKELY = 1e-4  # significance level: a test rejects a true hypothesis once in ten thousand times
 
 
 @pytest.fixture(scope="module")
 def digits():
-    """Blots, each black beyond a box of its own."""
+    """Blots, each black outside its own bounding box."""
     draw = np.random.default_rng(8)
     images = np.zeros((30, 28, 28), np.uint8)
     for image in images:
@@ -24,7 +24,7 @@ def digits():
 
 
 def bilinear(image, x, y):
-    """The image between its pixels, and black around them."""
+    """Interpolate an image with a black surrounding."""
     column, row = int(np.floor(x)), int(np.floor(y))
     total = 0.0
     for r, c, weight in (
@@ -39,7 +39,7 @@ def bilinear(image, x, y):
 
 
 def slow(moving, numbers):
-    """One sequence from its random numbers: a list of float frames."""
+    """Return one sequence from its random numbers: a list of float frames."""
     size, per_digit = moving.size, numbers[:-1].reshape(moving.digits, 7)
     between = lambda bounds, share: bounds[0] + share * (bounds[1] - bounds[0])  # noqa: E731
     dimming = between(moving.dimming, numbers[-1])
@@ -54,8 +54,8 @@ def slow(moving, numbers):
         image = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         height, width = image.shape
         x, y = column * (size - width) + width / 2, row * (size - height) + height / 2
-        pace, way = between(moving.speed, speed), 2 * np.pi * direction
-        dx, dy = pace * np.cos(way), pace * np.sin(way)
+        pace, heading = between(moving.speed, speed), 2 * np.pi * direction
+        dx, dy = pace * np.cos(heading), pace * np.sin(heading)
         angle, scale = 0.0, 1.0
         rate, factor = between(moving.turn, turn), between(moving.growth, growth)
         for t in range(moving.frames):
@@ -69,36 +69,36 @@ def slow(moving, numbers):
             cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
             for r in range(size):
                 for c in range(size):
-                    # Back by the turn, which is anticlockwise as seen, with rows that count downwards.
+                    # Undo the rotation, anticlockwise on the screen, because rows count downwards.
                     u = (cos * (c - x) - sin * (r - y)) / scale + width / 2
                     v = (sin * (c - x) + cos * (r - y)) / scale + height / 2
                     frames[t][r, c] = max(frames[t][r, c], lights[t] * bilinear(image, u, v))
     return np.minimum(frames, 255)
 
 
-def test_it_is_the_loop(digits):
+def test_batch_equals_a_plain_loop(digits):
     moving = MovingDigitsPlus(digits, digits=2, frames=13, size=40)
     batch = moving.batch(3, 5, 2)
     for k in range(2):
         expected = slow(moving, counter_rng.uniforms(3, 5 + k, 1, 15)[0])
         error = np.abs(batch[k] - expected)
-        # OpenCV may round where it reads to 1/32 pixel: off by at most 1/64 on both axes. The brightest pixel
-        # is 255 brighter than its neighbour, and lit by at most 1/0.6; then frames are rounded.
+        # OpenCV may round positions to 1/32 pixel: an error of at most 1/64 on both axes. Neighbouring pixels
+        # differ by at most 255, the brightness factor is at most 1/0.6, and frames are then rounded.
         assert error.max() <= 2 * 255 / 64 / 0.6 + 0.5
-        # Rounding spreads evenly over 1, which is .25 on average where pixels are lit.
+        # The rounding error is uniform: 0.25 on average at lit pixels.
         assert error.mean() < 0.3
         assert expected.max() == 255
         assert expected.mean() > 20
 
 
-def test_a_whole_sequence_of_the_defaults_keeps_to_the_paths(digits):
+def test_turns_defaults_are_in_range_and_uniform(digits):
     moving = MovingDigitsPlus(digits)
     turns = moving.turns(0, 0, 300)
     assert turns.which.shape == (300, 3)
     assert turns.affine.shape == (300, 21, 3, 2, 3)
     assert turns.light.shape == (300, 20)
     scale = np.sqrt(np.linalg.det(turns.affine[..., :2]))
-    # Four frames of shrinking or growing by at most 1.1, and one beyond the other way.
+    # Four frames of shrinking or growing by at most 1.1, and one frame in the other direction.
     assert scale.max() <= 1.1**4 * (1 + 1e-12)
     assert scale.min() >= 1.1**-4 * (1 - 1e-12)
     np.testing.assert_allclose(scale[:, 0], 1, rtol=1e-12)
@@ -112,7 +112,7 @@ def test_a_whole_sequence_of_the_defaults_keeps_to_the_paths(digits):
     assert stats.kstest(turned, stats.uniform(-30, 60).cdf).pvalue > UNLIKELY
 
 
-def test_sequences_are_the_same_however_they_are_cut(digits):
+def test_batch_sequences_do_not_depend_on_the_batch_size(digits):
     moving = MovingDigitsPlus(digits, frames=6)
     frames, flow = moving.with_motion(2, 10, 5)
     np.testing.assert_array_equal(moving.batch(2, 10, 5), frames)
@@ -124,37 +124,37 @@ def test_sequences_are_the_same_however_they_are_cut(digits):
 
 
 class TestMotion:
-    def test_straight_it_is_the_velocity(self, digits):
+    def test_motion_of_a_straight_path_is_the_velocity(self, digits):
         moving = MovingDigitsPlus(digits, digits=1, turn=(0, 0), growth=(1, 1), speed=(2.0, 2.0))
         _, flow = moving.with_motion(1, 0, 20)
-        middle = moving.turns(1, 0, 20).affine[:, :, 0, :, 2]  # moves as the digit does
+        middle = moving.turns(1, 0, 20).affine[:, :, 0, :, 2]  # the motion of this offset is the digit's
         for k in range(20):
             for t in range(20):
                 lit = np.abs(flow[k, t]).sum(0) > 0
                 assert lit.any()
-                # float32 of a difference of float64s near 64.
+                # A difference of float64 numbers near 64, rounded to float32.
                 here = flow[k, t][:, lit]
                 moved = (middle[k, t + 1] - middle[k, t])[:, None]
                 np.testing.assert_allclose(here, np.broadcast_to(moved, here.shape), rtol=0, atol=1e-6)
 
-    def test_turning_in_place_it_is_the_turn(self):
+    def test_motion_of_a_rotation_in_place_is_the_rotation(self):
         image = np.zeros((1, 28, 28), np.uint8)
         image[0, 8:20, 8:20] = 200
         moving = MovingDigitsPlus(image, digits=1, turn=(12, 12), growth=(1, 1), dimming=(1, 1), speed=(0, 0))
         centres = counter_rng.uniforms(6, 0, 20, 8)[:, 1:3] * 52 + 6
-        # Nearer to the edge it would be moved away from there.
+        # A digit nearer to the edge would be moved away from it.
         k = int(np.flatnonzero(((centres > 10) & (centres < 54)).all(1))[0])
         x, y = centres[k]
         frames, flow = moving.with_motion(6, k, 1)
         rows, columns = np.nonzero(frames[0, 3])
         turn = np.radians(12)
-        # Anticlockwise as seen: what is to the right goes up, to smaller rows.
+        # Anticlockwise on the screen: the right side moves up, to smaller rows.
         ahead_x = x + np.cos(turn) * (columns - x) + np.sin(turn) * (rows - y)
         ahead_y = y - np.sin(turn) * (columns - x) + np.cos(turn) * (rows - y)
         found = flow[0, 3][:, rows, columns]
         np.testing.assert_allclose(found, [ahead_x - columns, ahead_y - rows], rtol=0, atol=1e-5)
 
-    def test_the_next_frame_read_along_it_is_this_one(self):
+    def test_motion_warps_the_next_frame_to_this_one(self):
         y, x = np.mgrid[:28, :28]
         blob = 250 * np.exp(-(((x - 11) / 5) ** 2) - ((y - 14) / 3) ** 2)
         smooth = np.where(blob > 2, blob, 0).astype(np.uint8)[None]
@@ -164,20 +164,20 @@ class TestMotion:
         for k in range(4):
             for t in range(19):
                 following = frames[k, t + 1].astype(np.float32)
-                led = sample(following, flow[k, t])
-                lit = (frames[k, t] > 0) & np.isfinite(led)  # and is not led out of the frame
-                here.append(np.abs(led - frames[k, t])[lit].mean())
+                warped = sample(following, flow[k, t])
+                lit = (frames[k, t] > 0) & np.isfinite(warped)  # NaN: the path leaves the frame
+                here.append(np.abs(warped - frames[k, t])[lit].mean())
                 still.append(np.abs(following - frames[k, t])[lit].mean())
-        # Interpolating twice smooths, but a wrong motion is worse by far.
+        # Interpolating twice smooths the frame, but a wrong motion causes a much larger error.
         assert np.mean(here) < 4
         assert np.mean(still) > 5 * np.mean(here)
 
-    def test_the_brighter_digit_s_is_given_and_zero_where_none_is(self, digits):
+    def test_motion_is_the_brightest_digit_s_and_zero_elsewhere(self, digits):
         moving = MovingDigitsPlus(
             digits, digits=3, turn=(0, 0), growth=(1, 1), speed=(1.0, 3.0), dimming=(1, 1)
         )
         frames, flow = moving.with_motion(4, 0, 6)
-        # A digit's rim may be rounded to black.
+        # The edge of a digit may be rounded to black.
         dark = ndimage.maximum_filter(frames, (1, 1, 3, 3)) == 0
         assert not flow.swapaxes(1, 2)[np.broadcast_to(dark[:, None], (6, 2, 20, 64, 64))].any()
         affine = moving.turns(4, 0, 6).affine
@@ -186,26 +186,26 @@ class TestMotion:
             rows, columns = np.nonzero(frames[k, 2])
             distance = np.abs(flow[k, 2][:, rows, columns].T[:, None] - steps[k, 2][None]).sum(-1)
             assert (distance.min(1) < 1e-5).all()
-            # Each pixel's digit has, of the three, the brightest pixel there.
+            # The digit of a pixel is the brightest of the three at that pixel.
             which = moving.turns(4, k, 1).which[0]
             for row, column, digit in zip(rows, columns, distance.argmin(1), strict=True):
                 places = [np.array([column, row]) - affine[k, 2, d, :, 2] for d in range(3)]
-                seen = [bilinear(digits[w], *place) for w, place in zip(which, places, strict=True)]
-                # As above: 1/64 pixel on both axes, for each of the two that are compared.
-                assert seen[digit] >= max(seen) - 4 * 255 / 64
+                values = [bilinear(digits[w], *place) for w, place in zip(which, places, strict=True)]
+                # As above: 1/64 pixel on both axes, for each of the two values compared.
+                assert values[digit] >= max(values) - 4 * 255 / 64
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"digits": 0}, "1 digit and frame or more"),
+        ({"digits": 0}, "1 or more digits and frames"),
         ({"size": 20}, "wider than 28 pixels"),
-        ({"speed": (-1.0, 1.0)}, "a speed from least to most"),
-        ({"turn": (30.0, -30.0)}, "a turn from least to most"),
-        ({"growth": (0.0, 1.0)}, "a growth from least to most"),
-        ({"dimming": (0.5, float("inf"))}, "a dimming from least to most"),
+        ({"speed": (-1.0, 1.0)}, "speed from lowest to highest"),
+        ({"turn": (30.0, -30.0)}, "turn from lowest to highest"),
+        ({"growth": (0.0, 1.0)}, "growth from lowest to highest"),
+        ({"dimming": (0.5, float("inf"))}, "dimming from lowest to highest"),
     ],
 )
-def test_impossible_arguments_are_refused(digits, wrong, message):
+def test_moving_digits_plus_invalid_arguments_raise(digits, wrong, message):
     with pytest.raises(ArgumentError, match=message):
         MovingDigitsPlus(digits, **wrong)

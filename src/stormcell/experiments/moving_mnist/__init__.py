@@ -1,13 +1,14 @@
-"""Moving MNIST: the paper's sets, and the later ones, made as they are needed.
+"""Moving MNIST: the ConvLSTM paper's sets and later ones, generated on demand.
 
-Every generator has ``batch(seed, first, size)``. A sequence is a function of the seed and of its number,
-and of nothing else: batches of any size, from any number of processes, add up to the same sequences.
+Every generator has ``batch(seed, first, size)``. A sequence depends only on the seed and on its number.
+Batches of any size, from any number of processes, therefore give the same sequences.
 """
 
 from stormcell.experiments.moving_mnist.actions import ACTIONS as ACTIONS
 from stormcell.experiments.moving_mnist.actions import MovingActions as MovingActions
 from stormcell.experiments.moving_mnist.digits import MovingDigits as MovingDigits
 from stormcell.experiments.moving_mnist.digits import Paths as Paths
+from stormcell.experiments.moving_mnist.digits import SequenceGenerator as SequenceGenerator
 from stormcell.experiments.moving_mnist.mnist_plus_plus import MovingDigitsPlus as MovingDigitsPlus
 from stormcell.experiments.moving_mnist.mnist_plus_plus import Turns as Turns
 from stormcell.experiments.moving_mnist.presets import FixedSequences as FixedSequences

@@ -1,8 +1,8 @@
-"""Random numbers by position: sequence k of a seed has its own, whichever way the sequences are cut.
+"""Random numbers by position: those of sequence k do not depend on the batch that it is in.
 
-Philox (Salmon et al. 2011, doi:10.1145/2063384.2063405) is a function of a key and a counter. The key is the
-seed's, the counter the sequence's, so that a stretch of sequences is one call. Only the raw words are used,
-which numpy keeps the same from version to version; what its generators make of them it does not promise.
+Philox (Salmon et al. 2011, doi:10.1145/2063384.2063405) is a function of a key and a counter. The key comes
+from the seed and the counter from the sequence's number, so one call generates consecutive sequences. Only
+the raw words are used: numpy guarantees these between versions, but not the numbers drawn from them.
 """
 
 from functools import lru_cache
@@ -13,25 +13,25 @@ from numpy.typing import NDArray
 from stormcell.errors import ArgumentError
 
 Numbers = NDArray[np.float64]
-WORDS = 4  # that Philox gives for each count
-ORDERS = 2**32 - 1  # the stream of orders, which is no generator's
+WORDS = 4  # words of 64 bits that Philox generates for each value of the counter
+ORDERS = 2**32 - 1  # the stream for shuffling; no generator uses it
 
 
 def uniforms(seed: int, first: int, size: int, count: int, *, stream: int = 0) -> Numbers:
-    """Numbers uniform on [0, 1), a row of its own for every sequence.
+    """Return numbers uniform on [0, 1), one row for every sequence.
 
     Args:
-        seed: ≥ 0.
-        first: The first sequence, ≥ 0.
-        size: How many sequences, ≥ 0.
-        count: How many numbers for each. Another count may give other numbers.
-        stream: Another stream of the same seed gives other numbers.
+        seed: Seed, ≥ 0.
+        first: Number of the first sequence, ≥ 0.
+        size: Number of sequences, ≥ 0.
+        count: Numbers per sequence. A different count may give different numbers.
+        stream: Number of the stream. Streams of the same seed have different numbers.
 
     Returns:
-        ``(size, count)``; row k is a function of ``seed``, ``first + k``, ``count`` and ``stream``.
+        ``(size, count)``; row k depends only on ``seed``, ``first + k``, ``count`` and ``stream``.
 
     Raises:
-        ArgumentError: Something is negative.
+        ArgumentError: ``seed``, ``first`` or ``size`` is negative.
 
     Example:
         >>> whole = uniforms(7, first=0, size=5, count=3)
@@ -46,12 +46,12 @@ def uniforms(seed: int, first: int, size: int, count: int, *, stream: int = 0) -
     key = np.random.SeedSequence(seed, spawn_key=(stream,)).generate_state(2, np.uint64)
     words = np.random.Philox(key=key, counter=first * blocks).random_raw(size * blocks * WORDS)
     rows = np.asarray(words, np.uint64).reshape(size, blocks * WORDS)[:, :count]
-    return np.asarray(rows >> np.uint64(11), np.float64) * 2.0**-53  # the 53 bits that a float64 holds
+    return np.asarray(rows >> np.uint64(11), np.float64) * 2.0**-53  # a float64 has 53 bits
 
 
 @lru_cache(maxsize=4)
 def shuffled(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    """The numbers 0 … count-1 in an order drawn from seed and epoch; not to be written to.
+    """Return the numbers 0 to count - 1 in a random order for a seed and epoch, as a read-only array.
 
     Example:
         >>> sorted(shuffled(0, 1, 5).tolist())

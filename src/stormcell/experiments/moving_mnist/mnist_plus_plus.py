@@ -12,19 +12,19 @@ from stormcell.experiments.moving_mnist.counter_rng import Numbers, uniforms
 from stormcell.experiments.moving_mnist.digits import Frames, check_images, stopped
 
 Flow = NDArray[np.float32]
-PER_DIGIT = 7  # random numbers: which, column, row, direction, speed, turn, growth
-BORDER = 10.0  # pixels that a digit's centre keeps from the edges
-PERIOD = 5  # frames after which growth becomes shrinking, and dimming brightening
+PER_DIGIT = 7  # random numbers of a digit: image, column, row, direction, speed, turn, growth
+BORDER = 10.0  # smallest distance in pixels between a digit's centre and the edges
+PERIOD = 5  # frames between changes from growing to shrinking and from dimming to brightening
 
 
 @dataclass(frozen=True, eq=False)
 class Turns:
-    """What the digits of a batch are, and where each of their pixels is.
+    """The digits of a batch with the transformation and brightness of each frame.
 
     Attributes:
         which: Indices into the images, int64 ``(B, digits)``.
-        affine: ``(B, T + 1, digits, 2, 3)``: a digit's pixel at column x and row y is, in frame t, at column
-            and row ``affine[t] @ (x, y, 1)``. The last is that of the frame after the last.
+        affine: Matrices ``(B, T + 1, digits, 2, 3)``: in frame t, the digit's pixel at column x and row y is
+            at column and row ``affine[t] @ (x, y, 1)``. The last matrix is for the frame after the sequence.
         light: Factor on the brightness, ``(B, T)``, the same for all digits.
     """
 
@@ -35,31 +35,33 @@ class Turns:
 
 @dataclass(frozen=True, eq=False)
 class MovingDigitsPlus:
-    """MovingMNIST++ of Shi et al. (2017), arXiv:1706.03458, without end, with the true motion.
+    """Endless MovingMNIST++ of Shi et al. (2017), arXiv:1706.03458, with the true motion.
 
-    Each digit turns by an angle of its own per frame. It shrinks by a factor of its own per frame up to the
-    fifth frame, then grows by it for five, and so on, or the other way round for a factor below 1; all
-    digits of a sequence dim and brighten together in the same rhythm. They move straight; a step ends where a
-    digit's centre comes within 10 pixels of the edge, and the digit goes back. It starts with its bounding
-    box anywhere within the frame. Where digits overlap the brighter pixel is seen; pixels are interpolated.
+    Each digit rotates by a constant angle per frame. It shrinks by a constant factor per frame until the
+    fifth frame, then grows by that factor for five frames, and so on; with a factor below 1 it first grows.
+    All digits of a sequence dim and brighten together with the same period. Digits move in straight lines. A
+    step ends when the digit's centre comes within 10 pixels of the edge, and the digit turns back. The
+    bounding box starts anywhere within the frame. Where digits overlap, the brighter pixel is shown; pixels
+    are interpolated.
 
-    All of that, and the defaults, are read from HKO-7's published generator and configurations. Two things
-    are not as there: the motion, which it gives as zero throughout, follows here from the same equations;
-    and brightness, of which it keeps fractions and lets pass what is above 255, is rounded and cut to 255.
+    These rules and the defaults are those of HKO-7's published generator and configurations, with two
+    differences. The motion, always zero in that generator, follows here from the same equations. Brightness
+    is rounded and clipped to 255; that generator does neither.
 
     Args:
         images: Digits to draw from, uint8 ``(N, 28, 28)``.
-        digits: How many in a sequence.
-        frames: In a sequence.
+        digits: Digits per sequence.
+        frames: Frames per sequence.
         size: Side of the square frames in pixels, above 28.
-        speed: Pixels per frame, least and most.
-        turn: Degrees per frame, least and most; positive is anticlockwise as seen.
-        growth: Factor per frame on the size, least and most, > 0.
-        dimming: Factor per frame on the brightness, least and most, > 0.
-        stream: Another stream of the same seed gives other sequences: one for each part of the data.
+        speed: Lowest and highest speed in pixels per frame.
+        turn: Lowest and highest rotation in degrees per frame; positive is anticlockwise on the screen.
+        growth: Lowest and highest factor per frame on the size, > 0.
+        dimming: Lowest and highest factor per frame on the brightness, > 0.
+        stream: Number of the stream, one for each part of the data. Streams of the same seed have different
+            sequences.
 
     Raises:
-        ArgumentError: The images have another shape, or an argument is out of its range.
+        ArgumentError: The images have the wrong shape, or an argument is out of range.
 
     Example:
         >>> moving = MovingDigitsPlus(np.full((3, 28, 28), 200, np.uint8), digits=1, frames=4)
@@ -82,53 +84,41 @@ class MovingDigitsPlus:
         check_images(self.images)
         if min(self.digits, self.frames) < 1 or self.size <= SIDE:
             raise ArgumentError(
-                f"moving digits: expected 1 digit and frame or more and frames wider than {SIDE} pixels, "
+                f"moving digits: expected 1 or more digits and frames, and frames wider than {SIDE} pixels, "
                 f"found {self.digits}, {self.frames} and {self.size}"
             )
         for name, above in (("speed", 0.0), ("turn", -np.inf), ("growth", 1e-9), ("dimming", 1e-9)):
             least, most = getattr(self, name)
             if not above <= least <= most < np.inf:
                 raise ArgumentError(
-                    f"moving digits: expected a {name} from least to most, found {(least, most)}"
+                    f"moving digits: expected {name} from lowest to highest, found {(least, most)}"
                 )
 
     def batch(self, seed: int, first: int, size: int) -> Frames:
-        """Sequences ``first`` … ``first + size - 1`` of a seed.
-
-        Args:
-            seed: ≥ 0; the same seed gives the same sequences, however they are cut into batches.
-            first: ≥ 0.
-            size: How many, ≥ 0.
-
-        Returns:
-            Brightness, 0 to 255, uint8 ``(size, frames, H, W)``.
-
-        Raises:
-            ArgumentError: Something is negative.
-        """
-        return self._drawn(self.turns(seed, first, size))[0]
+        """Generate sequences: see :class:`~stormcell.experiments.moving_mnist.digits.SequenceGenerator`."""
+        return self._draw(self.turns(seed, first, size))[0]
 
     def with_motion(self, seed: int, first: int, size: int) -> tuple[Frames, Flow]:
-        """The same :meth:`batch`, and its motion.
+        """Generate the sequences of :meth:`batch` together with their motion.
 
         Returns:
             The frames, and the motion in pixels per frame, float32 ``(size, frames, 2, H, W)``: ``[:, :, 0]``
-            along columns, ``[:, :, 1]`` along rows, down. What is at ``(y, x)`` is at ``(y + motion[1],
-            x + motion[0])`` in the next frame, the last frame's next included. The motion is that of the
-            digit which is seen there, and zero where none is.
+            along columns, ``[:, :, 1]`` along rows (down). A point at ``(y, x)`` moves to ``(y + motion[1],
+            x + motion[0])`` in the next frame. The last frame has a motion too, to a frame that is not
+            returned. At each pixel the motion is that of the visible digit, and zero on the background.
 
         Raises:
-            ArgumentError: Something is negative.
+            ArgumentError: An argument is negative.
         """
         turns = self.turns(seed, first, size)
-        frames, seen = self._drawn(turns)
-        return frames, self._flow(turns, seen)
+        frames, visible = self._draw(turns)
+        return frames, self._flow(turns, visible)
 
     def turns(self, seed: int, first: int, size: int) -> Turns:
-        """What the digits of the same :meth:`batch` are, and where.
+        """Return the digits and transformations of :meth:`batch` with the same arguments.
 
         Raises:
-            ArgumentError: Something is negative.
+            ArgumentError: An argument is negative.
         """
         draw = uniforms(seed, first, size, PER_DIGIT * self.digits + 1, stream=self.stream)
         dim, draw = draw[:, -1:], draw[:, :-1].reshape(size, self.digits, PER_DIGIT)
@@ -144,15 +134,15 @@ class MovingDigitsPlus:
         scale = _between(self.growth, draw[..., 6])[..., None] ** swing
         cos, sin = scale * np.cos(turned), scale * np.sin(turned)
         linear = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], -2)
-        # The middle of the digit's box goes to where its centre is.
+        # The centre of the digit's bounding box is mapped to the digit's centre in the frame.
         shift = centres[..., None] - linear @ (corner + extent / 2)[:, :, None, :, None]
         affine = np.concatenate([linear, shift], -1).swapaxes(1, 2)
         return Turns(which, affine, _between(self.dimming, dim) ** -swing[:-1])
 
-    def _drawn(self, turns: Turns) -> tuple[Frames, NDArray[np.int8]]:
-        """Frames, and which of the sequence's digits is seen at each pixel, -1 for none."""
+    def _draw(self, turns: Turns) -> tuple[Frames, NDArray[np.int8]]:
+        """Return the frames, and the index of the visible digit at each pixel, -1 on the background."""
         shape = (len(turns.which), self.frames, self.size, self.size)
-        frames, seen = np.empty(shape, np.uint8), np.full(shape, -1, np.int8)
+        frames, visible = np.empty(shape, np.uint8), np.full(shape, -1, np.int8)
         for k, which in enumerate(turns.which):
             digits = self.images[which].astype(np.float32)
             for t in range(self.frames):
@@ -160,21 +150,21 @@ class MovingDigitsPlus:
                 layers = np.stack([cv2.warpAffine(digit, affine, shape[2:]) for digit, affine in placed])
                 brightest = layers.max(0)
                 frames[k, t] = np.rint(np.minimum(brightest * turns.light[k, t], 255))
-                for d, layer in enumerate(layers):  # which is faster by far than argmax
-                    np.copyto(seen[k, t], d, where=(layer == brightest) & (layer > 0))
-        return frames, seen
+                for d, layer in enumerate(layers):  # much faster than argmax
+                    np.copyto(visible[k, t], d, where=(layer == brightest) & (layer > 0))
+        return frames, visible
 
-    def _flow(self, turns: Turns, seen: NDArray[np.int8]) -> Flow:
+    def _flow(self, turns: Turns, visible: NDArray[np.int8]) -> Flow:
         last = np.broadcast_to(np.array([0.0, 0.0, 1.0]), (*turns.affine.shape[:-2], 1, 3))
         square = np.concatenate([turns.affine, last], -2)
-        # From a place in this frame to the digit's own, and on to the place in the next.
+        # From a position in this frame to the digit's own coordinates, and from these to the next frame.
         step = (square[:, 1:] @ np.linalg.inv(square[:, :-1]))[..., :2, :] - np.eye(2, 3)
         y, x = np.mgrid[: self.size, : self.size]
         places = np.stack([x, y, np.ones_like(x)]).reshape(3, -1)
-        flow = np.zeros((*seen.shape[:2], 2, *seen.shape[2:]), np.float32)
+        flow = np.zeros((*visible.shape[:2], 2, *visible.shape[2:]), np.float32)
         for d in range(self.digits):
             moved = (step[:, :, d] @ places).reshape(flow.shape)
-            np.copyto(flow, moved, where=(seen == d)[:, :, None], casting="same_kind")
+            np.copyto(flow, moved, where=(visible == d)[:, :, None], casting="same_kind")
         return flow
 
 
@@ -183,9 +173,9 @@ def _between(bounds: tuple[float, float], share: Numbers) -> Numbers:
 
 
 def _boxes(images: Images) -> tuple[Numbers, Numbers]:
-    """Upper left corner, and extent, of what is not black in images ``(…, 28, 28)``: column, then row."""
+    """Return corner and size (column, then row) of the bounding box of non-black pixels, ``(…, 28, 28)``."""
     corner, extent = [], []
-    for axis in (-2, -1):  # over rows, which leaves columns, and over columns
+    for axis in (-2, -1):  # columns, then rows
         occupied = images.max(axis) > 0
         begin = occupied.argmax(-1)
         end = SIDE - occupied[..., ::-1].argmax(-1)

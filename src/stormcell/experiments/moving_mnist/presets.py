@@ -1,4 +1,4 @@
-"""The sets that papers train and test on."""
+"""The training and test sets of the papers."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,27 +20,27 @@ PaperPart = Literal["train", "validation", "test", "out-of-domain"]
 
 PAPER_SEED = 1506_04214
 PAPER_DIGITS = 500
-# Where each part begins among the sequences of the seed, and how many it has.
+# The first sequence of each part, and its number of sequences.
 PAPER_PARTS = {
     "train": (0, 10_000),
     "validation": (10_000, 2_000),
     "test": (12_000, 3_000),
     "out-of-domain": (15_000, 3_000),
 }
-HELD_OUT = 10_000  # digits at the end of MNIST's training part, for validation
-OPENSTL_STEP = 3.6  # pixels per frame: a tenth of the 36 that a digit can move in a frame of 64
+HELD_OUT = 10_000  # digits at the end of MNIST's training part, used for validation
+OPENSTL_STEP = 3.6  # pixels per frame: a tenth of 64 - 28
 STANDARD_SHAPE = (20, 10_000, 64, 64)
 
 
 @dataclass(frozen=True, eq=False)
 class FixedSequences:
-    """So many sequences of a generator, and no more.
+    """A fixed set of a generator's sequences.
 
     Attributes:
-        source: What generates them.
-        seed: Of all of them.
-        begin: The first.
-        count: How many.
+        source: The generator.
+        seed: Seed of the sequences.
+        begin: Number of the first sequence.
+        count: Number of sequences.
     """
 
     source: MovingDigits
@@ -52,31 +52,31 @@ class FixedSequences:
         return self.count
 
     def sequences(self, first: int, size: int) -> Frames:
-        """The set in its own order: brightness, 0 to 255, uint8 ``(size, frames, H, W)``.
+        """Return sequences in their fixed order: brightness, 0 to 255, uint8 ``(size, frames, H, W)``.
 
         Raises:
-            ArgumentError: There are not so many.
+            ArgumentError: The range is not within the set.
         """
         if not 0 <= first <= first + size <= self.count:
             raise ArgumentError(
-                f"sequences: expected some of 0 to {self.count - 1}, found {first} to {first + size - 1}"
+                f"sequences: expected a range in 0 to {self.count - 1}, found {first} to {first + size - 1}"
             )
-        return self.source.drawn(self._numbers[first : first + size])
+        return self.source.draw(self._numbers[first : first + size])
 
     def batch(self, seed: int, first: int, size: int) -> Frames:
-        """The set for training: epoch after epoch, each in an order of its own.
+        """Return sequences for training: epoch after epoch, each in another random order.
 
         Args:
-            seed: Of the orders, ≥ 0.
-            first: Position in the endless row of epochs, ≥ 0.
-            size: How many, ≥ 0.
+            seed: Seed of the orders, ≥ 0.
+            first: First position in the stream of all epochs, ≥ 0.
+            size: Number of sequences, ≥ 0.
 
         Returns:
-            Brightness, 0 to 255, uint8 ``(size, frames, H, W)``; sequence k is a function of ``seed`` and
+            Brightness, 0 to 255, uint8 ``(size, frames, H, W)``; sequence k depends only on ``seed`` and
             ``first + k``.
 
         Raises:
-            ArgumentError: Something is negative.
+            ArgumentError: An argument is negative.
         """
         if min(seed, first, size) < 0:
             raise ArgumentError(
@@ -84,7 +84,7 @@ class FixedSequences:
             )
         places = [divmod(k, self.count) for k in range(first, first + size)]
         chosen = [shuffled(seed, epoch, self.count)[place] for epoch, place in places]
-        return self.source.drawn(self._numbers[np.asarray(chosen, np.int64)])
+        return self.source.draw(self._numbers[np.asarray(chosen, np.int64)])
 
     @cached_property
     def _numbers(self) -> Numbers:
@@ -92,21 +92,21 @@ class FixedSequences:
 
 
 def paper(folder: Path | str, part: PaperPart, digits: int | None = None) -> FixedSequences:
-    """Moving MNIST of the ConvLSTM paper: Shi et al. (2015), arXiv:1506.04214, §4.1.
+    """Return Moving MNIST of the ConvLSTM paper: Shi et al. (2015), arXiv:1506.04214, §4.1.
 
     15 000 sequences of 20 frames, 64 × 64, of two digits out of 500, at 3 to 5 pixels per frame: 10 000 for
-    training, 2 000 for validation and 3 000 for testing. No sequence is in two parts; the 500 digits are
-    the same in all three, as the paper's text has it. Its out-of-domain set, 3 000 sequences of three
-    digits, is of another 500. Which digits they were, and how the sequences fell, was not published: here
-    they are drawn from MNIST's training part by a seed that does not change.
+    training, 2 000 for validation and 3 000 for testing. No sequence is in two parts. The 500 digits are the
+    same in all three, as the paper says. The out-of-domain set has 3 000 sequences of three digits out of
+    another 500. The paper did not publish its digits and sequences; these are drawn from MNIST's training
+    part with a fixed seed.
 
     Args:
-        folder: Where MNIST is.
+        folder: Folder of MNIST.
         part: ``"train"``, ``"validation"``, ``"test"`` or ``"out-of-domain"``.
-        digits: How many in a sequence; None for the paper's, 2, or 3 out of domain.
+        digits: Digits per sequence; None for the paper's number: 3 out of domain, otherwise 2.
 
     Raises:
-        ArgumentError: There is no such part, or ``digits`` is not positive.
+        ArgumentError: The part is unknown, or ``digits`` is not positive.
         InputError: MNIST cannot be read.
     """
     if part not in PAPER_PARTS:
@@ -120,94 +120,95 @@ def paper(folder: Path | str, part: PaperPart, digits: int | None = None) -> Fix
 
 
 def endless(folder: Path | str, part: Part, digits: int = 2) -> MovingDigits:
-    """Sequences made as they are needed, moving as the ConvLSTM paper's do, no digit of one part in another.
+    """Return a generator of sequences like the ConvLSTM paper's. The parts share no digits.
 
     Args:
-        folder: Where MNIST is.
+        folder: Folder of MNIST.
         part: ``"train"``: the first 50 000 digits of MNIST's training part; ``"validation"``: the other
             10 000; ``"test"``: MNIST's test part.
-        digits: How many in a sequence.
+        digits: Digits per sequence.
 
     Raises:
-        ArgumentError: There is no such part, or ``digits`` is not positive.
+        ArgumentError: The part is unknown, or ``digits`` is not positive.
         InputError: MNIST cannot be read.
     """
-    images, stream = _apart(folder, part)
+    images, stream = _part(folder, part)
     return MovingDigits(images, digits=digits, stream=stream)
 
 
 def openstl(folder: Path | str, part: Part) -> MovingDigits:
-    """Sequences as OpenSTL makes them to train on: Tan et al. (2023), arXiv:2306.11249.
+    """Return a generator of sequences like OpenSTL's for training: Tan et al. (2023), arXiv:2306.11249.
 
-    Two digits at 3.6 pixels per frame, which stop at the walls they meet. OpenSTL trains on all 60 000
-    digits of MNIST's training part and tests on :func:`standard_test`; here the parts are those of
-    :func:`endless`, so that there is something to validate on that was not trained on, and a test where
-    that file is missing.
+    Two digits move at 3.6 pixels per frame, and a step ends at the wall. OpenSTL trains on all 60 000 digits
+    of MNIST's training part and tests on :func:`standard_test`. Here the parts are those of :func:`endless`:
+    validation uses digits that are not trained on, and a test is possible without that file.
 
     Args:
-        folder: Where MNIST is.
-        part: As :func:`endless`.
+        folder: Folder of MNIST.
+        part: See :func:`endless`.
 
     Raises:
-        ArgumentError: There is no such part.
+        ArgumentError: The part is unknown.
         InputError: MNIST cannot be read.
     """
-    images, stream = _apart(folder, part)
+    images, stream = _part(folder, part)
     return MovingDigits(images, speed=(OPENSTL_STEP, OPENSTL_STEP), walls="stop", stream=stream)
 
 
 def variants(folder: Path | str, part: Part) -> MovingDigitsPlus:
-    """HKO-7's variants of Moving MNIST, :class:`MovingDigitsPlus`, with the parts of :func:`endless`.
+    """Return a generator of MovingMNIST++, :class:`MovingDigitsPlus`, with the parts of :func:`endless`.
 
     Raises:
-        ArgumentError: There is no such part.
+        ArgumentError: The part is unknown.
         InputError: MNIST cannot be read.
     """
-    images, stream = _apart(folder, part)
+    images, stream = _part(folder, part)
     return MovingDigitsPlus(images, stream=stream)
 
 
 def actions(folder: Path | str, part: Part) -> MovingActions:
-    """Clips told apart by their motion, :class:`MovingActions`, with the parts of :func:`endless`.
+    """Return a generator of action clips, :class:`MovingActions`, with the parts of :func:`endless`.
 
     Raises:
-        ArgumentError: There is no such part.
+        ArgumentError: The part is unknown.
         InputError: MNIST cannot be read.
     """
-    images, stream = _apart(folder, part)
+    images, stream = _part(folder, part)
     return MovingActions(images, stream=stream)
 
 
 def standard_test(path: Path | str) -> Frames:
-    """The 10 000 sequences that most papers test on: ``mnist_test_seq.npy`` of Srivastava et al. (2015).
+    """Open the 10 000 sequences that most papers test on: ``mnist_test_seq.npy``, Srivastava et al. (2015).
 
-    From https://www.cs.toronto.edu/~nitish/unsupervised_video/. It is not read, but mapped into memory.
+    The file is from https://www.cs.toronto.edu/~nitish/unsupervised_video/. It is mapped into memory.
 
     Args:
-        path: The file, ``(20, 10000, 64, 64)`` uint8.
+        path: The file, uint8 ``(20, 10000, 64, 64)``.
 
     Returns:
         Brightness, 0 to 255, uint8 ``(10000, 20, 64, 64)``, read-only.
 
     Raises:
-        InputError: It is not that file, or not whole.
+        InputError: The file is not the standard test set, or it is incomplete.
     """
     try:
         frames = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path}: expected a whole file of numpy's without pickles, found: {error}"
+            f"{path}: expected a complete .npy file without pickled objects, found: {error}"
         ) from None
     if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8 or frames.shape != STANDARD_SHAPE:
         found = (
-            f"{frames.dtype} {frames.shape}" if isinstance(frames, np.ndarray) else "an archive of several"
+            f"{frames.dtype} {frames.shape}"
+            if isinstance(frames, np.ndarray)
+            else "an archive of several arrays"
         )
         raise InputError(f"{path}: expected uint8 {STANDARD_SHAPE}, found {found}")
     return frames.swapaxes(0, 1)
 
 
-def _apart(folder: Path | str, part: Part) -> tuple[Images, int]:
-    """The digits of a part, and its stream: with the same seed, too, it moves otherwise than the others."""
+def _part(folder: Path | str, part: Part) -> tuple[Images, int]:
+    """Return the digits of a part and its stream, so that with one seed the parts have different motions."""
     parts: tuple[str, ...] = get_args(Part)
     if part not in parts:
         raise ArgumentError(f"moving MNIST part: expected one of {', '.join(parts)}, found {part}")

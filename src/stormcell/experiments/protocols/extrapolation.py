@@ -1,4 +1,4 @@
-"""The rows of a table that need no network: the last frame, and optical flow in ROVER's place."""
+"""Baselines without a network: the last frame, and optical flow in place of ROVER."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from stormcell.errors import ArgumentError
-from stormcell.experiments import dense_flow
+from stormcell.experiments.dense_flow import dense_flow
 from stormcell.experiments.protocols.reflectivity import Pixels
 from stormcell.motion.advection import extrapolate
 
 
 @dataclass(frozen=True)
 class Extrapolation:
-    """A forecast without parameters, of pixels.
+    """A forecast of pixels without trained parameters.
 
     Attributes:
-        name: What a table calls it.
-        needs: Frames it looks back on.
-        compute: Pixels ``(needs, H, W)`` and a number of steps to pixels ``(steps, H, W)``.
+        name: Name in tables.
+        needs: Number of input frames used.
+        compute: Function from pixels ``(needs, H, W)`` and a number of steps to pixels ``(steps, H, W)``.
 
     Example:
         >>> frames = np.random.default_rng(0).random((2, 5, 32, 32), np.float32)
@@ -32,7 +32,7 @@ class Extrapolation:
     compute: Callable[[Pixels, int], Pixels]
 
     def __call__(self, frames: Pixels, steps: int) -> Pixels:
-        """Forecast the frames that follow.
+        """Forecast the next frames.
 
         Args:
             frames: Pixels 0…1, ``(B, T, H, W)``, oldest first.
@@ -42,7 +42,7 @@ class Extrapolation:
             Pixels 0…1, ``(B, steps, H, W)``.
 
         Raises:
-            ArgumentError: ``steps`` is less than 1, the frames are too few, or not pixels.
+            ArgumentError: ``steps`` is below 1, there are too few frames, or their values are not in 0…1.
         """
         if steps < 1:
             raise ArgumentError(f"steps: expected 1 or more, found {steps}")
@@ -60,29 +60,30 @@ def _last_frame(frames: Pixels, steps: int) -> Pixels:
 
 
 def _optical_flow(*weights: float) -> Callable[[Pixels, int], Pixels]:
-    """Semi-Lagrangian advection of the last frame along a weighted mean of the last flows, newest first."""
+    """Return semi-Lagrangian advection of the last frame by a weighted mean of flows, newest first."""
 
     def compute(frames: Pixels, steps: int) -> Pixels:
         pairs = zip(frames[-2::-1], frames[:0:-1], strict=True)  # newest first
-        flows = [dense_flow.between(before, after) for before, after in pairs]
+        flows = [dense_flow(before, after) for before, after in pairs]
         motion = np.tensordot(np.asarray(weights, np.float32), np.stack(flows), axes=1)
-        # What comes in from outside was not seen, and is dry: the papers' advection has it so.
+        # As in the papers, rain from outside the frame is unknown and counts as dry.
         return np.nan_to_num(extrapolate(frames[-1], motion, steps), nan=0.0)
 
     return compute
 
 
-def _in_rovers_place(variant: int, *weights: float) -> Extrapolation:
+def _rover_substitute(variant: int, *weights: float) -> Extrapolation:
     name = f"optical flow {variant} (OpenCV DIS, in ROVER{variant}'s place)"
     return Extrapolation(name, len(weights) + 1, _optical_flow(*weights))
 
 
 LAST_FRAME = Extrapolation("last frame", 1, _last_frame)
 OPTICAL_FLOWS = (
-    _in_rovers_place(1, 1.0),
-    _in_rovers_place(2, 0.5, 0.5),
-    _in_rovers_place(3, 0.7, 0.2, 0.1),
+    _rover_substitute(1, 1.0),
+    _rover_substitute(2, 0.5, 0.5),
+    _rover_substitute(3, 0.7, 0.2, 0.1),
 )
-"""As in table 2 of arXiv:1506.04214 the first moves the last frame with the flow between the last two, the
-second with the mean of the last two flows, the third with the last three weighted .7, .2, .1. The flow there
-is that of ROVER (Woo & Wong 2017, doi:10.3390/atmos8030048), here it is OpenCV's."""
+"""Optical flow as in table 2 of arXiv:1506.04214. The first moves the last frame with the flow between the
+last two frames, the second with the mean of the last two flows, and the third with the last three flows,
+weighted 0.7, 0.2, 0.1. The paper's flow is ROVER's (Woo & Wong 2017, doi:10.3390/atmos8030048); this one is
+OpenCV's."""

@@ -13,9 +13,9 @@ from stormcell.experiments.protocols.tally import SequenceTally, events, mean_wh
 
 REFLECTIVITY = Reflectivity(a=58.53, b=1.56)
 THRESHOLDS = (0.5, 2.0, 5.0, 10.0, 30.0)
-"""Rain rates in mm/h; an event is a rate at or above."""
+"""Rain rates in mm/h; an event is a rate at or above the threshold."""
 WEIGHTS = (1.0, 1.0, 2.0, 5.0, 10.0, 30.0)
-"""What a pixel counts below the first threshold, between each and the next, and from the last on."""
+"""Weights of a pixel below the first threshold, between consecutive thresholds, and at or above the last."""
 
 _FAINT = 71  # of 255
 _SKILLS: dict[str, tuple[str, str, Literal["lowest", "highest"]]] = {
@@ -29,12 +29,12 @@ _DUMPS = "github.com/Hzzone/Precipitation-Nowcasting, its evaluation of 6053 tes
 
 
 def pixel_thresholds() -> Pixels:
-    """The thresholds as pixels, float32 ``(5,)``."""
+    """Return the thresholds as pixels, float32 ``(5,)``."""
     return REFLECTIVITY.pixel(THRESHOLDS)
 
 
 def balance(truth: Pixels) -> NDArray[np.float64]:
-    """What each pixel counts: :data:`WEIGHTS` by the rain rate of its truth, any shape.
+    """Return the weight of each pixel, from :data:`WEIGHTS` by the rain rate of the truth, any shape.
 
     Example:
         >>> balance(REFLECTIVITY.pixel([0.0, 0.5, 2.0, 9.0, 10.0, 30.0])).tolist()
@@ -44,9 +44,9 @@ def balance(truth: Pixels) -> NDArray[np.float64]:
 
 
 def faint(truth: Pixels) -> NDArray[np.bool_]:
-    """Which pixels are echoes too faint to count: grey values 1 to 70 of 255, below 9.5 dBZ or 0.3 mm/h.
+    """Return whether pixels are too faint to count: grey values 1 to 70 of 255, below 9.5 dBZ or 0.3 mm/h.
 
-    HKO-7 takes them for noise, and leaves them out of losses and scores alike; pixels of 0 count.
+    HKO-7 treats these echoes as noise and excludes them from losses and scores. Pixels of 0 count.
 
     Args:
         truth: Pixels, 0…1 for −10…60 dBZ, any shape; NaN is not faint.
@@ -73,16 +73,17 @@ def _row(model: str, csi: str, b_mse: float, b_mae: float, hss: str = "") -> Row
 class HKO7:
     """The scores of Shi et al. (2017), arXiv:1706.03458.
 
-    ``b_mse`` and ``b_mae`` are Σ w (P − T)² and Σ w |P − T| over a frame's pixels, P and T pixels 0…1 and w
-    the weight of the truth's rain rate; the mean over sequences, then over lead times. ``csi``, ``hss``,
-    ``gss``, ``pod`` and ``far`` at each threshold (``csi_0.5`` …) come from hits, misses, false alarms and
-    correct negatives summed over the whole test set for each lead time, and are then averaged over the lead
-    times at which they are defined, for one without an event has none. Predictions are cut to 0…1 first, as
-    HKO-7 and Hzzone do. The mask leaves out pixels, in HKO-7 those that the radar's clutter map excludes and
-    those that are :func:`faint`.
+    - ``b_mse``, ``b_mae``: Σ w (P − T)² and Σ w |P − T| over a frame's pixels, with P and T pixels 0…1 and w
+      the weight of the truth's rain rate; the mean over sequences, then over lead times.
+    - ``csi``, ``hss``, ``gss``, ``pod``, ``far`` at each threshold (``csi_0.5`` …): from hits, misses, false
+      alarms and correct negatives summed over the whole test set for each lead time; the mean over the lead
+      times at which the score is defined. At a lead time without events it is undefined.
+
+    Predictions are clipped to 0…1 first, as HKO-7 and Hzzone do. The mask excludes pixels: in HKO-7 those of
+    the radar's clutter map and those that are :func:`faint`.
 
     Attributes:
-        leads: Frames forecast.
+        leads: Number of forecast frames.
 
     Example:
         >>> protocol = HKO7(leads=1)
@@ -123,16 +124,16 @@ class HKO7:
         """Tally a batch: see :class:`~stormcell.experiments.protocols.protocol.ScoringProtocol`."""
         p, t, inside = checked(self.name, self.leads, prediction, truth, mask)
         p = np.clip(p, 0, 1)
-        said, fell = p.astype(np.float32), t.astype(np.float32)
-        weight, error = balance(fell) * inside, p - t
+        forecast, observed = p.astype(np.float32), t.astype(np.float32)
+        weight, error = balance(observed) * inside, p - t
         rows = {
             "b_mse": (weight * np.square(error)).sum(axis=(2, 3)),
             "b_mae": (weight * np.abs(error)).sum(axis=(2, 3)),
         }
-        return SequenceTally(rows, events(said, fell, inside, pixel_thresholds()))
+        return SequenceTally(rows, events(forecast, observed, inside, pixel_thresholds()))
 
     def scores(self, tally: SequenceTally) -> dict[str, float]:
-        """All of :attr:`columns`."""
+        """Return all scores of :attr:`columns`."""
         table = tally.contingency()
         found = {}
         for skill, (_, formula, _) in _SKILLS.items():

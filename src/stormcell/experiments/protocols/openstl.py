@@ -13,7 +13,7 @@ from stormcell.experiments.protocols.protocol import Column, Frames, Mask, Row, 
 from stormcell.experiments.protocols.tally import SequenceTally, zero
 
 WINDOW = 7  # pixels: the side of scikit-image's uniform window
-# Older releases of scikit-image, told nothing, took floating-point images for −1…1; OpenSTL tells nothing.
+# Older releases of scikit-image assumed −1…1 for floating-point images by default; OpenSTL uses the default.
 DATA_RANGE = 2.0
 
 _BENCHMARK = "Tan et al. (2023), arXiv:2306.11249, Moving MNIST, {} epochs"
@@ -28,15 +28,15 @@ def _row(model: str, epochs: int, mse: float, mae: float, ssim: float, psnr: flo
 class OpenSTL:
     """The scores of OpenSTL, Tan et al. (2023), arXiv:2306.11249.
 
-    - ``mse``, ``mae``: squared and absolute error of pixels, summed over a frame, the mean over frames.
-    - ``ssim``: of frames clipped to 0…1, what ``skimage.metrics.structural_similarity`` gives by default:
-      a uniform 7×7 window, sample covariance, no border of 3 pixels, and the data range of 2 that it used to
-      assume for floating-point images. With a data range of 1 it would come out lower.
+    - ``mse``, ``mae``: squared and absolute error of pixels, summed over a frame; the mean over frames.
+    - ``ssim``: the default of ``skimage.metrics.structural_similarity`` for frames clipped to 0…1: a uniform
+      7×7 window, sample covariance, a border of 3 pixels excluded, and a data range of 2, the former default
+      for floating-point images. A data range of 1 gives lower values.
     - ``psnr``: −10 log₁₀ of a clipped frame's mean squared error, in dB; the mean over frames, infinite if
-      one is perfect.
+      one frame is perfect.
 
     Attributes:
-        leads: Frames forecast.
+        leads: Number of forecast frames.
 
     Example:
         >>> protocol = OpenSTL(leads=1)
@@ -74,36 +74,36 @@ class OpenSTL:
     def count(self, prediction: Frames, truth: Frames, mask: Mask | None = None) -> SequenceTally:
         """Tally a batch: see :class:`~stormcell.experiments.protocols.protocol.ScoringProtocol`."""
         if mask is not None:
-            raise NotOfferedError(f"{self.name}: expected no mask, for SSIM knows none, found one")
-        said, fell, _ = checked(self.name, self.leads, prediction, truth, mask)
-        error, clipped = said - fell, np.clip(said, 0, 1)
-        with np.errstate(divide="ignore"):  # of a perfect frame
-            psnr = -10 * np.log10(np.square(clipped - fell).mean(axis=(2, 3)))
+            raise NotOfferedError(f"{self.name}: a mask is not supported; expected mask=None")
+        forecast, observed, _ = checked(self.name, self.leads, prediction, truth, mask)
+        error, clipped = forecast - observed, np.clip(forecast, 0, 1)
+        with np.errstate(divide="ignore"):  # the error of a perfect frame is 0
+            psnr = -10 * np.log10(np.square(clipped - observed).mean(axis=(2, 3)))
         rows = {
             "mse": np.square(error).sum(axis=(2, 3)),
             "mae": np.abs(error).sum(axis=(2, 3)),
-            "ssim": structural_similarity(clipped, fell),
+            "ssim": structural_similarity(clipped, observed),
             "psnr": psnr,
         }
         return SequenceTally(rows, {})
 
     def scores(self, tally: SequenceTally) -> dict[str, float]:
-        """``mse``, ``mae``, ``ssim`` and ``psnr``, means over frames."""
+        """Return ``mse``, ``mae``, ``ssim`` and ``psnr``, means over frames."""
         return {name: float(tally.mean(name).mean()) for name in self.columns}
 
 
 def structural_similarity(
     prediction: NDArray[np.float64], truth: NDArray[np.float64], *, data_range: float = DATA_RANGE
 ) -> NDArray[np.float64]:
-    """SSIM of frames (Wang et al. 2004, doi:10.1109/TIP.2003.819861) as scikit-image computes it by default.
+    """Return SSIM of frames (Wang et al. 2004, doi:10.1109/TIP.2003.819861) with scikit-image's defaults.
 
     Args:
         prediction: Frames ``(…, H, W)``.
-        truth: The same.
-        data_range: Span of the pixels.
+        truth: Frames of the same shape.
+        data_range: Difference between the largest and the smallest possible pixel.
 
     Returns:
-        The mean over the windows that lie inside the frame, ``(…,)``, −1…1.
+        The mean over the windows inside the frame, ``(…,)``, −1…1.
 
     Raises:
         ArgumentError: A side is shorter than the window.

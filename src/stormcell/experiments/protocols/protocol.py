@@ -1,4 +1,4 @@
-"""What a published protocol is: how it counts, what it scores, what was published."""
+"""The interface of a published protocol: its statistics, its scores, and the published results."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from stormcell.experiments.protocols.tally import SequenceTally
 Frames = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 Row = Mapping[str, str | float]
-"""A published row: ``"model"``, ``"source"``, and those of the protocol's scores that were published."""
+"""A published row: ``"model"``, ``"source"``, and the published scores."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """How a score is shown.
+    """Format of a score in a table.
 
     Attributes:
-        heading: With its unit.
-        digits: After the point, as published.
-        best: Whether the lowest or the highest is best.
+        heading: Heading with the unit.
+        digits: Decimal places, as published.
+        best: Whether the lowest or the highest value is best.
     """
 
     heading: str
@@ -32,7 +32,7 @@ class Column:
 
 
 class ScoringProtocol(Protocol):
-    """The scores of a published table, exactly as it counts them.
+    """The scores of a published table, computed exactly as in the paper.
 
     Example:
         >>> from stormcell.experiments.protocols import OpenSTL
@@ -47,17 +47,17 @@ class ScoringProtocol(Protocol):
 
     @property
     def name(self) -> str:
-        """Whose table it is."""
+        """Name of the paper or benchmark, and of its data."""
         ...
 
     @property
     def leads(self) -> int:
-        """Frames forecast."""
+        """Number of forecast frames."""
         ...
 
     @property
     def takes(self) -> Literal["logits", "pixels"]:
-        """What a prediction is: pixels (0…1 is their range), or logits whose sigmoid is a pixel."""
+        """Kind of the predictions: pixels in 0…1, or logits whose sigmoid is a pixel."""
         ...
 
     @property
@@ -80,26 +80,26 @@ class ScoringProtocol(Protocol):
         Args:
             prediction: ``(B, leads, H, W)``, see :attr:`takes`.
             truth: Pixels 0…1, ``(B, leads, H, W)``.
-            mask: Which pixels count, ``(B, leads, H, W)``; None for all. What lies outside may be NaN.
+            mask: True for pixels that count, ``(B, leads, H, W)``; None for all. Other pixels may be NaN.
 
         Raises:
-            ArgumentError: The shapes do not fit, or a value that counts is not a number.
-            NotOfferedError: The protocol knows no mask, and one is given.
+            ArgumentError: The shapes differ, or a pixel that counts is NaN or infinite.
+            NotOfferedError: A mask is given, but the protocol does not support masks.
         """
         ...
 
     def scores(self, tally: SequenceTally) -> dict[str, float]:
-        """The scores of a tally, keyed as :attr:`columns`; what is undefined is NaN."""
+        """Return the scores of a tally by the names in :attr:`columns`; undefined scores are NaN."""
         ...
 
 
 def checked(
     name: str, leads: int, prediction: Frames, truth: Frames, mask: Mask | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], Mask]:
-    """A batch in float64 with its mask spelt out, and zero in prediction and truth outside it.
+    """Return prediction and truth in float64, with zeros outside the mask, and the mask.
 
     Raises:
-        ArgumentError: As :meth:`ScoringProtocol.count` says.
+        ArgumentError: See :meth:`ScoringProtocol.count`.
     """
     if truth.ndim != 4 or truth.shape[1] != leads:
         raise ArgumentError(f"{name}, truth: expected shape (B, {leads}, H, W), found {truth.shape}")
@@ -112,9 +112,9 @@ def checked(
     for what, values in (("prediction", prediction), ("truth", truth)):
         unknown = int(np.count_nonzero(~np.isfinite(values) & mask))
         if unknown:
-            # NaN ≥ threshold is false: it would be counted as dry and nobody would know.
+            # NaN ≥ threshold is false: NaN would silently count as dry.
             raise ArgumentError(
-                f"{name}, {what}: expected numbers where counted, found {unknown} NaN or infinite"
+                f"{name}, {what}: expected finite pixels inside the mask, found {unknown} NaN or infinite"
             )
     prediction, truth = (np.where(mask, values, 0).astype(np.float64) for values in (prediction, truth))
     return prediction, truth, mask

@@ -1,4 +1,4 @@
-"""Radar echoes as grey pixels, the way the two Hong Kong papers keep them."""
+"""Radar echoes as grey pixels, as in the two Hong Kong papers."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ Pixels = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Reflectivity:
-    """Grey pixels 0…1 that stand for reflectivity, and through Z = a R^b for rain.
+    """Conversion between grey pixels 0…1, reflectivity, and rain rate by Z = a R^b.
 
     Attributes:
-        a: Of Z = a R^b, with Z in mm⁶ m⁻³ and R in mm/h.
-        b: Its exponent.
-        lowest: dBZ of a pixel of 0.
-        highest: dBZ of a pixel of 1.
+        a: Factor in Z = a R^b, with Z in mm⁶ m⁻³ and R in mm/h.
+        b: Exponent in Z = a R^b.
+        lowest: Reflectivity in dBZ of a pixel of 0.
+        highest: Reflectivity in dBZ of a pixel of 1.
 
     Raises:
         ArgumentError: a or b is not above 0, or ``highest`` is not above ``lowest``.
@@ -42,20 +42,21 @@ class Reflectivity:
             raise ArgumentError(f"reflectivity: expected a, b > 0 and lowest < highest, found {self}")
 
     def dbz(self, pixel: ArrayLike) -> NDArray[np.float64]:
-        """Reflectivity in dBZ of pixels, any shape."""
+        """Return the reflectivity in dBZ of pixels, any shape."""
         span = self.highest - self.lowest
         return np.asarray(np.asarray(pixel, np.float64) * span + self.lowest)
 
     def rate(self, pixel: ArrayLike) -> NDArray[np.float64]:
-        """Rain rate in mm/h of pixels, any shape; above 0 for a pixel of 0, as the papers have it."""
+        """Return the rain rate in mm/h of pixels, any shape; as in the papers, above 0 for a pixel of 0."""
         return rate_from_dbz(self.dbz(pixel), (self.a, self.b))
 
     def pixel(self, rate: ArrayLike) -> Pixels:
-        """Pixels, 0…1, of rain rates in mm/h, any shape; no rain is 0, NaN stays NaN.
+        """Return pixels, 0…1, of rain rates in mm/h, any shape; a dry pixel is 0, NaN remains NaN.
 
-        Worked out in float64 and rounded once, so that a rate on a threshold has the threshold's very pixel.
+        The result is computed in float64 and rounded once, so that a rate equal to a threshold has exactly
+        the threshold's pixel.
         """
-        with np.errstate(divide="ignore"):  # of no rain: −inf dBZ, clipped to the lowest
+        with np.errstate(divide="ignore"):  # no rain: −inf dBZ, clipped to the lowest
             dbz = 10 * np.log10(self.a) + 10 * self.b * np.log10(np.asarray(rate, np.float64))
         scaled = (dbz - self.lowest) / (self.highest - self.lowest)
         return np.asarray(np.clip(scaled, 0, 1), np.float32)

@@ -1,4 +1,4 @@
-"""``hko7-protocol``: the benchmark of HKO-7, on any archive."""
+"""``hko7-protocol``: the HKO-7 benchmark on any archive."""
 
 from functools import partial
 
@@ -7,44 +7,44 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stormcell.experiments import plots
+from stormcell.experiments.catalogue import Options
+from stormcell.experiments.contenders import baselines, free_running
 from stormcell.experiments.experiment import Experiment
-from stormcell.experiments.frame_contenders import baselines, free_running
 from stormcell.experiments.losses import balanced_error
-from stormcell.experiments.options import Options
 from stormcell.experiments.protocols import HKO7
 from stormcell.experiments.protocols.extrapolation import LAST_FRAME, OPTICAL_FLOWS
 from stormcell.experiments.protocols.hko7 import REFLECTIVITY, THRESHOLDS, faint
 from stormcell.experiments.protocols.reflectivity import Pixels
-from stormcell.experiments.rain import rain, some
+from stormcell.experiments.rain import first_windows, radar_examples
 from stormcell.models import MultiscaleForecaster
 
 INPUTS, STEPS, SIDE = 5, 20, 480
 _VALIDATED = 16
 _LEARNING_RATE = 1e-4
-_SCALE = 1e-5  # of the loss: clipped gradients, at a norm of 50, notice it
+_SCALE = 1e-5  # of the loss; it matters because gradients are clipped at a norm of 50
 CELLS = {"ConvLSTM": "conv_lstm", "ConvGRU": "conv_gru", "TrajGRU": "traj_gru"}
 
 
 def balanced(output: Tensor, truth: Tensor, mask: Tensor | None) -> Tensor:
-    """B-MSE and B-MAE together, as HKO-7 scales them."""
+    """Return the sum of B-MSE and B-MAE, scaled as in HKO-7."""
     return _SCALE * balanced_error(output, truth, mask)
 
 
 def counted(truth: Pixels) -> NDArray[np.bool_]:
-    """Pixels that were observed, and whose echo is not too faint."""
+    """Return whether pixels were observed and their echo is not too faint."""
     return np.isfinite(truth) & ~faint(truth)
 
 
 def experiment(options: Options) -> Experiment:
-    """The multiscale network with each of its cells, and optical flow, on rain."""
-    found = rain(options, REFLECTIVITY, inputs=INPUTS, steps=STEPS, side=SIDE, counts=counted)
+    """Build the experiment: the multiscale network with each of its cells, and optical flow, on radar."""
+    found = radar_examples(options, REFLECTIVITY, inputs=INPUTS, steps=STEPS, side=SIDE, counts=counted)
     return Experiment(
         name="hko7-protocol",
-        about=f"The benchmark of HKO-7, arXiv:1706.03458, on another archive: {INPUTS} frames of "
-        f"{found.size[0]} × {found.size[1]} pixels given, {STEPS} forecast; Adam on B-MSE + B-MAE.",
+        about=f"The benchmark of HKO-7, arXiv:1706.03458, on another archive: {INPUTS} input frames "
+        f"of {found.size[0]} × {found.size[1]} pixels, {STEPS} targets; Adam on B-MSE + B-MAE.",
         data=found.title,
         training=found.training,
-        validation=some(found.validation, _VALIDATED),
+        validation=first_windows(found.validation, _VALIDATED),
         tests={"": found.test},
         contenders=tuple(
             free_running(
@@ -75,11 +75,11 @@ def experiment(options: Options) -> Experiment:
         draw=plots.frames(plots.RAIN, REFLECTIVITY.rate),
         published=HKO7.published,
         remarks=(
-            f"Rain here: {found.title}. The published rows are of Hong Kong, 2009 to 2015, in frames of "
-            "480 × 480 pixels: other rain, another radar, and errors summed over more pixels.",
-            "ConvGRU and TrajGRU are HKO-7's, ConvLSTM is Hzzone's. As in HKO-7 the loss is scaled by 1e-5, "
-            "and its gradient's norm clipped at 50: here that of the whole network, there of either half. "
-            "As there, echoes below 9.5 dBZ do not count; in place of its map of clutter stands "
-            "what the archive says was not observed.",
+            f"The radar data is {found.title}. The published results are for Hong Kong, 2009 to 2015, in "
+            "frames of 480 × 480 pixels: different rain, another radar, and errors summed over more pixels.",
+            "ConvGRU and TrajGRU are HKO-7's, ConvLSTM is Hzzone's. As in HKO-7, the loss is scaled by 1e-5 "
+            "and the norm of its gradient is clipped at 50. Here that is the norm for the whole network; in "
+            "HKO-7 the encoder and the forecaster are clipped separately. As in HKO-7, echoes below 9.5 dBZ "
+            "do not count. Instead of HKO-7's clutter map, the archive's missing pixels are excluded.",
         ),
     )

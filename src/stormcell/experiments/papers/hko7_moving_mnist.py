@@ -2,15 +2,15 @@
 
 from functools import partial
 
-from stormcell.experiments import mnist_folder, moving_mnist, plots
+from stormcell.experiments import mnist, moving_mnist, plots
+from stormcell.experiments.catalogue import Options
+from stormcell.experiments.contenders import baselines, free_running
 from stormcell.experiments.experiment import Experiment
-from stormcell.experiments.frame_contenders import baselines, free_running
-from stormcell.experiments.hko7_protocol import CELLS
-from stormcell.experiments.openstl_moving_mnist import per_frame
-from stormcell.experiments.options import Options
+from stormcell.experiments.papers.hko7_protocol import CELLS
+from stormcell.experiments.papers.openstl_moving_mnist import per_frame
 from stormcell.experiments.protocols import OpenSTL
 from stormcell.experiments.protocols.extrapolation import LAST_FRAME, OPTICAL_FLOWS
-from stormcell.experiments.sequences import Endless, Finite
+from stormcell.experiments.streams import Endless, Finite
 from stormcell.models import MultiscaleForecaster
 
 STEPS = 10
@@ -21,16 +21,16 @@ _LEARNING_RATE = 1e-3
 
 
 def experiment(options: Options) -> Experiment:
-    """The multiscale network with each of its cells on MovingMNIST++."""
-    folder = mnist_folder.folder(options.data, options.console)
+    """Build the experiment: the multiscale network with each of its cells on MovingMNIST++."""
+    folder = mnist.folder(options.data, options.console)
     train, validation, test = (
         moving_mnist.variants(folder, part) for part in ("train", "validation", "test")
     )
     return Experiment(
         name="hko7-moving-mnist",
-        about="MovingMNIST++ of arXiv:1706.03458: three digits that move, turn, grow and dim; 10 frames "
-        "given, 10 forecast; Adam on the squared error, sequences made as they are needed.",
-        data=f"MovingMNIST++, of digits {mnist_folder.digest(folder)}",
+        about="MovingMNIST++ of arXiv:1706.03458: three digits that move, turn, grow and dim; 10 input "
+        "frames, 10 targets; Adam on the squared error; sequences are generated on demand.",
+        data=f"MovingMNIST++, of digits {mnist.digest(folder)}",
         training=Endless(train, options.seed, STEPS),
         validation=Finite(lambda first, size: validation.batch(_TEST_SEED, first, size), _VALIDATED, STEPS),
         tests={"": Finite(lambda first, size: test.batch(_TEST_SEED, first, size), _TESTS, STEPS)},
@@ -62,9 +62,9 @@ def experiment(options: Options) -> Experiment:
         frames=2 * STEPS,
         drawn=2,
         draw=plots.frames(),
-        published=(),  # OpenSTL's are of other sequences
+        published=(),  # OpenSTL's results are for other sequences
         remarks=(
-            "The networks are half as wide as the paper's and begin at half its resolution, so that a "
-            "processor learns something within minutes.",
+            "The networks are half as wide as the paper's and begin at half its resolution, so that training "
+            "on a CPU makes progress within minutes.",
         ),
     )

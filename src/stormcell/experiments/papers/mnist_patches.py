@@ -1,29 +1,28 @@
-"""``mnist-patches``: digits read piece by piece."""
+"""``mnist-patches``: digits that are read patch by patch."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from stormcell.experiments import mnist, mnist_folder, plots
-from stormcell.experiments.accuracy import Accuracy
-from stormcell.experiments.class_contenders import classifier
-from stormcell.experiments.epochs import epochs
+from stormcell.experiments import mnist, plots
+from stormcell.experiments.catalogue import Options
+from stormcell.experiments.contenders import classifier
 from stormcell.experiments.experiment import Array, Batch, Experiment
 from stormcell.experiments.mnist import Digits
 from stormcell.experiments.moving_mnist.counter_rng import uniforms
-from stormcell.experiments.options import Options
-from stormcell.experiments.sequences import grey
+from stormcell.experiments.protocols.accuracy import Accuracy
+from stormcell.experiments.streams import epoch_indices, grey
 from stormcell.models import SequenceClassifier
 
-_HELD_OUT = 5_000  # images at the end of the training part, to validate on …
-_VALIDATED = 1_000  # … with the first of them
-_SHIFT = 2  # pixels; without, ten epochs know all images by heart, and new ones no better
+_HELD_OUT = 5_000  # images at the end of the training part that are not trained on
+_VALIDATED = 1_000  # the first of them, used for validation
+_SHIFT = 2  # pixels; without shifts the network overfits within ten epochs
 
 
 @dataclass(frozen=True)
-class _Pieces:
-    """Images as 16 steps of 7 × 7 pixels, row by row, and their digits."""
+class _Patches:
+    """Images as 16 steps of 7 × 7 pixels, row by row, with their labels."""
 
     digits: Digits
 
@@ -37,18 +36,18 @@ class _Pieces:
 
 @dataclass(frozen=True)
 class _Shifted:
-    """The same to learn from: epoch after epoch, each image moved by a few pixels, every time by others."""
+    """Training images, epoch after epoch, each time shifted by another random number of pixels."""
 
     digits: Digits
     seed: int
 
     def batch(self, first: int, count: int) -> Batch:
-        places = epochs(self.seed, first, count, len(self.digits.labels))
+        places = epoch_indices(self.seed, first, count, len(self.digits.labels))
         shifts = (uniforms(self.seed, first, count, 2) * (2 * _SHIFT + 1)).astype(int)
         wide = np.pad(self.digits.images[places], ((0, 0), (_SHIFT, _SHIFT), (_SHIFT, _SHIFT)))
         side = mnist.SIDE
-        moved = [image[y : y + side, x : x + side] for image, (y, x) in zip(wide, shifts, strict=True)]
-        return _batch(np.stack(moved), self.digits.labels[places])
+        shifted = [image[y : y + side, x : x + side] for image, (y, x) in zip(wide, shifts, strict=True)]
+        return _batch(np.stack(shifted), self.digits.labels[places])
 
 
 def _batch(images: Array, labels: Array) -> Batch:
@@ -56,19 +55,20 @@ def _batch(images: Array, labels: Array) -> Batch:
 
 
 def experiment(options: Options) -> Experiment:
-    """A ConvLSTM reads each image of MNIST in 16 pieces of 7 × 7 pixels, and says which digit it is."""
-    folder = mnist_folder.folder(options.data, options.console)
+    """Build the experiment: a ConvLSTM reads MNIST in 16 patches of 7 × 7 pixels and classifies the digit."""
+    folder = mnist.folder(options.data, options.console)
     known, test = mnist.read(folder, "train"), mnist.read(folder, "test")
     training = Digits(known.images[:-_HELD_OUT], known.labels[:-_HELD_OUT])
     validation = Digits(known.images[-_HELD_OUT:][:_VALIDATED], known.labels[-_HELD_OUT:][:_VALIDATED])
     return Experiment(
         name="mnist-patches",
-        about="MNIST, each image read as 16 steps of 7 × 7 pixels, row by row; the last hidden state tells "
-        f"the digit. Images to learn from are moved by up to {_SHIFT} pixels either way.",
-        data=f"MNIST, digits {mnist_folder.digest(folder)}",
+        about="MNIST, each image read as 16 steps of 7 × 7 pixels, row by row; the digit is "
+        f"classified from the last hidden state. Training images are shifted by up to {_SHIFT} pixels in "
+        "each direction.",
+        data=f"MNIST, digits {mnist.digest(folder)}",
         training=_Shifted(training, options.seed),
-        validation=_Pieces(validation),
-        tests={"": _Pieces(test)},
+        validation=_Patches(validation),
+        tests={"": _Patches(test)},
         contenders=(
             classifier(
                 "ConvLSTM 3×3 32",

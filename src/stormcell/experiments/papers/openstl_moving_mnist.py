@@ -1,16 +1,16 @@
-"""``openstl-moving-mnist``: OpenSTL's benchmark."""
+"""``openstl-moving-mnist``: OpenSTL's benchmark on Moving MNIST."""
 
 from torch import Tensor
 
-from stormcell.experiments import mnist_folder, moving_mnist, plots
+from stormcell.experiments import mnist, moving_mnist, plots
+from stormcell.experiments.catalogue import Options
+from stormcell.experiments.contenders import baselines, fed, free_running
 from stormcell.experiments.experiment import Examples, Experiment
-from stormcell.experiments.frame_contenders import baselines, fed, free_running
 from stormcell.experiments.losses import squared_error
-from stormcell.experiments.options import Options
-from stormcell.experiments.paper_moving_mnist import half_way
+from stormcell.experiments.papers.paper_moving_mnist import half_way
 from stormcell.experiments.protocols import OpenSTL
 from stormcell.experiments.protocols.extrapolation import LAST_FRAME, OPTICAL_FLOWS
-from stormcell.experiments.sequences import Endless, Finite
+from stormcell.experiments.streams import Endless, Finite
 from stormcell.models import EncoderForecaster, NextFrameForecaster
 
 STEPS = 10
@@ -22,33 +22,33 @@ _LEARNING_RATE = 5e-4
 
 
 def per_frame(output: Tensor, truth: Tensor, mask: Tensor | None) -> Tensor:
-    """Squared error summed over a frame."""
+    """Return the squared error summed over a frame, for frames without a mask."""
     assert mask is None
     return squared_error(output, truth)
 
 
 def experiment(options: Options) -> Experiment:
-    """OpenSTL's ConvLSTM and the paper's, on sequences made on the fly, scored as OpenSTL scores."""
-    folder = mnist_folder.folder(options.data, options.console)
+    """Build the experiment: OpenSTL's ConvLSTM and the ConvLSTM paper's, on OpenSTL's sequences."""
+    folder = mnist.folder(options.data, options.console)
     train, validation, test = (moving_mnist.openstl(folder, part) for part in ("train", "validation", "test"))
-    there = (folder / STANDARD).is_file()
+    has_standard = (folder / STANDARD).is_file()
     tests: Examples
-    if there:
+    if has_standard:
         frames = moving_mnist.standard_test(folder / STANDARD)
         tests = Finite(lambda first, size: frames[first : first + size], len(frames), STEPS)
-        on = f"The test is the standard one, {STANDARD}."
+        about_test = f"The test is the standard one, {STANDARD}."
     else:
         tests = Finite(lambda first, size: test.batch(_TEST_SEED, first, size), _TESTS, STEPS)
-        on = (
-            f"The test is generated from MNIST's test digits; the standard one, {STANDARD}, is read where it "
-            "lies beside MNIST's files."
+        about_test = (
+            f"The test is generated from MNIST's test digits; the standard test, {STANDARD}, is used "
+            "if it is in MNIST's folder."
         )
     return Experiment(
         name="openstl-moving-mnist",
-        about="OpenSTL's benchmark of Moving MNIST, arXiv:2306.11249: 10 frames given, 10 forecast; Adam on "
-        "the squared error, sequences made as they are needed.",
-        data=f"Moving MNIST, OpenSTL's generator, of digits {mnist_folder.digest(folder)}; "
-        f"{'standard' if there else 'generated'} test",
+        about="OpenSTL's benchmark of Moving MNIST, arXiv:2306.11249: 10 input frames, 10 targets; Adam on "
+        "the squared error; sequences are generated on demand.",
+        data=f"Moving MNIST, OpenSTL's generator, of digits {mnist.digest(folder)}; "
+        f"{'standard' if has_standard else 'generated'} test",
         training=Endless(train, options.seed, STEPS),
         validation=Finite(lambda first, size: validation.batch(_TEST_SEED, first, size), _VALIDATED, STEPS),
         tests={"": tests},
@@ -84,8 +84,8 @@ def experiment(options: Options) -> Experiment:
         draw=plots.frames(),
         published=OpenSTL.published,
         remarks=(
-            on,
-            "Published are 200 epochs of 10 000 sequences, or 2000. Scheduled sampling ends here half-way "
-            "through the budget.",
+            about_test,
+            "The published networks were trained for 200 or 2000 epochs of 10 000 sequences. Here scheduled "
+            "sampling ends after half of the budget.",
         ),
     )

@@ -1,16 +1,16 @@
-"""``moving-digit-actions``: what a digit does, which no single frame tells."""
+"""``moving-digit-actions``: the action of a digit, which a single frame does not reveal."""
 
 from dataclasses import dataclass
 
 import torch
 
-from stormcell.experiments import mnist_folder, moving_mnist, plots
-from stormcell.experiments.accuracy import Accuracy
-from stormcell.experiments.class_contenders import classifier
+from stormcell.experiments import mnist, moving_mnist, plots
+from stormcell.experiments.catalogue import Options
+from stormcell.experiments.contenders import classifier
 from stormcell.experiments.experiment import Batch, Experiment
 from stormcell.experiments.moving_mnist import MovingActions
-from stormcell.experiments.options import Options
-from stormcell.experiments.sequences import grey
+from stormcell.experiments.protocols.accuracy import Accuracy
+from stormcell.experiments.streams import grey
 from stormcell.models import FrameAverageClassifier, SequenceClassifier
 
 _TEST_SEED = 0
@@ -21,7 +21,7 @@ _LEARNING_RATE = 2e-3
 
 @dataclass(frozen=True)
 class _Clips:
-    """The first so many clips of a seed; to learn from there are more."""
+    """Clips of a seed: an endless stream, and a set of the first ``count`` clips."""
 
     source: MovingActions
     seed: int
@@ -36,19 +36,19 @@ class _Clips:
 
 
 def conv_lstm() -> SequenceClassifier:
-    """The network that sees motion."""
+    """Return the network that can recognise motion."""
     return SequenceClassifier(1, [48, 48], 3, classes=len(moving_mnist.ACTIONS), patch_size=4)
 
 
 def experiment(options: Options) -> Experiment:
-    """A ConvLSTM, and a frame-averaging CNN of as many parameters, on clips told apart by motion alone."""
-    folder = mnist_folder.folder(options.data, options.console)
+    """Build the experiment: a ConvLSTM and a CNN that averages frames classify clips by their motion."""
+    folder = mnist.folder(options.data, options.console)
     train, validation, test = (moving_mnist.actions(folder, part) for part in ("train", "validation", "test"))
     return Experiment(
         name="moving-digit-actions",
-        about=f"Clips of a digit that does one of {len(train.classes)} things: {', '.join(train.classes)}. "
-        "Every frame of every class has the same distribution.",
-        data=f"moving-digit actions, of digits {mnist_folder.digest(folder)}",
+        about=f"Clips of a digit that performs one of {len(train.classes)} actions: "
+        f"{', '.join(train.classes)}. Every frame of every class has the same distribution.",
+        data=f"moving-digit actions, of digits {mnist.digest(folder)}",
         training=_Clips(train, options.seed),
         validation=_Clips(validation, _TEST_SEED, _VALIDATED),
         tests={"": _Clips(test, _TEST_SEED, _TESTS)},
@@ -71,9 +71,9 @@ def experiment(options: Options) -> Experiment:
         draw=plots.classes(train.classes),
         published=(),
         remarks=(
-            f"Guessing is right in {100 / len(train.classes):g} % of clips. What a single frame says is on "
-            "average the same for all classes, so that a frame-averaging CNN can do little more than guess. "
-            "All frames at once, but without their order, would at best tell which of "
-            f"{len(train.classes) // 2} ways of moving it is, and be right in 50 %.",
+            f"Guessing is right for {100 / len(train.classes):g} % of the clips. A single frame contains no "
+            "information on the action, so a CNN that averages frames can do little better. "
+            "All frames without their order would reveal at best which of "
+            f"{len(train.classes) // 2} pairs of opposite actions is shown, and be right for 50 %.",
         ),
     )

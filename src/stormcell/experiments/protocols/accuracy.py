@@ -1,4 +1,4 @@
-"""The score of classes."""
+"""Accuracy of classes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from stormcell.errors import NotOfferedError
 from stormcell.experiments.experiment import Array
 from stormcell.experiments.protocols.protocol import Column
 from stormcell.experiments.protocols.tally import SequenceTally, zero
@@ -13,7 +14,7 @@ from stormcell.experiments.protocols.tally import SequenceTally, zero
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Share of the examples whose most likely class is theirs, in per cent.
+    """Percentage of examples whose most likely class is the true class.
 
     Example:
         >>> logits = np.array([[0.0, 1.0], [3.0, 2.0], [0.5, 0.4], [1.0, 1.5]])
@@ -30,12 +31,16 @@ class Accuracy:
         return zero(("correct",), 1)
 
     def count(self, prediction: Array, truth: Array, mask: Array | None = None) -> SequenceTally:
-        """The tally of logits ``(B, classes)`` and classes ``(B,)``; a mask there is none."""
-        assert mask is None
-        return SequenceTally(
-            {"correct": (prediction.argmax(axis=1) == truth)[:, None].astype(np.float64)}, {}
-        )
+        """Tally logits ``(B, classes)`` against true classes ``(B,)``.
+
+        Raises:
+            NotOfferedError: A mask is given.
+        """
+        if mask is not None:
+            raise NotOfferedError("accuracy: a mask is not supported; expected mask=None")
+        correct = prediction.argmax(axis=1) == truth
+        return SequenceTally({"correct": correct[:, None].astype(np.float64)}, {})
 
     def scores(self, tally: SequenceTally) -> dict[str, float]:
-        """``accuracy``."""
+        """Return ``accuracy`` in per cent."""
         return {"accuracy": 100 * float(tally.mean("correct")[0])}

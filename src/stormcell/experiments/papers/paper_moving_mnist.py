@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from stormcell.experiments import mnist_folder, moving_mnist, plots
+from stormcell.experiments import mnist, moving_mnist, plots
+from stormcell.experiments.catalogue import Options
+from stormcell.experiments.contenders import baselines, fed, free_running
 from stormcell.experiments.experiment import Contender, Experiment, Moment
-from stormcell.experiments.frame_contenders import baselines, fed, free_running
 from stormcell.experiments.losses import cross_entropy
-from stormcell.experiments.options import Options
 from stormcell.experiments.protocols import OpenSTL, PaperMovingMnist
 from stormcell.experiments.protocols.extrapolation import LAST_FRAME, OPTICAL_FLOWS
-from stormcell.experiments.sequences import Endless, Finite
+from stormcell.experiments.streams import Endless, Finite
 from stormcell.models import EncoderForecaster, FCLSTMForecaster, NextFrameForecaster, ScheduledSampling
 
 STEPS = 10
@@ -20,27 +20,27 @@ _LEARNING_RATE = 1e-3
 
 
 def nats(output: Tensor, truth: Tensor, mask: Tensor | None) -> Tensor:
-    """Cross-entropy in nats per sequence, of as many frames as are forecast if it is of more."""
+    """Return the cross-entropy in nats per sequence, scaled to the number of forecast frames."""
     assert mask is None
     return cross_entropy(output, truth) * (STEPS / truth.shape[1])
 
 
 def half_way(moment: Moment) -> ScheduledSampling:
-    """OpenSTL's schedule, its 50 000 updates stretched over the first half of whatever budget there is."""
+    """Return OpenSTL's schedule, with its 50 000 updates mapped to the first half of the budget."""
     return ScheduledSampling(max(0.0, 1 - 2 * moment.progress))
 
 
 def experiment(options: Options) -> Experiment:
-    """All six networks of the paper's table 1, and OpenSTL's, on the paper's Moving MNIST."""
-    folder = mnist_folder.folder(options.data, options.console)
+    """Build the experiment: the six networks of the paper's table 1 and OpenSTL's on the paper's data."""
+    folder = mnist.folder(options.data, options.console)
     train, validation, test, beyond = (
         moving_mnist.paper(folder, part) for part in ("train", "validation", "test", "out-of-domain")
     )
     return Experiment(
         name="paper-moving-mnist",
-        about="Table 1 of the ConvLSTM paper, arXiv:1506.04214: 10 frames of two moving digits given, "
-        "10 forecast; RMSProp on the cross-entropy.",
-        data=f"Moving MNIST, the paper's sets, of digits {mnist_folder.digest(folder)}",
+        about="Table 1 of the ConvLSTM paper, arXiv:1506.04214: 10 input frames of two moving digits, "
+        "10 targets; RMSProp on the cross-entropy.",
+        data=f"Moving MNIST, the paper's sets, of digits {mnist.digest(folder)}",
         training=Endless(train, options.seed, STEPS),
         validation=Finite(validation.sequences, _VALIDATED, STEPS),
         tests={
@@ -77,11 +77,11 @@ def experiment(options: Options) -> Experiment:
         draw=plots.frames(),
         published=PaperMovingMnist.published,
         remarks=(
-            "What the paper does not say: which 500 digits, its batch size, the order of the forecaster's "
-            "layers. It trained to the end, with early stopping; out of its domain, on three digits, its "
-            "ConvLSTM 5×5/5×5 128-64-64 had 6379.42 nats.",
-            "OpenSTL's ConvLSTM learns here as the others do, from logits by cross-entropy, but by scheduled "
-            "sampling and from every frame.",
+            "The paper does not give its 500 digits, its batch size, or the order of its forecaster's "
+            "layers. It trained until early stopping. Out of domain, on three digits, its ConvLSTM "
+            "5×5/5×5 128-64-64 had 6379.42 nats.",
+            "Like the others, OpenSTL's ConvLSTM is trained here on the cross-entropy of logits, but with "
+            "scheduled sampling and with a loss on every frame.",
         ),
     )
 

@@ -5,12 +5,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stormcell.experiments import plots
+from stormcell.experiments.catalogue import Options
+from stormcell.experiments.contenders import baselines, free_running
 from stormcell.experiments.experiment import Experiment
-from stormcell.experiments.frame_contenders import baselines, free_running
-from stormcell.experiments.options import Options
 from stormcell.experiments.protocols import PaperRadar
 from stormcell.experiments.protocols.extrapolation import LAST_FRAME, OPTICAL_FLOWS
-from stormcell.experiments.rain import rain, some
+from stormcell.experiments.rain import first_windows, radar_examples
 from stormcell.models import EncoderForecaster, FCLSTMForecaster
 
 INPUTS, STEPS, SIDE = 5, 15, 100
@@ -19,24 +19,24 @@ _LEARNING_RATE = 1e-3
 
 
 def observed_nats(output: Tensor, truth: Tensor, mask: Tensor | None) -> Tensor:
-    """Cross-entropy in nats per sequence, of the pixels that were observed."""
+    """Return the cross-entropy in nats per sequence, of the observed pixels."""
     each = F.binary_cross_entropy_with_logits(output, truth, reduction="none")
     counted = each if mask is None else torch.where(mask, each, 0.0)
     return counted.sum() / len(truth)
 
 
 def experiment(options: Options) -> Experiment:
-    """The paper's ConvLSTM, FC-LSTM and optical flow on rain."""
+    """Build the experiment: the paper's ConvLSTM, FC-LSTM and optical flow on radar."""
     protocol = PaperRadar(STEPS)
-    found = rain(options, protocol.reflectivity, inputs=INPUTS, steps=STEPS, side=SIDE)
+    found = radar_examples(options, protocol.reflectivity, inputs=INPUTS, steps=STEPS, side=SIDE)
     size = found.size
     return Experiment(
         name="paper-radar",
-        about=f"Table 2 of the ConvLSTM paper, arXiv:1506.04214, on another archive: {INPUTS} frames of "
-        f"{size[0]} × {size[1]} pixels given, {STEPS} forecast; RMSProp on the cross-entropy.",
+        about=f"Table 2 of the ConvLSTM paper, arXiv:1506.04214, on another archive: {INPUTS} input frames "
+        f"of {size[0]} × {size[1]} pixels, {STEPS} targets; RMSProp on the cross-entropy.",
         data=found.title,
         training=found.training,
-        validation=some(found.validation, _VALIDATED),
+        validation=first_windows(found.validation, _VALIDATED),
         tests={"": found.test},
         contenders=(
             free_running(
@@ -69,9 +69,9 @@ def experiment(options: Options) -> Experiment:
         draw=plots.frames(plots.RAIN, protocol.reflectivity.rate),
         published=PaperRadar.published,
         remarks=(
-            f"Rain here: {found.title}. The published rows are of Hong Kong, 2011 to 2013: other rain, "
-            "another radar, and 8148 sequences to learn from.",
-            "The paper's disk filter, and its removal of noisy pixels, are left out. What was not observed "
-            "is given as dry and does not count.",
+            f"The radar data is {found.title}. The published results are for Hong Kong, 2011 to 2013: "
+            "different rain, another radar, and 8148 training sequences.",
+            "The paper's disk filter and its removal of noisy pixels are not applied. Pixels that were not "
+            "observed are dry in the inputs and do not count in the targets.",
         ),
     )

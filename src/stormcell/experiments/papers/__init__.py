@@ -1,0 +1,1 @@
+"""The seven experiments, a module for each: their data, contenders, baselines and protocols."""
