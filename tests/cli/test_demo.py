@@ -1,4 +1,4 @@
-"""The demo, made small: what it is to show is measured by hand, that it runs is measured here."""
+"""The demo on small data: that it runs and writes its files."""
 
 import json
 from functools import partial
@@ -24,11 +24,11 @@ def small() -> recipes.Recipe:
     )
 
 
-def test_the_demo_ends_with_a_table_and_pictures(tmp_path, monkeypatch):
+def test_demo_on_generated_radar_writes_table_and_pictures(tmp_path, monkeypatch):
     monkeypatch.setattr(recipes, "demo", small)
     monkeypatch.setattr(synthetic, "write", partial(synthetic.write, events=4, steps=16, shape=(40, 48)))
     out = tmp_path / "demo"
-    for _ in range(2):  # the second time nothing is left to do but to tell
+    for _ in range(2):  # the second call finds a finished run
         done = CliRunner().invoke(app, ["demo", "--out", str(out)])
         assert done.exit_code == 0, done.output
         for word in ("ConvLSTM", "persistence", "extrapolation", "MAE", "report.html", "forecast.nc"):
@@ -40,7 +40,7 @@ def test_the_demo_ends_with_a_table_and_pictures(tmp_path, monkeypatch):
     assert list(scores) == [str(out / "run" / "model.safetensors"), "persistence", "extrapolation"]
 
 
-def test_the_demo_runs_on_a_folder_of_files(tmp_path, monkeypatch):
+def test_demo_on_a_folder_of_files_generates_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(recipes, "demo", small)
     synthetic.write(tmp_path / "radar", seed=5, events=3, steps=16, shape=(40, 48))
     words = ["demo", "--data", str(tmp_path / "radar"), "--out", str(tmp_path / "demo")]
@@ -49,7 +49,7 @@ def test_the_demo_runs_on_a_folder_of_files(tmp_path, monkeypatch):
     assert not (tmp_path / "demo" / "radar").exists()
 
 
-def test_a_folder_without_radar_is_refused(tmp_path):
+def test_demo_on_a_folder_without_radar_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     done = CliRunner().invoke(
         app, ["demo", "--data", str(tmp_path / "empty"), "--out", str(tmp_path / "demo")]
