@@ -1,21 +1,19 @@
 """Figures of an experiment: inputs, truth and predictions side by side, and learning curves."""
 
-import io
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
-from PIL import Image
 
 from stormcell.experiments.experiment import Array, Batch
-from stormcell.verification.figures import GRID, INK, MUTED, RAIN_COLOURS, RAIN_NORM, line_colour, png
+from stormcell.verification.figures import GRID, INK, MUTED, RAIN_COLOURS, RAIN_NORM, gif, line_colour, png
 
 _COLUMNS = 10  # largest number of frames in a row
 _PANEL = 0.95  # inches
 _LABEL = 2.3
+_MILLISECONDS = {"first": 250, "each": 250, "last": 1500}
 Colours = tuple[str | Colormap, Normalize]
 
 GREY: Colours = ("gray", Normalize(0, 1))
@@ -172,17 +170,16 @@ def _strips(inputs: Array, truth: Array, forecasts: Mapping[str, Array], colours
 def _forecast_gif(inputs: Array, truth: Array, forecasts: Mapping[str, Array], colours: Colours) -> bytes:
     """Animate the truth and the forecasts side by side, after the inputs that they share."""
     columns = {"truth": truth, **forecasts}
-    stills = []
+    figures = []
     for t in range(len(inputs) + len(truth)):
         lead = t - len(inputs)
         shown = {name: inputs[t] if lead < 0 else future[lead] for name, future in columns.items()}
-        stills.append(
-            _still(shown, f"input {lead + 1:+d}" if lead < 0 else f"forecast {lead + 1:+d}", colours)
-        )
-    return _gif(stills)
+        heading = f"input {lead + 1:+d}" if lead < 0 else f"forecast {lead + 1:+d}"
+        figures.append(_side_by_side(shown, heading, colours))
+    return gif(figures, **_MILLISECONDS)
 
 
-def _still(shown: Mapping[str, Array], heading: str, colours: Colours) -> Image.Image:
+def _side_by_side(shown: Mapping[str, Array], heading: str, colours: Colours) -> Figure:
     across = min(4, len(shown))
     down = -(-len(shown) // across)
     figure = Figure(figsize=(1.9 * across, 0.3 + 2.2 * down), dpi=80, facecolor="white")
@@ -201,7 +198,7 @@ def _still(shown: Mapping[str, Array], heading: str, colours: Colours) -> Image.
         ax = figure.add_subplot(grid[divmod(place, across)])
         _show(ax, frame, colours)
         ax.set_title(_wrapped(name), fontsize=7, color=INK, pad=2)
-    return Image.open(io.BytesIO(png(figure))).convert("RGB")
+    return figure
 
 
 def _answers(inputs: Array, answers: Sequence[str]) -> Figure:
@@ -220,7 +217,7 @@ def _answers(inputs: Array, answers: Sequence[str]) -> Figure:
 
 
 def _answers_gif(inputs: Array, answers: Sequence[str]) -> bytes:
-    stills = []
+    figures = []
     for t in range(inputs.shape[1]):
         across = min(4, len(inputs))
         down = -(-len(inputs) // across)
@@ -230,18 +227,8 @@ def _answers_gif(inputs: Array, answers: Sequence[str]) -> bytes:
             ax = figure.add_subplot(grid[divmod(k, across)])
             _show(ax, inputs[k, t], GREY)
             ax.set_title(answer, fontsize=7, color=INK, pad=2)
-        stills.append(Image.open(io.BytesIO(png(figure))).convert("RGB"))
-    return _gif(stills)
-
-
-def _gif(stills: Sequence[Image.Image]) -> bytes:
-    """Return an endless GIF of stills that pauses on the last one."""
-    palette = stills[-1].quantize(128, dither=Image.Dither.NONE)
-    indexed = [still.quantize(palette=palette, dither=Image.Dither.NONE) for still in stills]
-    buffer = io.BytesIO()
-    options: dict[str, Any] = {"duration": [250] * (len(indexed) - 1) + [1500], "loop": 0, "optimize": True}
-    indexed[0].save(buffer, format="GIF", save_all=True, append_images=indexed[1:], **options)
-    return buffer.getvalue()
+        figures.append(figure)
+    return gif(figures, **_MILLISECONDS)
 
 
 def _wrapped(name: str, width: int = 24) -> str:

@@ -1,7 +1,7 @@
 """How rain is drawn: one colour scale, one kind of map, one colour per forecaster."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
 import numpy as np
@@ -11,6 +11,7 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 # Rain rates in mm/h at which the colour changes, and the colours between them: pale to blue for what
 # wets a road, green, yellow and red for what floods it, violet for what is hail or an error.
@@ -135,6 +136,36 @@ def png(figure: Figure) -> bytes:
     """The figure as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def gif(figures: Iterable[Figure], *, first: int, each: int, last: int) -> bytes:
+    """Return figures of one size as an animated GIF that repeats for ever.
+
+    Args:
+        figures: The figures, in order.
+        first: Milliseconds for which the first is shown.
+        each: Milliseconds for which every other is shown.
+        last: Milliseconds for which the last is shown.
+    """
+    stills = [Image.open(io.BytesIO(png(figure))).convert("RGB") for figure in figures]
+    # The palette is made from the first and the last together, because each of them may lack colours.
+    both = Image.new("RGB", (stills[0].width, stills[0].height * 2))
+    both.paste(stills[0], (0, 0))
+    both.paste(stills[-1], (0, stills[0].height))
+    palette = both.quantize(128, dither=Image.Dither.NONE)
+    indexed = [still.quantize(palette=palette, dither=Image.Dither.NONE) for still in stills]
+    durations = [first, *[each] * (len(indexed) - 2), last][-len(indexed) :]
+    buffer = io.BytesIO()
+    indexed[0].save(
+        buffer,
+        format="GIF",
+        save_all=True,
+        append_images=indexed[1:],
+        duration=durations,
+        loop=0,
+        optimize=True,
+    )
     return buffer.getvalue()
 
 
