@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +10,8 @@ import xarray as xr
 import stormcell
 from stormcell.data.scaling import LogScaling
 from stormcell.errors import ArgumentError, FramesError
+from stormcell.forecast import network
+from stormcell.forecast.contract import Analysis
 from stormcell.forecast.network import NetworkForecaster
 from stormcell.models import model_file
 from stormcell.models.nowcaster import Nowcaster
@@ -107,3 +113,109 @@ def test_network_forecaster_unusable_frames_raises(forecaster, given, message):
 def test_network_forecaster_zero_steps_raises(forecaster):
     with pytest.raises(ArgumentError, match="steps: expected 1 or more, found 0"):
         forecaster(frames(), steps=0)
+
+
+def rough_frames() -> np.ndarray:
+    """Rain in one quarter of a grid of several tiles."""
+    rate = np.random.default_rng(0).gamma(0.3, 8, (3, 118, 91)).astype(np.float32)
+    rate[:, 60:] = rate[:, :, 45:] = 0
+    return rate
+
+
+def forecast_tiles(forecaster, *, overlap=None, whole=False) -> np.ndarray:
+    """Two lead times in float64, where rounding is much smaller than any effect of an overlap."""
+    forecaster.nowcaster.double()
+    if overlap is not None:
+        forecaster.nowcaster.overlap = lambda *_: overlap
+    made, rate = np.zeros((2, 118, 91)), rough_frames().astype(np.float64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "TILE_VALUES", 2 * 200**2 if whole else 1)  # 1: tiles as small as they can be
+        forecaster._forecast_tiles(lambda rows, cols: rate[:, rows, cols].copy(), made)
+    return made
+
+
+def test_network_forecaster_in_tiles_equals_whole(forecaster):
+    assert forecaster.nowcaster.overlap(3, 2) == 4 * (1 + 2 + 2)  # one layer, 3 inputs, 2 lead times
+    whole = forecast_tiles(forecaster, whole=True)
+    assert whole[:, 90:].max() > 0  # tiles without rain are not made dry
+    tiled = forecast_tiles(forecaster)
+    # A value is a sum of some 1000 products with rounding errors of 1e-16.
+    np.testing.assert_allclose(tiled, whole, rtol=0, atol=1e-13 * whole.max())
+    narrower = forecast_tiles(forecaster, overlap=4 * (1 + 2 + 2 - 1))
+    assert np.abs(narrower - whole).max() > 1e-9 * whole.max()
+
+
+def test_network_forecaster_whole_path_in_tiles_equals_whole(forecaster, monkeypatch):
+    given = frames(count=3)
+    rate = np.random.default_rng(1).gamma(0.3, 8, given.shape).astype(np.float32)
+    given = given + np.where(given > 0, rate, 0)
+    whole = forecaster(given, steps=1)
+    monkeypatch.setattr(network, "TILE_VALUES", 1)
+    tiled = forecaster(given, steps=1)
+    # The same 1000 products with rounding errors of 6e-8.
+    np.testing.assert_allclose(tiled, whole, rtol=0, atol=1e-4 * float(whole.max()))
+
+
+def test_network_forecaster_rain_left_the_grid_forecasts_dry(forecaster):
+    given = frames(count=3)
+    given[1:] = 0
+    analysis = Analysis(given)
+    analysis._motions[3] = np.stack([np.full((50, 61), -30), np.zeros((50, 61))]).astype(np.float32)
+    wet = (forecaster.forecast_from(analysis, 2) > 0).any()
+    assert wet == (forecaster.card.nowcasting.coordinates == "fixed")
+
+
+def test_network_forecaster_inflow_nan_is_nan_where_rain_flows_in(forecaster):
+    open_edges = replace(forecaster, inflow="nan")(frames(), steps=4)
+    filled = forecaster(frames(), steps=4)
+    unknown = np.isnan(open_edges.values)
+    assert unknown.any() == (forecaster.card.nowcasting.coordinates == "moving")
+    np.testing.assert_array_equal(open_edges.values[~unknown], filled.values[~unknown])
+    assert np.isfinite(filled).all()
+
+
+def test_network_forecaster_large_grid_needs_bounded_memory():
+    """Peak memory in float32 numbers per pixel, beyond input and output.
+
+    With tiles and bands it is 6; without bands of rows 27; without tiles 130.
+    """
+    code = """
+import resource
+import numpy as np
+import torch
+import xarray as xr
+from stormcell.data.scaling import LogScaling
+from stormcell.forecast import network
+from stormcell.models.model_file import Nowcasting
+from stormcell.models.nowcaster import Nowcaster
+from stormcell.motion import advection
+from types import SimpleNamespace
+
+advection.BAND_PIXELS, network.TILE_VALUES = 2**15, 6 * 2**15
+nowcaster = Nowcaster(LogScaling(), steps=6, hidden_channels=[16, 16], kernel_size=1, patch_size=4)
+card = SimpleNamespace(
+    inputs=2, steps=6, model="network", versions={"stormcell": "0"}, data_hash="",
+    nowcasting=Nowcasting(
+        coordinates="moving", time_step_seconds=300, pixel_size=(1000, 1000), pixel_unit="m"
+    ),
+)
+forecaster = network.NetworkForecaster(nowcaster, card, "")
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+def forecast(side):
+    rate = np.random.default_rng(0).gamma(0.3, 3, (2, side, side)).astype(np.float32)
+    times = np.datetime64("2024-06-01", "ns") + np.arange(2) * np.timedelta64(300, "s")
+    coords = {"time": times, "y": -1000.0 * np.arange(side), "x": 1000.0 * np.arange(side)}
+    frames = xr.DataArray(rate, coords, ("time", "y", "x"))
+    before = peak()
+    forecaster(frames, 6)
+    return before
+
+forecast(400)  # whatever is allocated once
+before = forecast(1000)
+print((peak() - before) / 4 / 1000**2 - 6)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(found.stdout) < 15

@@ -3,15 +3,19 @@ import pytest
 
 from stormcell.errors import ArgumentError
 from stormcell.motion import advection
-from stormcell.motion.advection import displacements, extrapolate, sample
+from stormcell.motion.advection import displacements, extrapolate, row_bands, sample
 
 
 def uniform(dx, dy, shape=(24, 30)):
     return np.stack([np.full(shape, dx), np.full(shape, dy)]).astype(np.float32)
 
 
+def all_displacements(motion, steps, **area):
+    return np.stack(list(displacements(motion, steps, **area)))
+
+
 def rotation(angle, shape):
-    """The velocity of a turn about the middle, by an angle each step, and where it really leads."""
+    """The velocity of a rotation about the centre by an angle per step, and its exact displacements."""
     height, width = shape
     centre = complex((width - 1) / 2, (height - 1) / 2)
     y, x = np.mgrid[:height, :width]
@@ -25,7 +29,7 @@ def rotation(angle, shape):
 
 
 @pytest.mark.parametrize(("dx", "dy"), [(2, 0), (0, 3), (-1, 2), (-3, -2)])
-def test_a_whole_number_of_pixels_is_exact(dx, dy):
+def test_extrapolate_whole_pixels_is_exact(dx, dy):
     frame = np.random.default_rng(0).gamma(1, size=(24, 30)).astype(np.float32)
     forecast = extrapolate(frame, uniform(dx, dy), 4)
     for lead in range(1, 5):
@@ -38,13 +42,13 @@ def test_a_whole_number_of_pixels_is_exact(dx, dy):
         np.testing.assert_array_equal(forecast[lead - 1], expected)
 
 
-def test_no_motion_changes_nothing():
+def test_extrapolate_zero_motion_changes_nothing():
     frame = np.random.default_rng(0).gamma(1, size=(24, 30)).astype(np.float32)
     frame[3:9, 4:7] = np.nan
     np.testing.assert_array_equal(extrapolate(frame, uniform(0, 0), 2), [frame, frame])
 
 
-def test_half_a_pixel_is_the_mean_of_two():
+def test_extrapolate_half_pixel_is_mean_of_two():
     frame = np.random.default_rng(1).gamma(1, size=(24, 30)).astype(np.float32)
     forecast = extrapolate(frame, uniform(0.5, 0), 1)[0]
     # Two roundings of float32 on values up to about ten.
@@ -52,10 +56,10 @@ def test_half_a_pixel_is_the_mean_of_two():
     assert np.isnan(forecast[:, 0]).all()
 
 
-def test_trajectories_follow_a_rotation():
+def test_displacements_rotation_follow_the_circle():
     shape, angle = (81, 101), np.deg2rad(3)
     motion, turned = rotation(angle, shape)
-    paths = displacements(motion, 12)
+    paths = all_displacements(motion, 12)
     inner = np.s_[20:61, 30:71]  # trajectories from here never leave the grid
     for lead in (1, 6, 12):
         exact = turned(-lead)[inner]
@@ -65,8 +69,8 @@ def test_trajectories_follow_a_rotation():
         assert off.max() < lead * 29 * angle**3 / 6 + 1e-3
 
 
-def test_one_euler_step_a_lead_would_not_follow_it():
-    """The bound above is one that cruder trajectories break."""
+def test_displacements_rotation_bound_excludes_straight_lines():
+    """The bound of the test above is tight enough to exclude a single Euler step."""
     shape, angle = (81, 101), np.deg2rad(3)
     motion, turned = rotation(angle, shape)
     y, x = 25, 50
@@ -75,31 +79,42 @@ def test_one_euler_step_a_lead_would_not_follow_it():
     assert np.hypot(straight[0] - exact.real, straight[1] - exact.imag) > 12 * 29 * angle**3 / 6 + 1e-3
 
 
-def test_there_and_back_is_where_it_began():
+def test_displacements_forth_and_back_return_to_start():
     shape = (81, 101)
     motion, _ = rotation(np.deg2rad(2), shape)
-    back, forth = displacements(motion, 6)[-1], displacements(-motion, 6)[-1]
+    back, forth = all_displacements(motion, 6)[-1], all_displacements(-motion, 6)[-1]
     inner = np.s_[20:61, 30:71]
     returned = np.stack([sample(component, back) for component in forth])
-    # Each way errs by 6 steps of a³/6 of the radius, as above.
+    # Both directions err by 6 steps of a³/6 of the radius, as above.
     assert np.abs(back + returned)[:, *inner].max() < 2 * 6 * 29 * np.deg2rad(2) ** 3 / 6 + 1e-3
 
 
-def test_a_crop_is_cut_from_the_whole():
+def test_displacements_and_sample_area_equals_part_of_whole():
     rng = np.random.default_rng(2)
     motion = rng.normal(size=(2, 40, 50)).astype(np.float32)
     frame = rng.gamma(1, size=(40, 50)).astype(np.float32)
     rows, cols = slice(7, 23), slice(11, 48)
-    whole = displacements(motion, 3)
-    cropped = displacements(motion, 3, rows=rows, cols=cols)
+    whole = all_displacements(motion, 3)
+    cropped = all_displacements(motion, 3, rows=rows, cols=cols)
     np.testing.assert_array_equal(cropped, whole[:, :, rows, cols])
     np.testing.assert_array_equal(
         sample(frame, cropped[-1], rows=rows, cols=cols), sample(frame, whole[-1])[rows, cols]
     )
 
 
-def read_one_by_one(frame, x, y):
-    """Bilinear reading from its definition, in float64; NaN beyond the grid and beside NaN."""
+def test_extrapolate_in_bands_equals_whole(monkeypatch):
+    rng = np.random.default_rng(3)
+    motion = 3 * rng.normal(size=(2, 40, 50)).astype(np.float32)
+    frame = rng.gamma(1, size=(40, 50)).astype(np.float32)
+    frame[5:9, 7:20] = np.nan
+    whole = extrapolate(frame, motion, 4)
+    monkeypatch.setattr(advection, "BAND_PIXELS", 170)
+    assert row_bands(40, 50)[-1] == slice(39, 40)
+    np.testing.assert_array_equal(extrapolate(frame, motion, 4), whole)
+
+
+def interpolate_one_by_one(frame, x, y):
+    """Bilinear interpolation by its definition, in float64; NaN outside the grid and next to NaN."""
     read = np.full(x.shape, np.nan)
     for at in np.ndindex(x.shape):
         left, top = int(np.floor(x[at])), int(np.floor(y[at]))
@@ -124,30 +139,30 @@ def read_one_by_one(frame, x, y):
         (slice(30, 40), slice(20, 30), (80, 0)),
     ],
 )
-def test_places_inside_across_and_beyond_every_edge(rows, cols, towards):
+def test_sample_places_inside_and_beyond_edges_equals_definition(rows, cols, towards):
     rng = np.random.default_rng(4)
     frame = rng.gamma(1, size=(40, 50)).astype(np.float32)
     frame[rng.random(frame.shape) < 0.02] = np.nan
     y, x = np.mgrid[rows, cols]
-    # OpenCV reads at 32nds of a pixel: at these places it has nothing to round.
+    # OpenCV rounds places to 1/32 of a pixel, which these are already.
     displacement = rng.integers(-256, 257, (2, *y.shape)) / 32 + np.array(towards)[:, None, None]
-    expected = read_one_by_one(frame, x + displacement[0], y + displacement[1])
+    expected = interpolate_one_by_one(frame, x + displacement[0], y + displacement[1])
     found = sample(frame, displacement.astype(np.float32), rows=rows, cols=cols)
     # A sum of four products in float32, divided by one of weights.
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def test_of_a_large_frame_only_what_is_near_is_looked_through(monkeypatch):
+def test_sample_large_frame_reads_only_nearby_pixels(monkeypatch):
     read, sizes = advection._bilinear, []
     monkeypatch.setattr(advection, "_bilinear", lambda f, *more: sizes.append(f.shape) or read(f, *more))
     rows, cols = slice(50, 60), slice(300, 320)
     sample(np.ones((400, 500), np.float32), uniform(3, -2, (10, 20)), rows=rows, cols=cols)
-    # Between the first place and the last, and a pixel on each side; another for rounding up.
+    # From the first place to the last, with a margin of a pixel on each side and one for rounding up.
     assert sizes
     assert all(10 <= height <= 13 and 20 <= width <= 23 for height, width in sizes)
 
 
-def test_what_touches_the_unobserved_is_unobserved_and_no_more():
+def test_extrapolate_beside_unobserved_is_nan_and_no_further():
     frame = np.ones((9, 9), np.float32)
     frame[4, 4] = np.nan
     by_half = extrapolate(frame, uniform(0.5, 0, (9, 9)), 1)[0]
@@ -157,7 +172,7 @@ def test_what_touches_the_unobserved_is_unobserved_and_no_more():
     np.testing.assert_array_equal(np.isnan(by_half), expected)
 
 
-def test_a_weight_of_nothing_does_not_count():
+def test_extrapolate_negligible_weight_of_unobserved_is_ignored():
     frame = np.ones((9, 9), np.float32)
     frame[4, 4] = np.nan
     by_a_rounding = extrapolate(frame, uniform(1 + 1e-6, 0, (9, 9)), 1)[0]
@@ -168,7 +183,7 @@ def test_a_weight_of_nothing_does_not_count():
     np.testing.assert_array_equal(by_a_rounding[~expected], 1)
 
 
-def test_rain_is_neither_made_nor_negative():
+def test_extrapolate_conserves_rain_and_sign():
     frame = np.zeros((60, 70), np.float32)
     frame[25:35, 30:40] = np.random.default_rng(3).gamma(1, size=(10, 10))
     forecast = extrapolate(frame, uniform(1.3, -0.7, (60, 70)), 5)
@@ -177,26 +192,26 @@ def test_rain_is_neither_made_nor_negative():
     np.testing.assert_allclose(np.nansum(forecast, axis=(1, 2)), frame.sum(), rtol=1e-5)
 
 
-def test_dry_stays_dry():
+def test_extrapolate_dry_stays_dry():
     forecast = extrapolate(np.zeros((24, 30), np.float32), uniform(2.5, 1.5), 3)
     assert np.nanmax(forecast) == 0
 
 
 @pytest.mark.parametrize("steps", [0, 1])
-def test_any_number_of_steps(steps):
-    assert displacements(uniform(1, 0), steps).shape == (steps, 2, 24, 30)
+def test_displacements_and_extrapolate_give_number_of_steps(steps):
+    assert [path.shape for path in displacements(uniform(1, 0), steps)] == steps * [(2, 24, 30)]
     assert extrapolate(np.zeros((24, 30), np.float32), uniform(1, 0), steps).shape == (steps, 24, 30)
 
 
-def test_what_does_not_fit_is_refused():
+def test_advection_mismatched_arguments_raise():
     frame = np.zeros((24, 30), np.float32)
     with pytest.raises(ArgumentError, match=r"motion: expected shape \(2, 24, 30\), found \(2, 30, 24\)"):
         extrapolate(frame, uniform(1, 0, (30, 24)), 1)
     with pytest.raises(ArgumentError, match="displacement: expected shape"):
         sample(frame, uniform(1, 0)[:, :5])
     with pytest.raises(ArgumentError, match=r"expected shape \(2, y, x\)"):
-        displacements(frame, 1)
+        next(displacements(frame, 1))
     with pytest.raises(ArgumentError, match="finite"):
-        displacements(uniform(np.nan, 0), 1)
+        next(displacements(uniform(np.nan, 0), 1))
     with pytest.raises(ArgumentError, match="displacement: expected finite numbers"):
         sample(frame, uniform(0, np.inf))

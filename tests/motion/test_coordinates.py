@@ -1,5 +1,8 @@
 import numpy as np
+import pytest
 
+from stormcell.motion import advection
+from stormcell.motion.advection import displacements, sample
 from stormcell.motion.coordinates import forecast_to_fixed, inputs_to_moving, truths_to_moving
 
 HEIGHT, WIDTH = 24, 30
@@ -17,17 +20,17 @@ def uniform(dy: float, dx: float) -> np.ndarray:
     return np.stack([np.full((HEIGHT, WIDTH), dx), np.full((HEIGHT, WIDTH), dy)]).astype(np.float32)
 
 
-def test_past_frames_are_carried_to_where_their_rain_is_now():
+def test_inputs_to_moving_puts_past_rain_at_its_present_place():
     past = np.stack([storm(-2, -4), storm(-1, -2), storm(0, 0)])
     moving = inputs_to_moving(past, uniform(1, 2))
     for frame in moving:
         inside = np.isfinite(frame)
         np.testing.assert_array_equal(frame[inside], storm(0, 0)[inside])
-    assert np.isnan(moving[0][:, :4]).all()  # two steps ago this was beyond the edge
+    assert np.isnan(moving[0][:, :4]).all()  # two steps ago, this was outside the grid
     assert np.isfinite(moving[0][2:, 4:]).all()
 
 
-def test_future_frames_are_carried_back_to_where_their_rain_was():
+def test_truths_to_moving_puts_future_rain_at_its_present_place():
     future = np.stack([storm(1, 2), storm(2, 4)])
     moving = truths_to_moving(future, uniform(1, 2))
     for frame in moving:
@@ -36,25 +39,82 @@ def test_future_frames_are_carried_back_to_where_their_rain_was():
     assert np.isnan(moving[1][:, -4:]).all()
 
 
-def test_a_crop_is_cut_from_the_whole():
+def test_to_moving_area_equals_part_of_whole():
     rng = np.random.default_rng(1)
     frames = rng.uniform(0, 9, (3, HEIGHT, WIDTH)).astype(np.float32)
     motion = rng.uniform(-2, 2, (2, HEIGHT, WIDTH)).astype(np.float32)
     rows, cols = slice(5, 15), slice(8, 28)
-    for carry in (inputs_to_moving, truths_to_moving):
-        np.testing.assert_array_equal(carry(frames, motion, rows, cols), carry(frames, motion)[:, rows, cols])
+    for move in (inputs_to_moving, truths_to_moving):
+        np.testing.assert_array_equal(move(frames, motion, rows, cols), move(frames, motion)[:, rows, cols])
 
 
-def test_a_forecast_travels_to_where_it_will_be():
+def to_fixed(moving, motion, **options):
+    return np.stack(list(forecast_to_fixed(iter(moving), motion, len(moving), **options)))
+
+
+def test_forecast_to_fixed_puts_rain_at_its_future_place():
     moving = np.stack([storm(0, 0), storm(0, 0)])
-    fixed = forecast_to_fixed(moving, uniform(1, 2))
-    np.testing.assert_array_equal(fixed, np.stack([storm(1, 2), storm(2, 4)]))
+    fixed = to_fixed(moving, uniform(1, 2))
+    expected = np.stack([storm(1, 2), storm(2, 4)])
+    np.testing.assert_array_equal(fixed[:, 2:, 4:], expected[:, 2:, 4:])  # the rest flowed in from outside
 
 
-def test_what_flows_in_is_like_the_rain_at_the_edge():
-    moving = np.zeros((1, HEIGHT, WIDTH), np.float32)
-    moving[0, :, 0] = 7.0
-    fixed = forecast_to_fixed(moving, uniform(0, 3))
-    assert np.isfinite(fixed).all()
-    assert (fixed[0, :, :4] == 7.0).all()
-    assert (fixed[0, :, 4:] == 0).all()
+def noise(seed=2):
+    rng = np.random.default_rng(seed)
+    return rng.gamma(0.5, 4, (3, HEIGHT, WIDTH)).astype(np.float32), rng.normal(
+        size=(2, HEIGHT, WIDTH)
+    ).astype(np.float32)
+
+
+@pytest.mark.parametrize("inflow", ["mean", "nan"])
+def test_forecast_to_fixed_interior_equals_sampled_frame(inflow):
+    moving, motion = noise()
+    y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    fixed = to_fixed(moving, motion, inflow=inflow)
+    for frame, path, found in zip(moving, displacements(motion, 3), fixed, strict=True):
+        place_x, place_y = x + path[0], y + path[1]
+        inside = (place_x >= 0) & (place_x <= WIDTH - 1) & (place_y >= 0) & (place_y <= HEIGHT - 1)
+        assert 0 < inside.sum() < inside.size
+        exact = np.stack([place_x - x, place_y - y])  # the displacement, rounded as the place is
+        np.testing.assert_array_equal(found[inside], sample(frame, exact)[inside])
+        assert np.isnan(found[~inside]).all() == (inflow == "nan")
+        assert np.isfinite(found[~inside]).all() == (inflow == "mean")
+
+
+def test_forecast_to_fixed_in_bands_equals_whole(monkeypatch):
+    moving, motion = noise()
+    whole = to_fixed(moving, motion)
+    monkeypatch.setattr(advection, "BAND_PIXELS", 3 * WIDTH)
+    np.testing.assert_array_equal(to_fixed(moving, motion), whole)
+
+
+@pytest.mark.parametrize(("dy", "dx"), [(2, 0), (-2, 0), (0, 2), (0, -2)])
+def test_forecast_to_fixed_bright_edge_pixel_makes_no_streak(dy, dx):
+    """At d pixels from the edge its weight is that of a Gaussian over half a plane, 1 / (π d²)."""
+    edge = {(2, 0): (0, 30), (-2, 0): (-1, 30), (0, 2): (30, 0), (0, -2): (30, -1)}[dy, dx]
+    moving = np.zeros((4, 60, 60), np.float32)
+    moving[:, *edge] = 100.0
+    last = to_fixed(moving, np.float32([dx, dy])[:, None, None] * np.ones((60, 60), np.float32))[-1]
+    towards = last[:, edge[1]][:: np.sign(dy) or 1] if dy else last[edge[0]][:: np.sign(dx) or 1]
+    assert towards[8] == 100  # the bright pixel, four steps later
+    # At a distance d that is a scale, the pixel's weight is that of the Gaussian's centre. A sum over the
+    # pixels of half a Gaussian exceeds the integral by half a pixel, 0.4 / d of it; 1 % is cut off its tails.
+    for d in (2, 4, 8):
+        assert towards[8 - d] / 100 == pytest.approx(1 / (np.pi * d**2 * (1 + 0.4 / d)), rel=0.01)
+    assert (np.diff(towards[:8]) > 0).all()
+
+
+def test_forecast_to_fixed_far_inflow_is_mean_of_edge_region():
+    rng = np.random.default_rng(3)
+    moving = rng.uniform(2, 4, (1, 200, 200)).astype(np.float32)
+    motion = np.stack([np.full((200, 200), 60), np.full((200, 200), 60)]).astype(np.float32)
+    fixed = to_fixed(moving, motion)[0]
+    # A mean of more than 1000 pixels, each uniform in 2 … 4 with standard deviation 0.58: 0.02 within one
+    # standard deviation, five of which are allowed.
+    np.testing.assert_allclose(fixed[:20, :20], 3, atol=0.1)
+    # Two edges agree at the corner: there is no jump where the nearest edge changes.
+    assert np.abs(np.diff(fixed[:20, :60])).max() < 0.1
+
+
+def test_forecast_to_fixed_dry_stays_dry():
+    assert not to_fixed(np.zeros((2, HEIGHT, WIDTH), np.float32), uniform(3, -2)).any()

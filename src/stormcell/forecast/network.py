@@ -1,7 +1,8 @@
 """A trained network as a forecaster."""
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +20,14 @@ from stormcell.forecast.contract import (
     check_steps,
     forecast_array,
 )
+from stormcell.forecast.tiles import tiles
 from stormcell.models import model_file
 from stormcell.models.nowcaster import Nowcaster
-from stormcell.motion.coordinates import forecast_to_fixed, inputs_to_moving
+from stormcell.motion.coordinates import Inflow, forecast_to_fixed, inputs_to_moving
+
+# Pixels times lead times that the network forecasts at once: 1024 × 1024 pixels at 12 lead times. With the
+# default recipe this takes 1.7 GB.
+TILE_VALUES = 12 * 2**20
 
 
 @dataclass(frozen=True)
@@ -32,11 +38,14 @@ class NetworkForecaster:
         nowcaster: The network with its scaling.
         card: The model file's description of itself.
         digest: SHA-256 of the model file.
+        inflow: Rain from outside the grid: ``"mean"`` of the edge region, or ``"nan"``; see
+            :func:`~stormcell.motion.coordinates.forecast_to_fixed`.
     """
 
     nowcaster: Nowcaster
     card: model_file.Card
     digest: str
+    inflow: Inflow = "mean"
 
     @classmethod
     def from_file(
@@ -116,23 +125,42 @@ class NetworkForecaster:
 
     def _forecast(self, analysis: Analysis, frames: Field, steps: int) -> Field:
         newest = frames[-1]
-        if not np.nanmax(frames, initial=0.0) > 0:
-            return np.where(np.isfinite(newest), np.float32(0), np.float32(np.nan))[None].repeat(
-                steps, axis=0
-            )
-        moving = self._nowcasting.coordinates == "moving"
-        motion = (
-            analysis.motion(min(MOTION_FRAMES, len(frames)))
-            if moving
-            else np.zeros((2, *newest.shape), np.float32)
-        )
-        rate = torch.from_numpy(inputs_to_moving(frames, motion))[None].to(self.device)
-        with torch.inference_mode():
-            forecast: Field = self.nowcaster(rate, steps)[0].cpu().numpy()
-        if moving:
-            forecast = forecast_to_fixed(forecast, motion)
-        forecast[:, np.isnan(newest)] = np.nan
+        unobserved = np.isnan(newest)
+        forecast = np.zeros((steps, *newest.shape), np.float32)
+        if np.nanmax(frames, initial=0.0) > 0:
+            if self._nowcasting.coordinates == "moving":
+                motion = analysis.motion(min(MOTION_FRAMES, len(frames)))
+                self._forecast_tiles(lambda *area: inputs_to_moving(frames, motion, *area), forecast)
+                fixed = forecast_to_fixed(forecast, motion, steps, self.inflow)
+                for lead, frame in enumerate(fixed):
+                    forecast[lead] = frame
+            else:
+                self._forecast_tiles(lambda rows, cols: frames[:, rows, cols].copy(), forecast)
+        forecast[:, unobserved] = np.nan
         return forecast
+
+    def _forecast_tiles(self, inputs: Callable[[slice, slice], Field], forecast: Field) -> None:
+        """Run the network tile by tile, with the overlap that makes the result that of the whole grid.
+
+        Args:
+            inputs: Function of rows and columns that returns the input frames of an area.
+            forecast: Array ``(steps, y, x)`` for the result.
+        """
+        steps, height, width = forecast.shape
+        overlap = self.nowcaster.overlap(self.card.inputs, steps)
+        raining = False
+        # At the least, a third of the area's side is the tile itself.
+        side = max(math.isqrt(TILE_VALUES // steps), 3 * overlap)
+        patch = self.nowcaster.network.patch_size
+        for tile in tiles(height, width, side=side, overlap=overlap, multiple=patch):
+            rate = inputs(tile.read_rows, tile.read_cols)
+            raining = raining or bool((rate > 0).any())
+            with torch.inference_mode():
+                x = torch.from_numpy(rate)[None].to(self.device)
+                result = self.nowcaster(x, steps, keep_dry=False)[0]
+            forecast[:, tile.rows, tile.cols] = result[:, *tile.crop].cpu().numpy()
+        if not raining:
+            forecast[:] = 0
 
     def _provenance(self) -> dict[str, Any]:
         return {

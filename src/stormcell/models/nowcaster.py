@@ -97,9 +97,28 @@ class Nowcaster(Network):
         self,
         rate: Tensor,  # (B, T, H, W) mm/h, NaN where not observed
         steps: int,
+        *,
+        keep_dry: bool = True,
     ) -> Tensor:  # (B, steps, H, W) mm/h
-        """Forecast ``steps`` frames that follow the last of ``rate``."""
-        return self.rate(self.scaled(rate, steps))
+        """Forecast ``steps`` frames that follow the last of ``rate``.
+
+        With ``keep_dry`` the forecast from inputs without rain is dry. For a tile of a larger grid it must be
+        False, because the rule applies to the whole grid.
+        """
+        return self.rate(self.scaled(rate, steps, keep_dry=keep_dry))
+
+    def overlap(self, inputs: int, steps: int) -> int:
+        """Return how far in pixels a tile must read beyond its edges to be forecast like the whole grid.
+
+        This holds for tiles that begin at multiples of the patch size. The overlap is the radius of the
+        receptive field: between an input frame and an output frame, values pass one input convolution per
+        layer, either in the encoder or in the forecaster, and one recurrent convolution per step.
+        """
+        encoder = self.network.encoder
+        layers = sum(max(kernel) // 2 for kernel in encoder.kernel_size)
+        time = max(max(kernel) // 2 for kernel in encoder.recurrent_kernel_size)
+        patches = layers + (inputs - 1 + steps) * time
+        return max(patches * self.network.patch_size, max(self.scales, default=1) // 2)
 
     def rate(
         self,
@@ -113,6 +132,8 @@ class Nowcaster(Network):
         self,
         rate: Tensor,  # (B, T, H, W) mm/h, NaN where not observed
         steps: int,
+        *,
+        keep_dry: bool = True,
     ) -> Tensor:  # (B, steps, H, W) scaled; what is below zero is dry
         """Forecast in scaled values, before the dry is cut off: what the loss wants to see."""
         observed = rate.isfinite()
@@ -120,7 +141,9 @@ class Nowcaster(Network):
         seen = observed.to(x.dtype)
         head = self.network(torch.stack([x, seen], dim=2), steps=steps).float()  # (B, steps, S + 2, H, W)
         weights = head[:, :, :-1].softmax(dim=2)
-        y = (weights * self._smoothed(x[:, -1], seen[:, -1])[:, None]).sum(dim=2) + head[:, :, -1]
+        y: Tensor = (weights * self._smoothed(x[:, -1], seen[:, -1])[:, None]).sum(dim=2) + head[:, :, -1]
+        if not keep_dry:
+            return y
         raining = (x > 0).flatten(1).any(dim=1)
         cut: Tensor = y.where(raining[:, None, None, None], 0.0)
         return cut

@@ -1,14 +1,24 @@
-"""Into the coordinates that move with the rain, and back.
+"""Conversion to coordinates that move with the rain, and back.
 
-A frame's *moving* coordinates are its places at the issue time: what is at (y, x) there is the rain that
-stood, or will stand, at (y, x) when the forecast is issued. In them motion is gone, and only growth, decay
-and change of shape are left to forecast (Germann & Zawadzki 2002,
-doi:10.1175/1520-0493(2002)130<2859:SDOTPO>2.0.CO;2).
+In *moving* coordinates every pixel keeps the place it has at the issue time: pixel ``(y, x)`` of a past or
+future frame contains the rain that is at ``(y, x)`` at the issue time. Only growth, decay and change of shape
+are then left to forecast (Germann & Zawadzki 2002, doi:10.1175/1520-0493(2002)130<2859:SDOTPO>2.0.CO;2).
 """
 
-import numpy as np
+from collections.abc import Iterable, Iterator
+from typing import Literal
 
-from stormcell.motion.advection import EVERYTHING, Field, displacements, sample
+import numpy as np
+from scipy.ndimage import gaussian_filter1d, map_coordinates
+
+from stormcell.motion.advection import EVERYTHING, Field, displacements, row_bands, sample
+
+Inflow = Literal["mean", "nan"]
+
+# Standard deviations in pixels of the Gaussian weights for means of the edge region. Rain from d pixels
+# beyond the edge is the mean with standard deviation d, or with the largest if d is larger.
+EDGE_SCALES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+TRUNCATE = 3.0  # standard deviations: Gaussian weights beyond are zero
 
 
 def inputs_to_moving(
@@ -17,22 +27,20 @@ def inputs_to_moving(
     rows: slice = EVERYTHING,
     cols: slice = EVERYTHING,
 ) -> Field:  # (T, rows, cols)
-    """Carry past frames along the motion to the issue time; NaN where they came from outside."""
-    back = len(frames) - 1
-    moving = [frames[-1, rows, cols]]
-    if back:
-        paths = displacements(motion, back, rows=rows, cols=cols)
-        moving += [sample(frames[-1 - k], paths[k - 1], rows=rows, cols=cols) for k in range(1, back + 1)]
-    return np.stack(moving[::-1])
+    """Move past frames along the motion field to the issue time; NaN where their rain came from outside."""
+    past = frames[-2::-1]
+    paths = displacements(motion, len(past), rows=rows, cols=cols)
+    moved = [sample(frame, path, rows=rows, cols=cols) for frame, path in zip(past, paths, strict=True)]
+    return np.stack([*moved[::-1], frames[-1, rows, cols]])
 
 
 def truths_to_moving(
-    frames: Field,  # (S, y, x), leads 1 … S
+    frames: Field,  # (S, y, x), lead times 1 … S
     motion: Field,  # (2, y, x)
     rows: slice = EVERYTHING,
     cols: slice = EVERYTHING,
 ) -> Field:  # (S, rows, cols)
-    """Carry future frames back against the motion to the issue time; NaN where they went outside."""
+    """Move future frames against the motion field to the issue time; NaN where their rain left the grid."""
     paths = displacements(-motion, len(frames), rows=rows, cols=cols)
     return np.stack(
         [sample(frame, path, rows=rows, cols=cols) for frame, path in zip(frames, paths, strict=True)]
@@ -40,20 +48,78 @@ def truths_to_moving(
 
 
 def forecast_to_fixed(
-    moving: Field,  # (S, y, x), leads 1 … S, no NaN
+    moving: Iterable[Field],  # S frames (y, x), lead times 1 … S, without NaN
     motion: Field,  # (2, y, x)
-) -> Field:  # (S, y, x)
-    """Let a forecast made in moving coordinates travel to where it will be.
+    steps: int,
+    inflow: Inflow = "mean",
+) -> Iterator[Field]:  # S frames (y, x)
+    """Move a forecast from moving coordinates to the places where its rain will be, lead time by lead time.
 
-    What flows in across an edge is not known; it is taken to be like the rain at that edge.
+    Rain that flows in from outside the grid is unknown.
+
+    Args:
+        moving: The forecast in moving coordinates.
+        motion: Pixels per time step ``(2, y, x)``.
+        steps: Number of lead times S.
+        inflow: ``"mean"``: rain from outside is a mean of the edge region, over an area that widens with the
+            distance from the edge; ``"nan"``: it is NaN.
     """
-    steps, height, width = moving.shape
-    paths = displacements(motion, steps)
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    limits = np.array([width - 1, height - 1], np.float32)[:, None, None]
+    bands = [(rows, displacements(motion, steps, rows=rows)) for rows in row_bands(*motion.shape[1:])]
+    for frame in moving:
+        means = None if inflow == "nan" else _edge_means(frame)
+        fixed = np.empty_like(frame)
+        for rows, paths in bands:
+            fixed[rows] = _move(frame, next(paths), rows, means)
+        yield fixed
+
+
+def _move(frame: Field, path: Field, rows: slice, means: list[Field] | None) -> Field:
+    height, width = frame.shape
+    y, x = np.mgrid[rows, :width].astype(np.float32)
     origin = np.stack([x, y])
-    fixed = []
-    for frame, path in zip(moving, paths, strict=True):
-        inside = np.clip(origin + path, 0, limits) - origin
-        fixed.append(sample(frame, inside))
-    return np.stack(fixed)
+    place = origin + path
+    nearest = np.clip(place, 0, np.array([width - 1, height - 1], np.float32)[:, None, None])
+    moved = sample(frame, nearest - origin, rows=rows)
+    outside = (place != nearest).any(axis=0)
+    moved[outside] = np.nan if means is None else _inflow(means, place[:, outside], nearest[:, outside])
+    return moved
+
+
+def _edge_means(frame: Field) -> list[Field]:  # 4 arrays (1 + scales, pixels of the edge)
+    """Average the region along the top, bottom, left and right edge; first the edge itself, then each scale.
+
+    Weights are Gaussian along and across the edge, so two edges agree at the corner that they share.
+    """
+    return [_means_along(region) for region in (frame, frame[::-1], frame.T, frame.T[::-1])]
+
+
+def _means_along(region: Field) -> Field:  # (1 + scales, x), for a region (y, x) whose row 0 is the edge
+    means = [region[0]]
+    for scale in EDGE_SCALES:
+        rows = np.arange(min(int(TRUNCATE * scale) + 1, len(region)))
+        weights = np.exp(-0.5 * (rows / scale) ** 2)
+        across = weights @ region[: len(rows)] / weights.sum()
+        total, weight = (
+            gaussian_filter1d(values, scale, mode="constant", truncate=TRUNCATE)
+            for values in (across, np.ones_like(across))
+        )
+        means.append(total / weight)
+    return np.stack(means).astype(np.float32)
+
+
+def _inflow(
+    means: list[Field],
+    place: Field,  # (2, n): x, y outside the grid
+    nearest: Field,  # (2, n): x, y of the nearest point of the grid
+) -> Field:  # (n,)
+    """Interpolate the means of the edge region between scales, and along the edge."""
+    beyond = place - nearest
+    level = np.interp(np.hypot(*beyond), (0, *EDGE_SCALES), range(len(EDGE_SCALES) + 1))
+    vertical = beyond[1] != 0
+    edge = np.where(vertical, beyond[1] > 0, 2 + (beyond[0] > 0))  # as _edge_means orders them
+    along = np.where(vertical, nearest[0], nearest[1])
+    values = np.empty(len(along), np.float32)
+    for number, mean in enumerate(means):
+        here = edge == number
+        values[here] = map_coordinates(mean, [level[here], along[here]], order=1, mode="nearest")
+    return values
