@@ -101,7 +101,16 @@ def test_forecast_writes_rates_at_valid_times(journey, name, tmp_path):
     model = journey / name if "/" in name else name
     at = np.datetime_as_string(xr.open_zarr(journey / "a.zarr")["time"].values[10], unit="m")
     done = stormcell(
-        "forecast", model, journey / "a.zarr", "--out", tmp_path / "f.nc", "--at", at, "--steps", 4
+        "forecast",
+        journey / "a.zarr",
+        "--model",
+        model,
+        "--out",
+        tmp_path / "f.nc",
+        "--at",
+        at,
+        "--steps",
+        4,
     )
     assert done.exit_code == 0, done.output
     with xr.open_dataset(tmp_path / "f.nc") as forecast:
@@ -109,6 +118,17 @@ def test_forecast_writes_rates_at_valid_times(journey, name, tmp_path):
         assert forecast["forecast_reference_time"].values == np.datetime64(at, "ns")
         assert (np.diff(forecast["time"].values) == np.timedelta64(5, "m")).all()
         assert forecast.sizes["time"] == 4
+
+
+def test_forecast_old_order_warns_and_writes_the_same(journey, tmp_path):
+    for number, words in enumerate([("persistence", journey / "a.zarr"), (journey / "a.zarr",)]):
+        option = ["--model", "persistence"] if number else []
+        done = stormcell("forecast", *words, *option, "--out", tmp_path / f"{number}.nc")
+        assert done.exit_code == 0, done.output
+        warned = f"stormcell forecast {journey / 'a.zarr'} --model persistence" in done.stderr
+        assert warned == (number == 0)
+    old, new = (xr.load_dataset(tmp_path / f"{number}.nc") for number in (0, 1))
+    xr.testing.assert_equal(old, new)
 
 
 def test_training_on_says_it_is_finished(journey):
@@ -120,6 +140,7 @@ def test_training_on_says_it_is_finished(journey):
 def test_bad_input_is_one_line(journey, tmp_path):
     archive, model = journey / "a.zarr", journey / "run" / "model.safetensors"
     out = tmp_path / "out"
+    using = ["--model", model, "--out", tmp_path / "f.nc"]
     cases = [
         (["check", tmp_path / "none.zarr"], "none.zarr"),
         (["train", tmp_path / "none.zarr", "--out", out], "none.zarr"),
@@ -128,13 +149,12 @@ def test_bad_input_is_one_line(journey, tmp_path):
         (["verify", archive, "--forecaster", "persistance", "--out", out], 'found "persistance"'),
         (["verify", archive, "--forecaster", tmp_path / "no.safetensors", "--out", out], "no such file"),
         (["verify", archive, "--forecaster", "persistence", "--out", out, "--from", "noon"], 'found "noon"'),
-        (["forecast", model, archive, "--out", tmp_path / "f.nc", "--at", "1999-01-01"], "the nearest is at"),
-        (["forecast", model, archive, "--out", tmp_path / "f.nc", "--at", "now"], 'found "now"'),
-        (
-            ["forecast", model, archive, "--out", tmp_path / "f.nc", "--at", "3000-01-01"],
-            'found "3000-01-01"',
-        ),
-        (["forecast", model, archive, "--out", tmp_path / "f.txt"], "f.txt"),
+        (["forecast", archive, *using, "--at", "1999-01-01"], "the nearest is at"),
+        (["forecast", archive, *using, "--at", "now"], 'found "now"'),
+        (["forecast", archive, *using, "--at", "3000-01-01"], 'found "3000-01-01"'),
+        (["forecast", archive, "--out", tmp_path / "f.nc"], "expected a model file or one of persistence"),
+        (["forecast", archive, archive, *using], "expected one archive"),
+        (["forecast", archive, "--model", model, "--out", tmp_path / "f.txt"], "f.txt"),
     ]
     for words, told in cases:
         assert told in refused(stormcell(*words))
@@ -151,13 +171,15 @@ def test_nothing_to_archive_is_nothing_done(tmp_path, name):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_for_another_time_step_or_grid_is_refused(journey, tmp_path):
+def test_forecast_other_time_step_or_grid_than_model_is_refused(journey, tmp_path):
     model = journey / "run" / "model.safetensors"
     for change, told in (({"step_minutes": 10}, "10 min"), ({"pixel_km": 2.0}, "2000 × 2000 m")):
         name = next(iter(change))
         synthetic.write(tmp_path / name, seed=3, events=1, steps=6, shape=(40, 48), **change)
         assert stormcell("archive", tmp_path / name, "--out", tmp_path / f"{name}.zarr").exit_code == 0
-        answer = stormcell("forecast", model, tmp_path / f"{name}.zarr", "--out", tmp_path / "f.nc")
+        answer = stormcell(
+            "forecast", tmp_path / f"{name}.zarr", "--model", model, "--out", tmp_path / "f.nc"
+        )
         assert told in refused(answer)
 
 
@@ -171,10 +193,12 @@ def test_what_cannot_be_used_is_named_and_the_rest_goes_on(journey, tmp_path):
     assert stormcell("check", tmp_path / "a.zarr").exit_code == 0
 
 
-def test_a_time_zone_is_understood(journey, tmp_path):
+def test_forecast_time_zone_is_converted_to_utc(journey, tmp_path):
     at = xr.open_zarr(journey / "a.zarr")["time"].values[10]
     local = f"{np.datetime_as_string(at + np.timedelta64(2, 'h'), unit='m')}+02:00"
-    done = stormcell("forecast", "persistence", journey / "a.zarr", "--out", tmp_path / "f.nc", "--at", local)
+    done = stormcell(
+        "forecast", journey / "a.zarr", "--model", "persistence", "--out", tmp_path / "f.nc", "--at", local
+    )
     assert done.exit_code == 0, done.output
     with xr.open_dataset(tmp_path / "f.nc") as forecast:
         assert forecast["forecast_reference_time"].values == at

@@ -39,7 +39,7 @@ def run(out: Path, data: Path | None, overrides: UnitOverrides) -> int:
     console.rule("verify")
     evaluation = verify.verify(store, [str(model), *_BASELINES], out / "report")
     console.rule("forecast")
-    forecast.forecast(str(model), store, out / "forecast.nc", at=None, steps=None)
+    forecast.forecast(store, str(model), out / "forecast.nc", at=None, steps=None)
     console.rule("scores")
     console.print(_summary(evaluation))
     for name in ("lead_time.png", "case.png", "animation.gif"):

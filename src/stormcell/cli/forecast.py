@@ -1,5 +1,7 @@
-"""``forecast``."""
+"""``forecast``: forecast from an archive, and write the result."""
 
+import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,8 +15,13 @@ from stormcell.forecast.contract import DEFAULT_STEPS
 from stormcell.forecast.resolve import forecaster
 
 
-def forecast(model: str, path: Path, out: Path, *, at: str | None, steps: int | None) -> int:
-    """Forecast from the frames up to a time, and write the result."""
+def forecast(path: Path, model: str | None, out: Path, *, at: str | None, steps: int | None) -> int:
+    """Forecast from the frames up to a time, and write the result.
+
+    Raises:
+        ArgumentError: The model or the time is not valid, or there is no default model.
+        FramesError: The archive has no frame at that time, or too few before it.
+    """
     chosen = forecaster(model)
     rain = archive.rain(archive.open(path))
     times = rain["time"].values
@@ -31,17 +38,33 @@ def forecast(model: str, path: Path, out: Path, *, at: str | None, steps: int | 
     return ALL_DONE
 
 
-def moment(option: str, text: str) -> np.datetime64:
-    """A time as the command line gives it, UTC.
+def from_old_order(words: Sequence[str], option: str | None) -> tuple[Path, str]:
+    """Return archive and model of a command ``forecast MODEL A.zarr``, the old order, with a warning.
 
     Raises:
-        ArgumentError: It is not an ISO 8601 time.
+        ArgumentError: There are more than two words, or the command has ``--model`` too.
+    """
+    if len(words) != 2 or option is not None:
+        raise ArgumentError(f"forecast: expected one archive, found {', '.join(words)}")
+    model, archive = words
+    print(
+        f"stormcell: the archive comes first now: stormcell forecast {archive} --model {model} --out …",
+        file=sys.stderr,
+    )
+    return Path(archive), model
+
+
+def moment(option: str, text: str) -> np.datetime64:
+    """Return the time that an option gives, in UTC.
+
+    Raises:
+        ArgumentError: The text is not an ISO 8601 time.
     """
     try:
         time = datetime.fromisoformat(text)
         if time.tzinfo is not None:
             time = time.astimezone(UTC).replace(tzinfo=None)
-        if not 1678 <= time.year <= 2261:  # as far as nanoseconds reach
+        if not 1678 <= time.year <= 2261:  # the range of nanoseconds in 64 bits
             raise ValueError
     except (ValueError, OverflowError):
         raise ArgumentError(f'{option}: expected a time such as 2016-09-28T17:00, found "{text}"') from None

@@ -167,24 +167,33 @@ def verify(
     return ALL_DONE
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True})
 @_verb
 def forecast(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Model file, or name of a baseline.")],
+    context: typer.Context,
     archive: Archive,
     out: Annotated[Path, typer.Option(metavar="F.nc", help="Output file: NetCDF (.nc) or Zarr (.zarr).")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Model file, or persistence, extrapolation, sprog or anvil. Default: the shipped model.",
+        ),
+    ] = None,
     at: Annotated[
         str | None, typer.Option(metavar="TIME", help="Issue time. Default: the newest frame.")
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Number of frames to forecast. Default: the model's."),
+        typer.Option(min=1, metavar="N", help="Number of lead times. Default: the model's."),
     ] = None,
 ) -> int:
     """Forecast the rain that follows a frame of an archive."""
     from stormcell.cli import forecast
 
-    return forecast.forecast(model, archive, out, at=at, steps=steps)
+    if context.args:  # MODEL A.zarr, as in earlier versions
+        archive, model = forecast.from_old_order([str(archive), *context.args], model)
+    return forecast.forecast(archive, model, out, at=at, steps=steps)
 
 
 @app.command()

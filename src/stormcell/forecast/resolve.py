@@ -1,4 +1,4 @@
-"""Forecasters by their name on the command line: a baseline, or a model file."""
+"""Forecasters by their name on the command line: a baseline, a model file or a shipped model."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ from stormcell.forecast.baselines import BASELINES, baseline
 from stormcell.forecast.contract import DescribedForecaster
 
 
-def forecaster(name: str) -> DescribedForecaster:
-    """Return the baseline or the model with a name.
+def forecaster(name: str | None) -> DescribedForecaster:
+    """Return the baseline or the model with a name; None takes the first shipped model.
 
     Raises:
-        ArgumentError: The name is neither a baseline's nor a file's.
+        ArgumentError: No baseline, file or shipped model has that name, or no model is shipped.
         ModelFileError: The file is not a model file.
         MissingExtraError: The baseline needs a package that is not installed.
     """
@@ -21,6 +21,12 @@ def forecaster(name: str) -> DescribedForecaster:
     from stormcell.forecast.network import NetworkForecaster
     from stormcell.models.shipped_models import SHIPPED
 
+    if name is None:
+        name = next(iter(SHIPPED), None)
+    if name is None:
+        raise ArgumentError(
+            f"model: expected a model file or one of {', '.join(BASELINES)}, found none; no model is shipped"
+        )
     if name not in SHIPPED and not Path(name).suffix and not Path(name).exists():
         raise ArgumentError(
             f'forecaster: expected a model file or one of {", ".join([*BASELINES, *SHIPPED])}, found "{name}"'

@@ -39,7 +39,7 @@ def tiles(height: int, width: int, *, side: int, overlap: int, multiple: int = 1
         multiple: Every area that is read begins at a multiple of this number, in rows and columns.
 
     Example:
-        >>> for tile in tiles(10, 20, side=16, overlap=4, multiple=2):
+        >>> for tile in tiles(10, 20, side=18, overlap=4, multiple=2):
         ...     print(tile.cols, tile.read_cols)
         slice(0, 10, None) slice(0, 14, None)
         slice(10, 20, None) slice(6, 20, None)
