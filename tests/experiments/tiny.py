@@ -8,8 +8,8 @@ from torch import Tensor
 from stormcell.experiments import plots
 from stormcell.experiments.contenders import baselines, fed, free_running
 from stormcell.experiments.experiment import Experiment
-from stormcell.experiments.losses import cross_entropy
 from stormcell.experiments.moving_mnist import MovingDigits
+from stormcell.experiments.protocol_losses import cross_entropy
 from stormcell.experiments.protocols import OpenSTL, PaperMovingMnist
 from stormcell.experiments.protocols.extrapolation import LAST_FRAME
 from stormcell.experiments.streams import Endless, Finite

@@ -10,7 +10,7 @@ from stormcell.experiments import plots
 from stormcell.experiments.catalogue import Options
 from stormcell.experiments.contenders import baselines, free_running
 from stormcell.experiments.experiment import Experiment
-from stormcell.experiments.losses import balanced_error
+from stormcell.experiments.protocol_losses import balanced_error
 from stormcell.experiments.protocols import HKO7
 from stormcell.experiments.protocols.extrapolation import LAST_FRAME, OPTICAL_FLOWS
 from stormcell.experiments.protocols.hko7 import REFLECTIVITY, THRESHOLDS, faint

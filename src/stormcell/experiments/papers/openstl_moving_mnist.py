@@ -6,8 +6,8 @@ from stormcell.experiments import mnist, moving_mnist, plots
 from stormcell.experiments.catalogue import Options
 from stormcell.experiments.contenders import baselines, fed, free_running
 from stormcell.experiments.experiment import Examples, Experiment
-from stormcell.experiments.losses import squared_error
 from stormcell.experiments.papers.paper_moving_mnist import half_way
+from stormcell.experiments.protocol_losses import squared_error
 from stormcell.experiments.protocols import OpenSTL
 from stormcell.experiments.protocols.extrapolation import LAST_FRAME, OPTICAL_FLOWS
 from stormcell.experiments.streams import Endless, Finite

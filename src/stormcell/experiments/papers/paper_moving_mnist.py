@@ -8,7 +8,7 @@ from stormcell.experiments import mnist, moving_mnist, plots
 from stormcell.experiments.catalogue import Options
 from stormcell.experiments.contenders import baselines, fed, free_running
 from stormcell.experiments.experiment import Contender, Experiment, Moment
-from stormcell.experiments.losses import cross_entropy
+from stormcell.experiments.protocol_losses import cross_entropy
 from stormcell.experiments.protocols import OpenSTL, PaperMovingMnist
 from stormcell.experiments.protocols.extrapolation import LAST_FRAME, OPTICAL_FLOWS
 from stormcell.experiments.streams import Endless, Finite

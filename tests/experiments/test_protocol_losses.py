@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stormcell.experiments.losses import absolute_error, balanced_error, cross_entropy, squared_error
+from stormcell.experiments.protocol_losses import absolute_error, balanced_error, cross_entropy, squared_error
 from stormcell.experiments.protocols import HKO7, OpenSTL, PaperMovingMnist
 from stormcell.experiments.protocols.hko7 import REFLECTIVITY, THRESHOLDS
 
