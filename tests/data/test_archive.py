@@ -192,7 +192,7 @@ def netcdf_without_rain(path):
         (
             lambda path: path.write_text("rain"),
             "foreign.txt",
-            "expected FMI PGM, KNMI HDF5, CF NetCDF, found another format",
+            "expected FMI PGM, KNMI HDF5 or CF NetCDF, found another format",
         ),
         (lambda path: path.write_text("P5 but no image"), "foreign.pgm", "obstime"),
         (hdf5_of_something_else, "other.h5", "time: expected this coordinate of CF NetCDF"),

@@ -26,10 +26,15 @@ def append(files: Sequence[Path], out: Path, overrides: UnitOverrides) -> int:
     for file, reason in done.refused:
         console.print(f"refused {file}: {reason}", highlight=False, soft_wrap=True, markup=False)
     added, present = len(done.added), len(done.present)
-    print(f"{out}: {added} frames added, {present} already present, {len(done.refused)} files refused")
+    counts = f"{_count(added, 'frame')} added, {present} already present"
+    print(f"{out}: {counts}, {_count(len(done.refused), 'file')} refused")
     if not done.refused:
         return ALL_DONE
     return SOME_REFUSED if added or present else NOTHING_DONE
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def check(path: Path) -> int:

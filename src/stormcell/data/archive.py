@@ -7,6 +7,7 @@ Readers do not see them, and the next :func:`append` removes them.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import isclose
 from os import PathLike, walk
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import xarray as xr
 from stormcell.data import schema
 from stormcell.data.archive_files import ROOT
 from stormcell.data.grid import difference
-from stormcell.data.readers import Reader, UnitOverrides, find, looks_like_radar
+from stormcell.data.readers import RadarFile, UnitOverrides, looks_like_radar, open_radar
 from stormcell.data.store import Store, writing
 from stormcell.errors import ArchiveError, InputError
 
@@ -89,17 +90,16 @@ def append(
         with writing(path) as store:
             done = 0
             for run in _runs(frames, store):
-                source = run[0].source
-                if source.usable:
+                file = run[0].file
+                if file.path not in refused:
                     try:
-                        block = source.read(overrides, run)
+                        block = file.read(overrides, slice(run[0].index, run[-1].index + 1))
                         _expect_alike(block, store)
                         for index, frame in enumerate(run):
                             new = _put(block.isel(time=[index]), store)
                             (added if new else present).append(frame.time)
                     except InputError as error:
-                        source.usable = False
-                        refused[source.path] = str(error)
+                        refused[file.path] = str(error)
                 if len(store.times) - store.committed >= _FRAMES_PER_COMMIT:
                     store.commit()
                 done += len(run)
@@ -146,26 +146,10 @@ def rain(ds: xr.Dataset) -> xr.DataArray:
     return ds.set_coords(["lat", "lon", "crs"])[schema.RATE].assign_attrs(origin)
 
 
-@dataclass
-class _Source:
-    path: Path
-    reader: Reader
-    usable: bool = True
-
-    def read(self, overrides: UnitOverrides, run: "list[_Frame]") -> xr.Dataset:
-        """Read the frames of a run; any error that a library raises becomes an InputError."""
-        try:
-            return self.reader.read(self.path, overrides, slice(run[0].index, run[-1].index + 1))
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(f"could not be read: {type(error).__name__}: {error}") from error
-
-
 @dataclass(frozen=True)
 class _Frame:
     time: np.datetime64
-    source: _Source
+    file: RadarFile
     index: int
 
 
@@ -174,14 +158,11 @@ def _survey(files: Iterable[Path], refused: dict[Path, str]) -> list[_Frame]:
     frames = []
     for path in dict.fromkeys(_expand(files, refused)):
         try:
-            source = _Source(path, find(path))
-            times = source.reader.times(path)
+            file = open_radar(path)
         except InputError as error:
             refused[path] = str(error)
-        except Exception as error:  # For a damaged file, a library may raise any error.
-            refused[path] = f"could not be read: {type(error).__name__}: {error}"
         else:
-            frames += [_Frame(time, source, index) for index, time in enumerate(times)]
+            frames += [_Frame(time, file, index) for index, time in enumerate(file.times)]
     return sorted(frames, key=lambda frame: frame.time)
 
 
@@ -194,22 +175,22 @@ def _expand(files: Iterable[Path], refused: dict[Path, str]) -> Iterator[Path]:
         below = [Path(folder, name) for folder, _, names in walk(path) for name in names]
         radar = [file for file in sorted(below) if looks_like_radar(file)]
         if not radar:
-            refused[path] = "expected a folder with radar files, found none of them"
+            refused[path] = "expected a folder with radar files, found no such file"
         yield from radar
 
 
 def _runs(frames: list[_Frame], store: Store) -> Iterator[list[_Frame]]:
     """Yield runs of frames that are consecutive in one file and in time, and small enough to read at once."""
     run: list[_Frame] = []
-    seen: set[Path] = set()
+    started: set[Path] = set()
     for frame in frames:
         if run:
             last = run[-1]
-            follows = frame.source is last.source and frame.index == last.index + 1 and frame.time > last.time
+            follows = frame.file is last.file and frame.index == last.index + 1 and frame.time > last.time
             # The first frame of a file is read alone, to find out whether its grid is the archive's.
-            if not follows or last.source.path not in seen or len(run) == store.frames_in(_BLOCK_PIXELS):
+            if not follows or last.file.path not in started or len(run) == store.frames_in(_BLOCK_PIXELS):
                 yield run
-                seen.add(last.source.path)
+                started.add(last.file.path)
                 run = []
         run.append(frame)
     if run:
@@ -220,14 +201,20 @@ def _expect_alike(block: xr.Dataset, store: Store) -> None:
     """Refuse frames whose grid or conversion differs from the archive's."""
     if store.reference is None:
         return
-    if found := difference(store.reference, block):
-        raise InputError(found)
+    if differs := difference(store.reference, block):
+        raise InputError(differs)
     of_archive, of_file = store.reference[schema.RATE].attrs, block[schema.RATE].attrs
     for name in ("source_quantity", "accumulation_minutes", "zr_a", "zr_b"):
-        if of_archive.get(name) != of_file.get(name):
-            raise InputError(
-                f"{name}: expected the archive's {of_archive.get(name)}, found {of_file.get(name)}"
-            )
+        expected, found = of_archive.get(name), of_file.get(name)
+        if not _agree(expected, found):
+            raise InputError(f"{name}: expected the archive's {expected}, found {found}")
+
+
+def _agree(expected: object, found: object) -> bool:
+    """Whether two attributes are equal; numbers, except for rounding."""
+    if isinstance(expected, float) and isinstance(found, float):
+        return isclose(expected, found, rel_tol=_SAME_TO)
+    return expected == found
 
 
 def _put(frame: xr.Dataset, store: Store) -> bool:

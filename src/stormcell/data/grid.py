@@ -205,7 +205,7 @@ def crs_name(crs_wkt: str) -> str:
     if operation is None:
         return str(crs.name)
     numbers = ", ".join(f"{p.name.lower()} {p.value:.10g}" for p in operation.params if p.value)
-    return f"{operation.method_name} ({numbers})"
+    return f"{operation.method_name} with {numbers}" if numbers else str(operation.method_name)
 
 
 def _even_distance(name: str, centres: NDArray[np.float64]) -> float:

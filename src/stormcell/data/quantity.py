@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +119,54 @@ def rate_from_dbz(dbz: NDArray[np.floating], zr: tuple[float, float]) -> NDArray
     a, b = zr
     rate: NDArray[np.float64] = (10.0 ** (np.asarray(dbz, np.float64) / 10) / a) ** (1 / b)
     return rate
+
+
+def to_rate(
+    values: NDArray[np.floating],
+    quantity: Quantity,
+    *,
+    hours: float | NDArray[np.float64] | None = None,
+    zr: tuple[float, float] | None = None,
+) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """Convert a measured quantity to rain rates in mm/h.
+
+    Args:
+        values: Rates in mm/h, amounts in mm or reflectivity in dBZ, ``(time, y, x)`` or ``(y, x)``.
+        quantity: Quantity of the values.
+        hours: Accumulation period of an amount in hours, > 0: one, or one per time ``(time, 1, 1)``.
+        zr: The constants a and b of Z = a R^b, required for reflectivity; for other quantities, the constants
+            by which the provider converted them, if known.
+
+    Returns:
+        The rates, and the attributes of the archive's rate that describe the conversion.
+
+    Raises:
+        InputError: The period of an amount, or the Z–R relation of reflectivity, is missing.
+
+    Example:
+        >>> rate, attributes = to_rate(np.array([[1.0]]), "amount", hours=0.5)
+        >>> float(rate[0, 0]), attributes["accumulation_minutes"]
+        (2.0, 30.0)
+    """
+    attributes: dict[str, Any] = {"source_quantity": quantity}
+    if zr is not None:
+        attributes |= {"zr_a": zr[0], "zr_b": zr[1]}
+    if quantity == "dbz":
+        if zr is None:
+            raise InputError(
+                "zr: expected a and b of Z = a R^b for reflectivity, found neither; give them with --zr"
+            )
+        return rate_from_dbz(values, zr), attributes
+    rate = np.asarray(values, np.float64)
+    if quantity == "rate":
+        return rate, attributes
+    if hours is None or not np.all(hours > 0):
+        raise InputError(
+            "accumulation period: expected a period above 0, found none; give it with the units: "
+            '--units "mm/5min"'
+        )
+    minutes = float(np.ravel(hours)[0]) * 60
+    return rate / hours, attributes | {"accumulation_minutes": minutes, "cell_methods": "time: mean"}
 
 
 def check_overrides(overrides: UnitOverrides, quantity: Quantity, units: str) -> None:

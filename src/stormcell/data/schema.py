@@ -9,9 +9,8 @@
 
 The time step is the most common distance between neighbouring times. The attributes of ``rainfall_rate``
 describe the measured quantity: ``source_quantity`` (rate, dbz or amount), ``accumulation_minutes`` of an
-amount,
-    ``zr_a`` and
-``zr_b`` of a reflectivity. The attributes of the dataset give its ``source`` and ``license``.
+amount, ``zr_a`` and ``zr_b`` of a reflectivity. The attributes of the dataset give its ``source`` and
+``license``.
 """
 
 from collections.abc import Mapping
@@ -146,7 +145,7 @@ def problems(ds: xr.Dataset) -> list[str]:
         name for name in ("time", "y", "x", "lat", "lon", "crs", "missing_times") if name not in ds.variables
     ]
     if absent:
-        return [f"variables: expected {', '.join(absent)} beside {RATE}, found them missing"]
+        return [f"variables: expected {', '.join(absent)} beside {RATE}, found no such variables"]
     return [*_rate_problems(rate), *_time_problems(ds), *_grid_problems(ds)]
 
 

@@ -1,9 +1,16 @@
 """Readers of radar files: one small module per format, all returning frames in the archive's schema.
 
-A reader is a module with the functions of :class:`Reader`. To add a format, write such a module and add it to
-``READERS``. The first reader that recognises a file reads it, so specific formats come before general ones.
+To add a format, write a module with the names of :class:`Reader` and add it to ``READERS``. Formats are
+recognised by content. The first reader that recognises a file reads it, so specific formats come before
+general ones. :mod:`~stormcell.data.readers.contents` decompresses, :func:`~stormcell.data.quantity.to_rate`
+converts to mm/h, :class:`~stormcell.data.grid.Grid` places the pixels, and
+:func:`~stormcell.data.schema.build` returns the frames. Every reader must pass the tests of the interface, in
+``tests/data/readers/test_readers.py``, which need a sample file of the format.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +23,7 @@ from stormcell.data.readers import cf_netcdf, fmi_pgm, knmi_hdf5
 from stormcell.data.readers.contents import head
 from stormcell.errors import InputError
 
-__all__ = ["READERS", "Reader", "UnitOverrides", "find", "looks_like_radar"]
+__all__ = ["READERS", "RadarFile", "Reader", "UnitOverrides", "find", "looks_like_radar", "open_radar"]
 
 
 class Reader(Protocol):
@@ -34,7 +41,11 @@ class Reader(Protocol):
         """Whether a file is of this format; ``head`` is its (unpacked) beginning."""
 
     def times(self, path: Path) -> NDArray[np.datetime64]:
-        """Return the time of each frame in the file, UTC, in whole seconds, without decoding the frames."""
+        """Return the time of each frame in the file, UTC, in whole seconds, without decoding the frames.
+
+        Raises:
+            InputError: The file cannot be used.
+        """
 
     def read(self, path: Path, overrides: UnitOverrides, frames: slice) -> xr.Dataset:
         """Return some of the frames, in the archive's schema.
@@ -47,6 +58,41 @@ class Reader(Protocol):
 READERS: tuple[Reader, ...] = (fmi_pgm, knmi_hdf5, cf_netcdf)
 
 
+@dataclass(frozen=True)
+class RadarFile:
+    """A radar file whose format is known.
+
+    Attributes:
+        path: Path of the file.
+        reader: Reader of its format.
+        times: Times of its frames ``(T,)``, UTC.
+    """
+
+    path: Path
+    reader: Reader
+    times: NDArray[np.datetime64]
+
+    def read(self, overrides: UnitOverrides, frames: slice) -> xr.Dataset:
+        """Return some of the frames, in the archive's schema.
+
+        Raises:
+            InputError: The file cannot be used.
+        """
+        with _library_errors():
+            return self.reader.read(self.path, overrides, frames)
+
+
+def open_radar(path: Path) -> RadarFile:
+    """Recognise the format of a radar file, and read the times of its frames.
+
+    Raises:
+        InputError: The file cannot be used.
+    """
+    with _library_errors():
+        reader = find(path)
+        return RadarFile(path, reader, reader.times(path))
+
+
 def find(path: Path) -> Reader:
     """Return the reader of a file.
 
@@ -57,7 +103,8 @@ def find(path: Path) -> Reader:
     for reader in READERS:
         if reader.recognises(path, beginning):
             return reader
-    raise InputError(f"expected {', '.join(reader.NAME for reader in READERS)}, found another format")
+    *names, last = (reader.NAME for reader in READERS)
+    raise InputError(f"expected {', '.join(names)} or {last}, found another format")
 
 
 def looks_like_radar(path: Path) -> bool:
@@ -73,3 +120,14 @@ def looks_like_radar(path: Path) -> bool:
     except InputError:
         return False
     return True
+
+
+@contextmanager
+def _library_errors() -> Iterator[None]:
+    """Turn any error into an InputError, because a library may raise any error for a damaged file."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"could not be read: {type(error).__name__}: {error}") from error

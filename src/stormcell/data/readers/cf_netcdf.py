@@ -20,7 +20,7 @@ from pyproj.exceptions import CRSError
 
 from stormcell.data import schema
 from stormcell.data.grid import MOST_PIXELS, Grid, parse_crs
-from stormcell.data.quantity import UnitOverrides, rate_from_dbz, unit
+from stormcell.data.quantity import UnitOverrides, to_rate, unit
 from stormcell.data.readers.contents import head, seekable
 from stormcell.data.readers.rain_variable import RainVariable, find_rain
 from stormcell.errors import InputError
@@ -135,27 +135,13 @@ def _rate(
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """Return rates in mm/h, and the attributes that describe the conversion."""
     quantity, factor, hours = unit(rain.units)
+    period = _hours(ds, rain, frames) if quantity == "amount" and hours is None else hours
+    rate, measured = to_rate(np.asarray(values, np.float64) * factor, quantity, hours=period, zr=overrides.zr)
+    # A file in the archive's schema describes the measured quantity; its rates were converted before.
     attributes = rain.array.attrs
-    copied = ("source_quantity", "accumulation_minutes", "zr_a", "zr_b", "cell_methods")
-    measured = {"source_quantity": quantity} | {
-        name: attributes[name] for name in copied if name in attributes
-    }
-    if overrides.zr:
-        measured |= {"zr_a": overrides.zr[0], "zr_b": overrides.zr[1]}
-    rate = np.asarray(values, np.float64)
-    if quantity == "dbz":
-        if overrides.zr is None:
-            raise InputError(
-                "zr: expected a and b of Z = a R^b, because the file has dBZ, found neither; give them "
-                "with --zr"
-            )
-        rate = rate_from_dbz(rate, overrides.zr)
-    elif quantity == "amount":
-        over = hours or _hours(ds, rain, frames)
-        rate = rate * factor / np.reshape(over, (-1, 1, 1))
-        measured |= {"accumulation_minutes": float(np.ravel(over)[0]) * 60, "cell_methods": "time: mean"}
-    else:
-        rate = rate * factor
+    for name in ("source_quantity", "accumulation_minutes", "zr_a", "zr_b", "cell_methods"):
+        if name in attributes and (name == "source_quantity" or name not in measured):
+            measured[name] = attributes[name]
     if (lowest := np.fmin.reduce(rate, axis=None, initial=np.inf)) < -NO_ECHO:
         raise InputError(
             f"{rain.array.name}: expected 0 or more, found {lowest:g}; is it a code that _FillValue does "
@@ -167,7 +153,7 @@ def _rate(
 
 
 def _hours(ds: xr.Dataset, rain: RainVariable, frames: slice) -> NDArray[np.float64]:
-    """Return the accumulation period of every frame in hours."""
+    """Return the accumulation period in hours of every frame, or of all, ``(time or 1, 1, 1)``."""
     bounds = ds["time"].attrs.get("bounds", ds["time"].encoding.get("bounds"))
     if bounds in ds.variables:
         start, end = np.moveaxis(np.atleast_2d(ds[bounds].values), -1, 0)
@@ -176,11 +162,10 @@ def _hours(ds: xr.Dataset, rain: RainVariable, frames: slice) -> NDArray[np.floa
         hours = np.array([float(rain.array.attrs.get("accum_time_h", np.nan))])
     if not (hours > 0).all():
         raise InputError(
-            f"{rain.array.name}: expected the accumulation period of {rain.units} (time bounds, "
-            "accum_time_h), "
-            'found none; give it in the units: --units "mm/5min"'
+            f"{rain.array.name}: expected time bounds or accum_time_h for the accumulation period of "
+            f'{rain.units}, found neither; give it with the units: --units "mm/5min"'
         )
-    return hours
+    return hours.reshape(-1, 1, 1)
 
 
 def _grid(ds: xr.Dataset, rain: RainVariable) -> Grid:

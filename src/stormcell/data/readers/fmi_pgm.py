@@ -18,7 +18,7 @@ from PIL import Image
 
 from stormcell.data import schema
 from stormcell.data.grid import Grid
-from stormcell.data.quantity import UnitOverrides, check_overrides, rate_from_dbz
+from stormcell.data.quantity import UnitOverrides, check_overrides, to_rate
 from stormcell.data.readers.contents import contents, head
 from stormcell.errors import InputError
 
@@ -51,15 +51,14 @@ def read(path: Path, overrides: UnitOverrides, frames: slice) -> xr.Dataset:
         raise InputError(f"param: expected reflectivity, found {parameter}")
     check_overrides(overrides, "dbz", "dBZ")
     values = _pixels(data)
-    a, b = overrides.zr or ZR
     # A lookup table, because there are only 256 values.
-    rates = rate_from_dbz((np.arange(256) - 64) / 2, (a, b)).astype(np.float32)
+    rates, measured = to_rate((np.arange(256) - 64) / 2, "dbz", zr=overrides.zr or ZR)
     rates[_NO_ECHO], rates[_NO_DATA] = 0, np.nan
     return schema.build(
-        rates[values][None],
+        rates.astype(np.float32)[values][None],
         _times(comments),
         _grid(comments, *values.shape),
-        measured={"source_quantity": "dbz", "zr_a": a, "zr_b": b, "cell_methods": "time: point"},
+        measured=measured | {"cell_methods": "time: point"},
         attributes={
             "title": f"Radar composite {' '.join(comments.get('projection_name', []))}".strip(),
             "institution": "Finnish Meteorological Institute",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from stormcell.data import schema
 from stormcell.data.grid import MOST_PIXELS, Grid, parse_crs
-from stormcell.data.quantity import UnitOverrides, check_overrides, rate_from_dbz
+from stormcell.data.quantity import UnitOverrides, check_overrides, to_rate
 from stormcell.data.readers.contents import seekable
 from stormcell.errors import InputError
 
@@ -56,28 +56,18 @@ def read(path: Path, overrides: UnitOverrides, frames: slice) -> xr.Dataset:
         values, missing = _values(file)
         if parameter == "ACCUMULATED_PRECIPITATION_[MM]":
             check_overrides(overrides, "amount", "mm")
-            minutes = (end - _date(file, "product_datetime_start")) / np.timedelta64(1, "m")
-            if not minutes > 0:
-                raise InputError(
-                    f"product_datetime: expected an end after the start, found {minutes:g} minutes"
-                )
-            rate = values * (60 / minutes)
-            measured = {
-                "source_quantity": "amount",
-                "accumulation_minutes": minutes,
-                "cell_methods": "time: mean",
-            }
-            zr = overrides.zr
+            hours = (end - _date(file, "product_datetime_start")) / np.timedelta64(1, "h")
+            if not hours > 0:
+                raise InputError(f"product_datetime: expected an end after the start, found {hours:g} hours")
+            rate, measured = to_rate(values, "amount", hours=hours, zr=overrides.zr)
         elif parameter == "REFLECTIVITY_[DBZ]":
             check_overrides(overrides, "dbz", "dBZ")
-            zr = overrides.zr or ZR
+            rate, measured = to_rate(values, "dbz", zr=overrides.zr or ZR)
+            measured["cell_methods"] = "time: point"
             # The lowest code means no echo.
-            rate = np.where(values > _calibration(file)[1], rate_from_dbz(values, zr), 0)
-            measured = {"source_quantity": "dbz", "cell_methods": "time: point"}
+            rate = np.where(values > _calibration(file)[1], rate, 0)
         else:
             raise InputError(f"image_geo_parameter: expected accumulated mm or dBZ, found {parameter}")
-        if zr:
-            measured |= {"zr_a": zr[0], "zr_b": zr[1]}
         return schema.build(
             np.where(missing, np.nan, rate)[None],
             [end],
