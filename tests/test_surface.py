@@ -42,5 +42,5 @@ def test_surface_of_foreign_weights():
 def test_surface_of_the_models():
     forecasters = {"EncoderForecaster", "FCLSTMForecaster", "MultiscaleForecaster", "NextFrameForecaster"}
     classifiers = {"SequenceClassifier", "FrameAverageClassifier"}
-    feedings = {"FreeRunning", "TeacherForcing", "ScheduledSampling", "ReverseScheduledSampling"}
-    assert public(stormcell.models) == forecasters | classifiers | feedings | {"from_checkpoint", "shipped"}
+    schedules = {"FreeRunning", "TeacherForcing", "ScheduledSampling", "ReverseScheduledSampling"}
+    assert public(stormcell.models) == forecasters | classifiers | schedules | {"from_checkpoint", "shipped"}

@@ -75,7 +75,7 @@ def test_processes_are_fed_the_parts_of_one_draw():
 
     class Spy(NextFrameForecaster):
         def forward(self, x, steps, **told):
-            given.append(told["feeding"])
+            given.append(told["schedule"])
             return super().forward(x, steps, **told)
 
     sampling = fed("n", Spy, 1.0, tiny.nats, "logits", 3, lambda _: ScheduledSampling(0.5))

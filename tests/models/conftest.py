@@ -7,7 +7,7 @@ from torch import nn
 
 @pytest.fixture
 def randomised() -> Callable[[nn.Module], nn.Module]:
-    """Fills a network's parameters with numbers that leave no gate or layer idle."""
+    """A function that fills a network with random parameters, so that every gate and layer counts."""
 
     def fill(model: nn.Module, scale: float = 0.3) -> nn.Module:
         generator = torch.Generator().manual_seed(0)

@@ -47,7 +47,7 @@ def conv_lstm_arrays(name, seed, inputs, channels, size, *, peepholes):
 
 
 def hzzone(kind, *, peepholes=False, hidden=HIDDEN, conv=CONV, inputs=1, outputs=1):
-    """A checkpoint with the names that its modules give their parameters, a level after another."""
+    """Return a checkpoint of Hzzone's network, level by level."""
     entering, arrays = [conv, *hidden[1:]], {}
     size = SIZE
     for n, (channels, stride) in enumerate(zip(hidden, STRIDES, strict=True), 1):
@@ -125,10 +125,10 @@ def hzzone_by_hand(arrays, kind, x, steps, align_corners=True):
         channels, state = HIDDEN[n - 1], None
         for t, frame in enumerate(frames):
             name = f"encoder.stage{n}.conv{n}_leaky_1"
-            seen = leaky(conv2d(frame, w[f"{name}.weight"], w[f"{name}.bias"], STRIDES[n - 1], padding=1))
+            x_t = leaky(conv2d(frame, w[f"{name}.weight"], w[f"{name}.bias"], STRIDES[n - 1], padding=1))
             if state is None:
-                state = (torch.zeros(len(x), channels, *seen.shape[2:], dtype=x.dtype),) * number
-            state = step(w, f"encoder.rnn{n}", seen, state, align_corners)
+                state = (torch.zeros(len(x), channels, *x_t.shape[2:], dtype=x.dtype),) * number
+            state = step(w, f"encoder.rnn{n}", x_t, state, align_corners)
             frames[t] = state[0]
         states.append(state)
     frames = [None] * steps
@@ -137,10 +137,10 @@ def hzzone_by_hand(arrays, kind, x, steps, align_corners=True):
         for t, frame in enumerate(frames):
             state = step(w, f"forecaster.rnn{n}", frame, state, align_corners)
             name = f"forecaster.stage{n}.deconv{4 - n}_leaky_1"
-            seen = conv_transpose2d(
+            x_t = conv_transpose2d(
                 state[0], w[f"{name}.weight"], w[f"{name}.bias"], STRIDES[n - 1], padding=1
             )
-            frames[t] = leaky(seen)
+            frames[t] = leaky(x_t)
     ended = [leaky(same(w, "forecaster.stage1.conv3_leaky_2", frame)) for frame in frames]
     return torch.stack([same(w, "forecaster.stage1.conv3_3", frame) for frame in ended], dim=1)
 
@@ -148,14 +148,14 @@ def hzzone_by_hand(arrays, kind, x, steps, align_corners=True):
 @pytest.mark.parametrize(
     ("kind", "made", "keywords"),
     [
-        ("conv_lstm", {}, {}),  # as a GPU leaves it
-        ("conv_lstm", {"peepholes": True, "outputs": 2}, {}),  # as a CPU does
+        ("conv_lstm", {}, {}),  # as saved on a GPU
+        ("conv_lstm", {"peepholes": True, "outputs": 2}, {}),  # as saved on a CPU
         ("traj_gru", {"inputs": 2}, {}),
         ("traj_gru", {}, {"align_corners": False}),
     ],
 )
 @pytest.mark.parametrize("prefix", ["", "module."])
-def test_hzzone_s_network_computes_what_theirs_computed(kind, made, keywords, prefix):
+def test_from_checkpoint_of_hzzone_equals_their_equations(kind, made, keywords, prefix):
     arrays = hzzone(kind, **made)
     x = torch.from_numpy(random(1, 2, 4, made.get("inputs", 1), *SIZE))
     network = from_checkpoint(
@@ -171,7 +171,7 @@ def test_hzzone_s_network_computes_what_theirs_computed(kind, made, keywords, pr
     torch.testing.assert_close(found, expected, **EXACT)
 
 
-def test_what_was_read_is_rebuilt_from_its_arguments():
+def test_from_checkpoint_of_hzzone_is_rebuilt_from_its_arguments():
     network = from_checkpoint("hzzone-network", hzzone("traj_gru"), align_corners=False)
     twin = MultiscaleForecaster(**network.arguments).double()
     twin.load_state_dict(network.state_dict())
@@ -180,7 +180,7 @@ def test_what_was_read_is_rebuilt_from_its_arguments():
     assert network.arguments["forecaster_num_flows"] == BACK
 
 
-def test_the_published_sizes_make_the_default_network():
+def test_from_checkpoint_of_hzzone_with_published_sizes_is_the_default_network():
     sizes = hzzone("conv_lstm", hidden=[64, 192, 192], conv=8)
     network = from_checkpoint("hzzone-network", {name: value.astype("f4") for name, value in sizes.items()})
     expected = MultiscaleForecaster(peephole=None).state_dict()
@@ -188,7 +188,7 @@ def test_the_published_sizes_make_the_default_network():
 
 
 def changed(arrays, **changes):
-    """Names with ``__`` for a dot; None takes an array away, a shape puts another there."""
+    """Return arrays with changes: None removes an array, a shape replaces it. ``__`` in a name is a dot."""
     arrays = dict(arrays)
     for name, value in changes.items():
         name = name.replace("__", ".")
@@ -222,14 +222,14 @@ def changed(arrays, **changes):
         ),
     ],
 )
-def test_whatever_does_not_match_is_listed(changes, message):
+def test_from_checkpoint_of_hzzone_lists_all_differences(changes, message):
     with pytest.raises(ArgumentError) as caught:
         from_checkpoint("hzzone-network", changed(hzzone("conv_lstm"), **changes))
     assert str(caught.value) == message
 
 
 def openstl(channels=1, patch=2, hidden=(4, 3), *, norm=False, size=(4, 6)):
-    """A checkpoint with all that its modules hold, what they never use among it."""
+    """Return a checkpoint of OpenSTL's network, with its unused arrays."""
     arrays, inputs = {}, channels * patch**2
     for n, c in enumerate(hidden):
         name = f"cell_list.{n}"
@@ -244,7 +244,7 @@ def openstl(channels=1, patch=2, hidden=(4, 3), *, norm=False, size=(4, 6)):
 
 
 def openstl_by_hand(arrays, x, steps, patch, hidden=(4, 3)):
-    """Their way: channels last, patches whose channels are innermost, one frame after another."""
+    """Compute OpenSTL's forecast: channels last, patches with their channels innermost."""
     w = {name: torch.from_numpy(value) for name, value in arrays.items()}
     batch, inputs, channels, height, width = x.shape
     states = [(torch.zeros(batch, c, height // patch, width // patch, dtype=x.dtype),) * 2 for c in hidden]
@@ -258,17 +258,17 @@ def openstl_by_hand(arrays, x, steps, patch, hidden=(4, 3)):
     for t in range(inputs + steps - 1):
         if t < inputs:
             tiles = x[:, t].reshape(batch, channels, height // patch, patch, width // patch, patch)
-            seen = tiles.permute(0, 3, 5, 1, 2, 4).flatten(1, 3)
+            x_t = tiles.permute(0, 3, 5, 1, 2, 4).flatten(1, 3)
         for n, c in enumerate(hidden):
             name, (h, cell) = f"cell_list.{n}", states[n]
-            z = normalised(conv2d(seen, w[f"{name}.conv_x.0.weight"], padding=1), f"{name}.conv_x")
+            z = normalised(conv2d(x_t, w[f"{name}.conv_x.0.weight"], padding=1), f"{name}.conv_x")
             z = z + normalised(conv2d(h, w[f"{name}.conv_h.0.weight"], padding=1), f"{name}.conv_h")
             i, f, g, o = torch.split(z, c, dim=1)
             cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
             states[n] = (torch.sigmoid(o) * torch.tanh(cell), cell)
-            seen = states[n][0]
-        seen = conv2d(seen, w["conv_last.weight"])
-        forecasts.append(seen)
+            x_t = states[n][0]
+        x_t = conv2d(x_t, w["conv_last.weight"])
+        forecasts.append(x_t)
     tiles = torch.stack(forecasts[-steps:], dim=1).unflatten(2, (patch, patch, channels))
     return tiles.permute(0, 1, 4, 5, 2, 6, 3).reshape(batch, steps, channels, height, width)
 
@@ -276,7 +276,7 @@ def openstl_by_hand(arrays, x, steps, patch, hidden=(4, 3)):
 @pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("prefix", ["", "model."])
-def test_openstl_s_network_computes_what_theirs_computed(norm, channels, prefix):
+def test_from_checkpoint_of_openstl_equals_their_equations(norm, channels, prefix):
     arrays = openstl(channels, norm=norm)
     x = torch.from_numpy(random(1, 2, 3, channels, 8, 12))
     theirs = {prefix + name: value for name, value in arrays.items()}
@@ -307,7 +307,7 @@ def test_openstl_s_network_computes_what_theirs_computed(norm, channels, prefix)
         (
             {"patch_size": 2},
             {"conv_last__weight": (8, 3, 1, 1)},
-            "weights: expected conv_last.weight (4, C, 1, 1), as frames are read, found (8, 3, 1, 1)",
+            "weights: expected conv_last.weight (4, C, 1, 1), as the input has, found (8, 3, 1, 1)",
         ),
         (
             {"patch_size": 2},
@@ -323,7 +323,7 @@ def test_openstl_s_network_computes_what_theirs_computed(norm, channels, prefix)
         ({"patches": 2}, {}, "patches: 'openstl-network' has no such keyword, expected patch_size"),
     ],
 )
-def test_an_openstl_network_that_does_not_match_is_refused(keywords, changes, message):
+def test_from_checkpoint_of_openstl_with_differences_is_refused(keywords, changes, message):
     with pytest.raises(ArgumentError) as caught:
         from_checkpoint("openstl-network", changed(openstl(), **changes), **keywords)
     assert str(caught.value) == message
@@ -337,12 +337,12 @@ def test_an_openstl_network_that_does_not_match_is_refused(keywords, changes, me
         ({"cell_list.0.w": np.zeros(1)}, "weights: expected encoder.stage1.…, found cell_list.0.w"),
         (
             {"module.encoder.stage1.w": np.zeros(1), "encoder.stage2.w": np.zeros(1)},
-            "weights: expected all to begin with 'module.', found encoder.stage2.w",
+            "weights: expected the prefix 'module.', found encoder.stage2.w",
         ),
         ({"encoder.stage1.w": "w"}, "encoder.stage1.w: expected an array of floats, found a str"),
     ],
 )
-def test_what_is_no_network_is_refused(state_dict, message):
+def test_from_checkpoint_of_something_else_is_refused(state_dict, message):
     with pytest.raises(ArgumentError) as caught:
         from_checkpoint("hzzone-network", state_dict)
     assert str(caught.value) == message

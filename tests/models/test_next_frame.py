@@ -1,5 +1,3 @@
-import json
-
 import pytest
 import torch
 from torch.nn.functional import conv2d
@@ -17,8 +15,8 @@ from stormcell.models import (
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
 
-def test_the_default_is_openstl_s_without_its_dead_convolutions():
-    """Its own count, 15.1 million, is that of these and of conv_o and conv_last of every cell."""
+def test_next_frame_default_is_openstl_without_its_unused_convolutions():
+    """OpenSTL's count, 15.1 million, includes conv_o and conv_last of every cell."""
     with torch.device("meta"):
         model = NextFrameForecaster()
     living = 25 * 512 * (16 + 128) + 3 * 25 * 512 * (128 + 128) + 128 * 16
@@ -47,8 +45,8 @@ def lay(patches, patch):
     return frame
 
 
-def by_hand(model, x, steps, truth, given, back):
-    """One frame after another, one sequence's choice after another; sides fit the patch."""
+def by_hand(model, x, steps, targets, given, back):
+    """Compute the network frame by frame and sequence by sequence; sides are multiples of the patch."""
     batch, inputs = x.shape[:2]
     states = [None] * len(model.rnn.cells)
     forecasts = []
@@ -56,54 +54,54 @@ def by_hand(model, x, steps, truth, given, back):
         chosen = []
         for b in range(batch):
             if given[b, t]:
-                chosen.append(x[b, t] if t < inputs else truth[b, t - inputs])
+                chosen.append(x[b, t] if t < inputs else targets[b, t - inputs])
             else:
                 chosen.append(back(forecasts[-1][b]))
-        seen = cut(torch.stack(chosen), model.patch_size)
+        x_t = cut(torch.stack(chosen), model.patch_size)
         for layer, cell in enumerate(model.rnn.cells):
-            h, c = states[layer] or (torch.zeros(batch, cell.hidden_channels, *seen.shape[2:]),) * 2
-            z = conv2d(seen, cell.weight_ih, cell.bias, padding="same") + conv2d(
+            h, c = states[layer] or (torch.zeros(batch, cell.hidden_channels, *x_t.shape[2:]),) * 2
+            z = conv2d(x_t, cell.weight_ih, cell.bias, padding="same") + conv2d(
                 h, cell.weight_hh, padding="same"
             )
             i, f, g, o = z.chunk(4, dim=1)
             c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
             states[layer] = torch.sigmoid(o) * torch.tanh(c), c
-            seen = states[layer][0]
-        forecasts.append(lay(conv2d(seen, model.head.weight, model.head.bias), model.patch_size))
+            x_t = states[layer][0]
+        forecasts.append(lay(conv2d(x_t, model.head.weight, model.head.bias), model.patch_size))
     return torch.stack(forecasts, dim=1)
 
 
 @pytest.mark.parametrize("feedback", ["linear", "sigmoid"])
 @pytest.mark.parametrize(
-    "feeding",
+    "schedule",
     [FreeRunning(), TeacherForcing(), ScheduledSampling(0.5), ReverseScheduledSampling(0.5, 0.5)],
-    ids=lambda feeding: type(feeding).__name__,
+    ids=lambda schedule: type(schedule).__name__,
 )
 @pytest.mark.parametrize("bias", [False, True])
-def test_it_reads_what_the_feeding_gives_and_else_its_own_forecast(randomised, feeding, feedback, bias):
+def test_next_frame_reads_given_frames_or_its_own_forecasts(randomised, schedule, feedback, bias):
     model = randomised(NextFrameForecaster(2, [4, 3], 3, 2, bias=bias, feedback=feedback), 0.2)
-    x, truth = torch.rand(3, 4, 2, 6, 8), torch.rand(3, 5, 2, 6, 8)
-    given = feeding.given(3, 4, 5, torch.Generator().manual_seed(0))
+    x, targets = torch.rand(3, 4, 2, 6, 8), torch.rand(3, 5, 2, 6, 8)
+    given = schedule.given(3, 4, 5, torch.Generator().manual_seed(0))
     back = torch.sigmoid if feedback == "sigmoid" else lambda frame: frame
     with torch.no_grad():
-        expected = by_hand(model, x, 5, truth, given, back)
-        every = model(x, 5, truth=truth, feeding=given, every=True)
+        expected = by_hand(model, x, 5, targets, given, back)
+        every = model(x, 5, targets=targets, schedule=given, every=True)
         torch.testing.assert_close(every, expected, **CLOSE)
-        found = model(x, 5, truth=truth, feeding=given)
+        found = model(x, 5, targets=targets, schedule=given)
         assert torch.equal(found, every[:, -5:])
 
 
-def test_running_free_it_needs_no_truth_and_does_not_look_at_it(randomised):
+def test_next_frame_free_running_ignores_targets(randomised):
     model = randomised(NextFrameForecaster(1, [4], 3, 2))
     x = torch.rand(2, 3, 1, 6, 8)
     nowhere = torch.full((2, 4, 1, 6, 8), torch.nan)
-    assert torch.equal(model(x, 4), model(x, 4, truth=nowhere))
+    assert torch.equal(model(x, 4), model(x, 4, targets=nowhere))
     assert model(x, 1, every=True).shape == (2, 3, 1, 6, 8)
 
 
 @pytest.mark.parametrize("size", [(9, 7), (3, 2), (4, 9)])
-def test_any_size_is_padded_with_zeros_at_the_end_and_cropped_again(randomised, size):
-    """What is beyond the frame stays zero in forecasts that are read again."""
+def test_next_frame_pads_frames_with_zeros_and_crops(randomised, size):
+    """Padding stays zero in the forecasts that the network reads."""
     model = randomised(NextFrameForecaster(1, [4], 3, 4))
     height, width = size
     x = torch.rand(1, 3, 1, height, width)
@@ -123,33 +121,13 @@ def test_any_size_is_padded_with_zeros_at_the_end_and_cropped_again(randomised, 
             frames.append(padded(forecast))
 
 
-def test_gradients_pass_through_the_forecasts_that_are_read_again(randomised):
+def test_next_frame_gradients_pass_through_its_own_forecasts(randomised):
     model = randomised(NextFrameForecaster(1, [3], 3, 2))
     x = torch.rand(1, 2, 1, 4, 4, requires_grad=True)
     model(x, 3)[:, -1].sum().backward()
     assert x.grad.abs().max() > 0
     for name, parameter in model.named_parameters():
         assert parameter.grad.abs().max() > 0, name
-
-
-def test_its_arguments_survive_json_and_build_its_twin(randomised):
-    model = NextFrameForecaster(
-        2,
-        [4, 3],
-        (3, 5),
-        2,
-        [1, (3, 5)],
-        bias=True,
-        norm="layer-pixel",
-        spatial_size=(6, 7),
-        feedback="sigmoid",
-    )
-    twin = NextFrameForecaster(**json.loads(json.dumps(model.arguments)))
-    assert twin.arguments == model.arguments
-    assert str(twin) == str(model)
-    twin.load_state_dict(randomised(model).state_dict())
-    x = torch.rand(1, 3, 2, 6, 7)
-    assert torch.equal(twin(x, 2), model(x, 2))
 
 
 @pytest.mark.parametrize(
@@ -162,7 +140,7 @@ def test_its_arguments_survive_json_and_build_its_twin(randomised):
         ({"norm": "layer-pixel"}, "spatial_size: expected that of the images, .*"),
     ],
 )
-def test_impossible_arguments_are_refused(arguments, message):
+def test_next_frame_with_impossible_arguments_is_refused(arguments, message):
     with torch.device("meta"), pytest.raises(ArgumentError, match=f"^{message}$"):
         NextFrameForecaster(**arguments)
 
@@ -175,6 +153,6 @@ def test_impossible_arguments_are_refused(arguments, message):
         ((1, 0, 1, 8, 8), 1, r"x: expected at least one frame, found \(1, 0, 1, 8, 8\)"),
     ],
 )
-def test_wrong_frames_are_refused(shape, steps, message):
+def test_next_frame_given_other_frames_is_refused(shape, steps, message):
     with pytest.raises(ArgumentError, match=f"^{message}$"):
         NextFrameForecaster(1, [4], 3, 2)(torch.zeros(shape), steps)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from stormcell.errors import ArgumentError, NotOfferedError
-from stormcell.models import rollout as fed_by
+from stormcell.models import rollout
 from stormcell.models.sampling_schedules import (
     FreeRunning,
     ReverseScheduledSampling,
@@ -15,12 +15,12 @@ from stormcell.models.sampling_schedules import (
 
 
 def within(found: float, expected: float, draws: int) -> bool:
-    """Five standard deviations of a share of so many draws: a fair one is outside once in a million."""
+    """Compare a share of draws within five standard deviations, which chance exceeds once in a million."""
     return abs(found - expected) <= 5 * math.sqrt(max(expected * (1 - expected), 1e-9) / draws)
 
 
 @pytest.mark.parametrize(
-    ("fed", "known", "later"),
+    ("schedule", "known", "later"),
     [
         (FreeRunning(), 1.0, 0.0),
         (TeacherForcing(), 1.0, 1.0),
@@ -30,8 +30,8 @@ def within(found: float, expected: float, draws: int) -> bool:
         (ReverseScheduledSampling(0.8, 0.25), 0.8, 0.25),
     ],
 )
-def test_frames_are_given_as_often_as_the_feeding_says(fed, known, later):
-    given = fed.given(2000, 10, 7, torch.Generator().manual_seed(0))
+def test_schedules_give_frames_with_their_probabilities(schedule, known, later):
+    given = schedule.given(2000, 10, 7, torch.Generator().manual_seed(0))
     assert given.shape == (2000, 16)
     assert given.dtype == torch.bool
     assert given[:, 0].all()
@@ -40,8 +40,8 @@ def test_frames_are_given_as_often_as_the_feeding_says(fed, known, later):
             assert within(column.float().mean().item(), expected, len(column))
 
 
-def test_sequences_and_frames_are_drawn_for_themselves():
-    """No two columns, nor two rows, agree more often than by chance."""
+def test_scheduled_sampling_draws_sequences_and_frames_independently():
+    """Two columns, or two rows, agree as often as by chance."""
     given = ScheduledSampling(0.5).given(4000, 1, 9, torch.Generator().manual_seed(1))[:, 1:]
     for one in range(8):
         for other in range(one):
@@ -49,7 +49,7 @@ def test_sequences_and_frames_are_drawn_for_themselves():
     assert within((given[::2] == given[1::2]).float().mean().item(), 0.5, 16000)
 
 
-def test_a_generator_says_what_is_drawn():
+def test_scheduled_sampling_is_reproducible_by_its_generator():
     def draw(seed):
         return ScheduledSampling(0.5).given(8, 3, 20, torch.Generator().manual_seed(seed))
 
@@ -57,8 +57,8 @@ def test_a_generator_says_what_is_drawn():
     assert not torch.equal(draw(3), draw(4))
 
 
-def test_openstl_s_schedule():
-    """Its own way: the share is lowered a little by every update, and gone after the last."""
+def test_scheduled_sampling_at_an_update_equals_openstl():
+    """Compute the probability as OpenSTL does, by a subtraction at every update."""
     share = 1.0
     for update in range(50_010):
         share = share - 0.00002 if update < 50_000 else 0.0
@@ -79,65 +79,69 @@ def test_openstl_s_schedule():
         (10**6, 1.0, 0.0),
     ],
 )
-def test_predrnn_s_schedule(update, known, later):
+def test_reverse_scheduled_sampling_at_an_update_equals_predrnn(update, known, later):
     found = ReverseScheduledSampling.at(update)
     assert (found.known, found.later) == (pytest.approx(known), pytest.approx(later))
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, float("nan"), "half", True])
-def test_what_is_no_probability_is_refused(p):
+def test_schedules_given_something_else_than_a_probability_are_refused(p):
     with pytest.raises(ArgumentError, match="probability: expected a probability, found"):
         ScheduledSampling(p)
     with pytest.raises(ArgumentError, match="later: expected a probability, found"):
         ReverseScheduledSampling(0.5, p)
 
 
-X, TRUTH = torch.zeros(2, 3, 1, 4, 4), torch.zeros(2, 4, 1, 4, 4)
+X, TARGETS = torch.zeros(2, 3, 1, 4, 4), torch.zeros(2, 4, 1, 4, 4)
 
 
 @pytest.mark.parametrize(
-    ("fed", "truth", "message"),
+    ("schedule", "targets", "message"),
     [
-        ("free", None, "feeding: expected a feeding or bools (2, 6), found a str"),
+        ("free", None, "schedule: expected a sampling schedule or bools (2, 6), found a str"),
         (
             torch.ones(2, 5, dtype=torch.bool),
-            TRUTH,
-            "feeding: expected bools (2, 6), found (2, 5) of torch.bool",
+            TARGETS,
+            "schedule: expected bools (2, 6), found (2, 5) of torch.bool",
         ),
-        (torch.ones(2, 6), TRUTH, "feeding: expected bools (2, 6), found (2, 6) of torch.float32"),
+        (torch.ones(2, 6), TARGETS, "schedule: expected bools (2, 6), found (2, 6) of torch.float32"),
         (
             torch.zeros(2, 6, dtype=torch.bool),
-            TRUTH,
-            "feeding: expected the first frame to be given, found False",
+            TARGETS,
+            "schedule: expected the first frame to be given, found False",
         ),
         (
             TeacherForcing(),
             None,
-            "truth: expected (2, 4, …), as TeacherForcing() gives frames of it, found None",
+            "targets: expected (2, 4, …), as the schedule gives some of them, found None",
         ),
         (
             ScheduledSampling(1.0),
-            TRUTH[:, :2],
-            "truth: expected (2, 4, 1, 4, 4), as x is, found (2, 2, 1, 4, 4)",
+            TARGETS[:, :2],
+            "targets: expected (2, 4, 1, 4, 4) for this x, found (2, 2, 1, 4, 4)",
         ),
-        (FreeRunning(), TRUTH[..., :2], "truth: expected (2, 4, 1, 4, 4), as x is, found (2, 4, 1, 4, 2)"),
+        (
+            FreeRunning(),
+            TARGETS[..., :2],
+            "targets: expected (2, 4, 1, 4, 4) for this x, found (2, 4, 1, 4, 2)",
+        ),
     ],
 )
-def test_what_cannot_be_fed_is_refused(fed, truth, message):
+def test_draw_given_refuses_what_does_not_fit(schedule, targets, message):
     with pytest.raises(ArgumentError) as caught:
-        fed_by.drawn(fed, X, truth, 4)
+        rollout.draw_given(schedule, X, targets, 4)
     assert str(caught.value) == message
 
 
-def test_a_tensor_may_say_which_frames_are_given():
+def test_draw_given_of_an_earlier_draw_returns_it():
     given = ScheduledSampling(0.5).given(2, 3, 4)
-    assert torch.equal(fed_by.drawn(given, X, TRUTH, 4), given)
+    assert torch.equal(rollout.draw_given(given, X, TARGETS, 4), given)
 
 
 @pytest.mark.parametrize(
-    "fed", [TeacherForcing(), ScheduledSampling(0.0), torch.ones(1, 1, dtype=torch.bool)]
+    "schedule", [TeacherForcing(), ScheduledSampling(0.0), torch.ones(1, 1, dtype=torch.bool)]
 )
-def test_a_network_that_reads_nothing_refuses_to_be_fed(fed):
-    with pytest.raises(NotOfferedError, match=r"^feeding: expected FreeRunning\(\), as it is so, found "):
-        fed_by.unfed(fed, "it is so")
-    fed_by.unfed(FreeRunning(), "it is so")
+def test_check_free_running_refuses_other_schedules(schedule):
+    with pytest.raises(NotOfferedError, match=r"^schedule: expected FreeRunning\(\), as a reason, found "):
+        rollout.check_free_running(schedule, "a reason")
+    rollout.check_free_running(FreeRunning(), "a reason")

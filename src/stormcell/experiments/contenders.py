@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from stormcell.experiments.experiment import Array, Baseline, Batch, Contender, Gives, Moment
 from stormcell.experiments.protocols.extrapolation import Extrapolation
-from stormcell.models.sampling_schedules import Feeding
+from stormcell.models.sampling_schedules import SamplingSchedule
 
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """A function of the output, the targets, and a mask of the pixels that count (None for all)."""
@@ -42,7 +42,7 @@ def fed(
     loss: Loss,
     gives: Gives,
     steps: int,
-    feeding: Callable[[Moment], Feeding],
+    schedule: Callable[[Moment], SamplingSchedule],
 ) -> Contender:
     """A next-frame network that is given some true frames in training. Its loss covers every frame.
 
@@ -55,14 +55,14 @@ def fed(
         loss: Loss of all frames except the first.
         gives: ``"logits"`` or ``"pixels"``, the kind of the network's output.
         steps: Frames to forecast.
-        feeding: Sampling schedule at a moment of training.
+        schedule: Sampling schedule at a moment of training.
     """
 
     def learn(network: Any, batch: Batch, moment: Moment) -> Tensor:
         size, inputs = batch.x.shape[:2]
-        drawn = feeding(moment).given(size * moment.processes, inputs, steps, moment.generator())
+        drawn = schedule(moment).given(size * moment.processes, inputs, steps, moment.generator())
         own = drawn[size * moment.rank : size * (moment.rank + 1)]
-        every = network(batch.x, steps, truth=batch.y, feeding=own, every=True)
+        every = network(batch.x, steps, targets=batch.y, schedule=own, every=True)
         return loss(every.float(), torch.cat([batch.x, batch.y], dim=1)[:, 1:], None)
 
     return Contender(name, build, learning_rate, learn, _forecast(steps), gives)

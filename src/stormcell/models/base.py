@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 from torch import nn
 
+from stormcell.nn import ConvLSTM2d
+
 if TYPE_CHECKING:
     from stormcell.models.model_file import Card
 
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
 class Network(nn.Module):
     """A network that records its constructor's arguments, so that a model file can describe it.
 
-    A subclass is a plain :class:`torch.nn.Module`. Where an argument has more than one notation, as a kernel
-    size has, the subclass keeps the full form in an attribute of the same name, and that one is recorded.
+    A subclass is an ordinary module. If it has an attribute with the name of an argument, the attribute is
+    recorded instead of the argument: JSON has no tuples, so a kernel size must be recorded for every layer.
     """
 
     _given: Mapping[str, Any]
@@ -34,7 +36,7 @@ class Network(nn.Module):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Arguments that build the same network, in JSON's types; a scaling is in a field of the card."""
+        """Arguments that build the same network, in JSON's types; a scaling is recorded on the card only."""
         return {name: _plain(vars(self).get(name, value)) for name, value in self._given.items()}
 
     @classmethod
@@ -45,6 +47,12 @@ class Network(nn.Module):
             ArgumentError: An argument is missing, unknown or has a value it cannot have.
         """
         return cls(**card.arguments)
+
+    def record_layers(self, rnn: ConvLSTM2d) -> None:
+        """Record channels and kernel sizes for every layer."""
+        self.hidden_channels = rnn.hidden_channels
+        self.kernel_size = rnn.kernel_size
+        self.recurrent_kernel_size = rnn.recurrent_kernel_size
 
     def lay_out(self) -> None:
         """Store the parameters in the memory layout in which the network runs fastest."""

@@ -1,20 +1,21 @@
-"""Rain as often as it rains: a map that lets each rate be forecast as often as it was observed."""
+"""Calibration: a map that gives every rain rate its observed frequency."""
 
 import torch
 from torch import Tensor, nn
 
 
 class Calibration(nn.Module):
-    """A monotone map of scaled rain for every lead time, piecewise linear; as made it changes nothing.
+    """A monotone, piecewise linear map of scaled rain for every lead time; at first it is the identity.
 
-    A network that learns to make a squared error small forecasts less and less heavy rain as it grows
-    less sure. The map undoes that, as the probability matching of S-PROG does (Ebert 2001,
-    doi:10.1175/1520-0493(2001)129<2461:AOAPMS>2.0.CO;2), but by what training saw at each lead time and not
-    by the newest frame, so that growth and decay may still be forecast. Zero stays zero.
+    A network that minimises a squared error forecasts less heavy rain the more uncertain it is. The map
+    corrects this, as the probability matching of S-PROG does (Ebert 2001,
+    doi:10.1175/1520-0493(2001)129<2461:AOAPMS>2.0.CO;2). It matches the rates that were observed at each lead
+    time in training rather than those of the newest frame, so that growth and decay can still be forecast.
+    Zero stays zero.
 
     Args:
-        steps: Lead times with a map of their own; later ones share the last.
-        bins: Knots of a map between 0 and 1; above 1 it rises with slope 1.
+        steps: Number of lead times with a separate map; later ones share the last map.
+        bins: Number of intervals of a map between 0 and 1; above 1 its slope is 1.
 
     Example:
         >>> calibration = Calibration(steps=2)
@@ -23,7 +24,7 @@ class Calibration(nn.Module):
         True
     """
 
-    levels: Tensor  # (steps, bins + 1): what the values 0, 1/bins, …, 1 become
+    levels: Tensor  # (steps, bins + 1): values of the map at 0, 1/bins, …, 1
 
     def __init__(self, steps: int, bins: int = 128) -> None:
         super().__init__()
@@ -34,11 +35,11 @@ class Calibration(nn.Module):
         self,
         y: Tensor,  # (B, steps, H, W) scaled, ≥ 0
     ) -> Tensor:  # (B, steps, H, W) scaled, ≥ 0
-        """Map every lead time."""
+        """Map scaled rain."""
         lead = torch.arange(y.shape[1], device=y.device).clamp_max(self.steps - 1)[:, None, None]
         position = y * self.bins
         knot = position.detach().clamp(0, self.bins - 1).long()
         below, above = self.levels[lead, knot], self.levels[lead, knot + 1]
         mapped = below + (position - knot) * (above - below)
-        beyond: Tensor = self.levels[lead, -1] + (y - 1)
-        return torch.where(y > 1, beyond, mapped)
+        above_one: Tensor = self.levels[lead, -1] + (y - 1)
+        return torch.where(y > 1, above_one, mapped)

@@ -68,18 +68,11 @@ def from_checkpoint(layout: str, state_dict: Mapping[str, Any], **keywords: Any)
 
 
 def _hzzone(state_dict: Mapping[str, Any], *, align_corners: bool = True) -> MultiscaleForecaster:
-    """Return the encoder–forecaster that a checkpoint of Hzzone/Precipitation-Nowcasting holds.
+    """Read the encoder–forecaster of Hzzone/Precipitation-Nowcasting.
 
-    Strides are told from the transposed convolutions, whose kernels are there two pixels wider. The
-    coarsest level of the forecaster sees no input there either: a ConvLSTM sees zero frames, a TrajGRU
-    drops the convolutions over them, so that what is stored for them is never used and is not read.
-
-    Args:
-        state_dict: Arrays or tensors by name.
-        align_corners: How TrajGRUs were run: True, as by PyTorch up to 1.2, or False, as since.
-
-    Raises:
-        ArgumentError: They are not those of such a network; the message lists what is not.
+    The kernels of its transposed convolutions are two pixels wider than their strides. Its coarsest level in
+    the forecaster reads zeros: a ConvLSTM convolves them, and a TrajGRU skips that convolution, so the arrays
+    stored for it are not read.
     """
     prefix, found = _read(state_dict, "encoder.stage1.")
     dtype = arrays.dtype(list(found.values()))
@@ -131,17 +124,7 @@ def _hzzone(state_dict: Mapping[str, Any], *, align_corners: bool = True) -> Mul
 
 
 def _openstl(state_dict: Mapping[str, Any], *, patch_size: int = 4) -> NextFrameForecaster:
-    """Return the network that a checkpoint of OpenSTL's ConvLSTM holds.
-
-    Its patches order their pixels before their channels, ours their channels before their pixels.
-
-    Args:
-        state_dict: Arrays or tensors by name.
-        patch_size: Side of the patches, in pixels.
-
-    Raises:
-        ArgumentError: They are not those of such a network; the message lists what is not.
-    """
+    """Read OpenSTL's ConvLSTM, whose patches have their channels innermost, ours outermost."""
     prefix, found = _read(state_dict, "cell_list.0.")
     dtype = arrays.dtype(list(found.values()))
     pixels = count("patch_size", patch_size) ** 2
@@ -158,7 +141,7 @@ def _openstl(state_dict: Mapping[str, Any], *, patch_size: int = 4) -> NextFrame
     size = getattr(cell, "spatial_size", None)
     if rnn.in_channels != len(head):
         raise ArgumentError(
-            f"weights: expected {prefix}conv_last.weight ({rnn.in_channels}, C, 1, 1), as frames are read, "
+            f"weights: expected {prefix}conv_last.weight ({rnn.in_channels}, C, 1, 1), as the input has, "
             f"found {tuple(head.shape)}"
         )
     network = _empty(
@@ -189,10 +172,11 @@ _READERS: dict[str, tuple[Callable[..., Network], str]] = {  # each with its onl
 
 
 def _read(state_dict: Mapping[str, Any], landmark: str) -> tuple[str, dict[str, Tensor]]:
-    """Return what all keys begin with before a name that the network must have, and the arrays without it.
+    """Return the prefix of all keys, found before a required name, and the arrays by their names after it.
 
     Raises:
-        ArgumentError: There is no such name, a key begins otherwise, or something is no array of floats.
+        ArgumentError: The required name is missing, a key has another prefix, or a value is not an array of
+            floats.
     """
     if not isinstance(state_dict, Mapping) or not all(isinstance(key, str) for key in state_dict):
         raise ArgumentError(f"state_dict: expected arrays by name, found a {type(state_dict).__name__}")
@@ -200,15 +184,15 @@ def _read(state_dict: Mapping[str, Any], landmark: str) -> tuple[str, dict[str, 
     if prefix is None:
         raise ArgumentError(f"weights: expected {landmark}…, found {', '.join(state_dict) or 'none'}")
     if others := [key for key in state_dict if not key.startswith(prefix)]:
-        raise ArgumentError(f"weights: expected all to begin with {prefix!r}, found {', '.join(others)}")
+        raise ArgumentError(f"weights: expected the prefix {prefix!r}, found {', '.join(others)}")
     return prefix, {key.removeprefix(prefix): arrays.tensor(value, key) for key, value in state_dict.items()}
 
 
 def _convolutions(prefix: str, found: Mapping[str, Tensor], names: Iterable[str]) -> None:
-    """Check that these convolutions are there, so that sizes can be read off them.
+    """Check that the convolutions from which sizes are read exist and have square kernels.
 
     Raises:
-        ArgumentError: One is not.
+        ArgumentError: A convolution is missing or has another shape.
     """
     wrong = []
     for name in names:
@@ -220,7 +204,7 @@ def _convolutions(prefix: str, found: Mapping[str, Tensor], names: Iterable[str]
 
 
 def _layer(prefix: str, found: dict[str, Tensor], stem: str, align_corners: bool) -> Recurrent:
-    """Take out the arrays whose names begin with this stem, and return the recurrent layer they make."""
+    """Remove the arrays whose names begin with this stem, and return them as a recurrent layer."""
     own = {prefix + key: found.pop(key) for key in list(found) if key.startswith(stem)}
     if not own:
         raise ArgumentError(f"weights: expected {prefix}{stem}…, found none")
@@ -234,7 +218,7 @@ def _cell(layer: Recurrent) -> Cell:
 
 
 def _empty(kind: type[N], dtype: torch.dtype, **arguments: Any) -> N:
-    """Return a network without numbers, of this dtype: random ones would be drawn for nothing."""
+    """Return a network on the meta device, so that no initial weights are drawn."""
     with torch.device("meta"):
         return kind(**arguments).to(dtype)
 
@@ -246,14 +230,14 @@ def _filled(
     prefix: str,
     rest: Mapping[str, Tensor],
 ) -> N:
-    """Copy values into a network by our names; the message of what does not fit speaks of theirs.
+    """Copy arrays into a network; errors use the names of the checkpoint.
 
     Args:
-        network: Without numbers.
-        values: By our names.
-        theirs: What the message calls them.
-        prefix: What stands before the names of the rest.
-        rest: What has no place.
+        network: A network on the meta device.
+        values: Arrays by their names in our network.
+        theirs: Names in the checkpoint by our names.
+        prefix: Prefix of the names in ``rest``.
+        rest: Arrays of the checkpoint that the network has no parameter for.
     """
     found = {theirs.get(name, name): value for name, value in values.items()}
     found |= {prefix + key: value for key, value in rest.items()}

@@ -1,4 +1,4 @@
-"""The network of the ConvLSTM paper: one stack reads the past, another writes the future."""
+"""The network of the ConvLSTM paper: an encoder reads the inputs, a forecaster continues them."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from stormcell.models.base import Network
-from stormcell.models.patches import cut, lay
-from stormcell.models.rollout import check_feedback, run_ahead, unfed
-from stormcell.models.sampling_schedules import FREE_RUNNING, Feeding
+from stormcell.models.patches import to_frames, to_patches
+from stormcell.models.rollout import check_feedback, check_free_running, run_forecaster
+from stormcell.models.sampling_schedules import FREE_RUNNING, SamplingSchedule
 from stormcell.nn import ConvLSTM2d
 from stormcell.nn.arguments import PerAxis, PerLayer, count
 from stormcell.nn.conv_lstm import States
@@ -18,31 +18,28 @@ from stormcell.nn.shapes import check_input
 class EncoderForecaster(Network):
     """The encoding–forecasting ConvLSTM of Shi et al. (2015), arXiv:1506.04214.
 
-    Frames are cut into patches, whose pixels become channels. The encoder reads them; the forecaster,
-    whose first layer has no input, starts from the encoder's last states, layer by layer, and runs on.
-    A 1×1 convolution over the hidden states of all its layers gives the patches of the frames to come.
-    With one channel in and out, patches of 4 and the paper's layers, the parameters are exactly as many
-    as the paper counts.
+    Frames are divided into patches, whose pixels become channels. The encoder reads them. The forecaster,
+    whose first layer has no input, starts layer by layer from the encoder's last states. A 1×1 convolution
+    over the hidden states of all its layers gives the patches of the forecast. With one channel, patches of
+    4 pixels and the paper's layers, the number of parameters is exactly the paper's.
 
-    The output is the linear head's: what it means, and whether it may be negative, is the caller's.
-    A frame whose sides are not multiples of the patch is padded with zeros at the bottom and the right,
-    and the output is cropped to the frame; a mask channel then says that nothing was observed there.
+    The output is that of the linear head, so it may be negative. A frame whose sides are not multiples of the
+    patch is padded with zeros at the bottom and the right, and the output is cropped to the frame.
 
-    With ``feedback`` the forecaster does have an input, which the paper's has not: the frame before, as the
-    conditional decoder of Srivastava et al. (2015), arXiv:1502.04681. Only then can it be trained with
-    anything else than free running.
+    With ``feedback`` the forecaster reads the previous frame, as the conditional decoder of Srivastava et al.
+    (2015), arXiv:1502.04681, does. Only then do sampling schedules other than free running apply.
 
     Args:
-        in_channels: Channels of the frames read.
-        hidden_channels: Channels of each layer, in the encoder's order, which the forecaster keeps.
-        kernel_size: Of the convolutions: a tuple means per axis, a list per layer.
+        in_channels: Channels of the inputs.
+        hidden_channels: Channels of each layer, bottom layer first, in the encoder and in the forecaster.
+        kernel_size: Size of the kernels: a tuple means per axis, a list per layer.
         patch_size: Side of a patch, in pixels.
-        recurrent_kernel_size: Of the convolutions over the hidden state; None takes ``kernel_size``.
-        out_channels: Channels of the frames forecast; None takes ``in_channels``.
-        peephole: ``"channel"`` as the paper, or None.
-        forget_bias: What the biases of the forget gates start at.
-        feedback: None as the paper; else what makes a frame of the output before it is read again:
-            ``"linear"`` nothing, ``"sigmoid"`` where outputs are logits.
+        recurrent_kernel_size: Size of the kernels over the hidden state; None takes ``kernel_size``.
+        out_channels: Channels of the forecast; None takes ``in_channels``.
+        peephole: ``"channel"`` as in the paper, or None.
+        forget_bias: Initial value of the forget gates' biases.
+        feedback: None as in the paper, or the activation that turns an output into the next input:
+            ``"linear"``, or ``"sigmoid"`` if outputs are logits.
 
     Raises:
         ArgumentError: An argument has a value it cannot have.
@@ -89,51 +86,52 @@ class EncoderForecaster(Network):
         self.head = nn.Conv2d(
             sum(self.forecaster.hidden_channels), count("out_channels", out_channels) * pixels, 1
         )
-        self.patch_size = patch_size
-        self.in_channels = in_channels
-        self.hidden_channels = self.encoder.hidden_channels
-        self.kernel_size = self.encoder.kernel_size
-        self.recurrent_kernel_size = self.encoder.recurrent_kernel_size
-        self.out_channels = out_channels
-        self.feedback = feedback
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.patch_size, self.feedback = patch_size, feedback
+        self.record_layers(self.encoder)
 
     def forward(
-        self, x: Tensor, steps: int, *, truth: Tensor | None = None, feeding: Feeding | Tensor = FREE_RUNNING
+        self,
+        x: Tensor,
+        steps: int,
+        *,
+        targets: Tensor | None = None,
+        schedule: SamplingSchedule | Tensor = FREE_RUNNING,
     ) -> Tensor:
         """Forecast the frames that follow ``x``.
 
         Args:
-            x: Frames, ``(B, T, in_channels, H, W)``, oldest first.
-            steps: How many frames to forecast.
-            truth: The frames that did follow, ``(B, steps, in_channels, H, W)``, for a feeding that gives
+            x: Inputs, ``(B, T, in_channels, H, W)``, oldest first.
+            steps: Number of frames to forecast.
+            targets: True frames after ``x``, ``(B, steps, in_channels, H, W)``, for a schedule that gives
                 some of them.
-            feeding: What the forecaster reads: a :class:`~stormcell.models.sampling_schedules.Feeding`,
-                or what such a one has drawn. Without ``feedback`` it reads nothing, and
-                only free running is there.
+            schedule: The frames that the forecaster is given: a
+                :class:`~stormcell.models.sampling_schedules.SamplingSchedule`, or bools drawn from one. Only
+                free running is possible without ``feedback``.
 
         Returns:
-            ``(B, steps, out_channels, H, W)``.
+            The forecast, ``(B, steps, out_channels, H, W)``.
 
         Raises:
-            ArgumentError: ``x`` or ``truth`` has not the expected shape, or ``steps`` is not a positive int.
-            NotOfferedError: The feeding asks for what this network does not read.
+            ArgumentError: ``x`` or ``targets`` does not have the expected shape, or ``steps`` is less than 1.
+            NotOfferedError: The schedule gives frames that the network does not read.
         """
         check_input(x, self.in_channels, ("B", "T", "C", "H", "W"))
-        _, state = self.encoder(cut(x, self.patch_size))
+        _, state = self.encoder(to_patches(x, self.patch_size))
         size = (x.shape[-2], x.shape[-1])
         if self.feedback is None:
-            unfed(feeding, "the forecaster has no input without feedback")
+            check_free_running(schedule, "the forecaster has no input without feedback")
             hidden, _ = self.forecaster.all_layers(None, state, steps=steps)
             return self._frames(hidden, size)
 
-        def read(seen: Tensor, state: States) -> tuple[Tensor, States]:
-            hidden, state = self.forecaster.all_layers(cut(seen, self.patch_size), state)
+        def read(frames: Tensor, state: States) -> tuple[Tensor, States]:
+            hidden, state = self.forecaster.all_layers(to_patches(frames, self.patch_size), state)
             return self._frames(hidden, size), state
 
-        return run_ahead(read, state, x, steps, truth, feeding, self.feedback)
+        return run_forecaster(read, state, x, steps, targets, schedule, self.feedback)
 
     def _frames(self, hidden: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """Make frames of the hidden states of all layers."""
+        """Return the frames for the hidden states of all layers."""
         steps = hidden[0].shape[1]
         patches = self.head(torch.cat(tuple(hidden), dim=2).flatten(0, 1)).unflatten(0, (-1, steps))
-        return lay(patches, self.patch_size, size)
+        return to_frames(patches, self.patch_size, size)

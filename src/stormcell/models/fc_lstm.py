@@ -1,4 +1,4 @@
-"""FC-LSTM: the encoder–forecaster that sees a frame as a vector, and the ConvLSTM's first rival."""
+"""FC-LSTM: the fully connected encoder–forecaster that the ConvLSTM paper compares with."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from stormcell.errors import ArgumentError
 from stormcell.models.base import Network
-from stormcell.models.rollout import check_feedback, run_ahead, unfed
-from stormcell.models.sampling_schedules import FREE_RUNNING, Feeding
+from stormcell.models.rollout import check_feedback, check_free_running, run_forecaster
+from stormcell.models.sampling_schedules import FREE_RUNNING, SamplingSchedule
 from stormcell.nn import PeepholeLSTM
 from stormcell.nn.arguments import count, per_axis
 from stormcell.nn.conv_lstm import States
@@ -17,19 +17,19 @@ from stormcell.nn.shapes import check_input, shape
 class FCLSTMForecaster(Network):
     """The fully connected encoding–forecasting LSTM of Shi et al. (2015), arXiv:1506.04214.
 
-    Every pixel of a frame is a feature of a vector. The encoder, LSTM layers with peepholes, reads the
-    frames; the forecaster, whose first layer has no input, starts from the encoder's last states, layer by
-    layer, and runs on. A linear map of its top layer gives the frames to come. With the paper's frames and
-    layers, which are the defaults, the parameters are as many as the paper counts, 142 667 776; the
-    network of its radar experiment is ``FCLSTMForecaster(1, (100, 100), [2000, 2000])``.
+    A frame is a vector with a feature for each pixel. The encoder, LSTM layers with peepholes, reads the
+    frames. The forecaster, whose first layer has no input, starts layer by layer from the encoder's last
+    states. A linear map from its top layer gives the forecast. With the paper's frames and layers, which are
+    the defaults, the number of parameters is the paper's, 142 667 776. The network of its radar experiment is
+    ``FCLSTMForecaster(1, (100, 100), [2000, 2000])``.
 
     Args:
-        in_channels: Channels of the frames read.
-        spatial_size: Of the frames, ``(H, W)``: it fixes the parameters.
-        hidden_channels: Features of each layer, in the encoder's order, which the forecaster keeps.
-        out_channels: Channels of the frames forecast; None takes ``in_channels``.
-        peephole: ``"channel"`` as the paper, or None.
-        forget_bias: What the biases of the forget gates start at.
+        in_channels: Channels of the inputs.
+        spatial_size: Size of the frames, ``(H, W)``.
+        hidden_channels: Features of each layer, bottom layer first, in the encoder and in the forecaster.
+        out_channels: Channels of the forecast; None takes ``in_channels``.
+        peephole: ``"channel"`` as in the paper, or None.
+        forget_bias: Initial value of the forget gates' biases.
         feedback: As in :class:`~stormcell.models.EncoderForecaster`.
 
     Raises:
@@ -70,44 +70,35 @@ class FCLSTMForecaster(Network):
         self.head = nn.Linear(
             self.forecaster.hidden_channels[-1], count("out_channels", out_channels) * height * width
         )
-        self.in_channels = in_channels
-        self.hidden_channels = self.encoder.hidden_channels
-        self.out_channels = out_channels
-        self.spatial_size = (height, width)
-        self.feedback = feedback
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.spatial_size, self.feedback = (height, width), feedback
 
     def forward(
-        self, x: Tensor, steps: int, *, truth: Tensor | None = None, feeding: Feeding | Tensor = FREE_RUNNING
+        self,
+        x: Tensor,
+        steps: int,
+        *,
+        targets: Tensor | None = None,
+        schedule: SamplingSchedule | Tensor = FREE_RUNNING,
     ) -> Tensor:
-        """Forecast the frames that follow ``x``.
+        """Forecast the frames that follow ``x``, which have the size ``spatial_size``.
 
-        Args:
-            x: Frames, ``(B, T, in_channels, H, W)``, oldest first, of ``spatial_size``.
-            steps: How many frames to forecast.
-            truth: As in :meth:`EncoderForecaster.forward`.
-            feeding: As in :meth:`EncoderForecaster.forward`.
-
-        Returns:
-            ``(B, steps, out_channels, H, W)``: the linear map's output, of any sign.
-
-        Raises:
-            ArgumentError: ``x`` or ``truth`` has not the expected shape, or ``steps`` is not a positive int.
-            NotOfferedError: The feeding asks for what this network does not read.
+        The arguments, the result and the errors are those of :meth:`EncoderForecaster.forward`.
         """
         check_input(x, self.in_channels, ("B", "T", "C", "H", "W"))
         if tuple(x.shape[-2:]) != self.spatial_size:
             raise ArgumentError(f"x: expected frames of {self.spatial_size} pixels, found {shape(x)}")
         _, state = self.encoder(x.flatten(2))
         if self.feedback is None:
-            unfed(feeding, "the forecaster has no input without feedback")
+            check_free_running(schedule, "the forecaster has no input without feedback")
             top, _ = self.forecaster(None, state, steps=steps)
             return self._frames(top)
 
-        def read(seen: Tensor, state: States) -> tuple[Tensor, States]:
-            top, state = self.forecaster(seen.flatten(2), state)
+        def read(frames: Tensor, state: States) -> tuple[Tensor, States]:
+            top, state = self.forecaster(frames.flatten(2), state)
             return self._frames(top), state
 
-        return run_ahead(read, state, x, steps, truth, feeding, self.feedback)
+        return run_forecaster(read, state, x, steps, targets, schedule, self.feedback)
 
     def _frames(self, top: Tensor) -> Tensor:
         frames: Tensor = self.head(top).unflatten(-1, (-1, *self.spatial_size))

@@ -1,4 +1,4 @@
-"""The network of the TrajGRU paper: down through the past in ever coarser levels, and up again."""
+"""The network of the TrajGRU paper: an encoder and a forecaster at several resolutions."""
 
 import math
 from collections.abc import Sequence
@@ -9,24 +9,24 @@ from torch import Tensor, nn
 from stormcell.models.base import Network
 from stormcell.models.multiscale_config import PADDING, read_levels
 from stormcell.models.patches import pad
-from stormcell.models.rollout import unfed
-from stormcell.models.sampling_schedules import FREE_RUNNING, Feeding
+from stormcell.models.rollout import check_free_running
+from stormcell.models.sampling_schedules import FREE_RUNNING, SamplingSchedule
 from stormcell.nn.activations import leaky_relu
 from stormcell.nn.arguments import PerAxis, count, per_axis
 from stormcell.nn.shapes import check_input
 
 
 class MultiscaleForecaster(Network):
-    """The multiscale encoder–forecaster of Shi et al. (2017), arXiv:1706.03458, known from HKO-7.
+    """The multiscale encoder–forecaster of Shi et al. (2017), arXiv:1706.03458, the network of HKO-7.
 
-    The encoder alternates between strided convolutions and recurrent layers, each a level coarser than the
-    one before. The forecaster goes the way back: on every level a recurrent layer starts from the last
-    state of the encoder's on that level, the coarsest without input, and a transposed convolution makes
-    its hidden states finer; two convolutions, 3×3 and 1×1, end it. Leaky ReLUs of slope 0.2 follow every
-    convolution but the last, whose output is linear.
+    Every level of the encoder has a strided convolution, which makes images coarser, and a recurrent layer.
+    The forecaster runs from the coarsest level to the finest. On each level a recurrent layer starts from the
+    encoder's last state on that level, and a transposed convolution makes its hidden states finer; the
+    coarsest recurrent layer has no input. At the end there are two convolutions, 3×3 and 1×1. A leaky ReLU
+    of slope 0.2 follows every convolution except the last, whose output is linear.
 
-    The defaults are Hzzone/Precipitation-Nowcasting's ConvLSTM for frames of 480², whose checkpoints
-    :func:`stormcell.nn.foreign.from_torch` loads::
+    The defaults are the ConvLSTM of Hzzone/Precipitation-Nowcasting for frames of 480 × 480 pixels, whose
+    checkpoints :func:`stormcell.models.from_checkpoint` reads::
 
         down  conv 1→8, 7×7/5            RNN 64     deconv 64→8, 7×7/5; conv 8→8, 3×3; conv 8→1, 1×1   up
               conv 64→192, 5×5/3         RNN 192    deconv 192→64, 5×5/3
@@ -36,24 +36,25 @@ class MultiscaleForecaster(Network):
     multiples of the product of all strides (30 by default), and the output is cropped to the frame.
 
     Args:
-        in_channels: Channels of the frames read.
+        in_channels: Channels of the inputs.
         cell: ``"conv_lstm"``, ``"conv_gru"`` or ``"traj_gru"``; a list has one per level, finest first.
-        hidden_channels: Channels of the recurrent layers, finest level first. A convolution to a coarser
-            level makes as many as its layer has, one back to a finer level as many as that layer.
+        hidden_channels: Channels of the recurrent layers, finest level first. The convolution down to a level
+            has as many output channels as its recurrent layer; the one up to a level has as many as that
+            level's layer.
         conv_channels: Channels between the frames and the finest level.
-        strides: Of the convolution down to each level, and of that back up from it.
-        conv_kernel_size: Of the convolution down to each level, from 3 to its stride + 2; that back up has
-            its stride + 2.
-        kernel_size: Of the recurrent layers' convolutions over their inputs; a list has one per level.
-        recurrent_kernel_size: Of those over the hidden state in ConvLSTM and ConvGRU; None takes
+        strides: Stride of the convolution down to each level, and of the one up from it.
+        conv_kernel_size: Kernel size of the convolution down to each level, from 3 to its stride + 2. The
+            convolution up from the level has stride + 2.
+        kernel_size: Kernel size of the recurrent layers over their inputs; a list has one per level.
+        recurrent_kernel_size: Kernel size of ConvLSTMs and ConvGRUs over the hidden state; None takes
             ``kernel_size``.
         num_flows: Flows of the TrajGRUs; a list has one per level.
-        forecaster_num_flows: Of those of the forecaster, finest level first too; None takes ``num_flows``.
-        out_channels: Channels of the frames forecast; None takes ``in_channels``.
-        peephole: Of the ConvLSTMs: ``"channel"``, ``"pixel"`` as Hzzone, or None.
-        spatial_size: Of the frames, ``(H, W)``, which ``peephole="pixel"`` fixes; else None.
-        forget_bias: What the biases of the ConvLSTMs' forget gates start at.
-        align_corners: Of the TrajGRUs, as in :class:`~stormcell.nn.TrajGRUCell2d`.
+        forecaster_num_flows: The same for the forecaster's TrajGRUs; None takes ``num_flows``.
+        out_channels: Channels of the forecast; None takes ``in_channels``.
+        peephole: Peepholes of the ConvLSTMs: ``"channel"``, ``"pixel"`` as in Hzzone's, or None.
+        spatial_size: Size of the frames, ``(H, W)``, required by ``peephole="pixel"``; else None.
+        forget_bias: Initial value of the ConvLSTMs' forget gates' biases.
+        align_corners: Sampling of the TrajGRUs, as in :class:`~stormcell.nn.TrajGRUCell2d`.
 
     Raises:
         ArgumentError: An argument has a value it cannot have.
@@ -100,53 +101,50 @@ class MultiscaleForecaster(Network):
             size,
         )
         hidden = [level.channels for level in levels]
-        entering = [
-            count("conv_channels", conv_channels),
-            *hidden[1:],
-        ]  # a level's recurrent layer, going down
-        leaving = [conv_channels, *hidden[:-1]]  # the step up from a level
+        down_channels = [count("conv_channels", conv_channels), *hidden[1:]]
+        up_channels = [conv_channels, *hidden[:-1]]
         options: dict[str, Any] = {
             "peephole": peephole,
             "forget_bias": forget_bias,
             "align_corners": align_corners,
         }
         self.down = nn.ModuleList(
-            nn.Conv2d(reads, makes, level.conv_kernel, level.stride, PADDING)
-            for level, reads, makes in zip(
-                levels, [count("in_channels", in_channels), *hidden[:-1]], entering, strict=True
+            nn.Conv2d(ins, outs, level.conv_kernel, level.stride, PADDING)
+            for level, ins, outs in zip(
+                levels, [count("in_channels", in_channels), *hidden[:-1]], down_channels, strict=True
             )
         )
         self.encoder = nn.ModuleList(
-            level.layer(reads, level.flows, **options) for level, reads in zip(levels, entering, strict=True)
+            level.layer(channels, level.flows, **options)
+            for level, channels in zip(levels, down_channels, strict=True)
         )
         self.forecaster = nn.ModuleList(
-            level.layer(reads, level.flows_back, **options)
-            for level, reads in zip(levels, [*hidden[:-1], 0], strict=True)
+            level.layer(channels, level.forecaster_flows, **options)
+            for level, channels in zip(levels, [*hidden[:-1], 0], strict=True)
         )
         self.up = nn.ModuleList(
-            nn.ConvTranspose2d(level.channels, makes, level.stride + 2 * PADDING, level.stride, PADDING)
-            for level, makes in zip(levels, leaving, strict=True)
+            nn.ConvTranspose2d(level.channels, channels, level.stride + 2 * PADDING, level.stride, PADDING)
+            for level, channels in zip(levels, up_channels, strict=True)
         )
         self.smooth = nn.Conv2d(conv_channels, conv_channels, 3, padding=1)
         self.head = nn.Conv2d(conv_channels, count("out_channels", out_channels), 1)
         self.multiple = math.prod(level.stride for level in levels)
-        self.in_channels = in_channels
-        self.out_channels = out_channels
+        self.in_channels, self.out_channels = in_channels, out_channels
         self.cell = [level.cell for level in levels]
         self.kernel_size = [level.kernel for level in levels]
         self.recurrent_kernel_size = [level.recurrent_kernel for level in levels]
 
     @classmethod
     def moving_mnist(cls, cell: str | Sequence[str] = "traj_gru", **changes: Any) -> Self:
-        """Return the network of HKO-7's Moving-MNIST experiments, for frames of 64².
+        """Return the network of HKO-7's Moving-MNIST experiments, for frames of 64 × 64 pixels.
 
-        A convolution 3×3 to 16 channels that keeps the size, recurrent layers of 64, 96 and 96 channels at
-        64², 32² and 16², recurrent kernels of 5×5, 13 flows. Unlike theirs, a transposed convolution makes
-        as many channels as the finer level has, here 64 in place of 96 before the finest.
+        It has a 3×3 convolution to 16 channels without stride, recurrent layers of 64, 96 and 96 channels at
+        64², 32² and 16² pixels, recurrent kernels of 5×5, and 13 flows. Unlike in HKO-7, a transposed
+        convolution has as many output channels as the finer level, here 64 instead of 96 before the finest.
 
         Args:
-            cell: Of all levels, or of each; the paper compares ``"conv_gru"`` with ``"traj_gru"``.
-            **changes: Other arguments, which go before these.
+            cell: Cell of all levels, or a list; the paper compares ``"conv_gru"`` with ``"traj_gru"``.
+            **changes: Other arguments, which replace these values.
 
         Example:
             >>> import torch
@@ -168,39 +166,40 @@ class MultiscaleForecaster(Network):
         x: Tensor,
         steps: int,
         *,
-        truth: Tensor | None = None,  # noqa: ARG002 (as other forecasters)
-        feeding: Feeding | Tensor = FREE_RUNNING,
+        targets: Tensor | None = None,
+        schedule: SamplingSchedule | Tensor = FREE_RUNNING,
     ) -> Tensor:
         """Forecast the frames that follow ``x``.
 
         Args:
-            x: Frames, ``(B, T, in_channels, H, W)``, oldest first.
-            steps: How many frames to forecast.
-            truth: Read by no feeding that there is; here so that all forecasters are called alike.
-            feeding: Free running: the forecaster reads no frames.
+            x: Inputs, ``(B, T, in_channels, H, W)``, oldest first.
+            steps: Number of frames to forecast.
+            targets: Ignored; all networks that forecast frames have this argument.
+            schedule: Free running, because the forecaster reads no frames.
 
         Returns:
-            ``(B, steps, out_channels, H, W)``, the last convolution's output, of any sign.
+            The forecast, ``(B, steps, out_channels, H, W)``, with values of either sign.
 
         Raises:
-            ArgumentError: ``x`` has not the expected shape, or ``steps`` is not a positive int.
-            NotOfferedError: The feeding is another.
+            ArgumentError: ``x`` does not have the expected shape, or ``steps`` is less than 1.
+            NotOfferedError: The schedule is not free running.
         """
+        del targets
         check_input(x, self.in_channels, ("B", "T", "C", "H", "W"))
-        unfed(feeding, "the coarsest level has no input")
+        check_free_running(schedule, "the coarsest level has no input")
         height, width = x.shape[-2:]
-        seen = pad(x, self.multiple)
+        frames = pad(x, self.multiple)
         states = []
         for conv, rnn in zip(self.down, self.encoder, strict=True):
-            seen, state = rnn(leaky_relu(_framewise(conv, seen)))
+            frames, state = rnn(leaky_relu(_framewise(conv, frames)))
             states.append(state)
-        ahead: Tensor | None = None
+        finer: Tensor | None = None
         for conv, rnn, state in zip(self.up[::-1], self.forecaster[::-1], states[::-1], strict=True):
-            hidden, _ = rnn(ahead, state, steps=steps)
-            ahead = leaky_relu(_framewise(conv, hidden))
-        assert ahead is not None
-        frames = _framewise(self.head, leaky_relu(_framewise(self.smooth, ahead)))
-        return frames[..., :height, :width]
+            hidden, _ = rnn(finer, state, steps=steps)
+            finer = leaky_relu(_framewise(conv, hidden))
+        assert finer is not None
+        forecast = _framewise(self.head, leaky_relu(_framewise(self.smooth, finer)))
+        return forecast[..., :height, :width]
 
 
 def _framewise(conv: nn.Module, frames: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the levels of a multiscale network are made of, read from its arguments."""
+"""The levels of a multiscale network, read from its arguments."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from stormcell.nn.arguments import PerAxis, count, one_of, per_axis
 from stormcell.nn.recurrent import Recurrent
 
 CELLS = ("conv_lstm", "conv_gru", "traj_gru")
-PADDING = 1  # of every strided convolution, whatever its kernel
+PADDING = 1  # of every strided convolution
 
 
 class Level(NamedTuple):
@@ -23,11 +23,11 @@ class Level(NamedTuple):
     kernel: tuple[int, ...]
     recurrent_kernel: tuple[int, ...]
     flows: int
-    flows_back: int
-    pixels: tuple[int, ...] | None  # of its images, if they are fixed
+    forecaster_flows: int
+    pixels: tuple[int, ...] | None  # size of its images, if it is fixed
 
     def layer(self, in_channels: int, num_flows: int, *, align_corners: bool, **lstm: Any) -> Recurrent:
-        """Return a recurrent layer of this level: ``lstm`` is what ConvLSTMs take beside sizes."""
+        """Return a recurrent layer of this level; ``lstm`` has further arguments of ConvLSTMs."""
         if self.cell == "traj_gru":
             return TrajGRU2d(
                 in_channels,
@@ -44,7 +44,7 @@ class Level(NamedTuple):
                 self.kernel,
                 batch_first=True,
                 recurrent_kernel_size=self.recurrent_kernel,
-                activation="leaky_relu",  # HKO-7's, in place of the hyperbolic tangent
+                activation="leaky_relu",  # as in HKO-7, instead of the hyperbolic tangent
             )
         return ConvLSTM2d(
             in_channels,
@@ -68,14 +68,14 @@ def read_levels(
     forecaster_num_flows: int | Sequence[int] | None,
     spatial_size: tuple[int, ...] | None,
 ) -> list[Level]:
-    """Return the levels, finest first; the arguments are those of the network.
+    """Return the levels, finest first, from the arguments of the network.
 
     Raises:
-        ArgumentError: One has a value it cannot have, or not one for each level.
+        ArgumentError: An argument has a value it cannot have, or not one value per level.
     """
     if not isinstance(hidden_channels, list | tuple) or not hidden_channels:
         raise ArgumentError(
-            f"hidden_channels: expected one per level, at least one, found {hidden_channels!r}"
+            f"hidden_channels: expected one for each level, at least one level, found {hidden_channels!r}"
         )
     number = len(hidden_channels)
     steps = [count("strides", stride) for stride in _each("strides", strides, number)]
@@ -103,11 +103,11 @@ def _level(
     kernel: PerAxis,
     recurrent_kernel: PerAxis | None,
     flows: int,
-    flows_back: int,
+    forecaster_flows: int,
     pixels: tuple[int, ...] | None,
 ) -> Level:
     one_of("cell", cell, CELLS)
-    widest = stride + 2 * PADDING  # a wider one would make images smaller than the stride says
+    widest = stride + 2 * PADDING  # a wider kernel would shrink images by more than the stride
     if count("conv_kernel_size", conv_kernel, least=1 + 2 * PADDING) > widest:
         raise ArgumentError(
             f"conv_kernel_size: expected 3 to {widest} with a stride of {stride}, found {conv_kernel}"
@@ -121,22 +121,22 @@ def _level(
         over_input,
         over_input if recurrent_kernel is None else per_axis("recurrent_kernel_size", recurrent_kernel, 2),
         count("num_flows", flows),
-        count("forecaster_num_flows", flows_back),
+        count("forecaster_num_flows", forecaster_flows),
         pixels,
     )
 
 
 def _each(name: str, value: Any, number: int, *, axes: bool = False) -> list[Any]:
-    """Return one value per level: what is no list stands for all, as does a tuple where it means per axis."""
+    """Return one value per level; a value that is not a list, or a tuple of axes, holds for all levels."""
     if not isinstance(value, list) and (axes or not isinstance(value, tuple)):
         return [value] * number
     if len(value) != number:
-        raise ArgumentError(f"{name}: expected one for each of {number} levels, found {value!r}")
+        raise ArgumentError(f"{name}: expected one for each of the {number} levels, found {value!r}")
     return list(value)
 
 
 def _pixels(size: Sequence[int] | None, strides: Sequence[int]) -> list[tuple[int, ...] | None]:
-    """Return the size of each level's images, if the frames have one."""
+    """Return the size of the images on each level, if the frames have a fixed size."""
     if size is None:
         return [None] * len(strides)
     whole = math.prod(strides)

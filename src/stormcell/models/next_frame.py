@@ -1,4 +1,4 @@
-"""One ConvLSTM that says of every frame what the next will be: OpenSTL's, and PredRNN's way to train it."""
+"""A ConvLSTM that forecasts the next frame from every frame, as in OpenSTL and PredRNN."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from stormcell.models.base import Network
-from stormcell.models.patches import cut, lay
-from stormcell.models.rollout import FEEDBACKS, drawn, run
-from stormcell.models.sampling_schedules import FREE_RUNNING, Feeding
+from stormcell.models.patches import to_frames, to_patches
+from stormcell.models.rollout import FEEDBACKS, draw_given, run
+from stormcell.models.sampling_schedules import FREE_RUNNING, SamplingSchedule
 from stormcell.nn import ConvLSTM2d
 from stormcell.nn.arguments import PerAxis, PerLayer, count, one_of, per_axis
 from stormcell.nn.conv_lstm import States
@@ -16,30 +16,30 @@ from stormcell.nn.shapes import check_input
 
 
 class NextFrameForecaster(Network):
-    """A ConvLSTM that reads frames, then its own forecasts, one by one.
+    """A ConvLSTM that reads the inputs, and then its own forecasts one after another.
 
-    Frames are cut into patches, whose pixels become channels. A 1×1 convolution of the top layer's hidden
-    state gives the patches of the next frame, which is read in turn. The defaults are the published
-    configuration of ConvLSTM on Moving MNIST in OpenSTL (Tan et al. 2023, arXiv:2306.11249): gates
-    without biases and peepholes, no normalisation, a head without bias. OpenSTL counts 15.0 million
-    parameters, of which 3.4 million are in convolutions that it never uses and that are not here.
+    Frames are divided into patches, whose pixels become channels. A 1×1 convolution of the top layer's hidden
+    state gives the patches of the next frame, which the network reads in turn. The defaults are the
+    configuration that OpenSTL publishes for Moving MNIST (Tan et al. 2023, arXiv:2306.11249): no biases, no
+    peepholes, no normalisation. OpenSTL reports 15.0 million parameters; 3.4 million of them belong to
+    convolutions that it never uses, which this class leaves out.
 
-    Padding and cropping are as in :class:`~stormcell.models.EncoderForecaster`.
+    Frames are padded and cropped as in :class:`~stormcell.models.EncoderForecaster`.
 
     Args:
         in_channels: Channels of the frames.
         hidden_channels: Channels of each layer.
-        kernel_size: Of the convolutions: a tuple means per axis, a list per layer.
+        kernel_size: Size of the kernels: a tuple means per axis, a list per layer.
         patch_size: Side of a patch, in pixels.
-        recurrent_kernel_size: Of the convolutions over the hidden state; None takes ``kernel_size``.
-        bias: Whether gates and head have biases.
-        peephole: ``"channel"`` as the ConvLSTM paper, or None as OpenSTL.
-        norm: None, or as in :class:`~stormcell.nn.ConvLSTMCell2d`; OpenSTL's ``layer_norm`` is
-            ``"layer-pixel"``, and has the gates' bias for its own.
-        spatial_size: Of the frames, ``(H, W)``, which ``norm="layer-pixel"`` fixes; else None.
-        forget_bias: What the biases of the forget gates start at, if there are any.
-        feedback: What makes a frame of the output before it is read again: ``"linear"`` nothing,
-            ``"sigmoid"`` where outputs are logits.
+        recurrent_kernel_size: Size of the kernels over the hidden state; None takes ``kernel_size``.
+        bias: Whether the gates and the head have biases.
+        peephole: ``"channel"`` as in the ConvLSTM paper, or None as in OpenSTL.
+        norm: Normalisation as in :class:`~stormcell.nn.ConvLSTMCell2d`, or None. OpenSTL's ``layer_norm`` is
+            ``"layer-pixel"``, whose bias is the gates' bias.
+        spatial_size: Size of the frames, ``(H, W)``, required by ``norm="layer-pixel"``; else None.
+        forget_bias: Initial value of the forget gates' biases, if they have any.
+        feedback: Activation that turns an output into the next input: ``"linear"``, or ``"sigmoid"`` if
+            outputs are logits.
 
     Raises:
         ArgumentError: An argument has a value it cannot have.
@@ -47,16 +47,16 @@ class NextFrameForecaster(Network):
     Examples:
         >>> import torch
         >>> model = NextFrameForecaster(in_channels=1, hidden_channels=[16, 16], kernel_size=3)
-        >>> x, truth = torch.rand(2, 5, 1, 48, 37), torch.rand(2, 10, 1, 48, 37)  # (B, T, C, H, W)
+        >>> x, targets = torch.rand(2, 5, 1, 48, 37), torch.rand(2, 10, 1, 48, 37)  # (B, T, C, H, W)
         >>> model(x, steps=10).shape
         torch.Size([2, 10, 1, 48, 37])
 
-        OpenSTL's loss is that of every frame but the first:
+        OpenSTL's loss covers all frames except the first:
 
         >>> from stormcell.models import ScheduledSampling
-        >>> sampling = ScheduledSampling.at(update=1000)
-        >>> every = model(x, steps=10, truth=truth, feeding=sampling, every=True)
-        >>> loss = (every - torch.cat([x, truth], dim=1)[:, 1:]).square().mean()
+        >>> schedule = ScheduledSampling.at(update=1000)
+        >>> every = model(x, steps=10, targets=targets, schedule=schedule, every=True)
+        >>> loss = (every - torch.cat([x, targets], dim=1)[:, 1:]).square().mean()
     """
 
     def __init__(
@@ -91,50 +91,46 @@ class NextFrameForecaster(Network):
             forget_bias=forget_bias,
         )
         self.head = nn.Conv2d(self.rnn.hidden_channels[-1], in_channels * pixels, 1, bias=bias)
-        self.patch_size = patch_size
-        self.in_channels = in_channels
-        self.hidden_channels = self.rnn.hidden_channels
-        self.kernel_size = self.rnn.kernel_size
-        self.recurrent_kernel_size = self.rnn.recurrent_kernel_size
-        self.spatial_size = size
-        self.feedback = feedback
+        self.in_channels, self.patch_size = in_channels, patch_size
+        self.spatial_size, self.feedback = size, feedback
+        self.record_layers(self.rnn)
 
     def forward(
         self,
         x: Tensor,
         steps: int,
         *,
-        truth: Tensor | None = None,
-        feeding: Feeding | Tensor = FREE_RUNNING,
+        targets: Tensor | None = None,
+        schedule: SamplingSchedule | Tensor = FREE_RUNNING,
         every: bool = False,
     ) -> Tensor:
         """Forecast the frames that follow ``x``.
 
         Args:
-            x: Frames, ``(B, T, in_channels, H, W)``, oldest first.
-            steps: How many frames to forecast.
-            truth: The frames that did follow, ``(B, steps, in_channels, H, W)``, for a feeding that gives
+            x: Inputs, ``(B, T, in_channels, H, W)``, oldest first.
+            steps: Number of frames to forecast.
+            targets: True frames after ``x``, ``(B, steps, in_channels, H, W)``, for a schedule that gives
                 some of them.
-            feeding: What is read: a :class:`~stormcell.models.sampling_schedules.Feeding`, or what such
-                a one has drawn.
-            every: Whether to return the forecasts of the known frames too.
+            schedule: The frames that the network is given: a
+                :class:`~stormcell.models.sampling_schedules.SamplingSchedule`, or bools drawn from one.
+            every: Whether to return the forecasts of the inputs too.
 
         Returns:
-            ``(B, steps, in_channels, H, W)``; with ``every`` ``(B, T - 1 + steps, in_channels, H, W)``,
-            that of the second frame first.
+            The forecast, ``(B, steps, in_channels, H, W)``. With ``every`` it is
+            ``(B, T - 1 + steps, in_channels, H, W)`` and begins with the forecast of the second input.
 
         Raises:
-            ArgumentError: ``x`` or ``truth`` has not the expected shape, or ``steps`` is not a positive int.
+            ArgumentError: ``x`` or ``targets`` does not have the expected shape, or ``steps`` is less than 1.
         """
         check_input(x, self.in_channels, ("B", "T", "C", "H", "W"))
-        given = drawn(feeding, x, truth, count("steps", steps))
-        frames = x if truth is None else torch.cat([x, truth[:, :-1]], dim=1)
+        given = draw_given(schedule, x, targets, count("steps", steps))
+        frames = x if targets is None else torch.cat([x, targets[:, :-1]], dim=1)
         size = (x.shape[-2], x.shape[-1])
 
-        def read(seen: Tensor, state: States | None) -> tuple[Tensor, States | None]:
-            top, state = self.rnn(cut(seen, self.patch_size), state)
+        def read(frames: Tensor, state: States | None) -> tuple[Tensor, States | None]:
+            top, state = self.rnn(to_patches(frames, self.patch_size), state)
             patches = self.head(top.flatten(0, 1)).unflatten(0, (-1, top.shape[1]))
-            return lay(patches, self.patch_size, size), state
+            return to_frames(patches, self.patch_size, size), state
 
         forecasts = run(read, None, frames, given, self.feedback)
         return forecasts if every else forecasts[:, -steps:]

@@ -1,4 +1,4 @@
-"""An encoder–forecaster that takes and gives rain rates."""
+"""The nowcaster: an encoder–forecaster whose inputs and outputs are rain rates."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
@@ -16,28 +16,28 @@ from stormcell.models.encoder_forecaster import EncoderForecaster
 if TYPE_CHECKING:
     from stormcell.models.model_file import Card
 
-_UNSMOOTHED = 5.0  # logit of the unsmoothed frame before training: 98 % of the weight of four
+_UNSMOOTHED = 5.0  # initial logit of the unsmoothed frame, which then has 98 % of the weight of four frames
 
 
 class Nowcaster(Network):
-    """Rain rates in, rain rates out: scaling, missing pixels and dry weather around a network.
+    """A network with its scaling and calibration, which takes and returns rain rates.
 
-    The network sees scaled rain, unobserved pixels as dry, and a second channel that says which were
-    observed. For every lead time and pixel it gives weights over the newest frame smoothed at several
-    scales, the unsmoothed one among them, and a correction to add::
+    The network's inputs are scaled rain, with unobserved pixels as dry, and a mask of the observed pixels.
+    For every lead time and pixel it returns a correction b, and weights for copies of the newest frame that
+    are smoothed at several scales, one of them unsmoothed::
 
         y_k = Σ_s softmax(a_k)_s · smooth_s(x_0) + b_k,        R_k = scaling⁻¹(calibration_k(max(y_k, 0)))
 
-    The finest detail thus reaches the output without passing the network's coarser patches, and fades
-    scale by scale with lead time, as predictability does (S-PROG: Seed 2003,
-    doi:10.1175/1520-0450(2003)042<0381:ADASSA>2.0.CO;2). Where y is below zero it is exactly dry, and if
-    no input pixel has rain, so is all of the forecast.
+    So the finest detail reaches the output without passing through the network's coarser patches. It fades
+    with lead time scale by scale, as predictability does (S-PROG: Seed 2003,
+    doi:10.1175/1520-0450(2003)042<0381:ADASSA>2.0.CO;2). A negative y is exactly dry. If no input pixel has
+    rain, the whole forecast is dry.
 
     Args:
-        scaling: From mm/h to the network's numbers and back.
-        steps: Lead times it is trained on, each with a calibration of its own.
+        scaling: Conversion between mm/h and the network's values.
+        steps: Number of lead times in training; each has a separate calibration.
         scales: Widths in pixels, odd, of the boxes that smooth the newest frame.
-        network: Arguments of :class:`~stormcell.models.EncoderForecaster` but for its channels.
+        network: Arguments of :class:`~stormcell.models.EncoderForecaster` except its channels.
 
     Example:
         >>> nowcaster = Nowcaster(LogScaling(), steps=5, hidden_channels=[8], kernel_size=3, patch_size=4)
@@ -61,7 +61,7 @@ class Nowcaster(Network):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Arguments that build the same network, in JSON's types, but for the scaling."""
+        """Arguments that build the same network, in JSON's types, without the scaling."""
         return {name: self.network.arguments.get(name, one) for name, one in super().arguments.items()}
 
     @classmethod
@@ -79,7 +79,7 @@ class Nowcaster(Network):
         return cls(card.scaling, **card.arguments)
 
     def reset_head(self) -> None:
-        """Start from the newest frame repeated, nearly unsmoothed: from there on, training can only gain."""
+        """Initialise the head so that the forecast is the newest frame, nearly unsmoothed."""
         head = self.network.head
         assert head.bias is not None
         nn.init.zeros_(head.weight)
@@ -88,7 +88,7 @@ class Nowcaster(Network):
             head.bias[: self.network.patch_size**2] = _UNSMOOTHED
 
     def lay_out(self) -> None:
-        """Keep the kernels channels last: a third faster on a CPU, and what tensor cores want."""
+        """Store kernels channels-last: a third faster on a CPU, and the layout that tensor cores use."""
         for weight in self.parameters():
             if weight.dim() == 4:
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
@@ -100,7 +100,7 @@ class Nowcaster(Network):
         *,
         keep_dry: bool = True,
     ) -> Tensor:  # (B, steps, H, W) mm/h
-        """Forecast ``steps`` frames that follow the last of ``rate``.
+        """Forecast the ``steps`` frames that follow ``rate``.
 
         With ``keep_dry`` the forecast from inputs without rain is dry. For a tile of a larger grid it must be
         False, because the rule applies to the whole grid.
@@ -122,9 +122,9 @@ class Nowcaster(Network):
 
     def rate(
         self,
-        scaled: Tensor,  # (B, steps, H, W) as :meth:`scaled` gives it
+        scaled: Tensor,  # (B, steps, H, W) from :meth:`scaled`
     ) -> Tensor:  # (B, steps, H, W) mm/h
-        """Turn the network's values into rain rates, as frequent as rain is."""
+        """Convert scaled values to calibrated rain rates."""
         calibrated: Tensor = self.calibration(relu(scaled))
         return self.scaling.inverse(calibrated)
 
@@ -134,28 +134,28 @@ class Nowcaster(Network):
         steps: int,
         *,
         keep_dry: bool = True,
-    ) -> Tensor:  # (B, steps, H, W) scaled; what is below zero is dry
-        """Forecast in scaled values, before the dry is cut off: what the loss wants to see."""
+    ) -> Tensor:  # (B, steps, H, W) scaled; values below zero are dry
+        """Forecast scaled values, negative ones included: the loss is computed from these."""
         observed = rate.isfinite()
         x = self.scaling.forward(rate.where(observed, 0.0))
-        seen = observed.to(x.dtype)
-        head = self.network(torch.stack([x, seen], dim=2), steps=steps).float()  # (B, steps, S + 2, H, W)
+        mask = observed.to(x.dtype)
+        head = self.network(torch.stack([x, mask], dim=2), steps=steps).float()  # (B, steps, S + 2, H, W)
         weights = head[:, :, :-1].softmax(dim=2)
-        y: Tensor = (weights * self._smoothed(x[:, -1], seen[:, -1])[:, None]).sum(dim=2) + head[:, :, -1]
+        y: Tensor = (weights * self._smoothed(x[:, -1], mask[:, -1])[:, None]).sum(dim=2) + head[:, :, -1]
         if not keep_dry:
             return y
         raining = (x > 0).flatten(1).any(dim=1)
-        cut: Tensor = y.where(raining[:, None, None, None], 0.0)
-        return cut
+        forecast: Tensor = y.where(raining[:, None, None, None], 0.0)
+        return forecast
 
     def _smoothed(
         self,
         x: Tensor,  # (B, H, W)
-        seen: Tensor,  # (B, H, W)
+        mask: Tensor,  # (B, H, W)
     ) -> Tensor:  # (B, S + 1, H, W)
-        """The frame itself and its means over boxes of observed pixels."""
+        """Return the frame and its means over the observed pixels of boxes."""
         frame = x[:, None]
-        both = torch.stack([x, seen], dim=1)
+        both = torch.stack([x, mask], dim=1)
         copies = [frame]
         for scale in self.scales:
             mean = avg_pool2d(both, scale, stride=1, padding=scale // 2)

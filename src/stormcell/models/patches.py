@@ -1,10 +1,10 @@
-"""Frames cut into patches, whose pixels become channels, and laid out again."""
+"""Patches: squares of pixels that become channels, so that recurrent layers work at a lower resolution."""
 
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def cut(
+def to_patches(
     frames: Tensor,  # (B, T, C, H, W)
     side: int,
 ) -> Tensor:  # (B, T, C · side², ⌈H / side⌉, ⌈W / side⌉)
@@ -14,18 +14,18 @@ def cut(
 
     Example:
         >>> import torch
-        >>> cut(torch.rand(2, 5, 1, 48, 37), 4).shape
+        >>> to_patches(torch.rand(2, 5, 1, 48, 37), 4).shape
         torch.Size([2, 5, 16, 12, 10])
     """
     return F.pixel_unshuffle(pad(frames, side), side)
 
 
-def lay(
+def to_frames(
     patches: Tensor,  # (B, T, C · side², ⌈H / side⌉, ⌈W / side⌉)
     side: int,
     size: tuple[int, int],
 ) -> Tensor:  # (B, T, C, H, W)
-    """Undo :func:`cut` for frames of this size."""
+    """Undo :func:`to_patches` for frames of this size."""
     return F.pixel_shuffle(patches, side)[..., : size[0], : size[1]]
 
 

@@ -10,10 +10,10 @@ MODULES = {
     "Nowcaster": "stormcell.models.nowcaster",
     "EncoderForecaster": "stormcell.models.encoder_forecaster",
     "FCLSTMForecaster": "stormcell.models.fc_lstm",
-    "FrameAverageClassifier": "stormcell.models.frame_average",
+    "FrameAverageClassifier": "stormcell.models.classifiers",
     "MultiscaleForecaster": "stormcell.models.multiscale",
     "NextFrameForecaster": "stormcell.models.next_frame",
-    "SequenceClassifier": "stormcell.models.classifier",
+    "SequenceClassifier": "stormcell.models.classifiers",
 }
 
 

@@ -1,4 +1,4 @@
-"""What a network that reads frame after frame is fed: the true frame, or what it forecast in its place."""
+"""Sampling schedules: whether a network reads the true frame or its own forecast of it."""
 
 import math
 from dataclasses import dataclass
@@ -10,49 +10,29 @@ from torch import Tensor
 from stormcell.nn.arguments import probability
 
 
-class Feeding(Protocol):
-    """Says which frames a network is given; of the others it reads its own forecast."""
+class SamplingSchedule(Protocol):
+    """A rule for the frames that a network is given; it reads its own forecasts of all others."""
 
     def given(
         self, sequences: int, inputs: int, steps: int, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Draw which frames are given, for all sequences and times at once.
+        """Draw the frames that are given, for all sequences and times at once.
 
         Args:
-            sequences: How many, B.
-            inputs: How many frames are known, T.
-            steps: How many are forecast.
-            generator: Of the random numbers, on the CPU; None takes PyTorch's own.
+            sequences: Number of sequences, B.
+            inputs: Number of inputs, T.
+            steps: Number of frames to forecast.
+            generator: Random generator on the CPU; None takes PyTorch's default one.
 
         Returns:
-            bool ``(B, T + steps - 1)`` on the CPU, a column for each frame that is read; the first frame
-            always is given.
+            bool ``(B, T + steps - 1)`` on the CPU, a column for each frame that is read. The first frame is
+            always given.
         """
 
 
 @dataclass(frozen=True)
-class FreeRunning:
-    """Known frames are given, and from there on the network reads its own forecasts, as in use.
-
-    Example:
-        >>> FreeRunning().given(1, inputs=3, steps=3)
-        tensor([[ True,  True,  True, False, False]])
-    """
-
-    def given(
-        self,
-        sequences: int,
-        inputs: int,
-        steps: int,
-        generator: torch.Generator | None = None,  # noqa: ARG002 (nothing is drawn)
-    ) -> Tensor:
-        """See :class:`Feeding`."""
-        return (torch.arange(inputs + steps - 1) < inputs).expand(sequences, -1)
-
-
-@dataclass(frozen=True)
 class TeacherForcing:
-    """Every frame is given: Williams and Zipser (1989), doi:10.1162/neco.1989.1.2.270.
+    """The schedule that gives every frame: Williams and Zipser (1989), doi:10.1162/neco.1989.1.2.270.
 
     Example:
         >>> TeacherForcing().given(1, inputs=3, steps=3)
@@ -60,25 +40,39 @@ class TeacherForcing:
     """
 
     def given(
-        self,
-        sequences: int,
-        inputs: int,
-        steps: int,
-        generator: torch.Generator | None = None,  # noqa: ARG002 (nothing is drawn)
+        self, sequences: int, inputs: int, steps: int, generator: torch.Generator | None = None
     ) -> Tensor:
-        """See :class:`Feeding`."""
+        """Return True for every frame; see :class:`SamplingSchedule`."""
+        del generator  # nothing is drawn
         return torch.ones(sequences, inputs + steps - 1, dtype=torch.bool)
 
 
 @dataclass(frozen=True)
+class FreeRunning:
+    """The schedule that gives the inputs only, as in a forecast: the network reads its own forecasts after.
+
+    Example:
+        >>> FreeRunning().given(1, inputs=3, steps=3)
+        tensor([[ True,  True,  True, False, False]])
+    """
+
+    def given(
+        self, sequences: int, inputs: int, steps: int, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return True for the inputs; see :class:`SamplingSchedule`."""
+        del generator  # nothing is drawn
+        return (torch.arange(inputs + steps - 1) < inputs).expand(sequences, -1)
+
+
+@dataclass(frozen=True)
 class ScheduledSampling:
-    """Known frames are given, later ones with some probability: Bengio et al. (2015), arXiv:1506.03099.
+    """The schedule of Bengio et al. (2015), arXiv:1506.03099: later frames are given with some probability.
 
     Args:
-        probability: That a frame to be forecast is given, for each of them alone.
+        probability: Probability that a target is given, independently for each.
 
     Raises:
-        ArgumentError: It is no probability.
+        ArgumentError: ``probability`` is not between 0 and 1.
 
     Example:
         >>> ScheduledSampling.at(24_999)
@@ -94,36 +88,36 @@ class ScheduledSampling:
     def at(
         cls, update: int, *, start: float = 1.0, rate: float = 2e-5, stop: int = 50_000
     ) -> "ScheduledSampling":
-        """Return what holds for an update, the first being 0, by OpenSTL's linear schedule.
+        """Return the schedule at an update by OpenSTL's linear decay.
 
         Args:
-            update: How many were made before.
-            start: The probability before the first.
-            rate: What each takes off.
-            stop: From this update on the probability is 0.
+            update: Number of the update, from 0.
+            start: Probability before the first update.
+            rate: Decrease of the probability at each update.
+            stop: Update from which on the probability is 0.
         """
         return cls(max(0.0, start - rate * (update + 1)) if update < stop else 0.0)
 
     def given(
         self, sequences: int, inputs: int, steps: int, generator: torch.Generator | None = None
     ) -> Tensor:
-        """See :class:`Feeding`."""
-        return _drawn(sequences, inputs - 1, 1.0, steps - 1, self.probability, generator)
+        """Draw the given frames; see :class:`SamplingSchedule`."""
+        return _draw(sequences, inputs - 1, 1.0, steps - 1, self.probability, generator)
 
 
 @dataclass(frozen=True)
 class ReverseScheduledSampling:
-    """Frames are given with one probability among the known, with another later.
+    """The schedule of Wang et al. (2022), arXiv:2103.09504: inputs too are given with some probability.
 
-    Of Wang et al. (2022), arXiv:2103.09504: the network is first made to remember more than the frame
-    before, by going without some of the known frames.
+    In training, the probability of the inputs rises. A network that has to do without some of them learns to
+    remember more than the previous frame.
 
     Args:
-        known: The probability that a known frame but the first is given.
-        later: That a frame to be forecast is.
+        known: Probability that an input other than the first is given.
+        later: Probability that a target is given.
 
     Raises:
-        ArgumentError: One is no probability.
+        ArgumentError: A probability is not between 0 and 1.
 
     Example:
         >>> ReverseScheduledSampling.at(0)
@@ -143,14 +137,16 @@ class ReverseScheduledSampling:
     def at(
         cls, update: int, *, first: int = 25_000, second: int = 50_000, alpha: float = 5_000.0
     ) -> "ReverseScheduledSampling":
-        """Return what holds for an update, the first being 0, by the paper's exponential schedule.
+        """Return the schedule at an update by the paper's exponential rule.
+
+        Both probabilities are ½ before the update ``first``. Between ``first`` and ``second`` that of the
+        inputs rises to 1 exponentially, and that of the targets falls to 0 linearly.
 
         Args:
-            update: How many were made before.
-            first: Until this update both probabilities are ½.
-            second: From this update on every known frame is given and no other; in between the one
-                nears 1 exponentially, and the other falls to 0 linearly.
-            alpha: In how many updates the former's distance from 1 shrinks to 1 / e.
+            update: Number of the update, from 0.
+            first: Update at which the probabilities begin to change.
+            second: Update from which on all inputs and no targets are given.
+            alpha: Number of updates in which the distance to 1 shrinks by a factor of e.
         """
         if update < first:
             return cls(0.5, 0.5)
@@ -162,11 +158,11 @@ class ReverseScheduledSampling:
     def given(
         self, sequences: int, inputs: int, steps: int, generator: torch.Generator | None = None
     ) -> Tensor:
-        """See :class:`Feeding`."""
-        return _drawn(sequences, inputs - 1, self.known, steps - 1, self.later, generator)
+        """Draw the given frames; see :class:`SamplingSchedule`."""
+        return _draw(sequences, inputs - 1, self.known, steps - 1, self.later, generator)
 
 
-def _drawn(
+def _draw(
     sequences: int,
     known: int,
     p_known: float,
@@ -174,7 +170,7 @@ def _drawn(
     p_later: float,
     generator: torch.Generator | None,
 ) -> Tensor:
-    """Draw for every sequence: the first frame is given, and so many known and later ones by chance."""
+    """Draw the frames given to every sequence: the first, and some of the known and the later ones."""
     chances = torch.tensor([1.0, *[p_known] * known, *[p_later] * later])
     return torch.rand(sequences, len(chances), generator=generator) < chances  # rand is below 1
 

@@ -1,0 +1,85 @@
+import json
+
+import pytest
+import torch
+
+from stormcell.models import (
+    EncoderForecaster,
+    FCLSTMForecaster,
+    FrameAverageClassifier,
+    MultiscaleForecaster,
+    NextFrameForecaster,
+    SequenceClassifier,
+)
+from stormcell.models.base import Network
+
+LEVELS = {"hidden_channels": [3, 2], "strides": [2, 3], "conv_kernel_size": [3, 4], "out_channels": 1}
+
+
+@pytest.mark.parametrize(
+    ("network", "arguments"),
+    [
+        (EncoderForecaster, {"kernel_size": (3, 5), "recurrent_kernel_size": [1, (2, 3)], "peephole": None}),
+        (EncoderForecaster, {"out_channels": 1, "forget_bias": 0.5}),
+        (EncoderForecaster, {"feedback": "sigmoid"}),
+        (FCLSTMForecaster, {"spatial_size": (6, 9), "peephole": None, "forget_bias": 0.5}),
+        (FCLSTMForecaster, {"spatial_size": (6, 9), "feedback": "linear"}),
+        (NextFrameForecaster, {"kernel_size": (3, 5), "recurrent_kernel_size": [1, (3, 5)], "bias": True}),
+        (NextFrameForecaster, {"norm": "layer-pixel", "spatial_size": (6, 9), "feedback": "sigmoid"}),
+        (
+            MultiscaleForecaster,
+            {**LEVELS, "cell": ["conv_gru", "traj_gru"], "num_flows": [2, 3], "forecaster_num_flows": 4},
+        ),
+        (MultiscaleForecaster, {**LEVELS, "cell": "traj_gru", "align_corners": False, "kernel_size": (3, 5)}),
+        (
+            MultiscaleForecaster,
+            {
+                **LEVELS,
+                "peephole": "pixel",
+                "spatial_size": (6, 9),
+                "forget_bias": 0.5,
+                "recurrent_kernel_size": (3, 5),
+            },
+        ),
+        (
+            SequenceClassifier,
+            {
+                "kernel_size": (3, 5),
+                "classes": 5,
+                "spatial": "last",
+                "spatial_size": (6, 9),
+                "patch_size": 2,
+                "recurrent_kernel_size": [1, 3],
+                "peephole": None,
+                "forget_bias": 0.5,
+            },
+        ),
+        (SequenceClassifier, {"hidden_channels": 4, "kernel_size": 3, "classes": 5}),
+        (FrameAverageClassifier, {"kernel_size": 3, "classes": 5, "patch_size": 2}),
+    ],
+)
+def test_network_arguments_through_json_build_the_same_network(randomised, network, arguments):
+    model = randomised(network(2, **{"hidden_channels": [4, 3]} | arguments))
+    twin = network(**json.loads(json.dumps(model.arguments)))
+    assert twin.arguments == model.arguments
+    assert str(twin) == str(model)
+    biases = [[getattr(m, "forget_bias", None) for m in one.modules()] for one in (twin, model)]
+    assert biases[0] == biases[1]
+    twin.load_state_dict(model.state_dict())
+    steps = () if "classes" in arguments else (2,)
+    x = torch.rand(1, 3, 2, 6, 9)
+    assert torch.equal(twin(x, *steps), model(x, *steps))
+
+
+def test_network_subclass_of_a_network_records_its_own_arguments():
+    class Inner(Network):
+        def __init__(self, width: int, depth: int = 2) -> None:
+            super().__init__()
+            self.total = width * depth
+
+    class Outer(Inner):
+        def __init__(self, *, names: tuple[str, ...] = ("a",), **sizes: int) -> None:
+            super().__init__(len(names) + len(sizes))
+
+    assert Inner(5).arguments == {"width": 5, "depth": 2}
+    assert Outer(size=4).arguments == {"names": ["a"], "size": 4}
