@@ -17,7 +17,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.layers import machine
-from stormcell.verification.figures import labels
 from stormcell.verification.scores import mean_over_leads
 
 PACKAGES = ("torch", "numpy", "pysteps")
@@ -61,8 +60,7 @@ def keep(report: Path) -> None:
     results = machine.ROOT / "benchmarks" / "results"
     results.mkdir(exist_ok=True)
     scores = json.loads((report / "scores.json").read_text())
-    titles = labels(list(scores))
-    scores = {titles[name]: score for name, score in scores.items()}
+    scores = {score["about"]["title"]: score for score in scores.values()}
     about = {
         "event": EVENT,
         "credit": CREDIT,

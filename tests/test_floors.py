@@ -22,7 +22,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "forecast": ({"errors", "atomic", "models", "data", "motion"}, {"numpy", "torch", "xarray", "zarr"}),
     "verification": (
         {"errors", "atomic", "data", "forecast.contract"},
-        {"PIL", "cv2", "jinja2", "matplotlib", "numpy", "scipy", "scores", "xarray"},
+        {"PIL", "cv2", "jinja2", "matplotlib", "numpy", "safetensors", "scipy", "scores", "xarray"},
     ),
     "training": (
         {"errors", "atomic", "data", "motion", "models", "verification"},

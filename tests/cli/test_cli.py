@@ -63,13 +63,18 @@ def test_check_tells_what_is_there(journey):
     assert "5 min" in told.stdout
 
 
-def test_verify_scores_every_forecaster_on_the_test_block(journey):
+def verify(journey, out, *options, names=("persistence", "extrapolation")) -> dict:
+    """Run ``verify`` and return the scores."""
+    words = [word for name in names for word in ("--forecaster", name)]
+    done = stormcell("verify", journey / "a.zarr", *words, "--out", out, *options)
+    assert done.exit_code == 0, done.output
+    return json.loads((out / "scores.json").read_text())
+
+
+def test_verify_scores_all_forecasters_on_the_test_block(journey):
     model = str(journey / "run" / "model.safetensors")
     names = [model, "persistence", "extrapolation"]
-    options = [word for name in names for word in ("--forecaster", name)]
-    done = stormcell("verify", journey / "a.zarr", *options, "--out", journey / "report")
-    assert done.exit_code == 0, done.output
-    scores = json.loads((journey / "report" / "scores.json").read_text())
+    scores = verify(journey, journey / "report", names=names)
     assert list(scores) == names
     for score in scores.values():
         assert score["lead_minutes"] == [5.0, 10.0, 15.0]
@@ -78,22 +83,52 @@ def test_verify_scores_every_forecaster_on_the_test_block(journey):
         assert score["mae"] == score["crps"]
         assert set(score["csi"]) == {"0.1", "0.5", "1.0", "2.0", "5.0", "10.0"}
     report = (journey / "report" / "report.html").read_text()
-    assert "CC0-1.0" in report  # the licence of the data
-    assert "has seen times that are scored here" not in report
+    assert "CC0-1.0" in report  # the license of the data
+    assert "ConvLSTM" in report  # the model's title
+    assert "Not an independent test" not in report
 
 
-def test_verify_marks_an_overlap_with_training(journey):
+def test_verify_overlap_with_training_is_noted(journey):
     model = journey / "run" / "model.safetensors"
     archive = xr.open_zarr(journey / "a.zarr")
     first, last = (np.datetime_as_string(archive["time"].values[k], unit="m") for k in (3, 6))
-    done = stormcell(
-        "verify", journey / "a.zarr", "--forecaster", model, "--out", journey / "overlap",
-        "--from", first, "--to", last,
-    )  # fmt: skip
-    assert done.exit_code == 0, done.output
-    told = "has seen times that are scored here: train block"
-    assert told in (journey / "overlap" / "report.html").read_text()
-    assert told in (journey / "overlap" / "scores.json").read_text()
+    verify(journey, journey / "overlap", "--from", first, "--to", last, names=[model])
+    note = "used times that are scored here: train block"
+    assert note in (journey / "overlap" / "report.html").read_text()
+    assert note in (journey / "overlap" / "scores.json").read_text()
+
+
+def test_verify_of_an_archive_without_the_test_period_scores_all_of_it_with_a_note(journey, tmp_path):
+    model = journey / "run" / "model.safetensors"
+    early = sorted((journey / "radar").iterdir())[0]
+    assert stormcell("archive", early, "--out", tmp_path / "a.zarr").exit_code == 0
+    scores = verify(tmp_path, tmp_path / "report", names=[model])[str(model)]
+    assert scores["n_forecasts"] == [14, 13, 12]  # of 16 frames, with two inputs
+    (note,) = scores["about"]["notes"]
+    assert "is not in the archive, so all of the archive is scored" in note
+    assert note in (tmp_path / "report" / "report.html").read_text()
+    assert "overlap_with_training" in scores["about"]
+
+
+def test_verify_merge_of_two_halves_equals_the_whole(journey, tmp_path):
+    times = xr.open_zarr(journey / "a.zarr")["time"].values
+    border = [np.datetime_as_string(times[k], unit="m") for k in (24, 25)]  # within an event
+    model = str(journey / "run" / "model.safetensors")
+    options = {
+        "whole": ["--from", times[0]],
+        "a": ["--from", times[0], "--to", border[0]],
+        "b": ["--from", border[1]],
+    }
+    for name, period in options.items():
+        verify(journey, tmp_path / name, *period, names=[model, "persistence"])
+    merged = stormcell("verify", "--merge", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "merged")
+    assert merged.exit_code == 0, merged.output
+    for name in ("scores.json", "report.html"):
+        assert (tmp_path / "merged" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert "overlap_with_training" in (tmp_path / "merged" / "scores.json").read_text()
+    again = stormcell("verify", "--merge", tmp_path / "a", tmp_path / "whole", "--out", tmp_path / "twice")
+    assert "every issue time once" in refused(again)
+    assert not (tmp_path / "twice").exists()
 
 
 @pytest.mark.parametrize("name", ["run/model.safetensors", "extrapolation"])
@@ -149,6 +184,13 @@ def test_bad_input_is_one_line(journey, tmp_path):
         (["verify", archive, "--forecaster", "persistance", "--out", out], 'found "persistance"'),
         (["verify", archive, "--forecaster", tmp_path / "no.safetensors", "--out", out], "no such file"),
         (["verify", archive, "--forecaster", "persistence", "--out", out, "--from", "noon"], 'found "noon"'),
+        (["verify", archive, "--out", out], "--forecaster: expected at least one, found none"),
+        (["verify", archive, archive, "--out", out], "expected one archive, found 2"),
+        (["verify", "--merge", tmp_path, "--out", out], "tallies.safetensors: expected the tallies"),
+        (
+            ["verify", "--merge", tmp_path, "--out", out, "--every", 5],
+            "expected folders of reports and --out",
+        ),
         (["forecast", archive, *using, "--at", "1999-01-01"], "the nearest is at"),
         (["forecast", archive, *using, "--at", "now"], 'found "now"'),
         (["forecast", archive, *using, "--at", "3000-01-01"], 'found "3000-01-01"'),

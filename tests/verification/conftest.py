@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -5,6 +7,7 @@ import xarray as xr
 from stormcell.forecast.contract import forecast_array
 from stormcell.verification import report
 from stormcell.verification.evaluate import evaluate
+from stormcell.verification.evaluation import Description
 
 STEP = np.timedelta64(5, "m")
 START = np.datetime64("2024-06-01T00:00", "ns")
@@ -30,7 +33,7 @@ def _persistence(frames: xr.DataArray, steps: int) -> xr.DataArray:
 
 
 def _drifting(frames: xr.DataArray, steps: int) -> xr.DataArray:
-    """Everything moves a column a step; what enters is unknown."""
+    """All rain moves by a column per step; the forecast of rain from outside is undefined."""
     newest = frames.values[-1]
     fields = np.full((steps, *newest.shape), np.nan, np.float32)
     for k in range(steps):
@@ -38,8 +41,8 @@ def _drifting(frames: xr.DataArray, steps: int) -> xr.DataArray:
     return forecast_array(fields, frames)
 
 
-class _Clairvoyant:
-    """Knows what comes; where nothing will be observed, what it says is arbitrary."""
+class Clairvoyant:
+    """Forecasts the observation, and any value where there will be none."""
 
     def __init__(self, rain: xr.DataArray, elsewhere: float = 7.0) -> None:
         self.rain, self.elsewhere = rain, elsewhere
@@ -51,7 +54,7 @@ class _Clairvoyant:
 
 
 def _forecasters(rain):
-    return {"seer": _Clairvoyant(rain), "persistence": _persistence, "runs/a/model.safetensors": _drifting}
+    return {"seer": Clairvoyant(rain), "persistence": _persistence, "runs/a/model.safetensors": _drifting}
 
 
 @pytest.fixture
@@ -61,22 +64,26 @@ def rain() -> xr.DataArray:
 
 @pytest.fixture
 def forecasters(rain):
-    """Three that differ in what they know and in where they are defined."""
+    """Three forecasters that are defined at different pixels."""
     return _forecasters(rain)
 
 
 @pytest.fixture
 def clairvoyant():
-    return _Clairvoyant
+    return Clairvoyant
 
 
 @pytest.fixture(scope="session")
 def written(tmp_path_factory):
-    """A report's folder and the evaluation it reports; one of the names would be markup, if it were let."""
+    """A report's folder and its evaluation; one of the names has the form of markup."""
     folder = tmp_path_factory.mktemp("verification") / "deep" / "report"
     rain = _rain()
     rain.attrs |= {"source": "Somebody's radar", "license": "CC BY 4.0"}
-    compared = {"<b>seer</b>": _Clairvoyant(rain)} | _forecasters(rain)
+    compared = {"<b>seer</b>": Clairvoyant(rain)} | _forecasters(rain)
     evaluation = evaluate(rain, compared, issue_times=rain.time.values[2:6], steps=3)
-    report.write(folder, evaluation, rain=rain, forecasters=compared, notes={"seer": "It has seen it."})
+    start, end = map(str, rain.time.values[[0, 4]])
+    trained = Description("The seer", "c0ffee", {"train": (start, end)})
+    described = {**evaluation.described, "seer": trained}
+    evaluation = replace(evaluation, described=described, notes=("Everything is scored.",))
+    report.write(folder, evaluation)
     return folder, evaluation

@@ -1,20 +1,21 @@
 import json
-import subprocess
-import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from stormcell.data.splits import Block
 from stormcell.errors import ArgumentError, FramesError
+from stormcell.forecast.baselines import baseline
 from stormcell.forecast.contract import forecast_array, require
+from stormcell.motion import optical_flow
 from stormcell.verification.evaluate import evaluate
-from stormcell.verification.statistics import measure
+from stormcell.verification.tally import tally_forecasts
 
 STEP = np.timedelta64(5, "m")
 
 
-def test_all_are_scored_where_all_are_defined_and_the_other_rule_stands_beside(rain, forecasters):
+def test_evaluate_masks_are_where_all_forecasts_and_where_the_observation_is_defined(rain, forecasters):
     evaluation = evaluate(rain, forecasters, issue_times=rain.time.values[4:6], steps=3)
     found = evaluation.to_scores()
     issued = [4, 5]
@@ -32,7 +33,7 @@ def test_all_are_scored_where_all_are_defined_and_the_other_rule_stands_beside(r
             assert found[name]["undefined_as_dry"]["n_pixels"][lead] == observed > both
 
 
-def test_a_forecaster_that_sees_the_future_scores_perfectly(rain, clairvoyant):
+def test_evaluate_of_the_observation_as_forecast_scores_perfectly(rain, clairvoyant):
     found = evaluate(
         rain, {"seer": clairvoyant(rain)}, issue_times=rain.time.values[2:9], steps=3
     ).to_scores()["seer"]
@@ -40,7 +41,7 @@ def test_a_forecaster_that_sees_the_future_scores_perfectly(rain, clairvoyant):
     assert found["mae"] == [0, 0, 0]
 
 
-def test_what_is_forecast_where_nothing_was_observed_changes_nothing(rain, forecasters, clairvoyant):
+def test_evaluate_forecast_of_unobserved_pixels_changes_nothing(rain, forecasters, clairvoyant):
     def scored(elsewhere):
         compared = forecasters | {"seer": clairvoyant(rain, elsewhere)}
         return evaluate(rain, compared, issue_times=rain.time.values[2:6], steps=2)
@@ -49,42 +50,42 @@ def test_what_is_forecast_where_nothing_was_observed_changes_nothing(rain, forec
     assert scored(0.0).to_scores() == scored(300.0).to_scores()
 
 
-def test_an_undefined_forecast_counts_as_dry_by_the_other_rule(rain, forecasters):
+def test_evaluate_undefined_forecast_counts_as_dry_under_the_other_mask(rain, forecasters):
     evaluation = evaluate(rain, forecasters, issue_times=rain.time.values[4:5], steps=2)
     name = "runs/a/model.safetensors"
     frames = rain.isel(time=slice(0, 5))
     forecast = np.nan_to_num(forecasters[name](frames, 2).values, nan=0)
     truth = rain.values[5:7]
     issued, observed = rain.time.values[4], ~np.isnan(truth)
-    expected = measure({name: forecast}, truth, observed, issue_time=issued, layout=evaluation.layout)
+    expected = tally_forecasts({name: forecast}, truth, observed, issue_time=issued, axes=evaluation.axes)
     assert evaluation.as_dry[name] == expected[name]
     assert evaluation.strict[name] != expected[name]
 
 
-def test_where_all_is_defined_both_rules_are_one(rain, clairvoyant):
+def test_evaluate_both_masks_are_equal_if_all_forecasts_are_defined(rain, clairvoyant):
     issued = rain.time.values[2:4]
     evaluation = evaluate(rain, {"seer": clairvoyant(rain)}, issue_times=issued, steps=3)
     assert evaluation.strict == evaluation.as_dry
 
 
-def test_windows_and_bands_of_a_grid_in_degrees_are_those_of_its_latitude(rain, clairvoyant):
+def test_evaluate_grid_in_degrees_has_the_pixel_size_of_its_latitude(rain, clairvoyant):
     degrees = rain.assign_coords(
         y=60 + 0.01 * np.arange(24)[::-1], x=("x", 25 + 0.02 * np.arange(20), {"units": "degrees_east"})
     )
     issued = rain.time.values[2:3]
-    layout = evaluate(degrees, {"seer": clairvoyant(degrees)}, issue_times=issued, steps=1).layout
-    # A degree is 111.2 km; in the middle, at 60.115° N, one of longitude is as long times cos 60.115°.
-    assert layout.pixel_km == pytest.approx((1.112 + 2.224 * 0.49826) / 2, rel=1e-5)
-    assert dict(layout.windows)[16.0] == 15  # of a pixel as at the equator, 1.67 km, they would be 9
+    axes = evaluate(degrees, {"seer": clairvoyant(degrees)}, issue_times=issued, steps=1).axes
+    # A degree of latitude is 111.2 km; at 60.115° N, one of longitude is 111.2 km · cos 60.115°.
+    assert axes.pixel_km == pytest.approx((1.112 + 2.224 * 0.49826) / 2, rel=1e-5)
+    assert dict(axes.windows)[16.0] == 15  # with the pixels of the equator, 1.67 km, it would be 9
 
 
-def test_an_explicit_width_of_a_pixel_is_taken(rain, clairvoyant):
+def test_evaluate_uses_the_given_pixel_size(rain, clairvoyant):
     issued = rain.time.values[2:3]
     found = evaluate(rain, {"seer": clairvoyant(rain)}, issue_times=issued, steps=1, pixel_km=2.0)
-    assert found.layout.pixel_km == 2.0
+    assert found.axes.pixel_km == 2.0
 
 
-def test_frames_a_forecaster_cannot_start_from_are_an_error_of_the_call(rain, forecasters):
+def test_evaluate_too_few_frames_for_a_forecaster_raises(rain, forecasters):
     def demanding(frames, steps):
         return forecast_array(require(frames, 4).values[-1:].repeat(steps, axis=0), frames)
 
@@ -94,7 +95,7 @@ def test_frames_a_forecaster_cannot_start_from_are_an_error_of_the_call(rain, fo
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_sharing_out_the_issue_times_changes_nothing(rain, forecasters, seed):
+def test_evaluation_sum_of_parts_equals_the_whole_to_the_bit(rain, forecasters, seed):
     times = rain.time.values[2:10]
     whole = evaluate(rain, forecasters, issue_times=times, steps=3)
     parts = np.array_split(np.random.default_rng(seed).permutation(times), 3)
@@ -105,13 +106,13 @@ def test_sharing_out_the_issue_times_changes_nothing(rain, forecasters, seed):
     assert json.dumps(joined.to_scores()) == json.dumps(whole.to_scores())
 
 
-def test_a_lead_time_without_truth_is_not_counted(rain, forecasters):
-    holed = rain.isel(time=[0, 1, 2, 3, 5, 6, 7])  # the fifth frame is missing
-    found = evaluate(holed, forecasters, issue_times=holed.time.values[[2, 3]], steps=4).to_scores()
+def test_evaluate_lead_time_without_observation_is_not_counted(rain, forecasters):
+    gappy = rain.isel(time=[0, 1, 2, 3, 5, 6, 7])  # the fifth frame is missing
+    found = evaluate(gappy, forecasters, issue_times=gappy.time.values[[2, 3]], steps=4).to_scores()
     assert found["persistence"]["n_forecasts"] == [1, 1, 2, 2]
 
 
-def test_truth_outside_the_period_is_not_looked_at(rain, forecasters):
+def test_evaluate_observation_outside_the_period_is_not_counted(rain, forecasters):
     times = rain.time.values
     period = Block(str(times[5].astype("M8[s]")), str(times[6].astype("M8[s]")))
     found = evaluate(rain, forecasters, issue_times=times[[4, 5]], steps=3, valid=period).to_scores()
@@ -119,21 +120,21 @@ def test_truth_outside_the_period_is_not_looked_at(rain, forecasters):
     assert found["persistence"]["mae"][2] is None
 
 
-def test_every_forecaster_gets_the_gap_free_frames_up_to_the_issue_time(rain):
-    seen = {}
+def test_evaluate_gives_forecasters_the_gap_free_frames_up_to_the_issue_time(rain):
+    given = {}
 
     def spy(frames, steps):
-        seen[frames.time.values[-1]] = frames.time.values
+        given[frames.time.values[-1]] = frames.time.values
         return forecast_array(frames.values[-1:].repeat(steps, axis=0), frames)
 
-    holed = rain.isel(time=[0, 1, 2, 4, 5, 6, 7])
-    evaluate(holed, {"spy": spy}, issue_times=holed.time.values[[2, 5]], steps=1)
-    first, second = seen.values()
+    gappy = rain.isel(time=[0, 1, 2, 4, 5, 6, 7])
+    evaluate(gappy, {"spy": spy}, issue_times=gappy.time.values[[2, 5]], steps=1)
+    first, second = given.values()
     np.testing.assert_array_equal(first, rain.time.values[:3])
     np.testing.assert_array_equal(second, rain.time.values[4:7])
 
 
-def test_an_ensemble_counts_where_all_its_members_are_defined(rain):
+def test_evaluate_ensemble_is_defined_where_all_its_members_are(rain):
     def ensemble(frames, steps):
         members = frames.values[-1][None, None].repeat(steps, axis=1).repeat(2, axis=0)
         members[1, :, 10] = np.nan
@@ -149,12 +150,12 @@ def test_an_ensemble_counts_where_all_its_members_are_defined(rain):
     error = np.abs(newest + 0.5 - truth)[inside]
     # The mean of the members is rounded to float32.
     assert found["mae"][0] == pytest.approx(error.mean(), rel=1e-6)
-    # CRPS of two members half a unit either side: E|X − o| − E|X − X′| / 2, the latter 1/2.
+    # CRPS of two members one unit apart: E|X − o| − E|X − X′| / 2, and E|X − X′| is 1/2.
     spread = (np.abs(newest - truth) + np.abs(newest + 1 - truth))[inside] / 2
     assert found["crps"][0] == pytest.approx(spread.mean() - 0.25, rel=1e-6)
 
 
-def test_scores_json_has_its_promised_shape(rain, forecasters):
+def test_evaluation_scores_have_the_promised_form(rain, forecasters):
     found = json.loads(
         json.dumps(evaluate(rain, forecasters, issue_times=rain.time.values[2:4], steps=2).to_scores())
     )
@@ -178,10 +179,10 @@ def test_scores_json_has_its_promised_shape(rain, forecasters):
         assert score["about"]["fss_window_pixels"] == {"2km": 3, "8km": 9, "16km": 17, "32km": 33}
 
 
-def test_progress_is_told_after_every_issue_time(rain, forecasters):
-    told = []
-    evaluate(rain, forecasters, issue_times=rain.time.values[2:5], steps=1, progress=told.append)
-    assert told == [1, 2, 3]
+def test_evaluate_reports_progress_after_every_issue_time(rain, forecasters):
+    calls = []
+    evaluate(rain, forecasters, issue_times=rain.time.values[2:5], steps=1, progress=calls.append)
+    assert calls == [1, 2, 3]
 
 
 def _another_grid(frames, steps):
@@ -205,7 +206,7 @@ def _other_axes(frames, steps):
         (_other_axes, r"odd: expected a forecast \(time, y, x\), found \(y, x, time\)"),
     ],
 )
-def test_an_answer_to_another_question_is_refused(rain, forecaster, message):
+def test_evaluate_forecast_of_another_form_raises(rain, forecaster, message):
     with pytest.raises(ArgumentError, match=message):
         evaluate(rain, {"odd": forecaster}, issue_times=rain.time.values[3:4], steps=2)
 
@@ -214,26 +215,81 @@ def test_an_answer_to_another_question_is_refused(rain, forecaster, message):
     ("changed", "message"),
     [
         ({"forecasters": {}}, "forecasters: expected at least one"),
-        ({"steps": 0}, "steps: expected at least 1, found 0"),
+        ({"steps": 0}, "steps: expected 1 or more, found 0"),
         ({"issue_times": []}, "issue times: expected at least one"),
         ({"issue_times": ["2024-06-01T00:07"]}, "issue time 2024-06-01T00:07"),
         ({"issue_times": ["2024-06-01T00:10", "2024-06-01T00:10"]}, "every issue time once"),
         ({"thresholds": [0.0]}, "thresholds: expected numbers above 0"),
     ],
 )
-def test_impossible_arguments_are_refused(rain, forecasters, changed, message):
+def test_evaluate_invalid_arguments_raise(rain, forecasters, changed, message):
     arguments = {"forecasters": forecasters, "issue_times": rain.time.values[3:4], "steps": 2} | changed
     with pytest.raises(ArgumentError, match=message):
         evaluate(rain, arguments.pop("forecasters"), **arguments)
 
 
-def test_two_evaluations_of_different_forecasters_cannot_be_added(rain, forecasters):
+def test_evaluation_sum_of_different_forecasters_raises(rain, forecasters):
     seer = {"seer": forecasters["seer"]}
     both = [evaluate(rain, f, issue_times=rain.time.values[3:4], steps=1) for f in (seer, forecasters)]
     with pytest.raises(ArgumentError, match="expected forecasters"):
         both[0] + both[1]
 
 
-def test_verification_does_without_torch():
-    code = "import sys, stormcell.verification.report; assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_evaluation_sum_of_adjacent_periods_equals_both_to_the_bit(rain, forecasters):
+    """Forecasts that reach from the first period into the second count as in one evaluation of both."""
+    times = rain.time.values
+
+    def evaluated(first, last):
+        issued = times[first - 1 : last]
+        period = Block.between(times[first], times[last])
+        return evaluate(rain, forecasters, issue_times=issued, steps=3, valid=period)
+
+    whole, joined = evaluated(4, 10), evaluated(7, 10) + evaluated(4, 6)
+    assert joined.periods == whole.periods
+    assert json.dumps(joined.to_scores()) == json.dumps(whole.to_scores())
+    assert joined.to_scores()["persistence"]["n_forecasts"] == [7, 6, 5]
+    assert evaluated(4, 6).to_scores()["persistence"]["n_forecasts"] == [3, 2, 1]
+
+
+def test_evaluation_sum_of_separate_periods_counts_nothing_between_them(rain, forecasters):
+    times = rain.time.values
+    parts = [
+        evaluate(
+            rain, forecasters, issue_times=[times[k - 1]], steps=3, valid=Block.between(times[k], times[k])
+        )
+        for k in (4, 8)
+    ]
+    assert (parts[0] + parts[1]).to_scores()["persistence"]["n_forecasts"] == [2, 0, 0]
+
+
+def test_evaluate_runs_described_forecasters_from_one_analysis(rain, monkeypatch):
+    estimates = []
+    estimate = optical_flow.estimate
+    monkeypatch.setattr(optical_flow, "estimate", lambda *a, **k: estimates.append(1) or estimate(*a, **k))
+    dry = rain.fillna(0)
+    compared = {name: baseline("extrapolation") for name in ("first", "second")}
+    evaluation = evaluate(dry, compared, issue_times=dry.time.values[4:7], steps=2)
+    assert len(estimates) == 3
+    assert evaluation.strict["first"] == evaluation.strict["second"]
+
+
+def test_evaluation_overlaps_are_blocks_with_scored_times(rain):
+    times = rain.time.values
+
+    periods = {"train": (0, 4), "validation": (6, 6), "test": (8, 11)}
+    blocks = {name: (str(times[first]), str(times[last])) for name, (first, last) in periods.items()}
+    method = baseline("persistence")
+    trained = replace(method, blocks=blocks)
+
+    def notes(*issue_times):
+        return evaluate(
+            rain, {"it": trained, "other": method}, issue_times=times[list(issue_times)], steps=1
+        ).overlaps()
+
+    assert notes(8) == {}
+    assert list(notes(3)) == ["it"]
+    assert notes(3)["it"].endswith("train block 2024-06-01T00:00 to 2024-06-01T00:20.")
+    assert "validation block" in notes(5)["it"]
+    assert "train" not in notes(5)["it"].replace("The training", "")
+    evaluation = evaluate(rain, {"it": trained}, issue_times=times[[3, 5]], steps=1)
+    assert evaluation.to_scores()["it"]["about"]["overlap_with_training"] == evaluation.overlaps()["it"]

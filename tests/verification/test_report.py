@@ -4,22 +4,21 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-import xarray as xr
 from matplotlib.figure import Figure
 from PIL import Image
 
 from stormcell.errors import OutputError
-from stormcell.forecast.contract import forecast_array
 from stormcell.verification import figures, report
-from stormcell.verification.case_study import case, case_figure, most_rain
+from stormcell.verification.case_study import Case, case_figure
 from stormcell.verification.evaluate import evaluate
-from stormcell.verification.tables import Cell, view
+from stormcell.verification.evaluation import labels
+from stormcell.verification.tables import Entry, view
 
-FILES = {"scores.json", "report.html", "lead_time.png", "case.png", "animation.gif"}
+FILES = {"scores.json", "report.html", "lead_time.png", "case.png", "animation.gif", "tallies.safetensors"}
 
 
 class Page(HTMLParser):
-    """Every tag in its place, and everything a page asks for from elsewhere."""
+    """A parser that checks the nesting of tags and lists external addresses."""
 
     def __init__(self):
         super().__init__()
@@ -40,19 +39,20 @@ class Page(HTMLParser):
         self.text.append(data)
 
 
-def test_writes_its_files_and_no_other(written):
+def test_report_write_creates_its_files_and_no_others(written):
     folder, _ = written
     assert {path.name for path in folder.iterdir()} == FILES
 
 
-def test_the_scores_are_those_of_the_evaluation_with_the_warning(written):
+def test_report_scores_are_those_of_the_evaluation(written):
     folder, evaluation = written
     found = json.loads((folder / "scores.json").read_text())
-    assert found["seer"]["about"].pop("overlap_with_training") == "It has seen it."
+    assert "train block" in found["seer"]["about"]["overlap_with_training"]
+    assert found["persistence"]["about"]["notes"] == ["Everything is scored."]
     assert found == json.loads(json.dumps(evaluation.to_scores()))
 
 
-def test_the_page_is_well_formed_and_needs_nothing_but_itself(written):
+def test_report_page_is_well_formed_and_self_contained(written):
     folder, _ = written
     html = (folder / "report.html").read_text()
     page = Page()
@@ -65,13 +65,14 @@ def test_the_page_is_well_formed_and_needs_nothing_but_itself(written):
     for foreign in ("@import", "url(", "<script", "<link"):
         assert foreign not in html
     text = " ".join(page.text)
-    assert "It has seen it." in text
+    assert "The training of seer used times that are scored here: train block" in text
+    assert "Everything is scored." in text
     assert "Somebody's radar, CC BY 4.0" in text
     assert "<b>seer</b>" in text  # a name is text, not markup
-    assert "ConvLSTM" in text
+    assert "The seer" in text
 
 
-def test_the_numbers_of_the_page_are_those_of_the_scores(written):
+def test_report_page_has_the_numbers_of_the_scores(written):
     folder, evaluation = written
     page = Page()
     page.feed((folder / "report.html").read_text())
@@ -83,7 +84,7 @@ def test_the_numbers_of_the_page_are_those_of_the_scores(written):
     assert str(found["n_events"]["0.1"][0]) in [cell.replace("\u202f", "") for cell in cells]
 
 
-def test_the_pictures_open(written):
+def test_report_pictures_are_readable(written):
     folder, _ = written
     for name in ("lead_time.png", "case.png"):
         with Image.open(folder / name) as picture:
@@ -93,54 +94,55 @@ def test_the_pictures_open(written):
         assert animation.info["loop"] == 0
 
 
-def test_a_folder_that_cannot_be_made_is_named(written, rain, forecasters, tmp_path):
+def test_report_write_to_an_impossible_folder_raises(written, tmp_path):
     (tmp_path / "taken").touch()
     with pytest.raises(OutputError, match="taken/report: could not be created"):
-        report.write(tmp_path / "taken" / "report", written[1], rain=rain, forecasters=forecasters)
+        report.write(tmp_path / "taken" / "report", written[1])
 
 
 @pytest.mark.parametrize(
     ("steps", "drawn"), [(1, [5]), (2, [5, 10]), (3, [5, 10, 15]), (12, [15, 30, 45, 60])]
 )
-def test_a_case_is_drawn_at_up_to_four_lead_times_the_last_among_them(rain, forecasters, steps, drawn):
-    figure = case_figure(case(rain, forecasters, rain.time.values[2], steps))
+def test_case_figure_has_up_to_four_lead_times_and_the_last(rain, forecasters, steps, drawn):
+    evaluation = evaluate(rain, forecasters, issue_times=rain.time.values[2:3], steps=steps)
+    figure = case_figure(evaluation.case, evaluation.titles)
     labels = [ax.get_ylabel().split(" min")[0] for ax in figure.axes if ax.get_ylabel()]
     assert labels == [f"+{lead}" for lead in drawn]
 
 
-def test_a_case_reads_no_frame_but_the_newest_and_the_truth(rain):
-    read = []
-
-    class Lazy(xr.backends.BackendArray):
-        shape, dtype = rain.shape, rain.dtype
-
-        def __getitem__(self, key):
-            read.extend(np.atleast_1d(np.arange(12)[key.tuple[0]]))
-            return rain.values[key.tuple]
-
-    lazy = xr.Variable(rain.dims, xr.core.indexing.LazilyIndexedArray(Lazy()))
-    silent = {"dry": lambda frames, steps: forecast_array(np.zeros((steps, 24, 20), np.float32), frames)}
-    case(xr.DataArray(lazy, rain.coords), silent, rain.time.values[8], 2)
-    assert sorted(read) == [8, 9, 10]
+def test_case_of_a_large_grid_is_no_larger_than_its_pictures():
+    shape = (2, 1300, 900)
+    rate = np.random.default_rng(0).random(shape, np.float32)
+    times = np.array(["2024-06-01T00:05", "2024-06-01T00:10"], "datetime64[ns]")
+    ensemble = np.stack([rate, rate + 2])
+    case = Case.of(times[0], times, rate[0], rate, {"it": ensemble}, pixel_km=(1.0, 2.0))
+    assert case.whole.observed.shape == case.whole.forecasts["it"].shape == (2, 433, 300)
+    assert case.newest.shape == (433, 300)
+    assert case.whole.size_km == (1300, 1800)
+    assert case.close_up.observed.shape == (2, 320, 160)
+    assert case.close_up.size_km == (320, 320)
+    # Each value is a rounded mean of nine.
+    expected = rate[:, :3, :3].mean(axis=(1, 2))
+    np.testing.assert_allclose(case.whole.observed[:, 0, 0], expected, rtol=1e-6)
+    np.testing.assert_allclose(case.whole.forecasts["it"][:, 0, 0], expected + 1, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("names", "shown"),
+    ("titles", "expected"),
     [
-        (["runs/a/model.safetensors", "sprog"], ["ConvLSTM", "sprog"]),
-        (["a/x/model.safetensors", "b/y/model.safetensors"], ["ConvLSTM x", "ConvLSTM y"]),
-        (["model.safetensors", "b/model.safetensors"], ["ConvLSTM", "ConvLSTM b"]),
-        # What a short name cannot tell apart keeps the long one.
-        (["a/x/m.safetensors", "b/x/m.safetensors"], ["a/x/m.safetensors", "b/x/m.safetensors"]),
-        (["x/m.safetensors", "x/n.safetensors"], ["x/m.safetensors", "x/n.safetensors"]),
-        (["x/m.safetensors", "ConvLSTM"], ["x/m.safetensors", "ConvLSTM"]),
+        ({"runs/a/model.safetensors": "ConvLSTM", "sprog": "S-PROG"}, ["ConvLSTM", "S-PROG"]),
+        ({"a/x/m.safetensors": "ConvLSTM", "b/y/m.safetensors": "ConvLSTM"}, ["ConvLSTM x", "ConvLSTM y"]),
+        ({"m.safetensors": "ConvLSTM", "b/m.safetensors": "ConvLSTM"}, ["ConvLSTM", "ConvLSTM b"]),
+        # If titles and folders are equal, the names remain.
+        ({"a/x/m": "ConvLSTM", "b/x/m": "ConvLSTM"}, ["a/x/m", "b/x/m"]),
+        ({"x/m": "ConvLSTM", "x/n": "ConvLSTM"}, ["x/m", "x/n"]),
     ],
 )
-def test_models_are_called_by_what_they_are_and_told_apart_by_their_run(names, shown):
-    assert figures.labels(names) == dict(zip(names, shown, strict=True))
+def test_labels_are_titles_and_folders_of_equal_titles(titles, expected):
+    assert list(labels(titles).values()) == expected
 
 
-def test_a_mean_that_leaves_out_lead_times_is_starred_and_not_the_best(written):
+def test_tables_mean_with_undefined_lead_times_has_a_star_and_is_not_the_best(written):
     found = written[1].to_scores()
     first, second, third = (found[name] for name in ("<b>seer</b>", "persistence", "seer"))
     for score, values in ((first, [0.9, None, 0.8]), (second, [0.2, 0.3, 0.4]), (third, [None] * 3)):
@@ -148,12 +150,12 @@ def test_a_mean_that_leaves_out_lead_times_is_starred_and_not_the_best(written):
     table = view(found)["means"][0]
     column = table.columns.index("≥ 1")
     cells = {name: row[column] for name, row in table.rows.items()}
-    assert cells["<b>seer</b>"] == Cell("0.850*")
+    assert cells["<b>seer</b>"] == Entry("0.850*")
     assert cells["persistence"].text == "0.300"
-    assert cells["seer"] == Cell("–")
+    assert cells["seer"] == Entry("–")
 
 
-def test_of_means_that_leave_out_as_many_the_best_is_marked(written):
+def test_tables_best_of_means_with_equally_many_undefined_lead_times_is_marked(written):
     found = written[1].to_scores()
     for score in found.values():
         score["csi"]["1.0"] = [None, 0.1, 0.2]
@@ -163,20 +165,27 @@ def test_of_means_that_leave_out_as_many_the_best_is_marked(written):
     assert {name for name, row in table.rows.items() if row[column].best} == {"seer"}
 
 
-def test_the_case_is_the_one_with_most_rain(rain, forecasters):
+def test_evaluate_case_is_followed_by_the_most_rain(rain, forecasters):
     rain[7:10] = 30.0  # everywhere
     evaluation = evaluate(rain, forecasters, issue_times=rain.time.values[2:9], steps=3)
-    assert most_rain(evaluation) == rain.time.values[6]
+    assert evaluation.case.issue_time == rain.time.values[6]
+    halves = [
+        evaluate(rain, forecasters, issue_times=rain.time.values[part], steps=3)
+        for part in (slice(5, 9), slice(2, 5))
+    ]
+    assert (halves[0] + halves[1]).case is halves[0].case
+    assert (halves[1] + halves[0]).case is halves[0].case
 
 
-def test_a_case_without_rain_or_truth_is_drawn(rain, forecasters):
+def test_case_figure_without_rain_or_observation_is_drawn(rain, forecasters):
     dry = rain.where(rain.isnull(), 0)
-    shown = case(dry, forecasters, dry.time.values[-1], 2)
-    assert np.isnan(shown.observed).all()
-    assert Image.open(io.BytesIO(figures.png(case_figure(shown)))).width >= 900
+    evaluation = evaluate(dry, forecasters, issue_times=dry.time.values[-1:], steps=2)
+    assert np.isnan(evaluation.case.whole.observed).all()
+    figure = case_figure(evaluation.case, evaluation.titles)
+    assert Image.open(io.BytesIO(figures.png(figure))).width >= 900
 
 
-def test_colours_tell_dry_from_unobserved_and_one_level_from_the_next():
+def test_rain_colours_differ_between_levels_and_from_dry_and_unobserved():
     rates = [np.nan, 0.0, 0.09, *figures.LEVELS, 500.0]
     colours = [figures.RAIN_COLOURS(figures.RAIN_NORM(np.ma.masked_invalid([rate])))[0] for rate in rates]
     shades = [tuple(np.round(colour, 3)) for colour in colours]
@@ -185,18 +194,19 @@ def test_colours_tell_dry_from_unobserved_and_one_level_from_the_next():
     assert len(set(shades)) == len(shades) - 2
 
 
-def test_the_first_row_is_drawn_at_the_top():
+def test_rain_map_draws_the_first_row_at_the_top():
     figure = Figure(figsize=(2, 2), dpi=50)
     ax = figure.add_axes((0, 0, 1, 1))
     rate = np.zeros((10, 10), np.float32)
     rate[0] = 30
-    figures.rain_map(ax, rate, (1.0, 1.0))
+    figures.rain_map(ax, rate, (10.0, 10.0))
     pixels = np.asarray(Image.open(io.BytesIO(figures.png(figure))).convert("RGB"), int)
     red = pixels[..., 0] - pixels[..., 2] > 100
     assert red[3:7].mean() > 0.9
     assert not red[15:].any()
 
 
-def test_averaging_for_the_screen_keeps_to_observed_pixels():
+def test_average_is_over_observed_pixels():
     rate = np.array([[1, 3, np.nan, np.nan], [np.nan, 5, np.nan, np.nan], [9, 9, 9, 9]], np.float32)
-    np.testing.assert_array_equal(figures._averaged(rate, 2), [[3, np.nan]])
+    np.testing.assert_array_equal(figures.average(rate, 2), [[3, np.nan]])
+    np.testing.assert_array_equal(figures.average(figures.average(rate, 2), 2), [[3, np.nan]])

@@ -1,4 +1,4 @@
-"""Scores against plain loops, ``scores`` and pysteps, and where they must be perfect or undefined."""
+"""Scores compared with plain loops, the ``scores`` package and pysteps, and perfect and undefined scores."""
 
 import itertools
 import operator
@@ -11,11 +11,11 @@ from scores.continuous import mae, rmse
 
 from stormcell.errors import ArgumentError
 from stormcell.verification import scores
-from stormcell.verification.statistics import measure
-from stormcell.verification.tally import Layout, Tally
+from stormcell.verification.axes import Axes
+from stormcell.verification.tally import Tally, tally_forecasts
 
 THRESHOLDS = (0.1, 1.0, 5.0)
-LAYOUT = Layout((5.0, 10.0), THRESHOLDS, ((2.0, 3),), (2.0, 4.0, 8.0), 1.0)
+AXES = Axes((5.0, 10.0), THRESHOLDS, ((2.0, 3),), (2.0, 4.0, 8.0), 1.0)
 ISSUED = np.datetime64("2024-06-01T00:00")
 
 
@@ -23,17 +23,17 @@ def fields(seed=0, members=()):
     generator = np.random.default_rng(seed)
     truth = generator.gamma(0.3, 6.0, (2, 13, 11)).astype(np.float32)
     forecast = generator.gamma(0.3, 6.0, (*members, 2, 13, 11)).astype(np.float32)
-    # Rates on a threshold itself are events, and there must be some to tell ≥ from >.
+    # Rates equal to a threshold are events; without any, ≥ and > would give the same.
     truth.flat[::7] = np.float32(1.0)
     forecast.flat[::5] = np.float32(5.0)
     return forecast, truth, generator.random(truth.shape) < 0.7
 
 
-def tally_of(forecast, truth, mask, layout=LAYOUT):
-    return measure({"it": forecast}, truth, mask, issue_time=ISSUED, layout=layout)["it"]
+def tally_of(forecast, truth, mask, axes=AXES):
+    return tally_forecasts({"it": forecast}, truth, mask, issue_time=ISSUED, axes=axes)["it"]
 
 
-def test_counts_are_those_of_plain_loops():
+def test_tally_forecasts_equals_plain_loops():
     forecast, truth, mask = fields()
     tally = tally_of(forecast, truth, mask)
     for lead in range(2):
@@ -48,15 +48,16 @@ def test_counts_are_those_of_plain_loops():
                     count[name] += 1
                     absolute, squared = absolute + abs(f - o), squared + (f - o) ** 2
             for name, expected in count.items():
-                assert getattr(tally, name)[0, lead, k] == expected > 0
-            assert tally.n_events[lead, k] == count["hits"] + count["misses"]
-        assert tally.pixels[0, lead] == mask[lead].sum()
+                assert tally.rows[name][0, lead, k] == expected > 0
+            events = scores.SCORES["n_events"].compute(tally)
+            assert events[lead, k] == count["hits"] + count["misses"]
+        assert tally.rows["pixels"][0, lead] == mask[lead].sum()
         # Some hundred float64 additions in another order.
-        assert tally.absolute_error[0, lead] == pytest.approx(absolute, rel=1e-12)
-        assert tally.squared_error[0, lead] == pytest.approx(squared, rel=1e-12)
+        assert tally.rows["absolute_error"][0, lead] == pytest.approx(absolute, rel=1e-12)
+        assert tally.rows["squared_error"][0, lead] == pytest.approx(squared, rel=1e-12)
 
 
-def test_agrees_with_scores():
+def test_scores_equal_those_of_the_scores_package():
     forecast, truth, mask = fields(1)
     tally = tally_of(forecast, truth, mask)
     forecast, truth = (
@@ -79,7 +80,7 @@ def test_agrees_with_scores():
     np.testing.assert_allclose(scores.rmse(tally), rmse(forecast, truth, preserve_dims="lead"), rtol=1e-12)
 
 
-def test_agrees_with_pysteps_where_everything_is_observed():
+def test_scores_equal_those_of_pysteps_if_everything_is_observed():
     pytest.importorskip("pysteps", reason="pysteps is not installed")
     from pysteps.verification.detcatscores import det_cat_fct
 
@@ -87,7 +88,7 @@ def test_agrees_with_pysteps_where_everything_is_observed():
     tally = tally_of(forecast, truth, np.ones(truth.shape, bool))
     for lead in range(2):
         for k, threshold in enumerate(THRESHOLDS):
-            # Theirs are events above the threshold, ours at or above: half a float32 less is the same.
+            # pysteps counts events above the threshold: the next smaller float32 gives the same events.
             below = np.nextafter(np.float32(threshold), np.float32(0))
             theirs = det_cat_fct(forecast[lead], truth[lead], below, scores=["CSI", "POD", "FAR", "BIAS"])
             for name, ours in (
@@ -99,7 +100,7 @@ def test_agrees_with_pysteps_where_everything_is_observed():
                 assert ours(tally)[lead, k] == pytest.approx(theirs[name], rel=1e-12)
 
 
-def test_a_perfect_forecast_scores_perfectly():
+def test_scores_of_a_perfect_forecast_are_perfect():
     _, truth, mask = fields(3)
     tally = tally_of(truth.copy(), truth, mask)
     for score, perfect in ((scores.csi, 1), (scores.pod, 1), (scores.far, 0), (scores.bias, 1)):
@@ -114,7 +115,7 @@ def test_a_perfect_forecast_scores_perfectly():
         np.testing.assert_array_equal(score(tally), perfect)
 
 
-def test_a_forecast_without_a_hit_scores_nothing():
+def test_scores_of_a_forecast_without_hits_are_worst():
     truth = np.zeros((2, 13, 11), np.float32)
     truth[:, 2] = 9
     forecast = np.roll(truth, 6, axis=1)
@@ -129,7 +130,7 @@ def test_a_forecast_without_a_hit_scores_nothing():
         np.testing.assert_array_equal(score(tally), expected)
 
 
-def test_of_true_negatives_alone_every_ratio_is_undefined():
+def test_scores_of_correct_negatives_alone_are_undefined():
     dry = np.zeros((2, 13, 11), np.float32)
     found = scores.to_dict(tally_of(dry, dry, np.ones(dry.shape, bool)))
     for name in ("csi", "pod", "far", "bias"):
@@ -140,7 +141,7 @@ def test_of_true_negatives_alone_every_ratio_is_undefined():
     assert found["n_pixels"] == [143, 143]
 
 
-def test_a_bias_against_no_event_is_undefined_not_infinite():
+def test_bias_without_observed_event_is_undefined():
     dry = np.zeros((2, 13, 11), np.float32)
     tally = tally_of(dry + 2, dry, np.ones(dry.shape, bool))
     assert np.isnan(scores.bias(tally)[:, :2]).all()
@@ -149,7 +150,7 @@ def test_a_bias_against_no_event_is_undefined_not_infinite():
     assert found["far"]["1.0"] == [1, 1]
 
 
-def test_without_a_pixel_nothing_is_defined_and_nothing_counted():
+def test_scores_of_a_lead_time_without_pixels_are_undefined():
     forecast, truth, mask = fields(4)
     mask[1] = False
     found = scores.to_dict(tally_of(forecast, truth, mask))
@@ -161,7 +162,7 @@ def test_without_a_pixel_nothing_is_defined_and_nothing_counted():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -5, 1e6])
-def test_an_unobserved_pixel_changes_nothing(value):
+def test_tally_forecasts_pixels_outside_the_mask_change_nothing(value):
     forecast, truth, mask = fields(5)
     expected = tally_of(forecast, truth, mask)
     forecast[~mask], truth[~mask] = value, value
@@ -170,40 +171,40 @@ def test_an_unobserved_pixel_changes_nothing(value):
 
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_not_a_number_inside_the_mask_is_an_error(which, value):
+def test_tally_forecasts_nan_inside_the_mask_raises(which, value):
     both = fields(6)
     mask = both[2]
     both[which][1][tuple(np.argwhere(mask[1])[-1])] = value  # one pixel is enough
-    name = ("it", "truth")[which]
+    name = ("it", "observation")[which]
     message = rf"{name}, issued 2024-06-01T00:00 for \+10 min: expected a number at every pixel inside"
     with pytest.raises(ArgumentError, match=message):
         tally_of(*both)
 
 
-def test_not_a_number_in_one_member_of_an_ensemble_is_an_error():
+def test_tally_forecasts_nan_in_one_member_raises():
     members, truth, mask = fields(6, members=(3,))
     members[(2, 0, *np.argwhere(mask[0])[0])] = np.nan
     with pytest.raises(ArgumentError, match=r"it, issued .* for \+5 min: expected a number"):
         tally_of(members, truth, mask)
 
 
-def test_forecasts_measured_together_are_tallied_as_each_alone():
+def test_tally_forecasts_together_equals_each_alone():
     members, truth, mask = fields(10, members=(3,))
     forecasts = {"first": members[0], "second": members[1], "all": members}
-    found = measure(forecasts, truth, mask, issue_time=ISSUED, layout=LAYOUT)
+    found = tally_forecasts(forecasts, truth, mask, issue_time=ISSUED, axes=AXES)
     assert list(found) == list(forecasts)
     for name, forecast in forecasts.items():
         assert found[name] == tally_of(forecast, truth, mask)
     assert found["first"] != found["second"]
 
 
-def test_the_mean_over_lead_times_is_of_the_defined_ones():
+def test_mean_over_leads_ignores_undefined_values():
     assert scores.mean_over_leads([0.25, None, 0.5]) == (0.375, 1)
     assert scores.mean_over_leads([0.25, 0.5]) == (0.375, 0)
     assert scores.mean_over_leads([None]) == (None, 1)
 
 
-def test_an_ensemble_is_scored_by_its_mean_and_by_all_its_members():
+def test_scores_of_an_ensemble_use_its_mean_and_crps_all_members():
     members, truth, mask = fields(7, members=(4,))
     tally = tally_of(members, truth, mask)
     mean = members.astype(np.float64).mean(axis=0).astype(np.float32)
@@ -219,7 +220,7 @@ def test_an_ensemble_is_scored_by_its_mean_and_by_all_its_members():
 
 
 def crps_by_integration(members, truth):
-    """∫(share of members ≤ r − [truth ≤ r])² dr, exactly: the integrand is constant between the values."""
+    """Return ∫(share of members ≤ r − [truth ≤ r])² dr; the integrand is constant between the values."""
     values = np.sort(np.append(members, truth).astype(np.float64))
     total = 0.0
     for low, high in itertools.pairwise(values):
@@ -227,7 +228,7 @@ def crps_by_integration(members, truth):
     return total
 
 
-def test_the_crps_of_one_member_is_the_absolute_error():
+def test_crps_of_one_member_is_the_absolute_error():
     forecast, truth, mask = fields(8)
     np.testing.assert_array_equal(
         scores.crps(tally_of(forecast, truth, mask)), scores.mae(tally_of(forecast, truth, mask))
@@ -237,25 +238,26 @@ def test_the_crps_of_one_member_is_the_absolute_error():
     )
 
 
-def test_ratios_are_of_sums_not_means_of_ratios():
-    layout = Layout((5.0,), (1.0,), (), (), 1.0)
+def test_scores_are_ratios_of_sums():
+    axes = Axes((5.0,), (1.0,), (), (), 1.0)
 
     def of(hits, misses, hour):
         truth = np.array([2.0] * (hits + misses), np.float32)[None, None]
         forecast = np.array([2.0] * hits + [0.0] * misses, np.float32)[None, None]
         issued = ISSUED + np.timedelta64(hour, "h")
-        return measure({"it": forecast}, truth, truth > 0, issue_time=issued, layout=layout)["it"]
+        return tally_forecasts({"it": forecast}, truth, truth > 0, issue_time=issued, axes=axes)["it"]
 
     assert scores.csi(of(1, 0, 0) + of(0, 3, 1)).tolist() == [[1 / 4]]
 
 
-def test_shapes_that_do_not_fit_are_refused():
+def test_tally_forecasts_other_shapes_raise():
     forecast, truth, mask = fields(9)
     with pytest.raises(
-        ArgumentError, match=r"expected shape \(2, 13, 11\) of forecast, truth and mask, found \(1, 13, 11\)"
+        ArgumentError,
+        match=r"expected shape \(2, 13, 11\) of forecast, observation and mask, found \(1, 13, 11\)",
     ):
         tally_of(forecast[:1], truth, mask)
 
 
-def test_nothing_added_up_is_nothing():
-    assert scores.to_dict(Tally.zero(LAYOUT))["csi"]["1.0"] == [None, None]
+def test_scores_of_an_empty_tally_are_undefined():
+    assert scores.to_dict(Tally.zero(AXES))["csi"]["1.0"] == [None, None]

@@ -1,4 +1,4 @@
-"""FSS and spectrum against plain loops, ``scores`` and pysteps."""
+"""FSS and spectrum compared with plain loops, the ``scores`` package and pysteps."""
 
 import numpy as np
 import pytest
@@ -14,14 +14,14 @@ from stormcell.verification.spatial import (
     window_weights,
 )
 
-# Fractions are float32: each is off by at most 2⁻²⁴ of itself, its square by 2⁻²³, and so is a sum of
-# squares. The numerator is a sum of squared differences, which may be as much smaller than the fractions
-# as the fields are alike; those compared here are not alike.
+# Fractions are float32: each has a relative error of at most 2⁻²⁴, its square 2⁻²³, and so has a sum of
+# squares. The numerator is a sum of squared differences. Its relative error grows if the fields are similar;
+# those compared here are not.
 RELATIVE = 1e-6
 
 
 def loops(forecast, observed, mask, window):
-    """Every window, pixel by pixel."""
+    """Compute the sums pixel by pixel, for every window."""
     half, (height, width) = window // 2, mask.shape
     difference = reference = 0.0
     for y in range(height):
@@ -41,7 +41,7 @@ def loops(forecast, observed, mask, window):
 
 
 def sums(forecast, observed, mask, window):
-    """Ours, from events and mask."""
+    """Return the sums of events under a mask."""
     weights = window_weights(mask, window)
     return fss_sums(*(window_fractions(events, weights, window) for events in (forecast, observed)))
 
@@ -58,7 +58,7 @@ def fields(seed, shape=(23, 17), border=0):
 
 @pytest.mark.parametrize("window", [1, 3, 9, 33])
 @pytest.mark.parametrize("observed_share", [1.0, 0.6])
-def test_windows_look_at_observed_pixels_only(window, observed_share):
+def test_fss_sums_equal_plain_loops_over_observed_pixels(window, observed_share):
     forecast, observed = fields(1)
     mask = np.random.default_rng(2).random(forecast.shape) < observed_share
     forecast, observed = forecast & mask, observed & mask
@@ -66,7 +66,7 @@ def test_windows_look_at_observed_pixels_only(window, observed_share):
     assert ours == pytest.approx(loops(forecast, observed, mask, window), rel=RELATIVE)
 
 
-def test_what_is_not_observed_might_as_well_not_be_there():
+def test_fss_sums_unobserved_border_changes_nothing():
     forecast, observed = fields(3)
     padded = [np.pad(field, 6) for field in (forecast, observed, np.ones_like(forecast))]
     inside = sums(forecast, observed, np.ones_like(forecast), 9)
@@ -76,7 +76,7 @@ def test_what_is_not_observed_might_as_well_not_be_there():
 
 
 @pytest.mark.parametrize("window", [1, 3, 9])
-def test_agrees_with_scores_where_no_event_is_near_the_border(window):
+def test_fss_equals_that_of_the_scores_package_away_from_the_border(window):
     forecast, observed = fields(4, (50, 44), border=window)
     difference, reference = sums(forecast, observed, np.ones_like(forecast), window)
     theirs = fss_2d_single_field(
@@ -86,7 +86,7 @@ def test_agrees_with_scores_where_no_event_is_near_the_border(window):
 
 
 @pytest.mark.parametrize("window", [1, 3, 9])
-def test_agrees_with_pysteps_where_no_event_is_near_the_border(window):
+def test_fss_equals_that_of_pysteps_away_from_the_border(window):
     pytest.importorskip("pysteps", reason="pysteps is not installed")
     from pysteps.verification.spatialscores import fss
 
@@ -96,7 +96,7 @@ def test_agrees_with_pysteps_where_no_event_is_near_the_border(window):
     assert 1 - difference / reference == pytest.approx(theirs, rel=RELATIVE)
 
 
-def test_counts_of_large_windows_are_exact():
+def test_window_counts_of_large_windows_are_exact():
     everywhere = np.ones((300, 310), bool)
     assert window_counts(everywhere, 201)[150, 150] == 201**2
 
@@ -104,18 +104,18 @@ def test_counts_of_large_windows_are_exact():
 @pytest.mark.parametrize(
     ("scale", "pixel", "width"), [(2, 1, 3), (2, 2, 1), (16, 2, 9), (32, 0.25, 129), (2, 5, 1), (8, 0.8, 11)]
 )
-def test_the_nearest_odd_number_of_pixels(scale, pixel, width):
+def test_window_pixels_is_the_nearest_odd_number(scale, pixel, width):
     assert window_pixels(scale, pixel) == width
     assert abs(width - scale / pixel) <= 1 or width == 1
 
 
-def test_a_window_of_nothing_is_refused():
+def test_window_pixels_of_zero_width_raises():
     with pytest.raises(ArgumentError, match="expected km above 0"):
         window_pixels(2, 0)
 
 
 @pytest.mark.parametrize("shape", [(12, 10), (9, 11), (12, 11), (9, 10)])
-def test_power_by_band_is_that_of_the_full_spectrum(shape):
+def test_band_power_equals_that_of_the_full_spectrum(shape):
     generator = np.random.default_rng(6)
     rate = generator.gamma(0.4, 3.0, shape).astype(np.float32)
     mask = generator.random(shape) < 0.9
@@ -128,11 +128,11 @@ def test_power_by_band_is_that_of_the_full_spectrum(shape):
             for band in range(2):
                 if frequency and edges[band] <= 1 / frequency < edges[band + 1]:
                     expected[band] += power[k, m]
-    # A float32 transform of a hundred values is good to a few of its epsilons, 1.2e-7.
+    # A float32 transform of a hundred values has a relative error of a few epsilons of 1.2e-7.
     np.testing.assert_allclose(band_power(rate, mask, edges), expected, rtol=1e-5)
 
 
-def test_smoothing_takes_power_from_short_waves():
+def test_band_power_of_short_waves_decreases_by_smoothing():
     generator = np.random.default_rng(7)
     rate = generator.gamma(0.4, 3.0, (64, 64)).astype(np.float32)
     smooth = (rate + np.roll(rate, 1, 0) + np.roll(rate, 1, 1) + np.roll(rate, (1, 1), (0, 1))) / 4

@@ -2,32 +2,33 @@ import numpy as np
 import pytest
 
 from stormcell.errors import ArgumentError
-from stormcell.verification.statistics import measure
-from stormcell.verification.tally import Layout, Tally
+from stormcell.verification.axes import Axes
+from stormcell.verification.statistics import STATISTICS, Statistic
+from stormcell.verification.tally import Tally, tally_forecasts
 
-LAYOUT = Layout((5.0, 10.0), (0.1, 0.5, 2.0), ((2.0, 3), (8.0, 9)), (2.0, 4.0, 8.0), 1.0)
+AXES = Axes((5.0, 10.0), (0.1, 0.5, 2.0), ((2.0, 3), (8.0, 9)), (2.0, 4.0, 8.0), 1.0)
 
 
 def tally_of(hour: int, seed: int | None = None) -> Tally:
     generator = np.random.default_rng(hour if seed is None else seed)
-    # Rates over six orders of magnitude: sums of them depend on the order of addition.
+    # Rates over six orders of magnitude, so that sums depend on the order of addition.
     truth = (10 ** generator.uniform(-4, 2, (2, 12, 11))).astype(np.float32)
     forecast = (10 ** generator.uniform(-4, 2, (2, 12, 11))).astype(np.float32)
     mask = generator.random(truth.shape) < 0.8
     issued = np.datetime64("2024-06-01") + np.timedelta64(hour, "h")
-    return measure({"it": forecast}, truth, mask, issue_time=issued, layout=LAYOUT)["it"]
+    return tally_forecasts({"it": forecast}, truth, mask, issue_time=issued, axes=AXES)["it"]
 
 
-def test_adding_is_associative_commutative_and_has_a_zero():
+def test_tally_sum_is_associative_commutative_and_has_a_zero():
     a, b, c = (tally_of(hour) for hour in range(3))
     assert (a + b) + c == a + (b + c)
     assert a + b == b + a
-    assert a + Tally.zero(LAYOUT) == a == Tally.zero(LAYOUT) + a
+    assert a + Tally.zero(AXES) == a == Tally.zero(AXES) + a
     assert a + b != a + c
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_no_sharding_changes_a_bit(seed):
+def test_tally_sum_of_shards_equals_the_whole_to_the_bit(seed):
     tallies = [tally_of(hour) for hour in range(12)]
     whole = Tally.sum(tallies)
     generator = np.random.default_rng(seed)
@@ -37,13 +38,13 @@ def test_no_sharding_changes_a_bit(seed):
     for shard in shards[1:]:
         sharded = shard + sharded
     assert sharded == whole
-    for statistic in LAYOUT.shapes():
+    for statistic in STATISTICS:
         assert sharded.total(statistic).tobytes() == whole.total(statistic).tobytes()
 
 
-def test_this_data_would_tell_if_the_order_of_addition_mattered():
-    """Without reduction in time order the test above could fail: the sums are not exact."""
-    rows = Tally.sum([tally_of(hour) for hour in range(12)]).squared_error
+def test_tally_sum_in_another_order_would_differ():
+    """Without reduction in time order the test above could fail, because sums are rounded."""
+    rows = Tally.sum([tally_of(hour) for hour in range(12)]).rows["squared_error"]
     there, back = np.zeros(2), np.zeros(2)
     for row in rows:
         there = there + row
@@ -52,23 +53,23 @@ def test_this_data_would_tell_if_the_order_of_addition_mattered():
     assert (there != back).any()
 
 
-def test_the_same_issue_time_twice_is_refused():
+def test_tally_sum_with_an_issue_time_twice_raises():
     with pytest.raises(ArgumentError, match="every issue time once, found 2024-06-01T01:00"):
         tally_of(1) + tally_of(1, seed=99)
 
 
-def test_other_thresholds_are_refused():
-    other = Tally.zero(Layout((5.0, 10.0), (0.1, 0.5, 3.0), LAYOUT.windows, LAYOUT.bands, 1.0))
+def test_tally_sum_with_other_thresholds_raises():
+    other = Tally.zero(Axes((5.0, 10.0), (0.1, 0.5, 3.0), AXES.windows, AXES.bands, 1.0))
     with pytest.raises(ArgumentError, match="on both sides"):
         tally_of(1) + other
 
 
-def test_a_tally_cannot_be_changed():
+def test_tally_is_read_only():
     tally = tally_of(1)
     with pytest.raises(ValueError, match="read-only"):
-        tally.hits[0] += 1
-    with pytest.raises(AttributeError):
-        tally.hits = tally.misses
+        tally.rows["hits"][0] += 1
+    with pytest.raises(TypeError, match="mappingproxy"):
+        tally.rows["hits"] = tally.rows["misses"]
 
 
 @pytest.mark.parametrize(
@@ -79,13 +80,37 @@ def test_a_tally_cannot_be_changed():
         (((5.0,), (1.0,), ((2.0, 2),), (), 1.0), "odd number of pixels, found 2"),
     ],
 )
-def test_an_impossible_layout_is_refused(arguments, message):
+def test_axes_invalid_values_raise(arguments, message):
     with pytest.raises(ArgumentError, match=message):
-        Layout(*arguments)
+        Axes(*arguments)
 
 
-def test_arrays_of_another_shape_are_refused():
+def test_tally_rows_of_another_shape_raise():
     with pytest.raises(ArgumentError, match=r"tally hits: expected shape \(1, 2, 3\), found \(1, 2\)"):
-        Tally.of(LAYOUT, np.array(["2024-06-01"], "datetime64[ns]"), {"hits": np.zeros((1, 2))})
+        Tally(AXES, np.array(["2024-06-01"], "datetime64[ns]"), {"hits": np.zeros((1, 2))})
     with pytest.raises(ArgumentError, match="found hit"):
-        Tally.of(LAYOUT, np.array(["2024-06-01"], "datetime64[ns]"), {"hit": np.zeros((1, 2, 3))})
+        Tally(AXES, np.array(["2024-06-01"], "datetime64[ns]"), {"hit": np.zeros((1, 2, 3))})
+
+
+def test_tally_where_counts_only_the_given_lead_times():
+    whole = tally_of(1) + tally_of(2)
+    counted = np.array([[True, False], [True, True]])
+    found = whole.where(counted)
+    assert found.where(counted) == found != whole
+    for statistic in STATISTICS:
+        np.testing.assert_array_equal(found.rows[statistic][counted], whole.rows[statistic][counted])
+        assert not found.rows[statistic][~counted].any()
+
+
+def test_statistics_of_a_new_entry_are_tallied_and_added(monkeypatch):
+    """The Brier score of an ensemble: one entry is all that it needs."""
+
+    def brier(at):
+        share = (at.pair.members >= at.observed.threshold).mean(axis=0)
+        return np.square(share - at.observed.events)[at.pair.observed.mask].sum()
+
+    monkeypatch.setitem(STATISTICS, "brier", Statistic(("lead", "threshold"), np.float64, brier, "Σ Brier."))
+    found = (tally_of(1) + tally_of(2)).total("brier")
+    errors = tally_of(1).total("misses") + tally_of(1).total("false_alarms")
+    errors += tally_of(2).total("misses") + tally_of(2).total("false_alarms")
+    np.testing.assert_array_equal(found, errors)  # of a single forecast

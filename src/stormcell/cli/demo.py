@@ -10,8 +10,7 @@ from stormcell.cli.exit_status import NOTHING_DONE
 from stormcell.data import synthetic
 from stormcell.data.quantity import UnitOverrides
 from stormcell.training import recipes
-from stormcell.verification.evaluate import Evaluation
-from stormcell.verification.figures import labels
+from stormcell.verification.evaluation import Evaluation
 
 _SEED = 7
 _BASELINES = ("persistence", "extrapolation")
@@ -61,7 +60,6 @@ def _summary(evaluation: Evaluation) -> Table:
         table.add_column("bias", justify="right")
     table.add_column("MAE", justify="right")
     found = evaluation.to_scores()
-    titles = labels(list(found))
     first = next(iter(found.values()))
     scored = [k for k, count in enumerate(first["n_forecasts"]) if count]
     for k in sorted({scored[part * (len(scored) - 1) // 3] for part in range(4) if scored}):
@@ -69,7 +67,9 @@ def _summary(evaluation: Evaluation) -> Table:
             cells = []
             for threshold in _THRESHOLDS:
                 cells += [_number(score[s][str(threshold)][k]) for s in ("csi", "bias")]
-            table.add_row(f"{first['lead_minutes'][k]:g}", titles[name], *cells, _number(score["mae"][k]))
+            table.add_row(
+                f"{first['lead_minutes'][k]:g}", evaluation.titles[name], *cells, _number(score["mae"][k])
+            )
         table.add_section()
     return table
 

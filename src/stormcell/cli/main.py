@@ -144,26 +144,42 @@ def train(
 @app.command()
 @_verb
 def verify(
-    archive: Archive,
+    archive: Annotated[
+        list[Path], typer.Argument(metavar="A.zarr", help="Archive; with --merge, folders of reports.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="REPORT", help="Folder for scores.json and report.html.")],
     forecaster: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             metavar="NAME",
             help="Model file, or persistence, extrapolation, sprog or anvil. Can be repeated.",
         ),
-    ],
-    out: Annotated[Path, typer.Option(metavar="REPORT", help="Folder for scores.json and report.html.")],
+    ] = None,
     start: Annotated[str | None, typer.Option("--from", metavar="TIME", help="First time to score.")] = None,
     end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Last time to score.")] = None,
     every: Annotated[int | None, typer.Option(metavar="MINUTES", help="Minutes between issue times.")] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Number of lead times. Default: the model's.")
     ] = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Merge reports of different periods into one report.")
+    ] = False,
 ) -> int:
-    """Score forecasters side by side, by default on the model's test period."""
-    from stormcell.cli import verify
+    """Score forecasters side by side, by default on the model's test period.
 
-    verify.verify(archive, forecaster, out, start=start, end=end, every=every, steps=steps)
+    Repeating an interrupted command resumes it.
+    """
+    from stormcell.cli import verify
+    from stormcell.errors import ArgumentError
+
+    if merge:
+        if forecaster or start or end or every or steps:
+            raise ArgumentError("verify --merge: expected folders of reports and --out, found other options")
+        verify.merge(archive, out)
+    elif len(archive) > 1:
+        raise ArgumentError(f"verify: expected one archive, found {len(archive)} (--merge takes reports)")
+    else:
+        verify.verify(archive[0], forecaster or [], out, start=start, end=end, every=every, steps=steps)
     return ALL_DONE
 
 

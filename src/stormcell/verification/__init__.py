@@ -1,5 +1,5 @@
-"""Verification: what was forecast, held against what fell.
+"""Verification: scores of forecasts against observations.
 
-``tally`` counts, ``spatial`` looks through windows, ``measure`` fills a tally from fields, ``scores``
-turns a tally into scores, ``evaluate`` runs forecasters over issue times, ``report`` shows the result.
+``plan`` chooses issue times, ``evaluate`` runs forecasters, ``statistics`` and ``scores`` are registries,
+``tally`` adds statistics, ``saved_evaluation`` resumes and merges, ``report`` writes the results.
 """

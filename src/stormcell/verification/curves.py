@@ -1,6 +1,6 @@
-"""Scores against lead time, drawn."""
+"""Curves of scores against lead time. They follow from the registry of scores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,89 +10,97 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from stormcell.verification.figures import GRID, INK, MUTED, labels, line_colour
+from stormcell.verification.axes import AXES
+from stormcell.verification.figures import GRID, INK, MUTED, line_colour
+from stormcell.verification.scores import SCORES, Score
 
 _COLUMNS = 3
-_FEW = 1000  # pixels with an event; a score that rests on fewer is drawn pale
+_FEW = 1000  # pixels with an event; a score based on fewer has a warning
 
 Scores = Mapping[str, Mapping[str, Any]]
 
 
 def lead_time_figure(scores: Scores, *, credit: str | None = None) -> Figure:
-    """Draw CSI at every threshold, frequency bias, FSS, MAE and sharpness against lead time.
+    """Draw the scores that the registry chooses against lead time.
 
     Args:
-        scores: As ``scores.json`` holds them.
-        credit: A line for the foot of the figure: whose data this is.
+        scores: As in ``scores.json``.
+        credit: Source and license of the data, for the foot of the figure.
 
     Example:
+        >>> from stormcell.verification.axes import Axes as TallyAxes
         >>> from stormcell.verification.scores import to_dict
-        >>> from stormcell.verification.tally import Layout, Tally
-        >>> nothing = to_dict(Tally.zero(Layout((5.0, 10.0), (1.0,), ((16.0, 17),), (2.0, 4.0), 1.0)))
-        >>> len(lead_time_figure({"persistence": nothing}).axes)
-        9
+        >>> from stormcell.verification.tally import Tally
+        >>> nothing = to_dict(Tally.zero(TallyAxes((5.0, 10.0), (1.0,), ((16.0, 17),), (2.0, 4.0), 1.0)))
+        >>> len(lead_time_figure({"persistence": nothing | {"about": {"title": "persistence"}}}).axes)
+        6
     """
     first = next(iter(scores.values()))
-    thresholds = list(first["csi"])
-    shown = _some(thresholds, ("0.5", "1.0", "5.0"))
-    middle = _some(thresholds, ("1.0",))[0]
-    scale = _some(list(first["fss"][middle]), ("16km",))[0]
-    rows = -(-len(thresholds) // _COLUMNS) + 2
+    panels = list(_panels(first))
+    rows = -(-len(panels) // _COLUMNS)
     layout = ConstrainedLayoutEngine(rect=(0.005, 0.015, 0.99, 0.98), hspace=0.06, wspace=0.04)
     figure = Figure(figsize=(9.2, 0.6 + 2.15 * rows), dpi=110, layout=layout, facecolor="white")
     grid = figure.subplots(rows, _COLUMNS, sharex=True, squeeze=False)
-    panels = iter(grid.ravel())
-    for threshold in thresholds:
-        ax = _panel(next(panels), f"CSI, ≥ {float(threshold):g} mm/h", scores, ("csi", threshold))
-        ax.set_ylim(bottom=0)
-        _note_events(ax, first, threshold)
-    _blank(panels, -len(thresholds) % _COLUMNS)
-    for threshold in shown:
-        ax = _panel(next(panels), f"frequency bias, ≥ {float(threshold):g} mm/h", scores, ("bias", threshold))
-        _log_about_one(ax)
-    _blank(panels, _COLUMNS - len(shown))
-    ax = _panel(
-        next(panels),
-        f"FSS in {scale.removesuffix('km')} km, ≥ {float(middle):g} mm/h",
-        scores,
-        ("fss", middle, scale),
-    )
-    ax.set_ylim(bottom=0)
-    ax = _panel(next(panels), "mean absolute error, mm/h", scores, ("mae",))
-    ax.set_ylim(bottom=0)
-    bands = list(first["power_ratio"])
-    if bands:
-        band = _some(bands, ("4-8km",))[0]
-        name = band.replace("-", "–").removesuffix("km")
-        ax = _panel(next(panels), f"sharpness: power at {name} km", scores, ("power_ratio", band))
-        _log_about_one(ax)
-    _blank(panels, _COLUMNS)
+    for ax, panel in zip(grid.ravel(), [*panels, *[None] * (-len(panels) % _COLUMNS)], strict=True):
+        if panel is None:
+            ax.set_axis_off()
+            continue
+        score, path, title = panel
+        _panel(ax, title, scores, path)
+        if score.best == "one":
+            _log_about_one(ax)
+        else:
+            ax.set_ylim(bottom=0)
+        if path[0] == "csi":
+            _note_events(ax, first, path[1])
     for ax in grid[-1]:
         ax.set_xlabel("lead time, min", fontsize=8.5, color=INK)
-    names = labels(list(scores))
+    colours = [line_colour(k) for k in range(len(scores))]
     figure.legend(
-        [Line2D([], [], color=line_colour(k), linewidth=2.4) for k in range(len(scores))],
-        list(names.values()),
+        [Line2D([], [], color=colour, linewidth=2.4) for colour in colours],
+        [found["about"]["title"] for found in scores.values()],
         loc="outside upper center",
         ncols=min(len(scores), 5),
         frameon=False,
         fontsize=10,
-        labelcolor=[line_colour(k) for k in range(len(scores))],
+        labelcolor=colours,
     )
     if credit:
         figure.text(0.995, 0.004, credit, ha="right", va="bottom", fontsize=7, color=MUTED)
     return figure
 
 
+def _panels(found: Mapping[str, Any]) -> Iterator[tuple[Score, tuple[str, ...], str] | None]:
+    """Yield score, keys and title of every panel; None for an empty place.
+
+    A score with several panels begins in a new row.
+    """
+    places = 0
+    for key, score in SCORES.items():
+        if score.drawn is None:
+            continue
+        chosen: list[tuple[str, ...]] = [(key,)]
+        for wanted in score.drawn:
+            chosen = [(*path, entry) for path in chosen for entry in _some(list(_at(found, path)), wanted)]
+        blank = -places % _COLUMNS if len(chosen) > 1 else 0
+        yield from [None] * blank
+        for path in chosen:
+            title = ", ".join(
+                [
+                    score.symbol,
+                    *(AXES[axis].title(entry) for axis, entry in zip(score.axes[1:], path[1:], strict=True)),
+                ]
+            )
+            yield score, path, f"{title}, {score.unit}" if score.unit else title
+        places += blank + len(chosen)
+
+
 def _panel(ax: Axes, title: str, scores: Scores, path: Sequence[str]) -> Axes:
-    """One score of every forecaster against lead time; ``path`` leads to it from a forecaster's scores."""
+    """Draw one score of every forecaster; ``path`` has the keys that lead to it in a forecaster's scores."""
     ax.set_title(title, loc="left", fontsize=9.5, color=INK, pad=5)
     for k, score in enumerate(scores.values()):
-        values: Any = score
-        for key in path:
-            values = values[key]
-        line = np.array([np.nan if value is None else value for value in values])
-        # The first is the one in question: it lies on top.
+        line = np.array([np.nan if value is None else value for value in _at(score, path)])
+        # The first forecaster is usually the new one, so it is drawn on top.
         ax.plot(
             score["lead_minutes"],
             line,
@@ -114,11 +122,11 @@ def _panel(ax: Axes, title: str, scores: Scores, path: Sequence[str]) -> Axes:
 
 
 def _log_about_one(ax: Axes) -> None:
-    """A logarithmic axis with its labels at halves and doubles, and a line at 1, the best."""
+    """Make the axis logarithmic, with labels at halves and doubles, and a line at 1, the best value."""
     ax.axhline(1, color=MUTED, linewidth=1, zorder=1)
     values = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.lines])
     values = values[np.isfinite(values) & (values > 0)]
-    low, high = values.min(), values.max()
+    low, high = values.min(initial=1), values.max(initial=1)
     ax.set_yscale("log", base=2)
     ax.set_ylim(min(low / 1.15, 0.7), max(high * 1.15, 1.4))
     ticks = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20]
@@ -128,7 +136,7 @@ def _log_about_one(ax: Axes) -> None:
 
 
 def _note_events(ax: Axes, score: Mapping[str, Any], threshold: str) -> None:
-    """Print how many observed events the last lead time rests on, and warn where they are few."""
+    """Print the number of observed events at the last lead time, as a warning if they are few."""
     events = score["n_events"][threshold][-1]
     few = events < _FEW
     ax.text(
@@ -143,13 +151,14 @@ def _note_events(ax: Axes, score: Mapping[str, Any], threshold: str) -> None:
     )
 
 
-def _some(found: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    """Those of the wanted keys that there are, or else the first."""
-    return [key for key in wanted if key in found] or list(found[:1])
+def _at(found: Any, path: Sequence[str]) -> Any:
+    for key in path:
+        found = found[key]
+    return found
 
 
-def _blank(panels: Any, count: int) -> None:
-    for _ in range(count):
-        ax = next(panels, None)
-        if ax is not None:
-            ax.set_axis_off()
+def _some(found: list[str], wanted: Sequence[str]) -> list[str]:
+    """Return the wanted keys that were found, or else the first; all if none is wanted."""
+    if not wanted:
+        return found
+    return [key for key in wanted if key in found] or found[:1]

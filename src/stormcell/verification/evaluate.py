@@ -1,97 +1,26 @@
-"""Run forecasters over issue times and tally what they said against what fell."""
+"""Run forecasters at issue times, and tally their forecasts against the observations."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from stormcell.data import grid
 from stormcell.data.splits import Block
-from stormcell.data.time_axis import TimeAxis, in_minutes
+from stormcell.data.time_axis import TimeAxis, Times, in_minutes
 from stormcell.errors import ArgumentError
-from stormcell.forecast.contract import Forecaster
-from stormcell.verification.scores import to_dict
+from stormcell.forecast.contract import Analysis, Forecaster, make_forecast
+from stormcell.verification.axes import Axes
+from stormcell.verification.case_study import Case
+from stormcell.verification.evaluation import Description, Evaluation
 from stormcell.verification.spatial import window_pixels
-from stormcell.verification.statistics import Rate, measure
-from stormcell.verification.tally import Layout, Tally
+from stormcell.verification.statistics import Rate
+from stormcell.verification.tally import Tally, tally_forecasts
 
 THRESHOLDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)  # mm/h
 SCALES = (2.0, 8.0, 16.0, 32.0)  # km
 BANDS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)  # km
-
-STRICT = "the truth is observed and every compared forecaster is defined"
-AS_DRY = "the truth is observed; an undefined forecast counts as dry"
-
-Times = NDArray[np.datetime64]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How forecasters fared, at the same issue times and under the same masks.
-
-    Attributes:
-        strict: By forecaster, the tally where the truth is observed and every forecaster is defined.
-        as_dry: By forecaster, the tally where the truth is observed, an undefined forecast being dry.
-        about: By forecaster, what a reader of the scores should know; goes into the file as it is.
-    """
-
-    strict: Mapping[str, Tally]
-    as_dry: Mapping[str, Tally]
-    about: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    def __add__(self, other: "Evaluation") -> "Evaluation":
-        """Both evaluations together, which compare the same forecasters at different issue times.
-
-        Raises:
-            ArgumentError: The forecasters differ, or an issue time is in both.
-        """
-        if list(self.strict) != list(other.strict):
-            raise ArgumentError(
-                f"evaluation: expected forecasters {list(self.strict)}, found {list(other.strict)}"
-            )
-        return Evaluation(
-            {name: tally + other.strict[name] for name, tally in self.strict.items()},
-            {name: tally + other.as_dry[name] for name, tally in self.as_dry.items()},
-            self.about,
-        )
-
-    @property
-    def layout(self) -> Layout:
-        """Lead times, thresholds and scales, the same for all."""
-        return next(iter(self.strict.values())).layout
-
-    @property
-    def issue_times(self) -> Times:
-        """When the forecasts were made."""
-        return next(iter(self.strict.values())).issue_times
-
-    def to_scores(self) -> dict[str, dict[str, Any]]:
-        """What ``scores.json`` holds: by forecaster, scores by lead time; nothing undefined but ``None``.
-
-        Beside the scores stand, under ``undefined_as_dry``, the same scores by the other rule and, under
-        ``about``, the rules, the period and whatever else was said of the forecaster.
-        """
-        times = [str(np.datetime_as_string(time, unit="s")) for time in self.issue_times]
-        about = {
-            "mask": STRICT,
-            "undefined_as_dry_mask": AS_DRY,
-            "first_issue_time": times[0] if times else None,
-            "last_issue_time": times[-1] if times else None,
-            "n_issue_times": len(times),
-            "pixel_km": self.layout.pixel_km,
-            "fss_window_pixels": {f"{scale:g}km": window for scale, window in self.layout.windows},
-        }
-        return {
-            name: {
-                **to_dict(tally),
-                "undefined_as_dry": to_dict(self.as_dry[name]),
-                "about": about | dict(self.about.get(name, {})),
-            }
-            for name, tally in self.strict.items()
-        }
 
 
 def evaluate(
@@ -105,26 +34,26 @@ def evaluate(
     pixel_km: float | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Score forecasters against the rain that fell.
+    """Score forecasters against the observed rain.
 
-    Every forecaster is given, at every issue time, all gap-free frames up to it, and all are scored on the
-    same pixels. A lead time whose truth is not in ``rain``, or not in the period to be scored, is not
-    counted; ``n_forecasts`` says so.
+    At every issue time, every forecaster is given all gap-free frames up to it, and all are scored on the
+    same pixels. Forecasters that describe themselves share one analysis with its motion field. A lead time
+    is not counted if its observation is not in ``rain`` or not in the period to score; see ``n_forecasts``.
 
     Args:
-        rain: Rain rates in mm/h ``(time, y, x)``, lazily or not, NaN where not observed.
-        forecasters: By the name they shall have in the scores.
-        issue_times: Times of ``rain``, each once; the order has no influence.
-        steps: Lead times to score, ≥ 1, in time steps of ``rain``.
-        thresholds: Rain rates in mm/h, > 0; an event is a rate at or above.
-        valid: The period to be scored: truth outside it is not looked at. None takes all.
-        pixel_km: Width of a pixel in km; None takes the mean of its height and width from the coordinates.
+        rain: Rain rates in mm/h ``(time, y, x)``, possibly lazy, NaN where not observed.
+        forecasters: By their name in the scores.
+        issue_times: Times of ``rain``, each once, in any order.
+        steps: Number of lead times, ≥ 1, in time steps of ``rain``.
+        thresholds: Rain rates in mm/h, > 0; an event is a rate at or above the threshold.
+        valid: The period to score; None for all times.
+        pixel_km: Width of a pixel in km; None for the mean of its height and width by the coordinates.
         progress: Called after every issue time with the number of those done.
 
     Raises:
-        ArgumentError: No forecaster, no issue time, an issue time that is not in ``rain`` or is given twice,
-            ``steps`` < 1, or a forecaster's answer is not what the contract says.
-        FramesError: A forecaster cannot start from the frames there are.
+        ArgumentError: There is no forecaster or issue time, an issue time is not in ``rain`` or given twice,
+            ``steps`` < 1, or a forecast does not have the form that the contract prescribes.
+        FramesError: The frames do not meet a forecaster's needs.
 
     Example:
         >>> from stormcell.forecast.contract import forecast_array
@@ -137,68 +66,90 @@ def evaluate(
         >>> scores["csi"]["1.0"], scores["csi"]["10.0"], scores["n_forecasts"]
         ([1.0, 1.0, 1.0], [None, None, None], [3, 3, 2])
     """
-    known = rain["time"].values.astype("datetime64[ns]")
+    axis = TimeAxis(rain["time"].values.astype("datetime64[ns]"))
     issued = np.sort(np.asarray(issue_times, dtype="datetime64[ns]"))
-    _check(known, issued, forecasters, steps)
-    axis = TimeAxis(known)
-    step = axis.step
-    km = float(np.mean(grid.pixel_km(rain))) if pixel_km is None else pixel_km
-    layout = Layout(
-        lead_minutes=tuple(in_minutes(k * step) for k in range(1, steps + 1)),
+    _check(axis, issued, forecasters, steps)
+    sides = grid.pixel_km(rain)
+    km = float(np.mean(sides)) if pixel_km is None else pixel_km
+    axes = Axes(
+        lead_minutes=tuple(in_minutes(k * axis.step) for k in range(1, steps + 1)),
         thresholds=tuple(float(threshold) for threshold in thresholds),
         windows=tuple((scale, window_pixels(scale, km)) for scale in SCALES),
         bands=tuple(band for band in BANDS if band > 1.9 * km),  # no wave is shorter than two pixels
         pixel_km=km,
     )
     parts: dict[str, list[tuple[Tally, Tally]]] = {name: [] for name in forecasters}
+    case: Case | None = None
     for done, time in enumerate(issued, start=1):
-        frames = rain.isel(time=axis.run_to(time))
-        times = time + step * np.arange(1, steps + 1)
+        analysis = Analysis(rain.isel(time=axis.run_to(time)))
+        times = time + axis.step * np.arange(1, steps + 1)
         forecasts = {
-            name: _values(forecaster(frames, steps), name, times, shape=rain.shape[1:])
+            name: _values(make_forecast(forecaster, analysis, steps), name, times, shape=rain.shape[1:])
             for name, forecaster in forecasters.items()
         }
-        truth = truth_at(rain, times)
-        if valid is not None:
-            truth[~valid.contains(times)] = np.nan
-        for name, pair in _tallies(forecasts, truth, time, layout).items():
+        observation = _observation(rain, times)
+        for name, pair in _tallies(forecasts, observation, time, axes).items():
             parts[name].append(pair)
+        events = _events(observation, axes)
+        if case is None or events > case.events:
+            newest = np.asarray(analysis.frames.isel(time=-1).values, np.float32)
+            case = Case.of(time, times, newest, observation, forecasts, pixel_km=sides, events=events)
         if progress is not None:
             progress(done)
+    assert case is not None
     return Evaluation(
         {name: Tally.sum([strict for strict, _ in pairs]) for name, pairs in parts.items()},
         {name: Tally.sum([as_dry for _, as_dry in pairs]) for name, pairs in parts.items()},
+        {name: Description.of(name, forecaster) for name, forecaster in forecasters.items()},
+        case,
+        () if valid is None else (valid,),
+        *_origin(rain),
     )
 
 
 def _tallies(
-    forecasts: Mapping[str, Rate], truth: Rate, time: np.datetime64, layout: Layout
+    forecasts: Mapping[str, Rate], observation: Rate, time: np.datetime64, axes: Axes
 ) -> dict[str, tuple[Tally, Tally]]:
-    """The tallies of one issue time by the strict rule and by the other, by forecaster."""
-    observed = ~np.isnan(truth)
+    """Return the tallies of one issue time under both masks, by forecaster."""
+    observed = ~np.isnan(observation)
     defined = observed.copy()
     for forecast in forecasts.values():
-        # A pixel that any member of an ensemble leaves open is open.
+        # An ensemble is defined where all its members are.
         defined &= ~np.isnan(forecast if forecast.ndim == 3 else forecast.max(axis=0))
-    strict = measure(forecasts, truth, defined, issue_time=time, layout=layout)
+    strict = tally_forecasts(forecasts, observation, defined, issue_time=time, axes=axes)
     if np.array_equal(defined, observed):
         return {name: (tally, tally) for name, tally in strict.items()}
     filled = {name: np.where(np.isnan(rate), np.float32(0), rate) for name, rate in forecasts.items()}
-    as_dry = measure(filled, truth, observed, issue_time=time, layout=layout)
+    as_dry = tally_forecasts(filled, observation, observed, issue_time=time, axes=axes)
     return {name: (strict[name], as_dry[name]) for name in forecasts}
 
 
-def truth_at(rain: xr.DataArray, times: Times) -> Rate:
-    """What fell at the given times, mm/h ``(lead, y, x)``; NaN where there is no such frame."""
-    truth = np.full((len(times), *rain.shape[1:]), np.nan, np.float32)
+def _observation(rain: xr.DataArray, times: Times) -> Rate:
+    """Return the observed rain at the given times, mm/h ``(lead, y, x)``; NaN if there is no frame."""
+    observation = np.full((len(times), *rain.shape[1:]), np.nan, np.float32)
     known = rain["time"].values.astype("datetime64[ns]")
     present = np.isin(times, known)
-    truth[present] = rain.isel(time=np.searchsorted(known, times[present])).values
-    return truth
+    observation[present] = rain.isel(time=np.searchsorted(known, times[present])).values
+    return observation
+
+
+def _events(observation: Rate, axes: Axes) -> int:
+    """Count observed events of moderate rain, at the threshold nearest to 1 mm/h, at all lead times."""
+    threshold = min(axes.thresholds, key=lambda value: abs(np.log(value)))
+    return int(np.count_nonzero(observation >= threshold))
+
+
+def _origin(rain: xr.DataArray) -> tuple[str, str | None]:
+    """Return a digest of the grid and the source, and the credit."""
+    credit = ", ".join(str(rain.attrs[key]) for key in ("source", "license") if key in rain.attrs)
+    digest = hashlib.sha256(credit.encode())
+    for name in ("y", "x"):
+        digest.update(np.asarray(rain[name].values, np.float64).tobytes())
+    return digest.hexdigest()[:8], credit or None
 
 
 def _values(forecast: xr.DataArray, name: str, times: Times, *, shape: tuple[int, ...]) -> Rate:
-    """A forecaster's answer as numbers, once it is shown to be for the times and the grid asked for."""
+    """Return a forecast's values after checking that it has the right times and the right grid."""
     dims = ("time", "y", "x")
     if forecast.dims not in (dims, ("realization", *dims)):
         raise ArgumentError(
@@ -215,15 +166,15 @@ def _values(forecast: xr.DataArray, name: str, times: Times, *, shape: tuple[int
     return np.asarray(forecast.values, dtype=np.float32)
 
 
-def _check(known: Times, issued: Times, forecasters: Mapping[str, Forecaster], steps: int) -> None:
+def _check(axis: TimeAxis, issued: Times, forecasters: Mapping[str, Forecaster], steps: int) -> None:
     if not forecasters:
         raise ArgumentError("forecasters: expected at least one, found none")
     if steps < 1:
-        raise ArgumentError(f"steps: expected at least 1, found {steps}")
-    if len(known) < 2 or (np.diff(known) <= np.timedelta64(0)).any():
-        raise ArgumentError(f"rain: expected at least 2 frames in the order of time, found {len(known)}")
+        raise ArgumentError(f"steps: expected 1 or more, found {steps}")
+    if len(axis) < 2 or (np.diff(axis.times) <= np.timedelta64(0)).any():
+        raise ArgumentError(f"rain: expected at least 2 frames in time order, found {len(axis)}")
     if not issued.size:
         raise ArgumentError("issue times: expected at least one, found none")
-    absent = issued[~np.isin(issued, known)]
+    absent = issued[~np.isin(issued, axis.times)]
     if absent.size:
         raise ArgumentError(f"issue time {absent[0]}: expected a time of the archive, found no frame then")

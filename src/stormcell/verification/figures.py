@@ -1,8 +1,7 @@
-"""How rain is drawn: one colour scale, one kind of map, one colour per forecaster."""
+"""Maps of rain, colours of forecasters, and pictures as files."""
 
 import io
-from collections.abc import Iterable, Sequence
-from pathlib import PurePath
+from collections.abc import Iterable
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,8 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-# Rain rates in mm/h at which the colour changes, and the colours between them: pale to blue for what
-# wets a road, green, yellow and red for what floods it, violet for what is hail or an error.
+# Rain rates in mm/h at which the colour changes, and the colours between them: pale to blue for light rain,
+# green, yellow and red for heavy rain, violet for hail or errors.
 LEVELS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 _COLOURS = ("#d3e6f5", "#a3cdea", "#61a8d8", "#2272b5", "#2a9d5c", "#f7d93e", "#f4982b", "#de3b2f", "#8f2f86")
 _DRY, _UNKNOWN, _EXTREME = "#ffffff", "#d4d4d4", "#3d0f45"
@@ -22,57 +21,34 @@ _DRY, _UNKNOWN, _EXTREME = "#ffffff", "#d4d4d4", "#3d0f45"
 RAIN_COLOURS = ListedColormap(list(_COLOURS)).with_extremes(bad=_UNKNOWN, under=_DRY, over=_EXTREME)
 RAIN_NORM = BoundaryNorm(LEVELS, len(_COLOURS))
 
-_MODEL = ".safetensors"
-
 INK, MUTED, GRID = "#22282e", "#68727c", "#e3e6e9"
 _LINES = ("#1764ab", "#d1495b", "#e09f1f", "#3a8f6b", "#7b5aa6", "#68727c", "#a0522d", "#14a3b8")
 
 
 def line_colour(position: int) -> str:
-    """The colour of the forecaster at a position, the same in every figure and table."""
+    """Return the colour of the forecaster at a position, the same in every figure and table."""
     return _LINES[position % len(_LINES)]
 
 
-def labels(names: Sequence[str]) -> dict[str, str]:
-    """What to call forecasters in figures and tables: a model file "ConvLSTM", all others by their name.
-
-    Of several model files each is called after its folder as well, which is its run; where that does not
-    tell them apart, every forecaster keeps its whole name.
-
-    Example:
-        >>> labels(["runs/a/model.safetensors", "sprog"])
-        {'runs/a/model.safetensors': 'ConvLSTM', 'sprog': 'sprog'}
-        >>> list(labels(["runs/a/model.safetensors", "runs/b/model.safetensors"]).values())
-        ['ConvLSTM a', 'ConvLSTM b']
-    """
-    models = [name for name in names if name.endswith(_MODEL)]
-    folders = {name: PurePath(name).parent.name if len(models) > 1 else "" for name in models}
-    found = {name: f"ConvLSTM {folders[name]}".rstrip() if name in folders else name for name in names}
-    return found if len(set(found.values())) == len(names) else {name: name for name in names}
-
-
-def rain_map(
-    ax: Axes, rate: NDArray[np.floating], pixel_km: tuple[float, float], *, pixels: int = 400
-) -> None:
+def rain_map(ax: Axes, rate: NDArray[np.floating], size_km: tuple[float, float]) -> None:
     r"""Draw a rain field, north up, in true proportion.
 
-    Dry is white, not observed is grey, a colour is a rate between two of ``LEVELS``.
+    Dry is white, not observed is grey, and each colour stands for a rate between two of ``LEVELS``.
 
     Args:
-        ax: Where to draw.
+        ax: Axes to draw in.
         rate: Rain rate in mm/h, ``(y, x)``, row 0 northernmost, NaN where not observed.
-        pixel_km: Height and width of a pixel in km.
-        pixels: About how many pixels the map will have on the screen; a finer field is averaged to that.
+        size_km: Height and width of the area in km.
 
     Example:
         >>> figure = Figure(figsize=(3, 2))
-        >>> rain_map(figure.subplots(), np.float32([[0, 1], [np.nan, 20]]), (1.0, 1.0))
+        >>> rain_map(figure.subplots(), np.float32([[0, 1], [np.nan, 20]]), (2.0, 2.0))
         >>> png(figure)[:4]
         b'\x89PNG'
     """
-    height, width = rate.shape[0] * pixel_km[0], rate.shape[1] * pixel_km[1]
+    height, width = size_km
     ax.imshow(
-        _averaged(rate, max(1, max(rate.shape) // pixels)),
+        rate,
         cmap=RAIN_COLOURS,
         norm=RAIN_NORM,
         extent=(0, width, 0, height),
@@ -86,7 +62,7 @@ def rain_map(
 
 
 def scale_bar(ax: Axes, size: float = 7) -> None:
-    """A bar of a round number of km, about a quarter as wide as the map, in its lower left corner."""
+    """Draw a bar of a round number of km, up to a quarter of the map's width, in the lower left corner."""
     (_, width), (_, height) = ax.get_xlim(), ax.get_ylim()
     magnitude = 10 ** np.floor(np.log10(width / 4))
     length = max(step for step in (1, 2, 5) if step * magnitude <= width / 4) * magnitude
@@ -106,7 +82,7 @@ def scale_bar(ax: Axes, size: float = 7) -> None:
 
 
 def rain_scale(figure: Figure, cax: Axes) -> Colorbar:
-    """Draw the colour scale of rain, with its unit, lying down."""
+    """Draw the colour scale of rain, horizontally, with its unit."""
     scale = figure.colorbar(
         ScalarMappable(RAIN_NORM, RAIN_COLOURS),
         cax=cax,
@@ -133,7 +109,7 @@ def rain_scale(figure: Figure, cax: Axes) -> Colorbar:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG file."""
+    """Return the figure as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
@@ -169,13 +145,22 @@ def gif(figures: Iterable[Figure], *, first: int, each: int, last: int) -> bytes
     return buffer.getvalue()
 
 
-def _averaged(rate: NDArray[np.floating], by: int) -> NDArray[np.floating]:
-    """Means over the observed pixels of ``by`` × ``by``; what is left over at the edges is dropped."""
+def average(rate: NDArray[np.floating], pixels: int) -> NDArray[np.float32]:
+    """Average a field over squares of pixels, to at least ``pixels`` along its longer side.
+
+    Means are over observed pixels. Rows and columns that do not fill a square are dropped.
+
+    Example:
+        >>> average(np.float32([[1, 3], [np.nan, 5]]), 1).tolist()
+        [[3.0]]
+    """
+    by = max(1, max(rate.shape) // pixels)
     if by == 1:
-        return rate
+        return np.asarray(rate, np.float32)
     height, width = (size // by for size in rate.shape)
-    blocks = rate[: height * by, : width * by].reshape(height, by, width, by)
-    known = ~np.isnan(blocks)
+    squares = rate[: height * by, : width * by].reshape(height, by, width, by)
+    known = ~np.isnan(squares)
     count = known.sum(axis=(1, 3))
-    total = np.where(known, blocks, 0).sum(axis=(1, 3))
-    return np.asarray(np.divide(total, count, where=count > 0, out=np.full(total.shape, np.nan)))
+    total = np.where(known, squares, 0).sum(axis=(1, 3))
+    means = np.divide(total, count, where=count > 0, out=np.full(total.shape, np.nan))
+    return np.asarray(means, np.float32)

@@ -1,103 +1,190 @@
-"""Scores: every one a function of a tally.
+"""The registry of scores: functions of a tally.
 
-The formulas of the contingency table are those of the ``scores`` package; what it computes only from
-whole fields (FSS, RMSE) is the same formula on a tally's sums. An undefined ratio is NaN, in JSON ``null``.
+The formulas of the contingency table are those of the ``scores`` package. Formulas that it offers only for
+whole fields (FSS, RMSE) are applied to a tally's sums. An undefined ratio is NaN, and ``null`` in JSON.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from scores.categorical import BasicContingencyManager
 
-from stormcell.verification.tally import Counts, Tally
+from stormcell.verification.axes import AXES
+from stormcell.verification.contingency import Contingency
+from stormcell.verification.tally import Tally
 
-Score = NDArray[np.float64]
+Values = NDArray[Any]
 
 
-def contingency(tally: Tally) -> BasicContingencyManager:
-    """The contingency table, dims ``(lead, threshold)``, with every categorical score of ``scores``.
+def contingency_manager(counts: Contingency) -> BasicContingencyManager:
+    """Return the contingency table of the ``scores`` package, which offers every categorical score.
+
+    Args:
+        counts: Integer arrays ``(lead, threshold)``.
 
     Example:
-        >>> from stormcell.verification.tally import Layout
-        >>> nothing = Tally.zero(Layout((5.0,), (1.0,), (), (), 1.0))
-        >>> contingency(nothing).critical_success_index().values.tolist()
+        >>> nothing = np.zeros((1, 1), np.int64)
+        >>> table = contingency_manager(Contingency(nothing, nothing, nothing, nothing))
+        >>> table.critical_success_index().values.tolist()
         [[nan]]
     """
-    coordinates = {"lead": list(tally.layout.lead_minutes), "threshold": list(tally.layout.thresholds)}
-    counts = {
-        key: xr.DataArray(tally.total(name), coordinates, ("lead", "threshold"))
-        for key, name in (
-            ("tp_count", "hits"),
-            ("tn_count", "correct_negatives"),
-            ("fp_count", "false_alarms"),
-            ("fn_count", "misses"),
-        )
-    }
-    counts["total_count"] = sum(counts.values(), start=xr.zeros_like(counts["tp_count"]))
-    return BasicContingencyManager(counts)
+    tables = [xr.DataArray(count, dims=("lead", "threshold")) for count in counts]
+    hits, misses, false_alarms, correct_negatives = tables
+    return BasicContingencyManager(
+        {
+            "tp_count": hits,
+            "fn_count": misses,
+            "fp_count": false_alarms,
+            "tn_count": correct_negatives,
+            "total_count": sum(tables, start=xr.zeros_like(hits)),
+        }
+    )
 
 
-def csi(tally: Tally) -> Score:
-    """Critical success index, hits / (hits + misses + false alarms), ``(lead, threshold)``, 0..1."""
-    return np.asarray(contingency(tally).critical_success_index().values)
+def csi(tally: Tally) -> Values:
+    """Critical success index, hits / (hits + misses + false alarms), ``(lead, threshold)``, 0 to 1."""
+    return np.asarray(_table(tally).critical_success_index().values)
 
 
-def pod(tally: Tally) -> Score:
-    """Probability of detection, hits / (hits + misses), ``(lead, threshold)``, 0..1."""
-    return np.asarray(contingency(tally).probability_of_detection().values)
+def pod(tally: Tally) -> Values:
+    """Probability of detection, hits / (hits + misses), ``(lead, threshold)``, 0 to 1."""
+    return np.asarray(_table(tally).probability_of_detection().values)
 
 
-def far(tally: Tally) -> Score:
-    """False alarm ratio, false alarms / (hits + false alarms), ``(lead, threshold)``, 0..1."""
-    return np.asarray(contingency(tally).false_alarm_ratio().values)
+def far(tally: Tally) -> Values:
+    """False alarm ratio, false alarms / (hits + false alarms), ``(lead, threshold)``, 0 to 1."""
+    return np.asarray(_table(tally).false_alarm_ratio().values)
 
 
-def bias(tally: Tally) -> Score:
+def bias(tally: Tally) -> Values:
     """Frequency bias, (hits + false alarms) / (hits + misses), ``(lead, threshold)``, ≥ 0, best 1."""
-    ratio = np.asarray(contingency(tally).frequency_bias().values)
-    return np.where(np.isinf(ratio), np.nan, ratio)  # events forecast, none observed: undefined
+    value = np.asarray(_table(tally).frequency_bias().values)
+    return np.where(np.isinf(value), np.nan, value)  # undefined if no event was observed
 
 
-def mae(tally: Tally) -> Score:
+def mae(tally: Tally) -> Values:
     """Mean absolute error in mm/h, ``(lead,)``."""
-    return _ratio(tally.total("absolute_error"), tally.total("pixels"))
+    return ratio(tally.total("absolute_error"), tally.total("pixels"))
 
 
-def rmse(tally: Tally) -> Score:
+def rmse(tally: Tally) -> Values:
     """Root of the mean squared error in mm/h, ``(lead,)``."""
-    return np.sqrt(_ratio(tally.total("squared_error"), tally.total("pixels")))
+    return np.sqrt(ratio(tally.total("squared_error"), tally.total("pixels")))
 
 
-def crps(tally: Tally) -> Score:
-    """Continuous ranked probability score in mm/h, ``(lead,)``; of a single forecast it is the MAE."""
-    return _ratio(tally.total("crps"), tally.total("pixels"))
+def crps(tally: Tally) -> Values:
+    """Continuous ranked probability score in mm/h, ``(lead,)``; the MAE of a single forecast."""
+    return ratio(tally.total("crps"), tally.total("pixels"))
 
 
-def fss(tally: Tally) -> Score:
-    """Fractions skill score, doi:10.1175/2007MWR2123.1, ``(lead, threshold, scale)``, 0..1."""
-    ratio = _ratio(tally.total("fss_numerator"), tally.total("fss_denominator"))
-    return np.maximum(1 - ratio, 0)  # rounding can take a ratio of 1 a hair above it
+def fss(tally: Tally) -> Values:
+    """Fractions skill score, doi:10.1175/2007MWR2123.1, ``(lead, threshold, scale)``, 0 to 1."""
+    share = ratio(tally.total("fss_numerator"), tally.total("fss_denominator"))
+    return np.maximum(1 - share, 0)  # rounding can make the share larger than 1
 
 
-def power_ratio(tally: Tally) -> Score:
-    """Spectral power of the forecast over that of the truth, ``(lead, band)``, ≥ 0; below 1 is smoother."""
-    return _ratio(tally.total("forecast_power"), tally.total("observed_power"))
+def power_ratio(tally: Tally) -> Values:
+    """Spectral power of the forecast relative to the observation's, ``(lead, band)``, ≥ 0, best 1."""
+    return ratio(tally.total("forecast_power"), tally.total("observed_power"))
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score, or a count that scores are based on.
+
+    Attributes:
+        title: Heading of tables.
+        symbol: Short name in figures.
+        axes: Names of its axes; the first is ``lead``.
+        best: The best value: the highest, the lowest, or one; None for a count.
+        compute: Function of a tally that returns the values along the axes.
+        unit: Unit of the score; empty for a ratio.
+        drawn: Keys along each axis but ``lead`` for which the report has a curve, if those are scored;
+            no keys for all. None: the report has no curve.
+    """
+
+    title: str
+    symbol: str
+    axes: tuple[str, ...]
+    best: Literal["highest", "lowest", "one"] | None
+    compute: Callable[[Tally], Values]
+    unit: str = ""
+    drawn: tuple[tuple[str, ...], ...] | None = None
+
+    @property
+    def group(self) -> str:
+        """Heading under which scores are shown together: those with only a lead time share a table."""
+        return self.title if len(self.axes) > 1 else f"Errors, {self.unit}"
+
+    def rank(self, value: float) -> float:
+        """Return a number that is greater for a better value."""
+        if self.best == "one":  # twice as much is as bad as half as much
+            return -abs(math.log(value)) if value > 0 else -math.inf
+        return value if self.best == "highest" else -value
+
+
+_LEAD = ("lead",)
+_EVENT = ("lead", "threshold")
+
+SCORES: dict[str, Score] = {
+    "csi": Score("Critical success index", "CSI", _EVENT, "highest", csi, drawn=((),)),
+    "pod": Score("Probability of detection", "POD", _EVENT, "highest", pod),
+    "far": Score("False alarm ratio", "FAR", _EVENT, "lowest", far),
+    "bias": Score("Frequency bias", "frequency bias", _EVENT, "one", bias, drawn=(("0.5", "1.0", "5.0"),)),
+    "mae": Score("Mean absolute error", "MAE", _LEAD, "lowest", mae, "mm/h", drawn=()),
+    "rmse": Score("Root mean squared error", "RMSE", _LEAD, "lowest", rmse, "mm/h"),
+    "fss": Score(
+        "Fractions skill score",
+        "FSS",
+        ("lead", "threshold", "scale"),
+        "highest",
+        fss,
+        drawn=(("1.0",), ("16km",)),
+    ),
+    "crps": Score("Continuous ranked probability score", "CRPS", _LEAD, "lowest", crps, "mm/h"),
+    "power_ratio": Score("Sharpness", "sharpness", ("lead", "band"), "one", power_ratio, drawn=(("4-8km",),)),
+    "n_pixels": Score("pixels", "pixels", _LEAD, None, lambda tally: tally.total("pixels")),
+    "n_forecasts": Score("forecasts", "forecasts", _LEAD, None, lambda tally: tally.total("forecasts")),
+    "n_events": Score(
+        "observed", "events", _EVENT, None, lambda tally: tally.total("hits") + tally.total("misses")
+    ),
+}
+"""By key in ``scores.json``. A new score is one more entry; the report's tables and curves follow from it."""
+
+
+def to_dict(tally: Tally) -> dict[str, Any]:
+    """Return all scores of a tally in the form of ``scores.json``, with lists by lead time.
+
+    Example:
+        >>> from stormcell.verification.axes import Axes
+        >>> nothing = Tally.zero(Axes((5.0, 10.0), (0.5,), ((16.0, 17),), (2.0, 4.0), 1.0))
+        >>> scores = to_dict(nothing)
+        >>> scores["csi"], scores["fss"], scores["n_pixels"]
+        ({'0.5': [None, None]}, {'0.5': {'16km': [None, None]}}, [0, 0])
+    """
+    leads = [int(lead) if lead == int(lead) else lead for lead in tally.axes.lead_minutes]
+    found: dict[str, Any] = {"lead_minutes": leads}
+    for key, score in SCORES.items():
+        keys = [AXES[name].keys(tally.axes) for name in score.axes[1:]]
+        found[key] = _nested(np.moveaxis(score.compute(tally), 0, -1), keys)
+    return found
 
 
 def mean_over_leads(values: Sequence[float | None]) -> tuple[float | None, int]:
-    """The mean over the lead times at which a score is defined, and how many were left out.
+    """Return the mean over the lead times at which a score is defined, and the number of the others.
 
-    Two such means compare like with like only where the same lead times were left out.
+    Two such means can be compared only if the score is undefined at the same lead times.
 
     Args:
-        values: A score by lead time, as ``scores.json`` holds it.
+        values: A score by lead time, as in ``scores.json``.
 
     Returns:
-        The mean, None where no value is defined, and the number of undefined values.
+        The mean, None if no value is defined, and the number of undefined values.
 
     Example:
         >>> mean_over_leads([0.5, 0.25, None]), mean_over_leads([None, None])
@@ -108,53 +195,18 @@ def mean_over_leads(values: Sequence[float | None]) -> tuple[float | None, int]:
     return mean, len(values) - len(defined)
 
 
-def to_dict(tally: Tally) -> dict[str, Any]:
-    """All scores of a tally, ready for JSON; lists run over lead time.
-
-    Example:
-        >>> from stormcell.verification.tally import Layout
-        >>> nothing = Tally.zero(Layout((5.0, 10.0), (0.5,), ((16.0, 17),), (2.0, 4.0), 1.0))
-        >>> scores = to_dict(nothing)
-        >>> scores["csi"], scores["fss"], scores["n_pixels"]
-        ({'0.5': [None, None]}, {'0.5': {'16km': [None, None]}}, [0, 0])
-    """
-    layout = tally.layout
-    keys = [str(float(threshold)) for threshold in layout.thresholds]
-    scales = [f"{scale:g}km" for scale, _ in layout.windows]
-    bands = [f"{low:g}-{high:g}km" for low, high in zip(layout.bands[:-1], layout.bands[1:], strict=True)]
-    by_threshold = {
-        name: {key: _json(values[:, k]) for k, key in enumerate(keys)}
-        for name, values in (
-            ("csi", csi(tally)),
-            ("pod", pod(tally)),
-            ("far", far(tally)),
-            ("bias", bias(tally)),
-        )
-    }
-    skill = fss(tally)
-    power = power_ratio(tally)
-    return {
-        "lead_minutes": [int(lead) if lead == int(lead) else lead for lead in layout.lead_minutes],
-        **by_threshold,
-        "mae": _json(mae(tally)),
-        "rmse": _json(rmse(tally)),
-        "fss": {
-            key: {scale: _json(skill[:, k, s]) for s, scale in enumerate(scales)}
-            for k, key in enumerate(keys)
-        },
-        "crps": _json(crps(tally)),
-        "power_ratio": {band: _json(power[:, b]) for b, band in enumerate(bands)},
-        "n_pixels": tally.total("pixels").tolist(),
-        "n_forecasts": tally.total("forecasts").tolist(),
-        "n_events": {key: tally.n_events[:, k].tolist() for k, key in enumerate(keys)},
-    }
-
-
-def _ratio(numerator: Score, denominator: Score | Counts) -> Score:
-    """NaN where the denominator is 0."""
+def ratio(numerator: Values, denominator: Values) -> NDArray[np.float64]:
+    """Divide; the result is NaN where the denominator is 0."""
     undefined = np.full(numerator.shape, np.nan)
     return np.asarray(np.divide(numerator, denominator, where=denominator != 0, out=undefined))
 
 
-def _json(values: Score) -> list[float | None]:
+def _table(tally: Tally) -> BasicContingencyManager:
+    return contingency_manager(Contingency(*(tally.total(name) for name in Contingency._fields)))
+
+
+def _nested(values: Values, keys: Sequence[Sequence[str]]) -> Any:
+    """Return lists by lead time, the last axis, in a dictionary per axis."""
+    if keys:
+        return {key: _nested(inner, keys[1:]) for key, inner in zip(keys[0], values, strict=True)}
     return [value if math.isfinite(value) else None for value in values.tolist()]

@@ -1,4 +1,4 @@
-"""Scores that look through windows, and at scales: FSS and the spectrum."""
+"""Statistics by scale: window fractions for the fractions skill score, and the spectrum."""
 
 from functools import lru_cache
 
@@ -11,18 +11,18 @@ from stormcell.errors import ArgumentError
 
 Mask = NDArray[np.bool_]
 
-WET = 0.1  # mm/h; the spectrum's rain begins here, as radar's does
+WET = 0.1  # mm/h; radars hardly measure less
 
 
 def window_pixels(scale_km: float, pixel_km: float) -> int:
-    """The odd number of pixels nearest to a scale; halfway between two, the larger.
+    """Return the odd number of pixels nearest to a scale; halfway between two, the larger.
 
     Args:
         scale_km: Width of the window in km, > 0.
         pixel_km: Width of a pixel in km, > 0.
 
     Raises:
-        ArgumentError: One of the two is not above 0.
+        ArgumentError: A width is not above 0.
 
     Example:
         >>> [window_pixels(scale, 1.0) for scale in (2, 8, 16, 32)]
@@ -39,7 +39,7 @@ def window_pixels(scale_km: float, pixel_km: float) -> int:
 
 
 def window_counts(events: Mask, window: int) -> NDArray[np.float32]:
-    """How many pixels of a square window around each pixel are true; beyond the border nothing is.
+    """Count the events in a square window around each pixel; there are no events outside the grid.
 
     Args:
         events: ``(y, x)``.
@@ -60,7 +60,7 @@ def window_counts(events: Mask, window: int) -> NDArray[np.float32]:
 
 
 def window_weights(mask: Mask, window: int) -> NDArray[np.float32]:
-    """What makes a fraction of a count: 1 / observed pixels in the window, 0 around an unobserved pixel.
+    """Return 1 / observed pixels in the window around each pixel; 0 for an unobserved pixel.
 
     Example:
         >>> window_weights(np.array([[True, True, False]]), 3).tolist()
@@ -71,15 +71,14 @@ def window_weights(mask: Mask, window: int) -> NDArray[np.float32]:
 
 
 def window_fractions(events: Mask, weights: NDArray[np.float32], window: int) -> NDArray[np.float32]:
-    """The share of events among the *observed* pixels of the window around each pixel inside a mask.
+    """Return the share of events among the *observed* pixels of the window around each pixel.
 
-    Pixels outside the mask, and beyond the grid's border, are neither event nor non-event: they count
-    nowhere, and their own fraction is 0.
+    Pixels outside the mask or the grid are not counted; a pixel outside the mask has the fraction 0.
 
     Args:
         events: ``(y, x)``, none outside the mask.
-        weights: Of the mask, by :func:`window_weights`.
-        window: Width in pixels, odd, the same as of ``weights``.
+        weights: Weights of the mask, from :func:`window_weights`.
+        window: Width in pixels, odd, the same as for ``weights``.
 
     Returns:
         ``(y, x)``, 0..1.
@@ -90,23 +89,23 @@ def window_fractions(events: Mask, weights: NDArray[np.float32], window: int) ->
         [[0.5, 0.5, 0.0]]
     """
     fractions = window_counts(events, window)
-    fractions *= weights  # in place: a fresh field for every window would cost as much as the product
+    fractions *= weights  # in place, because allocating another field takes as long as the product
     return fractions
 
 
 def fss_sums(forecast: NDArray[np.float32], observed: NDArray[np.float32]) -> tuple[float, float]:
-    """Numerator and denominator of 1 − FSS, to be summed over forecasts before the ratio is taken.
+    """Return numerator and denominator of 1 − FSS, which are added over forecasts before they are divided.
 
-    Where the mask of the fractions is whole and no event comes within a window's width of the border, this
-    is the FSS of Roberts and Lean (2008), doi:10.1175/2007MWR2123.1.
+    If every pixel is observed, and no event is within a window's width of the border, this is the FSS of
+    Roberts and Lean (2008), doi:10.1175/2007MWR2123.1.
 
     Args:
-        forecast: Share of events in the forecast around each pixel, by :func:`window_fractions`.
-        observed: The same of the truth, under the same mask.
+        forecast: Fractions of forecast events around each pixel, from :func:`window_fractions`.
+        observed: Fractions of observed events, under the same mask.
 
     Returns:
         Σ(forecast fraction − observed fraction)² and Σ(forecast fraction² + observed fraction²). Fractions
-        are float32, so each sum is good to about 1 part in 10⁷; the summing is done in float64.
+        are float32, so the relative error of a sum is about 10⁻⁷; they are added in float64.
 
     Example:
         >>> everywhere = window_weights(np.ones((5, 5), dtype=bool), 1)
@@ -120,15 +119,14 @@ def fss_sums(forecast: NDArray[np.float32], observed: NDArray[np.float32]) -> tu
 
 
 def band_power(rate: NDArray[np.float32], mask: Mask, edges_px: tuple[float, ...]) -> NDArray[np.float64]:
-    """Spectral power of a rain field between wavelengths: how much structure it has at which scale.
+    """Return the spectral power of a rain field between wavelengths: its structure at each scale.
 
-    The field is 10 log₁₀(R / 0.1 mm/h), 0 where there is less or nothing is known, as is usual for rain
-    (doi:10.5194/gmd-12-4185-2019, §3). Only the ratio of two fields under one mask has a meaning: below 1
-    the field is smoother than the other.
+    The spectrum is of 10 log₁₀(R / 0.1 mm/h), or 0 for less rain and unobserved pixels, as in
+    doi:10.5194/gmd-12-4185-2019, §3. Compare only fields with the same mask: less power is a smoother field.
 
     Args:
         rate: Rain rate in mm/h, ``(y, x)``.
-        mask: Where it is known, ``(y, x)``.
+        mask: Observed pixels, ``(y, x)``.
         edges_px: Wavelengths in pixels, ascending; band ``k`` is ``edges[k] <= wavelength < edges[k + 1]``.
 
     Returns:
@@ -148,7 +146,7 @@ def band_power(rate: NDArray[np.float32], mask: Mask, edges_px: tuple[float, ...
         return np.zeros(len(edges_px) - 1)
     spectrum = scipy.fft.rfft2(level)
     power = np.square(spectrum.real) + np.square(spectrum.imag)
-    # A column of the half spectrum stands for its mirror too, except the first and, if even, the last.
+    # A column of the half spectrum counts for its mirror image too, except the first and, if even, the last.
     power[:, 1 : (rate.shape[1] + 1) // 2] *= 2
     band = _bands(*rate.shape, edges_px)
     sums = np.bincount(band.ravel(), weights=power.ravel(), minlength=len(edges_px) + 1)
@@ -157,7 +155,7 @@ def band_power(rate: NDArray[np.float32], mask: Mask, edges_px: tuple[float, ...
 
 @lru_cache(maxsize=4)
 def _bands(height: int, width: int, edges_px: tuple[float, ...]) -> NDArray[np.intp]:
-    """The band of each component of a half spectrum; 0 and ``len(edges)`` lie outside."""
+    """Return the band of each component of a half spectrum; 0 and ``len(edges)`` are outside all bands."""
     frequency = np.hypot(scipy.fft.fftfreq(height)[:, None], scipy.fft.rfftfreq(width)[None, :])
     wavelength = np.divide(1, frequency, where=frequency > 0, out=np.full(frequency.shape, np.inf))
     return np.asarray(np.digitize(wavelength, edges_px))

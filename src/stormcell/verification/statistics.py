@@ -1,139 +1,271 @@
-"""From forecasts and their truth to tallies."""
+"""The registry of statistics: numbers that are computed from pairs of forecast and observation, and added.
 
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+A statistic of one lead time is computed from a :class:`Pair`, or, if it is given by threshold, from an
+:class:`EventPair`. Pairs compute what several statistics need, such as window fractions, only once.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scores.probability import crps_for_ensemble
 
-from stormcell.errors import ArgumentError
+from stormcell.verification.axes import Axes
+from stormcell.verification.contingency import Contingency, count_events
 from stormcell.verification.spatial import Mask, band_power, fss_sums, window_fractions, window_weights
-from stormcell.verification.tally import Layout, Tally
 
 Rate = NDArray[np.float32]
-Statistics = dict[str, ArrayLike]
+T = TypeVar("T")
 
 
-_THREADS = 4  # with more, lead times wait for memory and not for a core
+class _Once(Generic[T]):
+    """A property that is computed once.
+
+    Unlike ``functools.cached_property`` before Python 3.12, it holds no lock. That lock is shared by all
+    instances, so that lead times could not be processed in parallel.
+    """
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self.compute, self.__doc__ = compute, compute.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> "_Once[T]": ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object | None, owner: type) -> "T | _Once[T]":
+        if instance is None:
+            return self
+        value = self.compute(instance)
+        instance.__dict__[self.name] = value  # found before this descriptor from now on
+        return value
 
 
-def measure(
-    forecasts: Mapping[str, Rate], truth: Rate, mask: Mask, *, issue_time: np.datetime64, layout: Layout
-) -> dict[str, Tally]:
-    """Tally forecasts of one issue time, all under one mask.
+@dataclass(frozen=True)
+class Observed:
+    """The observation of one lead time, which all forecasters share.
 
-    What depends on truth and mask alone is worked out once for all of them. Lead times are shared out to
-    threads; each is a row of its own, so that this cannot change a bit.
+    Attributes:
+        rate: Rain rate in mm/h, ``(y, x)``.
+        mask: Pixels to score, ``(y, x)``.
+        axes: The axes of the statistics.
+    """
+
+    rate: Rate
+    mask: Mask
+    axes: Axes
+
+    @_Once
+    def inside(self) -> Rate:
+        """Rates of the pixels to score."""
+        return self.rate[self.mask]
+
+    @_Once
+    def power(self) -> NDArray[np.float64]:
+        """Spectral power by band."""
+        return self.power_of(self.rate)
+
+    @_Once
+    def weights(self) -> list[Rate]:
+        """Weights of the mask for each window; see :func:`~stormcell.verification.spatial.window_weights`."""
+        return [window_weights(self.mask, window) for _, window in self.axes.windows]
+
+    def power_of(self, rate: Rate) -> NDArray[np.float64]:
+        """Return the spectral power of a field under this mask, by band."""
+        edges = tuple(wavelength / self.axes.pixel_km for wavelength in self.axes.bands)
+        return band_power(rate, self.mask, edges)
+
+    def fractions_of(self, events: Mask) -> list[Rate]:
+        """Return the fractions of events in each window."""
+        return [
+            window_fractions(events, weights, window)
+            for weights, (_, window) in zip(self.weights, self.axes.windows, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class ObservedEvents:
+    """The observed events of one lead time and threshold, which all forecasters share."""
+
+    observed: Observed
+    threshold: float
+
+    @_Once
+    def events(self) -> Mask:
+        """Pixels with an event, ``(y, x)``."""
+        return (self.observed.rate >= self.threshold) & self.observed.mask
+
+    @_Once
+    def fractions(self) -> list[Rate]:
+        """Fractions of events in each window."""
+        return self.observed.fractions_of(self.events)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A forecast and the observation of one lead time.
+
+    Attributes:
+        members: Rain rates in mm/h, ``(realization, y, x)``; a single forecast is one member.
+        observed: The observation.
+    """
+
+    members: Rate
+    observed: Observed
+
+    @_Once
+    def forecast(self) -> Rate:
+        """The mean of the members, ``(y, x)``."""
+        if len(self.members) == 1:
+            return np.asarray(self.members[0])
+        return np.asarray(self.members.mean(axis=0, dtype=np.float64), np.float32)
+
+    @_Once
+    def errors(self) -> tuple[float, float]:
+        """Sums of the absolute and the squared error."""
+        error = self.forecast[self.observed.mask].astype(np.float64) - self.observed.inside
+        return np.abs(error).sum(), np.square(error).sum()
+
+    @_Once
+    def crps(self) -> float:
+        """Σ CRPS of the members' empirical distribution, doi:10.1007/s11004-017-9709-7."""
+        if len(self.members) == 1:
+            return self.errors[0]
+        members = self.members[:, self.observed.mask].astype(np.float64)
+        crps = crps_for_ensemble(
+            xr.DataArray(members, dims=("realization", "pixel")),
+            xr.DataArray(self.observed.inside.astype(np.float64), dims="pixel"),
+            "realization",
+            method="ecdf",
+            preserve_dims="all",
+        )
+        return float(crps.values.sum())
+
+
+@dataclass(frozen=True)
+class EventPair:
+    """Forecast and observed events of one lead time and threshold.
+
+    Attributes:
+        pair: The forecast, and the observation.
+        observed: The observed events.
+    """
+
+    pair: Pair
+    observed: ObservedEvents
+
+    @_Once
+    def events(self) -> Mask:
+        """Pixels with a forecast event, ``(y, x)``."""
+        return (self.pair.forecast >= self.observed.threshold) & self.pair.observed.mask
+
+    @_Once
+    def contingency(self) -> Contingency:
+        """Hits, misses, false alarms and correct negatives."""
+        return count_events(self.events, self.observed.events, self.pair.observed.mask)
+
+    @_Once
+    def fss(self) -> NDArray[np.float64]:
+        """Numerators and denominators of 1 − FSS, ``(2, scale)``."""
+        fractions = self.pair.observed.fractions_of(self.events)
+        sums = [fss_sums(*both) for both in zip(fractions, self.observed.fractions, strict=True)]
+        return np.array(sums, np.float64).reshape(-1, 2).T
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A summable number.
+
+    Attributes:
+        axes: Names of its axes: the first is ``lead``, and ``threshold``, if given, the second.
+        dtype: ``int64`` for counts, ``float64`` for sums.
+        compute: Function of an :class:`EventPair` if there is an axis ``threshold``, else of a :class:`Pair`.
+            It returns the numbers along the axes that remain.
+        description: One line, with the unit.
+    """
+
+    axes: tuple[str, ...]
+    dtype: type[np.int64] | type[np.float64]
+    compute: Callable[[Any], ArrayLike]
+    description: str
+
+
+_LEAD = ("lead",)
+_EVENT = ("lead", "threshold")
+_SCALE = ("lead", "threshold", "scale")
+_BAND = ("lead", "band")
+
+STATISTICS: dict[str, Statistic] = {
+    "hits": Statistic(
+        _EVENT, np.int64, lambda at: at.contingency.hits, "Pixels: event forecast and observed."
+    ),
+    "misses": Statistic(_EVENT, np.int64, lambda at: at.contingency.misses, "Pixels: event only observed."),
+    "false_alarms": Statistic(
+        _EVENT, np.int64, lambda at: at.contingency.false_alarms, "Pixels: event only forecast."
+    ),
+    "correct_negatives": Statistic(
+        _EVENT,
+        np.int64,
+        lambda at: at.contingency.correct_negatives,
+        "Pixels: event neither forecast nor observed.",
+    ),
+    "pixels": Statistic(_LEAD, np.int64, lambda at: at.observed.inside.size, "Pixels scored."),
+    "forecasts": Statistic(_LEAD, np.int64, lambda _: 1, "Forecasts with at least one pixel to score."),
+    "absolute_error": Statistic(
+        _LEAD, np.float64, lambda at: at.errors[0], "Σ |forecast − observation|, mm/h."
+    ),
+    "squared_error": Statistic(
+        _LEAD, np.float64, lambda at: at.errors[1], "Σ (forecast − observation)², mm²/h²."
+    ),
+    "crps": Statistic(
+        _LEAD, np.float64, lambda at: at.crps, "Σ CRPS, mm/h; of one member the absolute error."
+    ),
+    "fss_numerator": Statistic(
+        _SCALE, np.float64, lambda at: at.fss[0], "Σ (forecast fraction − observed fraction)²."
+    ),
+    "fss_denominator": Statistic(
+        _SCALE, np.float64, lambda at: at.fss[1], "Σ (forecast fraction² + observed fraction²)."
+    ),
+    "forecast_power": Statistic(
+        _BAND, np.float64, lambda at: at.observed.power_of(at.forecast), "Spectral power of the forecast."
+    ),
+    "observed_power": Statistic(
+        _BAND, np.float64, lambda at: at.observed.power, "Spectral power of the observation."
+    ),
+}
+"""A new statistic is one more entry. Tallies, and the files they are saved in, follow from this registry."""
+
+
+def compute_statistics(
+    forecasts: Mapping[str, Rate], observed: Observed
+) -> dict[str, dict[str, NDArray[Any]]]:
+    """Compute all statistics of one lead time.
 
     Args:
-        forecasts: By forecaster, rain rate in mm/h, ``(lead, y, x)`` or, of an ensemble,
-            ``(realization, lead, y, x)``. An ensemble is scored by the mean of its members, save for the
-            CRPS, which takes them all.
-        truth: Rain rate in mm/h, ``(lead, y, x)``.
-        mask: Pixels to score, ``(lead, y, x)``; a lead time without a pixel is not counted.
-        issue_time: When the forecasts were made.
-        layout: Lead times, thresholds and scales of the tallies.
+        forecasts: By forecaster, rain rates in mm/h, ``(realization, y, x)``.
+        observed: The observation.
 
-    Raises:
-        ArgumentError: The shapes do not fit, or a value inside the mask is not a number: a score would
-            take it for dry (NaN ≥ threshold is false) and nobody would know.
-
-    Example:
-        >>> layout = Layout((5.0,), (1.0,), ((1.0, 1),), (), 1.0)
-        >>> truth = np.float32([[[0, 2], [2, np.nan]]])
-        >>> issued = np.datetime64("2020-01-01T12:00")
-        >>> tallies = measure({"twice": truth * 2}, truth, truth >= 0, issue_time=issued, layout=layout)
-        >>> tallies["twice"].total("hits").tolist(), tallies["twice"].total("absolute_error").tolist()
-        ([[2]], [4.0])
+    Returns:
+        By forecaster and statistic, an array with the statistic's axes but ``lead``.
     """
-    shape = (len(layout.lead_minutes), *truth.shape[1:])
-    for name, forecast in forecasts.items():
-        if not forecast.shape[-3:] == truth.shape == mask.shape == shape or forecast.ndim not in (3, 4):
-            raise ArgumentError(
-                f"{name}, issued {issue_time}: expected shape {shape} of forecast, truth and mask, "
-                f"found {forecast.shape}, {truth.shape} and {mask.shape}"
-            )
-    members = {name: forecast.reshape(-1, *shape) for name, forecast in forecasts.items()}
-
-    def row(lead: int) -> dict[str, Statistics]:
-        for name, values in {"truth": truth[None], **members}.items():
-            if not (np.isfinite(values[:, lead]) | ~mask[lead]).all():
-                raise ArgumentError(
-                    f"{name}, issued {issue_time} for +{layout.lead_minutes[lead]:g} min: "
-                    "expected a number at every pixel inside the mask, found NaN or infinity"
-                )
-        here = {name: values[:, lead] for name, values in members.items()}
-        return _at_lead(here, truth[lead], mask[lead], layout)
-
-    rows = {
-        name: {statistic: np.zeros((1, *extent)) for statistic, extent in layout.shapes().items()}
-        for name in forecasts
-    }
-    leads = [lead for lead, inside in enumerate(mask) if inside.any()]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for lead, found in zip(leads, pool.map(row, leads), strict=True):
-            for name, statistics in found.items():
-                for statistic, value in statistics.items():
-                    rows[name][statistic][0, lead] = value
-    issued = np.array([issue_time], "datetime64[ns]")
-    return {name: Tally.of(layout, issued, statistics) for name, statistics in rows.items()}
-
-
-def _at_lead(members: Mapping[str, Rate], truth: Rate, mask: Mask, layout: Layout) -> dict[str, Statistics]:
-    """The statistics of one lead time: members ``(realization, y, x)``, truth and mask ``(y, x)``."""
-    forecasts = {
-        name: each[0] if len(each) == 1 else each.mean(axis=0, dtype=np.float64).astype(np.float32)
-        for name, each in members.items()
-    }
-    edges = tuple(wavelength / layout.pixel_km for wavelength in layout.bands)
-    observed_power, inside = band_power(truth, mask, edges), truth[mask]
-    found = _event_statistics(forecasts, truth, mask, layout)
-    for name, forecast in forecasts.items():
-        error = forecast[mask].astype(np.float64) - inside
-        absolute = np.abs(error).sum()
-        found[name] |= {
-            "pixels": error.size,
-            "forecasts": 1,
-            "absolute_error": absolute,
-            "squared_error": np.square(error).sum(),
-            "crps": absolute if len(members[name]) == 1 else _crps_sum(members[name][:, mask], inside),
-            "forecast_power": band_power(forecast, mask, edges),
-            "observed_power": observed_power,
-        }
+    found: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in forecasts}
+    pairs = {name: Pair(members, observed) for name, members in forecasts.items()}
+    for statistic, entry in STATISTICS.items():
+        for name, pair in pairs.items():
+            values = found[name][statistic] = np.zeros(observed.axes.shape(entry.axes[1:]), entry.dtype)
+            if "threshold" not in entry.axes:
+                values[...] = entry.compute(pair)
+    # Fractions are fields. One threshold at a time, so that memory does not grow with their number.
+    for k, threshold in enumerate(observed.axes.thresholds):
+        observed_events = ObservedEvents(observed, threshold)
+        for name, pair in pairs.items():
+            events = EventPair(pair, observed_events)
+            for statistic, entry in STATISTICS.items():
+                if "threshold" in entry.axes:
+                    found[name][statistic][k] = entry.compute(events)
     return found
-
-
-def _event_statistics(
-    forecasts: Mapping[str, Rate], truth: Rate, mask: Mask, layout: Layout
-) -> dict[str, Statistics]:
-    """Contingency tables ``(threshold,)`` and FSS sums ``(threshold, scale)`` of one lead time."""
-    windows = [(window, window_weights(mask, window)) for _, window in layout.windows]
-    counts = {name: np.zeros((4, len(layout.thresholds)), np.int64) for name in forecasts}
-    sums = {name: np.zeros((2, len(layout.thresholds), len(windows))) for name in forecasts}
-    for k, threshold in enumerate(layout.thresholds):
-        observed = (truth >= threshold) & mask
-        # Of all forecasters together only the truth's fractions are kept: one field per window.
-        fractions = [window_fractions(observed, weights, window) for window, weights in windows]
-        for name, forecast in forecasts.items():
-            predicted = (forecast >= threshold) & mask
-            hits, either = np.count_nonzero(predicted & observed), np.count_nonzero(predicted | observed)
-            misses, false_alarms = np.count_nonzero(observed) - hits, np.count_nonzero(predicted) - hits
-            counts[name][:, k] = hits, misses, false_alarms, np.count_nonzero(mask) - either
-            for s, (window, weights) in enumerate(windows):
-                sums[name][:, k, s] = fss_sums(window_fractions(predicted, weights, window), fractions[s])
-    names = ("hits", "misses", "false_alarms", "correct_negatives", "fss_numerator", "fss_denominator")
-    return {name: dict(zip(names, [*counts[name], *sums[name]], strict=True)) for name in forecasts}
-
-
-def _crps_sum(members: Rate, truth: Rate) -> float:
-    """Σ CRPS of the members' empirical distribution, doi:10.1007/s11004-017-9709-7."""
-    crps = crps_for_ensemble(
-        xr.DataArray(members.astype(np.float64), dims=("realization", "pixel")),
-        xr.DataArray(truth.astype(np.float64), dims="pixel"),
-        "realization",
-        method="ecdf",
-        preserve_dims="all",
-    )
-    return float(crps.values.sum())

@@ -1,18 +1,20 @@
-"""The numbers of a report, as rows of text."""
+"""The tables of a report. They follow from the registry of scores."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stormcell.verification.figures import labels, line_colour
-from stormcell.verification.scores import mean_over_leads
+from stormcell.verification.axes import AXES
+from stormcell.verification.figures import line_colour
+from stormcell.verification.scores import SCORES, Score, mean_over_leads
 
 Scores = Mapping[str, Mapping[str, Any]]
 
+MODERATE = "1.0"  # mm/h; scores with a further axis besides the threshold are shown at this one
+
 
 @dataclass(frozen=True)
-class Cell:
+class Entry:
     """A number to print, and whether it is the best in its column."""
 
     text: str
@@ -21,134 +23,132 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers under a heading; ``rows`` holds the cells of each title."""
+    """Numbers under a heading.
+
+    Attributes:
+        title: Heading.
+        columns: Headings of the columns.
+        rows: By the heading of a row, an entry for each column.
+    """
 
     title: str
     columns: Sequence[str]
-    rows: Mapping[str, Sequence[Cell]]
+    rows: Mapping[str, Sequence[Entry]]
 
 
 @dataclass(frozen=True)
-class Measure:
-    """A score by lead time: where it stands among a forecaster's scores, and what is better."""
+class Line:
+    """One score at one threshold, scale or band: a list by lead time.
 
+    Attributes:
+        score: The score.
+        path: Keys that lead to it in a forecaster's scores.
+        group: Heading of the table of means in which it is a column.
+        title: Heading of that column.
+    """
+
+    score: Score
+    path: tuple[str, ...]
     group: str
     title: str
-    path: tuple[str, ...]
-    goodness: Callable[[float], float]
 
-    def of(self, score: Mapping[str, Any]) -> list[float | None]:
-        """Its values by lead time."""
-        values: Any = score
+    def values(self, found: Mapping[str, Any]) -> list[float | None]:
+        """Return the values by lead time from a forecaster's scores."""
+        values: Any = found
         for key in self.path:
             values = values[key]
         return list(values)
 
 
+def lines(found: Mapping[str, Any]) -> Iterator[Line]:
+    """Yield all lines that tables show of a forecaster's scores, in the order of the registry."""
+    for key, score in SCORES.items():
+        if score.best is None:
+            continue
+        if len(score.axes) == 1:
+            yield Line(score, (key,), score.group, score.symbol)
+            continue
+        inner, path, group = found[key], [key], score.group
+        for axis in score.axes[1:-1]:
+            chosen = MODERATE if MODERATE in inner else next(iter(inner))
+            inner, path, group = inner[chosen], [*path, chosen], f"{group}, {AXES[axis].title(chosen)}"
+        for last in inner:
+            yield Line(score, (*path, last), group, AXES[score.axes[-1]].label(last))
+
+
 def view(scores: Scores) -> dict[str, Any]:
-    """What the report's template prints, save for the pictures.
+    """Return the values that the report's template prints, except for the pictures.
 
     Args:
-        scores: As ``scores.json`` holds them.
+        scores: As in ``scores.json``.
     """
     first = next(iter(scores.values()))
     leads = [f"{lead:g}" for lead in first["lead_minutes"]]
-    measures = list(_measures(first))
-    as_dry = {name: score["undefined_as_dry"] for name, score in scores.items()}
+    shown = list(lines(first))
+    groups = list(dict.fromkeys(line.group for line in shown))
+    as_dry = {name: found["undefined_as_dry"] for name, found in scores.items()}
     return {
         "about": first["about"],
         "leads": leads,
-        "names": labels(list(scores)),
+        "names": {name: found["about"]["title"] for name, found in scores.items()},
         "colours": {name: line_colour(k) for k, name in enumerate(scores)},
-        "means": [_means(group, measures, scores) for group in dict.fromkeys(m.group for m in measures)],
-        "means_as_dry": [_means(group, measures, as_dry) for group in (_CSI, _ERRORS)],
-        "by_lead": [_by_lead(measure, leads, scores) for measure in measures],
+        "means": [_means(group, shown, scores) for group in groups],
+        "means_as_dry": [_means(SCORES[key].group, shown, as_dry) for key in ("csi", "mae")],
+        "by_lead": [_by_lead(line, leads, scores) for line in shown],
         "counts": _counts(first, leads),
     }
 
 
-_CSI = "Critical success index"
-_ERRORS = "Errors, mm/h"
-
-
-def _measures(score: Mapping[str, Any]) -> Iterator[Measure]:
-    """Every score there is, those first that are asked for first."""
-    events = {key: f"≥ {float(key):g}" for key in score["csi"]}
-    for key, title in events.items():
-        yield Measure(_CSI, title, ("csi", key), _high)
-    for name in ("mae", "rmse", "crps"):
-        yield Measure(_ERRORS, name.upper(), (name,), _low)
-    for key, title in events.items():
-        yield Measure("Frequency bias", title, ("bias", key), _near_one)
-    middle = "1.0" if "1.0" in events else next(iter(events))
-    for scale in score["fss"][middle]:
-        title = scale.removesuffix("km") + " km"
-        yield Measure(f"Fractions skill score, {events[middle]} mm/h", title, ("fss", middle, scale), _high)
-    for key, title in events.items():
-        yield Measure("Probability of detection", title, ("pod", key), _high)
-    for key, title in events.items():
-        yield Measure("False alarm ratio", title, ("far", key), _low)
-    for band in score["power_ratio"]:
-        title = band.removesuffix("km").replace("-", "–") + " km"
-        yield Measure("Sharpness", title, ("power_ratio", band), _near_one)
-
-
-def _means(group: str, measures: Sequence[Measure], scores: Scores) -> Table:
-    """The mean over lead times of the scores of one group."""
-    chosen = [measure for measure in measures if measure.group == group]
-    columns = [_mean_column(measure, scores) for measure in chosen]
+def _means(group: str, shown: Sequence[Line], scores: Scores) -> Table:
+    """Return the means over lead times of the scores of one group."""
+    chosen = [line for line in shown if line.group == group]
+    columns = [_mean_column(line, scores) for line in chosen]
     rows = {name: [column[k] for column in columns] for k, name in enumerate(scores)}
-    return Table(group, [measure.title for measure in chosen], rows)
+    return Table(group, [line.title for line in chosen], rows)
 
 
-def _mean_column(measure: Measure, scores: Scores) -> list[Cell]:
-    """The means of one score; a star says that lead times were left out.
+def _mean_column(line: Line, scores: Scores) -> list[Entry]:
+    """Return the means of one score; a star marks those that leave out lead times.
 
-    The best is one of those that leave out fewest: others are about lead times that may have been easier.
+    Only those that leave out the fewest can be the best, because other lead times may be easier to forecast.
     """
-    means = [mean_over_leads(measure.of(score)) for score in scores.values()]
+    means = [mean_over_leads(line.values(found)) for found in scores.values()]
     fewest = min(left_out for _, left_out in means)
-    cells = _marked([mean if left_out == fewest else None for mean, left_out in means], measure.goodness)
+    marked = _marked([mean if left_out == fewest else None for mean, left_out in means], line.score)
     return [
-        Cell("–") if mean is None else Cell(f"{mean:.3f}{'*' if left_out else ''}", cell.best)
-        for cell, (mean, left_out) in zip(cells, means, strict=True)
+        Entry("–") if mean is None else Entry(f"{mean:.3f}{'*' if left_out else ''}", entry.best)
+        for entry, (mean, left_out) in zip(marked, means, strict=True)
     ]
 
 
-def _by_lead(measure: Measure, leads: Sequence[str], scores: Scores) -> Table:
-    values = [measure.of(score) for score in scores.values()]
-    columns = [_marked([row[lead] for row in values], measure.goodness) for lead in range(len(leads))]
+def _by_lead(line: Line, leads: Sequence[str], scores: Scores) -> Table:
+    values = [line.values(found) for found in scores.values()]
+    columns = [_marked([row[lead] for row in values], line.score) for lead in range(len(leads))]
     rows = {name: [column[k] for column in columns] for k, name in enumerate(scores)}
-    return Table(f"{measure.group}, {measure.title}", leads, rows)
+    return Table(f"{line.group}, {line.title}", leads, rows)
 
 
-def _counts(score: Mapping[str, Any], leads: Sequence[str]) -> Table:
-    """What the scores rest on."""
-    rows = {"forecasts": score["n_forecasts"], "pixels": score["n_pixels"]}
-    rows |= {f"observed ≥ {float(key):g} mm/h": counts for key, counts in score["n_events"].items()}
-    cells = {
-        title: [Cell(f"{count:,}".replace(",", "\u202f")) for count in counts]
+def _counts(found: Mapping[str, Any], leads: Sequence[str]) -> Table:
+    """Return the numbers of forecasts, pixels and events."""
+    rows = {}
+    for key, score in SCORES.items():
+        if score.best is None and len(score.axes) == 1:
+            rows[score.title] = found[key]
+        elif score.best is None:
+            title = AXES[score.axes[1]].title
+            rows |= {f"{score.title} {title(entry)}": counts for entry, counts in found[key].items()}
+    entries = {
+        title: [Entry(f"{count:,}".replace(",", "\u202f")) for count in counts]
         for title, counts in rows.items()
     }
-    return Table("What the scores rest on", leads, cells)
+    return Table("Number of forecasts, pixels and observed events", leads, entries)
 
 
-def _marked(values: Sequence[float | None], goodness: Callable[[float], float]) -> list[Cell]:
-    """Numbers as text, to three digits; of several, the best is marked, and so is its equal."""
+def _marked(values: Sequence[float | None], score: Score) -> list[Entry]:
+    """Return numbers as text with three digits; of several, the best is marked, and so are its equals."""
     texts = ["–" if value is None else f"{value:.3f}" for value in values]
-    defined = {text: goodness(value) for text, value in zip(texts, values, strict=True) if value is not None}
+    defined = {
+        text: score.rank(value) for text, value in zip(texts, values, strict=True) if value is not None
+    }
     best = max(defined, key=lambda text: defined[text]) if len(values) > 1 and defined else None
-    return [Cell(text, text == best) for text in texts]
-
-
-def _high(value: float) -> float:
-    return value
-
-
-def _low(value: float) -> float:
-    return -value
-
-
-def _near_one(value: float) -> float:
-    """Twice too much is as bad as half."""
-    return -abs(math.log(value)) if value > 0 else -math.inf
+    return [Entry(text, text == best) for text in texts]

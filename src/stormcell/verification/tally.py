@@ -1,201 +1,184 @@
-"""What every score is made of: statistics that can be added."""
+"""Tallies: statistics by issue time, which can be added."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stormcell.data.time_axis import Times, minute
 from stormcell.errors import ArgumentError
+from stormcell.verification.axes import Axes
+from stormcell.verification.spatial import Mask
+from stormcell.verification.statistics import STATISTICS, Observed, Rate, compute_statistics
 
-Counts = NDArray[np.int64]
-Sums = NDArray[np.float64]
-Times = NDArray[np.datetime64]
+Rows = NDArray[Any]
 
-
-@dataclass(frozen=True)
-class Layout:
-    """What the rows and columns of a tally stand for; only tallies of one layout can be added.
-
-    Attributes:
-        lead_minutes: Lead times in minutes, ascending, > 0.
-        thresholds: Rain rates in mm/h; an event is a rate at or above.
-        windows: Width in pixels (odd) of the FSS window, by its scale in km.
-        bands: Wavelengths in km that part the spectrum, ascending; band ``k`` ends where ``k + 1`` begins.
-        pixel_km: Width of a pixel in km.
-
-    Raises:
-        ArgumentError: A threshold or lead time is not above 0, or a window has no centre pixel.
-    """
-
-    lead_minutes: tuple[float, ...]
-    thresholds: tuple[float, ...]
-    windows: tuple[tuple[float, int], ...]
-    bands: tuple[float, ...]
-    pixel_km: float
-
-    def __post_init__(self) -> None:
-        for name in ("lead_minutes", "thresholds"):
-            values = getattr(self, name)
-            if not values or any(not value > 0 for value in values):
-                raise ArgumentError(f"{name}: expected numbers above 0, found {values}")
-            # A threshold at or below 0 would make an event of every dry pixel.
-        for scale, window in self.windows:
-            if window < 1 or window % 2 == 0:
-                raise ArgumentError(
-                    f"FSS window of {scale:g} km: expected an odd number of pixels, found {window}"
-                )
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every array of a tally, without its leading axis of issue times."""
-        lead = (len(self.lead_minutes),)
-        events = (*lead, len(self.thresholds))
-        windows = (*events, len(self.windows))
-        bands = (*lead, max(len(self.bands) - 1, 0))
-        return {
-            "hits": events,
-            "misses": events,
-            "false_alarms": events,
-            "correct_negatives": events,
-            "pixels": lead,
-            "forecasts": lead,
-            "absolute_error": lead,
-            "squared_error": lead,
-            "crps": lead,
-            "fss_numerator": windows,
-            "fss_denominator": windows,
-            "forecast_power": bands,
-            "observed_power": bands,
-        }
+_THREADS = 4  # with more, lead times wait for memory and not for a processor
 
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """Summable statistics of forecasts, one row per issue time, in the order of time.
+    """Statistics of forecasts, one row per issue time, in time order.
 
-    Counts are int64; real sums are kept per issue time and only ever reduced in time order, so that
-    neither the order in which parts arrive nor how the work was shared out can change a bit of any score.
-    ``+`` is associative and commutative, and ``zero`` is its neutral element.
+    Counts are int64. Sums are float64; they have one row per issue time and are added in time order only.
+    So neither the order in which tallies are added nor the way in which the work was divided changes a
+    bit of any score. ``+`` is associative and commutative, and :meth:`zero` is its neutral element.
 
     Attributes:
-        layout: What the axes stand for.
+        axes: Values along the axes.
         issue_times: ``(issue,)``, strictly ascending, ``datetime64[ns]``.
-        hits: Forecast and observed, ``(issue, lead, threshold)``.
-        misses: Observed only, ``(issue, lead, threshold)``.
-        false_alarms: Forecast only, ``(issue, lead, threshold)``.
-        correct_negatives: Neither, ``(issue, lead, threshold)``.
-        pixels: Pixels inside the mask, ``(issue, lead)``.
-        forecasts: 1 where at least one pixel was scored, ``(issue, lead)``.
-        absolute_error: Σ|forecast − observed| in mm/h, ``(issue, lead)``.
-        squared_error: Σ(forecast − observed)² in mm²/h², ``(issue, lead)``.
-        crps: Σ CRPS in mm/h; of one member it is the absolute error, ``(issue, lead)``.
-        fss_numerator: Σ(forecast fraction − observed fraction)², ``(issue, lead, threshold, scale)``.
-        fss_denominator: Σ(forecast fraction² + observed fraction²), ``(issue, lead, threshold, scale)``.
-        forecast_power: Spectral power of the forecast by band of wavelength, ``(issue, lead, band)``.
-        observed_power: The same of the truth.
+        rows: By statistic, an array ``(issue, *axes of the statistic)``, read-only; see
+            :data:`~stormcell.verification.statistics.STATISTICS`. A statistic that is not given is zero.
 
     Raises:
-        ArgumentError: Two tallies of different layout, or sharing an issue time, are added.
+        ArgumentError: A statistic is unknown, its array has another shape, or two tallies are added that
+            have different axes or share an issue time.
 
     Example:
-        >>> layout = Layout((5.0,), (1.0,), ((2.0, 3),), (), 1.0)
-        >>> (Tally.zero(layout) + Tally.zero(layout)).total("hits").tolist()
+        >>> axes = Axes((5.0,), (1.0,), ((2.0, 3),), (), 1.0)
+        >>> (Tally.zero(axes) + Tally.zero(axes)).total("hits").tolist()
         [[0]]
     """
 
-    layout: Layout
+    axes: Axes
     issue_times: Times
-    hits: Counts
-    misses: Counts
-    false_alarms: Counts
-    correct_negatives: Counts
-    pixels: Counts
-    forecasts: Counts
-    absolute_error: Sums
-    squared_error: Sums
-    crps: Sums
-    fss_numerator: Sums
-    fss_denominator: Sums
-    forecast_power: Sums
-    observed_power: Sums
+    rows: Mapping[str, Rows]
 
     def __post_init__(self) -> None:
-        for name, shape in self.layout.shapes().items():
-            array = getattr(self, name)
-            expected = (len(self.issue_times), *shape)
+        if unknown := sorted(set(self.rows) - set(STATISTICS)):
+            raise ArgumentError(f"tally: expected {', '.join(STATISTICS)}, found {', '.join(unknown)}")
+        complete = {}
+        for name, statistic in STATISTICS.items():
+            expected = (len(self.issue_times), *self.axes.shape(statistic.axes))
+            array = np.array(self.rows.get(name, np.zeros(expected)), statistic.dtype)
             if array.shape != expected:
                 raise ArgumentError(f"tally {name}: expected shape {expected}, found {array.shape}")
             array.flags.writeable = False
+            complete[name] = array
+        object.__setattr__(self, "rows", MappingProxyType(complete))
+        object.__setattr__(self, "issue_times", np.array(self.issue_times, "datetime64[ns]"))
 
     @classmethod
-    def zero(cls, layout: Layout) -> "Tally":
-        """The tally of no forecast at all."""
-        return cls.of(layout, np.empty(0, "datetime64[ns]"), {})
-
-    @classmethod
-    def of(cls, layout: Layout, issue_times: Times, statistics: Mapping[str, Counts | Sums]) -> "Tally":
-        """A tally of the given arrays (see the attributes for their shapes); those not given are zero."""
-        unknown = set(statistics) - set(layout.shapes())
-        if unknown:
-            raise ArgumentError(
-                f"tally: expected {', '.join(layout.shapes())}, found {', '.join(sorted(unknown))}"
-            )
-        arrays: dict[str, Any] = {
-            name: np.array(statistics[name], dtype=_dtype(name))
-            if name in statistics
-            else np.zeros((len(issue_times), *shape), _dtype(name))
-            for name, shape in layout.shapes().items()
-        }
-        return cls(layout, np.array(issue_times, dtype="datetime64[ns]"), **arrays)
+    def zero(cls, axes: Axes) -> "Tally":
+        """Return the tally of no forecast."""
+        return cls(axes, np.empty(0, "datetime64[ns]"), {})
 
     @classmethod
     def sum(cls, tallies: "Sequence[Tally]") -> "Tally":
-        """All of them together, in whatever order they come: ``+`` for many, at least one."""
-        layout = tallies[0].layout
+        """Add one or more tallies, in any order."""
+        axes = tallies[0].axes
         for tally in tallies:
-            if tally.layout != layout:
-                raise ArgumentError(f"tally: expected {layout} on both sides of +, found {tally.layout}")
+            if tally.axes != axes:
+                raise ArgumentError(f"tally: expected {axes} on both sides of +, found {tally.axes}")
         times = np.concatenate([tally.issue_times for tally in tallies])
         order = np.argsort(times)
         twice = times[order][1:][np.diff(times[order]) == np.timedelta64(0)]
         if twice.size:
-            # Counting a forecast twice would weigh it double and look like more evidence.
-            raise ArgumentError(f"tally: expected every issue time once, found {twice[0]} twice")
-        joined = {
-            name: np.concatenate([getattr(tally, name) for tally in tallies])[order]
-            for name in layout.shapes()
-        }
-        return cls.of(layout, times[order], joined)
+            # A forecast that is counted twice would weigh double and look like more evidence.
+            raise ArgumentError(f"tally: expected every issue time once, found {minute(twice[0])} twice")
+        rows = {name: np.concatenate([tally.rows[name] for tally in tallies])[order] for name in STATISTICS}
+        return cls(axes, times[order], rows)
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally.sum([self, other])
 
     def __eq__(self, other: object) -> bool:
-        """Equal to the bit."""
+        """Whether two tallies are equal to the bit."""
         if not isinstance(other, Tally):
             return NotImplemented
-        return self.layout == other.layout and all(
-            np.array_equal(getattr(self, name), getattr(other, name))
-            for name in ("issue_times", *self.layout.shapes())
+        return (
+            self.axes == other.axes
+            and np.array_equal(self.issue_times, other.issue_times)
+            and all(np.array_equal(self.rows[name], other.rows[name]) for name in STATISTICS)
         )
 
     __hash__ = None  # type: ignore[assignment]
 
-    def total(self, statistic: str) -> Any:
-        """One of the statistics summed over issue times: int64 or float64, the axes after ``issue``."""
-        rows = getattr(self, statistic)
+    def total(self, statistic: str) -> Rows:
+        """Return a statistic summed over issue times, with its own axes."""
+        rows = self.rows[statistic]
         result = np.zeros(rows.shape[1:], rows.dtype)
         for row in rows:  # one after the other: the order of additions is the order of time
             result += row
         return result
 
-    @property
-    def n_events(self) -> Counts:
-        """Observed events: hits and misses, ``(lead, threshold)``."""
-        return self.total("hits") + self.total("misses")  # type: ignore[no-any-return]
+    def where(self, counted: NDArray[np.bool_]) -> "Tally":
+        """Return the tally of some lead times only; all others become zero.
+
+        Args:
+            counted: Lead times of every issue time to count, ``(issue, lead)``.
+        """
+        rows = {
+            name: array * counted.reshape(counted.shape + (1,) * (array.ndim - 2))
+            for name, array in self.rows.items()
+        }
+        return Tally(self.axes, self.issue_times, rows)
 
 
-def _dtype(statistic: str) -> type:
-    annotation = {field.name: field.type for field in fields(Tally)}[statistic]
-    return np.int64 if annotation is Counts else np.float64
+def tally_forecasts(
+    forecasts: Mapping[str, Rate], observation: Rate, mask: Mask, *, issue_time: np.datetime64, axes: Axes
+) -> dict[str, Tally]:
+    """Tally the forecasts of one issue time, all under one mask.
+
+    Statistics that depend only on the observation and the mask are computed once for all forecasts. Lead
+    times are processed in parallel; each has its own row, so the result does not depend on the order.
+
+    Args:
+        forecasts: By forecaster, rain rates in mm/h, ``(lead, y, x)``, or ``(realization, lead, y, x)`` of
+            an ensemble. An ensemble is scored by its mean, except for the CRPS, which uses all members.
+        observation: Rain rates in mm/h, ``(lead, y, x)``.
+        mask: Pixels to score, ``(lead, y, x)``; a lead time without a pixel is not counted.
+        issue_time: Issue time of the forecasts.
+        axes: Axes of the tallies.
+
+    Raises:
+        ArgumentError: The shapes do not match, or a value inside the mask is NaN or infinite. (It would be
+            counted as dry, because NaN ≥ threshold is false.)
+
+    Example:
+        >>> axes = Axes((5.0,), (1.0,), ((1.0, 1),), (), 1.0)
+        >>> observation = np.float32([[[0, 2], [2, np.nan]]])
+        >>> issued = np.datetime64("2020-01-01T12:00")
+        >>> doubled = {"doubled": observation * 2}
+        >>> tallies = tally_forecasts(doubled, observation, observation >= 0, issue_time=issued, axes=axes)
+        >>> tallies["doubled"].total("hits").tolist(), tallies["doubled"].total("absolute_error").tolist()
+        ([[2]], [4.0])
+    """
+    shape = (len(axes.lead_minutes), *observation.shape[1:])
+    for name, forecast in forecasts.items():
+        if not forecast.shape[-3:] == observation.shape == mask.shape == shape or forecast.ndim not in (3, 4):
+            raise ArgumentError(
+                f"{name}, issued {issue_time}: expected shape {shape} of forecast, observation and mask, "
+                f"found {forecast.shape}, {observation.shape} and {mask.shape}"
+            )
+    members = {name: forecast.reshape(-1, *shape) for name, forecast in forecasts.items()}
+
+    def of_lead(lead: int) -> dict[str, dict[str, Rows]]:
+        for name, values in {"observation": observation[None], **members}.items():
+            if not (np.isfinite(values[:, lead]) | ~mask[lead]).all():
+                raise ArgumentError(
+                    f"{name}, issued {issue_time} for +{axes.lead_minutes[lead]:g} min: "
+                    "expected a number at every pixel inside the mask, found NaN or infinity"
+                )
+        forecasts_then = {name: values[:, lead] for name, values in members.items()}
+        return compute_statistics(forecasts_then, Observed(observation[lead], mask[lead], axes))
+
+    rows: dict[str, dict[str, Rows]] = {
+        name: {
+            statistic: np.zeros((1, *axes.shape(entry.axes)), entry.dtype)
+            for statistic, entry in STATISTICS.items()
+        }
+        for name in forecasts
+    }
+    leads = [lead for lead, inside in enumerate(mask) if inside.any()]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for lead, found in zip(leads, pool.map(of_lead, leads), strict=True):
+            for name, statistics in found.items():
+                for statistic, values in statistics.items():
+                    rows[name][statistic][0, lead] = values
+    issued = np.array([issue_time], "datetime64[ns]")
+    return {name: Tally(axes, issued, statistics) for name, statistics in rows.items()}
