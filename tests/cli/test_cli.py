@@ -48,7 +48,7 @@ def contents(store: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
 
 
-def test_archiving_twice_changes_nothing(journey):
+def test_archive_same_files_twice_changes_nothing(journey):
     before = contents(journey / "a.zarr")
     again = stormcell("archive", journey / "radar", "--out", journey / "a.zarr")
     assert again.exit_code == 0
@@ -56,11 +56,12 @@ def test_archiving_twice_changes_nothing(journey):
     assert contents(journey / "a.zarr") == before
 
 
-def test_check_tells_what_is_there(journey):
-    told = stormcell("check", journey / "a.zarr")
-    assert told.exit_code == 0
-    assert "48" in told.stdout
-    assert "5 min" in told.stdout
+def test_check_prints_frames_and_time_step(journey):
+    done = stormcell("check", journey / "a.zarr")
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert {"time step             5 min", "frames                48"} <= set(lines)
+    assert not any(line.startswith("problem") for line in lines)
 
 
 def verify(journey, out, *options, names=("persistence", "extrapolation")) -> dict:
@@ -205,7 +206,7 @@ def test_bad_input_is_one_line(journey, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["missing.pgm", "empty"])
-def test_nothing_to_archive_is_nothing_done(tmp_path, name):
+def test_archive_without_radar_files_does_nothing(tmp_path, name):
     (tmp_path / "empty").mkdir()
     done = stormcell("archive", tmp_path / name, "--out", tmp_path / "out")
     assert done.exit_code == 2
@@ -225,7 +226,7 @@ def test_forecast_other_time_step_or_grid_than_model_is_refused(journey, tmp_pat
         assert told in refused(answer)
 
 
-def test_what_cannot_be_used_is_named_and_the_rest_goes_on(journey, tmp_path):
+def test_archive_useless_file_is_named_and_others_are_appended(journey, tmp_path):
     (tmp_path / "radar.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     good = sorted((journey / "radar").iterdir())[0]
     done = stormcell("archive", tmp_path / "radar.h5", good, "--out", tmp_path / "a.zarr")

@@ -3,8 +3,8 @@ import pyproj
 import pytest
 import xarray as xr
 
-from stormcell.data.grid import pixel_km
-from stormcell.errors import FramesError
+from stormcell.data.grid import Grid, Spacing, crs_name, parse_crs, pixel_km
+from stormcell.errors import FramesError, InputError
 
 
 def frames(y, x, units):
@@ -29,3 +29,40 @@ def test_pixel_km_of_degrees_depends_on_latitude(south):
 def test_pixel_km_without_coordinates_raises():
     with pytest.raises(FramesError, match="expected a coordinate y"):
         pixel_km(xr.DataArray(np.zeros((1, 3, 3)), dims=("time", "y", "x")))
+
+
+def grid(west=0.0, north=7e6, pixel=1000.0, columns=4, crs=3067):
+    x, y = west + pixel * np.arange(columns), north - pixel * np.arange(3)
+    return Grid.from_centres(pyproj.CRS(crs), x, y)
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (grid(), None),
+        (grid(west=9.0), None),  # a hundredth of a pixel is 10 m
+        (grid(west=11.0), "expected the archive's x = 0 … 3000, found 11 … 3011"),
+        (grid(north=7e6 + 500), "expected the archive's y = 7000000 … 6998000, found 7000500 … 6998500"),
+        (grid(pixel=1004.0), "expected the archive's x = 0"),
+        (grid(columns=5), "expected the archive's grid of 3 × 4, found 3 × 5"),
+        (grid(crs=3035), "expected the archive's projection Transverse Mercator with"),
+    ],
+)
+def test_grid_difference_names_what_differs(other, words):
+    found = grid().difference(other)
+    assert found is None if words is None else found.startswith(words)
+
+
+@pytest.mark.parametrize(("crs", "pixel", "unit"), [(3067, 1000.0, "m"), (4326, 0.01, "degree")])
+def test_grid_of_a_dataset_is_the_grid_it_was_made_from(crs, pixel, unit):
+    made = grid(north=50.0, pixel=pixel, crs=crs)
+    ds = xr.Dataset(coords={"x": made.x, "y": made.y, "crs": ((), 0, made.crs_attributes())})
+    assert made.difference(Grid.of(ds)) is None
+    assert Grid.of(ds).spacing.same_as(made.spacing)
+    assert made.spacing.same_as(Spacing(pixel, pixel, unit))
+
+
+def test_parse_crs_of_other_text_raises():
+    with pytest.raises(InputError, match="expected WKT or a PROJ string, found 'somewhere'"):
+        parse_crs("somewhere")
+    assert crs_name("somewhere") == "unknown"

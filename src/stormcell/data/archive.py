@@ -16,7 +16,7 @@ import xarray as xr
 
 from stormcell.data import schema
 from stormcell.data.archive_files import ROOT
-from stormcell.data.grid import difference
+from stormcell.data.grid import Grid
 from stormcell.data.readers import RadarFile, UnitOverrides, looks_like_radar, open_radar
 from stormcell.data.store import Store, writing
 from stormcell.errors import ArchiveError, InputError
@@ -201,7 +201,7 @@ def _expect_alike(block: xr.Dataset, store: Store) -> None:
     """Refuse frames whose grid or conversion differs from the archive's."""
     if store.reference is None:
         return
-    if differs := difference(store.reference, block):
+    if differs := Grid.of(store.reference).difference(Grid.of(block)):
         raise InputError(differs)
     of_archive, of_file = store.reference[schema.RATE].attrs, block[schema.RATE].attrs
     for name in ("source_quantity", "accumulation_minutes", "zr_a", "zr_b"):

@@ -134,6 +134,22 @@ class Grid:
             raise InputError(f"grid: expected at most {MOST_PIXELS} pixels, found {size}")
         return cls(crs.to_wkt(), float(east[0]), float(north[0]), dx, dy, len(east), len(north))
 
+    @classmethod
+    def of(cls, ds: xr.Dataset) -> "Grid":
+        """Return the grid of a dataset that has ``x``, ``y`` and ``crs`` as in an archive.
+
+        Raises:
+            InputError: The pixel centres are not evenly spaced, or the projection cannot be read.
+        """
+        return cls.from_centres(
+            parse_crs(str(ds["crs"].attrs.get("crs_wkt"))), ds["x"].values, ds["y"].values
+        )
+
+    @property
+    def spacing(self) -> Spacing:
+        """Spacing of the pixels."""
+        return Spacing(self.dy, self.dx, "degree" if self.degrees else "m")
+
     @property
     def x(self) -> NDArray[np.float64]:
         """Column centres, increasing, in metres or degrees east."""
@@ -158,24 +174,27 @@ class Grid:
         """Return latitude and longitude of every pixel centre, each ``(y, x)``, in degrees."""
         return _lat_lon(self)
 
+    def difference(self, other: "Grid") -> str | None:
+        """Describe how another grid differs from an archive's; None if it is the same.
 
-def difference(expected: xr.Dataset, found: xr.Dataset) -> str | None:
-    """Describe how the grid of one archive dataset differs from another's; None if they are the same.
+        Positions may differ by a hundredth of a pixel, because file headers round their numbers.
 
-    Positions may differ by a hundredth of a pixel, because file headers round their numbers.
-    """
-    shapes = [f"{ds.sizes['y']} × {ds.sizes['x']}" for ds in (expected, found)]
-    if shapes[0] != shapes[1]:
-        return f"expected the archive's grid of {shapes[0]}, found {shapes[1]}"
-    for name in ("y", "x"):
-        old, new = expected[name].values, found[name].values
-        if np.abs(old - new).max() > abs(old[1] - old[0]) / 100:
-            ranges = [f"{axis[0]:.10g} … {axis[-1]:.10g}" for axis in (old, new)]
-            return f"expected the archive's {name} = {ranges[0]}, found {ranges[1]}"
-    old_crs, new_crs = (str(ds["crs"].attrs["crs_wkt"]) for ds in (expected, found))
-    if old_crs != new_crs and pyproj.CRS.from_wkt(old_crs) != pyproj.CRS.from_wkt(new_crs):
-        return f"expected the archive's projection {crs_name(old_crs)}, found {crs_name(new_crs)}"
-    return None
+        Example:
+            >>> grid = Grid.from_centres(pyproj.CRS(3067), [0, 1000], [1000, 0])
+            >>> grid.difference(Grid.from_centres(pyproj.CRS(3067), [0, 2000], [1000, 0]))
+            "expected the archive's x = 0 … 1000, found 0 … 2000"
+        """
+        shapes = [f"{grid.rows} × {grid.columns}" for grid in (self, other)]
+        if shapes[0] != shapes[1]:
+            return f"expected the archive's grid of {shapes[0]}, found {shapes[1]}"
+        for name, step, old, new in (("y", self.dy, self.y, other.y), ("x", self.dx, self.x, other.x)):
+            if np.abs(old - new).max() > step / 100:
+                ranges = [f"{axis[0]:.10g} … {axis[-1]:.10g}" for axis in (old, new)]
+                return f"expected the archive's {name} = {ranges[0]}, found {ranges[1]}"
+        crs, other_crs = self.crs_wkt, other.crs_wkt
+        if crs != other_crs and pyproj.CRS.from_wkt(crs) != pyproj.CRS.from_wkt(other_crs):
+            return f"expected the archive's projection {crs_name(crs)}, found {crs_name(other_crs)}"
+        return None
 
 
 def parse_crs(text: str) -> pyproj.CRS:

@@ -22,7 +22,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from pyproj.exceptions import CRSError
 
-from stormcell.data.grid import Grid
+from stormcell.data.grid import Grid, Spacing
 from stormcell.data.time_axis import TimeAxis
 from stormcell.errors import ArchiveError
 
@@ -216,9 +216,8 @@ def _place_problems(ds: xr.Dataset, crs: pyproj.CRS) -> list[str]:
     x, y = ds["x"].isel(x=at["x"]).values, ds["y"].isel(y=at["y"]).values
     lon, lat = (ds[name].isel(at).values.astype(np.float64) for name in ("lon", "lat"))
     back = pyproj.Transformer.from_crs(crs.geodetic_crs, crs, always_xy=True).transform(lon, lat)
-    pixel = abs(float(ds["x"][1] - ds["x"][0]))
     # Latitudes of other writers may refer to another ellipsoid, which shifts them by up to 20 km.
-    allowed = pixel + (0.2 if crs.is_geographic else 20_000)
+    allowed = Spacing.of(ds[RATE]).dx + (0.2 if crs.is_geographic else 20_000)
     off = np.hypot(back[0] - x, back[1] - y).max()
     if not off <= allowed:
         return [f"lat, lon: expected the positions of the projected x and y, found corners {off:.3g} away"]

@@ -18,6 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import fft, special
 
+from stormcell.atomic import make_folder, replacing
 from stormcell.data import schema
 from stormcell.data.grid import Grid
 from stormcell.errors import ArgumentError
@@ -151,6 +152,7 @@ def write(
 
     Raises:
         ArgumentError: As :func:`generate`.
+        OutputError: A file cannot be written.
 
     Example:
         >>> import tempfile
@@ -160,7 +162,7 @@ def write(
         ['radar_20240601T0000.nc', 'radar_20240601T0400.nc']
     """
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     hours = -(-steps * np.timedelta64(step_minutes, "m") // np.timedelta64(1, "h"))
     pitch = int(hours) * np.timedelta64(1, "h") + PAUSE
     seeds = np.random.SeedSequence(seed).generate_state(events)
@@ -178,7 +180,8 @@ def write(
         # An archive of the files has a single source. This one names the seed that reproduces them all.
         ds.attrs["source"] = f"stormcell, seed {seed}"
         file = directory / f"radar_{str(begin).replace('-', '').replace(':', '')}.nc"
-        ds[[schema.RATE]].to_netcdf(file, engine="h5netcdf", encoding={schema.RATE: {"zlib": True}})
+        with replacing(file) as part:
+            ds[[schema.RATE]].to_netcdf(part, engine="h5netcdf", encoding={schema.RATE: {"zlib": True}})
         files.append(file)
     return files
 
