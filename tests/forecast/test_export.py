@@ -28,7 +28,7 @@ def forecast(frames):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_xarray_reads_it_as_it_was(forecast, tmp_path, suffix):
+def test_write_then_xarray_reads_the_same(forecast, tmp_path, suffix):
     path = tmp_path / f"f{suffix}"
     before = forecast.copy(deep=True)
     export.write(forecast, path)
@@ -45,7 +45,7 @@ def test_xarray_reads_it_as_it_was(forecast, tmp_path, suffix):
         assert ds.attrs["forecaster"] == "extrapolation"
         assert ds.attrs["stormcell_model_sha256"] == "0123"
     with xr.open_dataset(path, decode_cf=False) as raw:
-        # As CF has it: seconds, and the grid mapping not among the coordinates.
+        # CF wants seconds, and no grid mapping among the coordinates.
         assert raw.forecast_period.attrs["units"] == "seconds"
         assert raw.forecast_period.values.tolist() == [300, 600, 900]
         assert raw.time.attrs["units"].startswith("seconds since 2024-06-01T00:15:00")
@@ -57,13 +57,13 @@ def test_xarray_reads_it_as_it_was(forecast, tmp_path, suffix):
 @pytest.mark.parametrize(
     ("suffix", "name"), [(".nc", "netcdf:{}:rainfall_rate"), (".zarr", 'ZARR:"{}":/rainfall_rate')]
 )
-def test_gdal_finds_it_on_the_map(forecast, tmp_path, suffix, name):
+def test_write_then_gdal_reads_the_same_with_georeference(forecast, tmp_path, suffix, name):
     rasterio = pytest.importorskip("rasterio")
     path = tmp_path / f"f{suffix}"
     export.write(forecast, path)
     with rasterio.open(name.format(path)) as raster:
         assert raster.crs.to_epsg() == 3035
-        # Corners, where our coordinates are centres: 60 × 40 pixels of 1 km about 4321 km, 3210 km.
+        # Bounds are corners, our coordinates are centres: 60 × 40 pixels of 1 km about 4321 km, 3210 km.
         assert raster.bounds == pytest.approx((4_291_000, 3_190_000, 4_351_000, 3_230_000))
         assert raster.transform.e == -1000  # row 0 is the northernmost
         assert raster.count == 3
@@ -72,7 +72,7 @@ def test_gdal_finds_it_on_the_map(forecast, tmp_path, suffix, name):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_members_and_a_grid_without_a_map(tmp_path, suffix):
+def test_write_ensemble_without_projection_reads_the_same(tmp_path, suffix):
     times = np.array(["2024-06-01T00:00", "2024-06-01T00:05"], "datetime64[ns]")
     bare = xr.DataArray(np.zeros((2, 6, 7)), coords={"time": times}, dims=("time", "y", "x"))
     made = forecast_array(np.random.default_rng(0).gamma(1, size=(5, 2, 6, 7)), bare)
@@ -82,7 +82,7 @@ def test_members_and_a_grid_without_a_map(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_what_was_there_is_replaced(forecast, tmp_path, suffix):
+def test_write_existing_path_is_replaced(forecast, tmp_path, suffix):
     path = tmp_path / f"f{suffix}"
     export.write(forecast[:1], path)
     export.write(forecast, path)
@@ -90,13 +90,13 @@ def test_what_was_there_is_replaced(forecast, tmp_path, suffix):
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_name_that_says_nothing_is_refused(forecast, tmp_path):
+def test_write_other_suffix_raises(forecast, tmp_path):
     with pytest.raises(ArgumentError, match=r"ends in \.nc or \.zarr, found \.grib"):
         export.write(forecast, tmp_path / "f.grib")
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_nobodys_directory_is_replaced(forecast, tmp_path, suffix):
+def test_write_foreign_directory_is_not_replaced(forecast, tmp_path, suffix):
     precious = tmp_path / f"f{suffix}"
     precious.mkdir()
     (precious / "thesis.tex").touch()
@@ -106,7 +106,7 @@ def test_nobodys_directory_is_replaced(forecast, tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_directory_that_is_a_file_is_one_clear_line(forecast, tmp_path, suffix):
+def test_write_folder_is_a_file_raises_one_line(forecast, tmp_path, suffix):
     (tmp_path / "file").touch()
     with pytest.raises(StormcellError, match="could not be written") as caught:
         export.write(forecast, tmp_path / "file" / f"f{suffix}")
@@ -114,30 +114,58 @@ def test_a_directory_that_is_a_file_is_one_clear_line(forecast, tmp_path, suffix
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_full_disk_leaves_nothing_half_written(forecast, tmp_path, suffix):
-    """A limit on the size of files stands in for the disk; what was there before stays."""
+def test_write_full_disk_raises_and_keeps_the_old_file(forecast, tmp_path, suffix):
+    """Limits on the size of files take the place of a disk that is full sooner or later."""
     path = tmp_path / f"f{suffix}"
     export.write(forecast[:1], path)
     code = f"""
-import resource, signal, sys
+import resource, signal
 import numpy as np, xarray as xr
-from stormcell.errors import StormcellError
+from stormcell.errors import OutputError
 from stormcell.forecast.contract import forecast_array
 from stormcell.forecast import export
 times = np.array(["2024-06-01T00:00", "2024-06-01T00:05"], "datetime64[ns]")
 bare = xr.DataArray(np.zeros((2, 400, 400)), coords={{"time": times}}, dims=("time", "y", "x"))
 made = forecast_array(np.random.default_rng(0).gamma(1, size=(4, 400, 400)), bare)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-try:
-    export.write(made, {str(path)!r})
-except StormcellError as error:
-    print(error)
+for limit in (0, 1, 50, 200, 1000, 3000, 20_000, 100_000, 400_000):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        export.write(made, {str(path)!r})
+    except OutputError as error:
+        print(error)
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
-    assert found.stdout.startswith(f"{path}: could not be written: ")
-    assert found.stdout.count("\n") == 1
     assert found.stderr == ""
+    # A print is written to a pipe, which has no limit.
+    lines = found.stdout.splitlines()
+    assert len(lines) == 9
+    assert all(line.startswith(f"{path}: could not be written: ") for line in lines)
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
     assert xr.open_dataset(path).sizes["time"] == 1
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_write_large_forecast_needs_memory_for_one_frame(tmp_path, suffix):
+    """Peak memory beyond the forecast, in frames: by way of memory it would be more than 20 of 24 frames."""
+    code = f"""
+import resource
+import numpy as np, xarray as xr
+from stormcell.forecast.contract import forecast_array
+from stormcell.forecast import export
+times = np.array(["2024-06-01T00:00", "2024-06-01T00:05"], "datetime64[ns]")
+
+def write(side):
+    bare = xr.DataArray(np.zeros((2, side, side)), coords={{"time": times}}, dims=("time", "y", "x"))
+    rate = np.random.default_rng(0).gamma(1, size=(24, side, side)).astype(np.float32)
+    made = forecast_array(rate, bare)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    export.write(made, {str(tmp_path / f"f{suffix}")!r})
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / (4 * side**2)
+
+write(100)
+print(write(700))
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(found.stdout) < 8

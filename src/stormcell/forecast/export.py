@@ -1,5 +1,8 @@
-"""Write a forecast where other programs find it: CF NetCDF or Zarr, georeferenced, all of it or nothing."""
+"""Write a forecast for other programs: CF NetCDF or Zarr, georeferenced, completely or not at all."""
 
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -7,29 +10,31 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from zarr.storage import MemoryStore
+import zarr
+from zarr.core.buffer import Buffer
+from zarr.storage import LocalStore
 
 from stormcell.atomic import replacing
 from stormcell.errors import ArgumentError
 
 CONVENTIONS = "CF-1.11"
 
-# What describes the rain; every other attribute of a forecast describes how it was made, and the file.
-_OF_THE_RATE = ("standard_name", "long_name", "units", "grid_mapping", "cell_methods")
+# Attributes of the rain rate; all others describe the forecast as a whole and become attributes of the file.
+_RATE_ATTRIBUTES = ("standard_name", "long_name", "units", "grid_mapping", "cell_methods")
 
 
 def write(forecast: xr.DataArray, path: Path | str) -> None:
-    """Write a forecast as ``.nc`` or ``.zarr``; what was there before is replaced.
+    """Write a forecast as ``.nc`` or ``.zarr``, in place of any earlier one.
 
-    The file appears under its name when it is whole, or not at all.
+    The file is written atomically. Beyond the forecast, memory is needed for one frame only.
 
     Args:
-        forecast: What a forecaster returned: ``(time, y, x)`` or ``(realization, time, y, x)``, mm/h.
-        path: Where to, ending in ``.nc`` (NetCDF 4) or ``.zarr`` (Zarr 2, which GDAL reads too).
+        forecast: Rain rates in mm/h ``(time, y, x)`` or ``(realization, time, y, x)`` from a forecaster.
+        path: Output path that ends in ``.nc`` (NetCDF 4) or ``.zarr`` (Zarr 2, which GDAL reads too).
 
     Raises:
-        ArgumentError: The name ends otherwise, or a directory there is no Zarr.
-        OutputError: The disk is full, the directory is not there or not to be written to.
+        ArgumentError: The path ends in something else, or is a folder that is not a Zarr store.
+        OutputError: The disk is full, or the folder does not exist or is not writable.
 
     Example:
         >>> import tempfile
@@ -46,54 +51,124 @@ def write(forecast: xr.DataArray, path: Path | str) -> None:
         raise ArgumentError(
             f"{path}: expected a name that ends in .nc or .zarr, found {path.suffix or 'neither'}"
         )
-    zarr = path.suffix == ".zarr"
-    if path.is_dir() and not (zarr and any((path / name).is_file() for name in (".zgroup", "zarr.json"))):
+    is_zarr = path.suffix == ".zarr"
+    if path.is_dir() and not (is_zarr and any((path / name).is_file() for name in (".zgroup", "zarr.json"))):
         raise ArgumentError(f"{path}: expected a file or nothing to replace, found a directory")
     ds = _dataset(forecast)
-    # Through memory: on a full disk HDF5 crashes, and Zarr's threads go on writing when one has failed.
     with replacing(path) as part:
-        if zarr:
+        if is_zarr:
             _write_zarr(ds, part)
         else:
-            part.write_bytes(ds.to_netcdf(engine="h5netcdf", encoding=_encoding(ds, zarr=False)))
+            _write_netcdf(ds, part)
+
+
+class _HeldErrors:
+    """The first error of a writer, held until the library that calls the writer has finished.
+
+    If a write fails on a full disk, HDF5 crashes the process and Zarr leaves threads running. Therefore a
+    failed write looks like a success to them. Later writes are dropped, and the error is raised at the end.
+    """
+
+    def __init__(self) -> None:
+        self.first: OSError | None = None
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Hold an :class:`OSError` of the block."""
+        try:
+            yield
+        except OSError as error:
+            self.first = self.first or error
+
+    @contextmanager
+    def raise_at_end(self) -> Iterator[None]:
+        """Raise the held error after the block, in place of any error that followed from it."""
+        try:
+            yield
+        finally:
+            if self.first is not None:
+                raise self.first
+
+
+class _HoldingFile(io.FileIO):
+    """A file whose failed writes seem to succeed."""
+
+    def __init__(self, path: Path, errors: _HeldErrors) -> None:
+        super().__init__(path, "w+")
+        self.errors = errors
+
+    def write(self, data: Any) -> int:
+        """Write all of ``data``, or drop it after an error."""
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        with self.errors.hold():
+            while len(rest) and self.errors.first is None:
+                rest = rest[super().write(rest) :]
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the file's size, or leave it after an error."""
+        with self.errors.hold():
+            return super().truncate(size)
+        return size or 0
+
+
+class _HoldingStore(LocalStore):
+    """A Zarr store in a folder, whose failed writes seem to succeed."""
+
+    def __init__(self, path: Path, errors: _HeldErrors) -> None:
+        super().__init__(path)
+        self.errors = errors
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write a chunk or metadata, or drop it after an error."""
+        if self.errors.first is None:
+            with self.errors.hold():
+                await super().set(key, value)
+
+
+def _write_netcdf(ds: xr.Dataset, path: Path) -> None:
+    errors = _HeldErrors()
+    with errors.raise_at_end(), _HoldingFile(path, errors) as file:
+        ds.to_netcdf(file, engine="h5netcdf", encoding=_encoding(ds, is_zarr=False))
 
 
 def _write_zarr(ds: xr.Dataset, path: Path) -> None:
-    files: dict[str, Any] = {}
-    # Format 2: GDAL, and with it QGIS, reads format 3 only in its newest versions.
-    store = MemoryStore(files)
-    ds.to_zarr(store, zarr_format=2, consolidated=True, encoding=_encoding(ds, zarr=True))
-    for name, content in files.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_bytes(content.to_bytes())
+    errors = _HeldErrors()
+    path.mkdir()
+    # One frame at a time. Format 2: only the newest versions of GDAL, and so of QGIS, read format 3.
+    store = _HoldingStore(path, errors)
+    with errors.raise_at_end(), zarr.config.set({"async.concurrency": 1}):
+        ds.to_zarr(store, zarr_format=2, consolidated=False, encoding=_encoding(ds, is_zarr=True))
+    with errors.raise_at_end():
+        zarr.consolidate_metadata(store, zarr_format=2)
 
 
 def _dataset(forecast: xr.DataArray) -> xr.Dataset:
     rate = forecast.copy(deep=False)
-    rate.attrs = {key: value for key, value in forecast.attrs.items() if key in _OF_THE_RATE}
+    rate.attrs = {key: value for key, value in forecast.attrs.items() if key in _RATE_ATTRIBUTES}
     ds = rate.to_dataset(name="rainfall_rate")
     if "crs" in ds.coords:
-        # A grid mapping is a variable, to CF; as a coordinate xarray would list it as one.
+        # CF's grid mapping is a variable. If it were a coordinate, xarray would list it as one.
         ds = ds.reset_coords("crs")
     made_by = f"stormcell {version('stormcell')}"
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    made = {key: value for key, value in forecast.attrs.items() if key not in _OF_THE_RATE}
     ds.attrs = {
         "Conventions": CONVENTIONS,
         "title": "Rain forecast",
         "source": made_by,
         "history": f"{now} written by {made_by}",
-        **made,
+        **{key: value for key, value in forecast.attrs.items() if key not in _RATE_ATTRIBUTES},
     }
-    # How the frames were stored in their archive is not how a forecast is.
+    # The encoding of the frames in their archive does not apply to a forecast.
     return ds.drop_encoding()
 
 
-def _encoding(ds: xr.Dataset, *, zarr: bool) -> dict[Any, dict[str, Any]]:
+def _encoding(ds: xr.Dataset, *, is_zarr: bool) -> dict[Any, dict[str, Any]]:
     rate = ds["rainfall_rate"]
     frame = (*(1 for _ in rate.dims[:-2]), *rate.shape[-2:])
     packing: dict[str, Any] = (
-        {"chunks": frame} if zarr else {"chunksizes": frame, "zlib": True, "complevel": 4}
+        {"chunks": frame} if is_zarr else {"chunksizes": frame, "zlib": True, "complevel": 4}
     )
     issued = str(ds["forecast_reference_time"].values.astype("datetime64[s]")).replace("T", " ")
     instant = {"units": f"seconds since {issued}", "calendar": "standard", "dtype": "int64"}
