@@ -8,7 +8,7 @@ from stormcell.motion.optical_flow import estimate
 
 
 def storms(dx, dy, shape=(100, 140), count=3, seed=0):
-    """Rain of many sizes that only drifts: analytic, so that fractions of a pixel are exact."""
+    """Rain of many sizes that only moves, computed analytically, so that fractions of a pixel are exact."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float64)
     places = rng.uniform(-0.2, 1.2, size=(40, 2)) * shape
@@ -22,27 +22,27 @@ def storms(dx, dy, shape=(100, 140), count=3, seed=0):
 
 
 @pytest.mark.parametrize(("dx", "dy"), [(3, 0), (0, -2), (-1.5, 2.5), (7, 6), (0.3, 0.2)])
-def test_a_drift_is_found(dx, dy):
+def test_estimate_uniform_motion_is_found(dx, dy):
     motion = estimate(storms(dx, dy))
-    # 8-bit brightness and corners a few pixels wide: a tenth of a pixel, and two in a hundred of a way that
-    # takes part of the rain out of the window. Towards the edges, where rain leaves, nothing is asked.
+    # 8-bit brightness and corners a few pixels wide: 0.1 pixels, and 2 % of the motion, which moves part of
+    # the rain out of the window. Edges are not tested, because rain leaves there.
     inner = motion[:, 20:-20, 20:-20]
     tolerance = 0.1 + 0.02 * np.hypot(dx, dy)
     assert np.abs(inner[0] - dx).mean() < tolerance
     assert np.abs(inner[1] - dy).mean() < tolerance
 
 
-def test_the_motion_of_generated_radar_is_found():
+def test_estimate_generated_radar_is_found():
     for seed in range(3):
         event = synthetic.generate(seed=seed, steps=6)
         true = np.stack([event.motion_x.values, event.motion_y.values])
         error = estimate(event.rainfall_rate.values) - true
         raining = event.rainfall_rate.values[-1] > 0.5
-        # Rain that also grows and decays: half a pixel a step, of up to three that it moves.
+        # The rain also grows and decays: half a pixel per step, for motion of up to three pixels.
         assert np.hypot(*error)[raining].mean() < 0.5
 
 
-def test_rotation_is_seen_as_such():
+def test_estimate_rotation_is_found():
     y, x = np.mgrid[:121, :121]
     place = x - 60 + 1j * (y - 60)
     rng = np.random.default_rng(4)
@@ -53,20 +53,20 @@ def test_rotation_is_seen_as_such():
         for centre in centres:
             frames[t] += 8 * np.exp(-(np.abs(place - centre * np.exp(1j * angle * t)) ** 2) / 30)
     motion = estimate(frames.astype(np.float32))
-    # A step turns the right side down and the left side up by 40 · 2° = 1.4 pixels.
+    # A step moves the right side down and the left side up by 40 · 2° = 1.4 pixels.
     assert motion[1, 60, 100] == pytest.approx(40 * angle, abs=0.4)
     assert motion[1, 60, 20] == pytest.approx(-40 * angle, abs=0.4)
     assert motion[0, 100, 60] == pytest.approx(-40 * angle, abs=0.4)
 
 
-def test_only_the_last_frames_count():
+def test_estimate_uses_only_the_last_frames():
     moving = storms(3, 1, count=5)
     moving[:2] = moving[:2, ::-1, ::-1]
     np.testing.assert_array_equal(estimate(moving), estimate(moving[-3:]))
     assert not np.array_equal(estimate(moving, count=5), estimate(moving))
 
 
-def test_the_edge_of_what_is_seen_does_not_hold_the_rain(monkeypatch):
+def test_estimate_edge_of_unobserved_area_does_not_slow_motion(monkeypatch):
     frames = storms(3, -1) + 2
     frames[:, :, 70:] = np.nan
     frames[:, :20, :30] = np.nan
@@ -75,13 +75,13 @@ def test_the_edge_of_what_is_seen_does_not_hold_the_rain(monkeypatch):
     def error():
         return np.hypot(*(estimate(frames)[near] - np.array([3, -1])[:, None, None])).mean()
 
-    # As well as anywhere else (a tenth of a pixel, and two in a hundred of the way).
+    # The accuracy of any other place: 0.1 pixels and 2 % of the motion.
     assert error() < 0.2
     monkeypatch.setattr(optical_flow, "BUFFER", 0)
     assert error() > 1
 
 
-def test_what_stands_still_in_moving_rain_is_dropped(monkeypatch):
+def test_estimate_stationary_clutter_is_ignored(monkeypatch):
     frames = storms(4, 0, shape=(160, 200))
     frames[:, 76:84, 96:104] = 30
     at_the_clutter = np.s_[0, 75:85, 95:105]
@@ -92,7 +92,7 @@ def test_what_stands_still_in_moving_rain_is_dropped(monkeypatch):
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 40), (5, 5), (48, 37), (12, 200)])
 @pytest.mark.parametrize("kind", ["dry", "unobserved", "drizzle", "one pixel", "flat", "noise"])
-def test_any_grid_and_any_rain_gives_finite_motion(shape, kind):
+def test_estimate_any_grid_and_rain_is_finite(shape, kind):
     frames = np.zeros((3, *shape), np.float32)
     if kind == "unobserved":
         frames[:] = np.nan
@@ -112,7 +112,7 @@ def test_any_grid_and_any_rain_gives_finite_motion(shape, kind):
         assert not motion.any()
 
 
-def test_a_single_cell_moves_the_whole_field():
+def test_estimate_single_storm_moves_the_whole_field():
     frames = np.zeros((3, 64, 80), np.float32)
     y, x = np.mgrid[:64, :80]
     for t in range(3):
@@ -122,14 +122,14 @@ def test_a_single_cell_moves_the_whole_field():
     np.testing.assert_allclose(motion[1], 1, atol=0.1)
 
 
-def test_the_same_frames_give_the_same_motion():
+def test_estimate_same_frames_gives_same_motion_and_keeps_frames():
     frames = storms(2, 1)
     before = frames.copy()
     np.testing.assert_array_equal(estimate(frames), estimate(frames))
     np.testing.assert_array_equal(frames, before)
 
 
-def test_two_frames_are_needed():
+def test_estimate_fewer_than_two_frames_raises():
     with pytest.raises(ArgumentError, match="2 or more frames"):
         estimate(np.zeros((1, 20, 20), np.float32))
     with pytest.raises(ArgumentError, match="count=1"):
