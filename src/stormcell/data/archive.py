@@ -17,7 +17,7 @@ import xarray as xr
 from stormcell.data import schema
 from stormcell.data.archive_files import ROOT
 from stormcell.data.grid import Grid
-from stormcell.data.readers import RadarFile, UnitOverrides, looks_like_radar, open_radar
+from stormcell.data.readers import FORMATS, RadarFile, UnitOverrides, looks_like_radar, open_radar
 from stormcell.data.store import Store, writing
 from stormcell.errors import ArchiveError, InputError
 
@@ -175,7 +175,7 @@ def _expand(files: Iterable[Path], refused: dict[Path, str]) -> Iterator[Path]:
         below = [Path(folder, name) for folder, _, names in walk(path) for name in names]
         radar = [file for file in sorted(below) if looks_like_radar(file)]
         if not radar:
-            refused[path] = "expected a folder with radar files, found no such file"
+            refused[path] = f"expected a folder with radar files, found no {FORMATS}"
         yield from radar
 
 

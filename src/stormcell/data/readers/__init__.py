@@ -23,7 +23,16 @@ from stormcell.data.readers import cf_netcdf, fmi_pgm, knmi_hdf5
 from stormcell.data.readers.contents import head
 from stormcell.errors import InputError
 
-__all__ = ["READERS", "RadarFile", "Reader", "UnitOverrides", "find", "looks_like_radar", "open_radar"]
+__all__ = [
+    "FORMATS",
+    "READERS",
+    "RadarFile",
+    "Reader",
+    "UnitOverrides",
+    "find",
+    "looks_like_radar",
+    "open_radar",
+]
 
 
 class Reader(Protocol):
@@ -56,6 +65,7 @@ class Reader(Protocol):
 
 
 READERS: tuple[Reader, ...] = (fmi_pgm, knmi_hdf5, cf_netcdf)
+FORMATS = f"{', '.join(reader.NAME for reader in READERS[:-1])} or {READERS[-1].NAME}"
 
 
 @dataclass(frozen=True)
@@ -103,8 +113,7 @@ def find(path: Path) -> Reader:
     for reader in READERS:
         if reader.recognises(path, beginning):
             return reader
-    *names, last = (reader.NAME for reader in READERS)
-    raise InputError(f"expected {', '.join(names)} or {last}, found another format")
+    raise InputError(f"expected {FORMATS}, found another format")
 
 
 def looks_like_radar(path: Path) -> bool:

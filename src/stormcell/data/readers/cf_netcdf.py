@@ -120,7 +120,7 @@ def _check_sizes(file: Path | BytesIO) -> None:
 
 def _times(ds: xr.Dataset) -> NDArray[np.datetime64]:
     if "time" not in ds.variables:
-        raise InputError("time: expected this coordinate of CF NetCDF, found no such coordinate")
+        raise InputError("time: expected this coordinate of CF NetCDF, found HDF5 or NetCDF without it")
     time = ds["time"]
     bounds = time.attrs.get("bounds", time.encoding.get("bounds"))
     values = ds[bounds].values[..., 1] if bounds in ds.variables else time.values
