@@ -8,7 +8,7 @@ anything that the committed root describes, and the root is replaced by a rename
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ TIME_UNITS = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregor
 _FIXED = ("x", "y", "lat", "lon", "crs")
 _GROWING = (schema.RATE, "time", "missing_times")
 _ARRAYS = (*_FIXED, *_GROWING)
-_PARTIAL_ROOT = ".zarr.*.part.json"  # left by a process that was killed while it wrote a zarr.json
+# Left by a process that was killed while it wrote a zarr.json; the second was its name in early archives.
+_PARTIAL_ROOTS = (".zarr.*.part.json", "zarr.json.partial")
 # A frame is one chunk, as the MLCast conventions require, unless a side is longer than this.
 _LARGEST_TILE = 2048
 _TIMES_PER_CHUNK = 4096
@@ -105,22 +106,19 @@ def expect_unfinished(archive: Path) -> None:
         ArchiveError: It contains other files.
     """
     for item in archive.iterdir():
-        if item.name not in _ARRAYS and not item.match(_PARTIAL_ROOT):
+        if item.name not in _ARRAYS and not any(map(item.match, _PARTIAL_ROOTS)):
             raise ArchiveError(f"{archive}: expected an archive, found a folder that contains {item.name}")
 
 
 def remove_uncommitted(archive: Path, root: Mapping[str, Any] | None, committed: int) -> None:
     """Remove everything that the root does not describe, except the folder itself, which carries the lock."""
-    for partial in archive.glob(_PARTIAL_ROOT):
-        partial.unlink()
+    _unlink(archive, _PARTIAL_ROOTS)
     if root is None:
         for name in _ARRAYS:
             shutil.rmtree(archive / name, ignore_errors=True)
         return
     for name in _ARRAYS:
-        for pattern in ("*.partial", "c/*.partial", _PARTIAL_ROOT):
-            for partial in (archive / name).glob(pattern):
-                partial.unlink()
+        _unlink(archive / name, ("*.partial", "c/*.partial", *_PARTIAL_ROOTS))  # Zarr writes *.partial
     for frame in (archive / schema.RATE / "c").glob("*"):
         if frame.name.isdecimal() and int(frame.name) >= committed:
             shutil.rmtree(frame)
@@ -129,6 +127,12 @@ def remove_uncommitted(archive: Path, root: Mapping[str, Any] | None, committed:
         file = archive / name / ROOT
         if json.loads(file.read_text()) != metadata:
             _replace(file, metadata)
+
+
+def _unlink(folder: Path, patterns: Iterable[str]) -> None:
+    for pattern in patterns:
+        for file in folder.glob(pattern):
+            file.unlink(missing_ok=True)
 
 
 def _create_array(
