@@ -423,7 +423,7 @@ def test_archive_append_wrong_date_is_refused_and_named(tmp_path, files, write_p
     assert report.added == moments("14:45", "14:50", "14:55", "15:10", "23:25")
     ((refused, reason),) = report.refused
     assert refused == far
-    assert "more than 100 of them missing" in reason
+    assert "every 5 min, found more than 100 missing" in reason
     assert "2116-09-28T12:00:00 after the archive's last, 2016-09-28T23:25:00" in reason
     schema.check(archive.open(path))
 

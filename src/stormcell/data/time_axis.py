@@ -66,7 +66,8 @@ class TimeAxis:
         lengths = (self.times[before + 1] - self.times[before]) / self.step
         if lengths.sum() - len(before) > MOST_MISSING:
             raise ArchiveError(
-                f"time: expected steps of {self.step}, found more than {MOST_MISSING} of them missing"
+                f"time: expected a frame every {in_minutes(self.step):g} min, "
+                f"found more than {MOST_MISSING} missing"
             )
         absent = [np.arange(self.times[k] + self.step, self.times[k + 1], self.step) for k in before]
         return np.concatenate([self.times[:0], *absent])

@@ -92,6 +92,18 @@ def test_readers_error_of_a_library_becomes_an_input_error(reader, sample, monke
     monkeypatch.setattr(reader, function, fail)
     with pytest.raises(InputError, match="could not be read: IndexError: too short"):
         open_radar(sample).read(NO_OVERRIDES, ALL)
+    if function == "recognises":
+        assert not looks_like_radar(sample.rename(sample.with_name("sample")))
+
+
+def test_readers_times_in_different_centuries_raise_input_error(cf, tmp_path):
+    ds = cf(np.ones((4, 4, 5)), units="mm/h")
+    ds["time"] = np.array(
+        ["1900-01-01", "2020-01-01T00:00", "2020-01-01T00:05", "2020-01-01T00:10"], "M8[ns]"
+    )
+    ds.to_netcdf(tmp_path / "r.nc", engine="h5netcdf")
+    with pytest.raises(InputError, match=r"^time: expected a frame every 5 min, .* missing$"):
+        open_radar(tmp_path / "r.nc").read(NO_OVERRIDES, ALL)
 
 
 def test_readers_folder_and_missing_file_raise(tmp_path):

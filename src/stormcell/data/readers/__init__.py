@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from stormcell.data.quantity import UnitOverrides
 from stormcell.data.readers import cf_netcdf, fmi_pgm, knmi_hdf5
 from stormcell.data.readers.contents import head
-from stormcell.errors import InputError
+from stormcell.errors import InputError, StormcellError
 
 __all__ = [
     "FORMATS",
@@ -125,7 +125,8 @@ def looks_like_radar(path: Path) -> bool:
     if any(name.endswith(suffix) for reader in READERS for suffix in reader.SUFFIXES):
         return True
     try:
-        find(path)
+        with _library_errors():
+            find(path)
     except InputError:
         return False
     return True
@@ -138,5 +139,7 @@ def _library_errors() -> Iterator[None]:
         yield
     except InputError:
         raise
+    except StormcellError as error:
+        raise InputError(str(error)) from error
     except Exception as error:
         raise InputError(f"could not be read: {type(error).__name__}: {error}") from error
