@@ -10,7 +10,7 @@ from stormcell.nn.foreign import arrays
 
 
 @pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
-def test_numbers_and_dtype_stay(kind):
+def test_tensor_of_an_array_keeps_numbers_and_dtype(kind):
     values = np.arange(6, dtype=kind).reshape(2, 3) / 8
     for given in (
         values,
@@ -22,7 +22,7 @@ def test_numbers_and_dtype_stay(kind):
         assert found.tolist() == values.tolist()
 
 
-def test_how_an_array_lies_in_memory_does_not_matter():
+def test_tensor_of_an_array_in_any_memory_layout_is_contiguous():
     values = np.arange(24.0).reshape(2, 3, 4)
     frozen = values.copy()
     frozen.flags.writeable = False
@@ -41,14 +41,14 @@ def test_how_an_array_lies_in_memory_does_not_matter():
 
 
 @pytest.mark.parametrize("given", [np.ones(3), torch.ones(3)])
-def test_memory_is_never_shared(given):
+def test_tensor_and_array_share_no_memory(given):
     arrays.tensor(given).fill_(7)
     back = torch.ones(3)
     arrays.array(back).fill(7)
     assert given.tolist() == back.tolist() == [1, 1, 1]
 
 
-def test_bfloat16_comes_from_the_extension_that_gives_it_to_numpy():
+def test_tensor_of_bfloat16_from_ml_dtypes_is_bfloat16():
     bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
     found = arrays.tensor(np.array([1.5, -0.25], dtype=bfloat16))
     assert found.dtype == torch.bfloat16
@@ -65,24 +65,24 @@ def test_bfloat16_comes_from_the_extension_that_gives_it_to_numpy():
         ([[1.0], [2.0, 3.0]], "a list"),
     ],
 )
-def test_what_is_no_array_of_floats_is_told_of(given, found):
+def test_tensor_of_something_else_names_it(given, found):
     with pytest.raises(ArgumentError, match=f"^kernel: expected an array of floats, found {found}$"):
         arrays.tensor(given, "kernel")
 
 
-def test_numpy_gets_its_own_contiguous_copy():
+def test_array_is_a_contiguous_copy():
     given = torch.arange(6.0, requires_grad=True).view(2, 3).T
     found = arrays.array(given)
     assert found.flags.c_contiguous
     assert (found.dtype, found.tolist()) == (np.float32, given.tolist())
 
 
-def test_numpy_has_no_bfloat16():
+def test_array_of_bfloat16_is_refused():
     with pytest.raises(ArgumentError, match="expected one that numpy has, found bfloat16"):
         arrays.array(torch.ones(2, dtype=torch.bfloat16))
 
 
-def test_the_common_dtype_holds_all_exactly():
+def test_dtype_of_several_tensors_is_the_widest():
     one = [torch.ones(1, dtype=kind) for kind in (torch.float16, torch.float32, torch.float64)]
     assert arrays.dtype(one[:1]) == torch.float16
     assert arrays.dtype(one) == torch.float64
@@ -93,7 +93,7 @@ def linear():
     return nn.Linear(2, 3)
 
 
-def test_parameters_get_the_values(linear):
+def test_assign_copies_values(linear):
     weight, bias = torch.arange(6.0).view(3, 2), torch.arange(3.0)
     arrays.assign({"bias": bias, "weight": weight}, linear)
     assert linear.weight.tolist() == weight.tolist()
@@ -101,17 +101,17 @@ def test_parameters_get_the_values(linear):
     assert linear.weight.requires_grad
 
 
-def test_every_difference_is_in_the_one_message(linear):
+def test_assign_with_differences_lists_all(linear):
     before = linear.weight.tolist()
-    with pytest.raises(ArgumentError) as told:
+    with pytest.raises(ArgumentError) as caught:
         arrays.assign({"weight": torch.ones(2, 3), "b": torch.ones(3)}, linear)
-    assert str(told.value) == (
+    assert str(caught.value) == (
         "weights: expected weight (3, 2), found (2, 3); bias (3,), found none; no b, found (3,)"
     )
     assert linear.weight.tolist() == before
 
 
-def test_one_too_many_is_a_difference(linear):
+def test_assign_with_an_unknown_name_is_refused(linear):
     weights = {"weight": torch.ones(3, 2), "bias": torch.ones(3), "b": torch.ones(3)}
     with pytest.raises(ArgumentError, match=re.escape("weights: expected no b, found (3,)")):
         arrays.assign(weights, linear)

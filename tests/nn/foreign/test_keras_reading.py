@@ -1,4 +1,4 @@
-"""Keras 2 is not run here: what it computes is worked out in numpy, a pixel at a time, from its equations."""
+"""Keras 2 is not run here: its equations are computed in numpy, a pixel at a time."""
 
 import itertools
 import json
@@ -54,7 +54,7 @@ def convolved(image, kernel, strides, dilation, padding):
 
 
 def run(config, weights, x, *, state=None, mask=None, zero=False):
-    """Run a layer of Keras 2 over one sample, (T, *space, C) or (T, C), in its own layout and order."""
+    """Run a layer of Keras 2 over one sample, (T, *space, C) or (T, C), in Keras's layout and order."""
     kernel, recurrent_kernel, *rest = weights
     space = kernel.ndim > 2
     hidden = recurrent_kernel.shape[-2]
@@ -90,7 +90,7 @@ def run(config, weights, x, *, state=None, mask=None, zero=False):
 
 
 def keras_2_conv(**changes):
-    """What get_config() of a ConvLSTM2D of Keras 2.15 holds that is of any consequence."""
+    """Return the relevant part of get_config() of a ConvLSTM2D of Keras 2.15."""
     return {
         "name": "conv_lstm2d",
         "trainable": True,
@@ -118,14 +118,14 @@ def keras_2_conv(**changes):
 
 
 def keras_2_lstm(**changes):
-    """The same of an LSTM; what an LSTMCell holds is in it."""
+    """Return the relevant part of get_config() of an LSTM, which includes an LSTMCell's."""
     spatial = ("filters", "kernel_size", "strides", "padding", "data_format", "dilation_rate")
     config = {k: v for k, v in keras_2_conv(name="lstm", units=3).items() if k not in spatial}
     return config | {"implementation": 2} | changes
 
 
 def keras_2_rnn(kind, **changes):
-    """The same of an RNN of a cell."""
+    """Return the relevant part of get_config() of an RNN."""
     config = keras_2_lstm(**changes)
     around = ("return_sequences", "return_state", "go_backwards", "stateful", "unroll", "time_major")
     cell = {name: value for name, value in config.items() if name not in around}
@@ -141,7 +141,7 @@ def weights_for(config, peephole=False):
     kernel_size = cell.get("kernel_size", ())
     shapes = [(*kernel_size, 2, 4 * hidden), (*kernel_size, hidden, 4 * hidden)]
     shapes += [(4 * hidden,)] * cell["use_bias"] + [(hidden,)] * 3 * peephole
-    # Large enough to drive a hard sigmoid to where it is flat.
+    # Large enough to reach the flat parts of a hard sigmoid.
     return [3 * numbers(n, *shape) for n, shape in enumerate(shapes)]
 
 
@@ -179,14 +179,14 @@ def check(module, config, weights, mask=None, cell=None):
         {"data_format": "channels_first"},
     ],
 )
-def test_a_convlstm2d_of_keras_2(changes):
+def test_from_keras_of_a_keras_2_convlstm2d_equals_its_equations(changes):
     config = keras_2_conv(**changes)
     weights = weights_for(config)
-    for told in (config, json.loads(json.dumps(config))):
-        check(from_keras(told, weights), config, weights)
+    for saved in (config, json.loads(json.dumps(config))):
+        check(from_keras(saved, weights), config, weights)
 
 
-def test_the_generation_is_told_or_seen():
+def test_from_keras_version_is_given_or_read_from_the_config():
     config = keras_2_conv()
     weights = weights_for(config)
 
@@ -203,7 +203,7 @@ def test_the_generation_is_told_or_seen():
 
 @pytest.mark.parametrize("mask", [None, [False, True, False, True], [True, True, False, False]])
 @pytest.mark.parametrize("go_backwards", [False, True])
-def test_an_lstm_of_keras_2(mask, go_backwards):
+def test_from_keras_of_a_keras_2_lstm_equals_its_equations(mask, go_backwards):
     config = keras_2_lstm(go_backwards=go_backwards)
     weights = weights_for(config)
     check(from_keras(config, weights), config, weights, mask=mask)
@@ -211,7 +211,7 @@ def test_an_lstm_of_keras_2(mask, go_backwards):
 
 @pytest.mark.parametrize("use_bias", [False, True])
 @pytest.mark.parametrize("mask", [None, [False, True, False, True]])
-def test_an_rnn_of_peephole_lstm_cell(mask, use_bias):
+def test_from_keras_of_peephole_lstm_cell_equals_its_equations(mask, use_bias):
     config = keras_2_rnn("PeepholeLSTMCell", use_bias=use_bias)
     weights = weights_for(config, peephole=True)
     module = from_keras(config, weights)
@@ -219,7 +219,7 @@ def test_an_rnn_of_peephole_lstm_cell(mask, use_bias):
     check(module, config, weights, mask=mask, cell=config["cell"]["config"])
 
 
-def test_an_rnn_of_lstm_cell_is_an_lstm():
+def test_from_keras_of_an_rnn_of_lstm_cell_is_an_lstm():
     config = keras_2_rnn("Custom>LSTMCell")
     weights = weights_for(config)
     check(from_keras(config, weights), config, weights, cell=config["cell"]["config"])
@@ -227,20 +227,20 @@ def test_an_rnn_of_lstm_cell_is_an_lstm():
 
 @pytest.mark.parametrize("merge_mode", ["concat", "sum", "ave", "mul", None])
 @pytest.mark.parametrize("layer", [keras_2_conv(), keras_2_lstm(), keras_2_lstm(return_sequences=False)])
-@pytest.mark.parametrize("backward", [None, "told", "told bare"])
-def test_a_bidirectional_of_keras_2(layer, merge_mode, backward):
+@pytest.mark.parametrize("backward", [None, "given", "given bare"])
+def test_from_keras_of_a_keras_2_bidirectional_equals_its_equations(layer, merge_mode, backward):
     config = {"name": "bidirectional", "layer": {"class_name": "Layer", "config": layer}}
     config["merge_mode"] = merge_mode
     back = layer | {"go_backwards": True}
     if backward:
         back["activation"] = "sigmoid"
-        config["backward_layer"] = {"class_name": "Layer", "config": back} if backward == "told" else back
+        config["backward_layer"] = {"class_name": "Layer", "config": back} if backward == "given" else back
     weights = weights_for(layer) + [0.9 * w for w in weights_for(back)]
     half = len(weights) // 2
     mask = [True, False, True, False]
 
     x = numbers(50, 4, *((5, 6) if "filters" in layer else ()), 2)
-    # Its ConvLSTM runs the loop without saying what masked outputs shall be.
+    # Its ConvLSTM does not pass zero_output_for_mask to the loop.
     zero = "units" in layer and layer["return_sequences"]
     ahead, *states = run(layer, weights[:half], x, mask=mask, zero=zero)
     behind, *others = run(back, weights[half:], x, mask=mask, zero=zero)
@@ -267,7 +267,7 @@ def test_a_bidirectional_of_keras_2(layer, merge_mode, backward):
             torch.testing.assert_close(tensors[n].detach(), expected, **EXACT)
 
 
-def test_the_common_dtype_is_kept():
+def test_from_keras_of_several_dtypes_takes_the_widest():
     config = keras_2_conv()
     for kind in ("float16", "float32", "float64"):
         module = from_keras(config, [w.astype(kind) for w in weights_for(config)])
@@ -321,14 +321,14 @@ SHAPES = [(2, 3, 2, 8), (2, 3, 2, 8), (8,)]
         ),
     ],
 )
-def test_weights_that_are_not_the_config_s_are_told_of(config, shapes, message):
+def test_from_keras_with_other_weights_names_them(config, shapes, message):
     with pytest.raises(ArgumentError, match=f"^{re.escape(message)}$"):
         from_keras(config, [np.zeros(shape) for shape in shapes])
 
 
 WANTED = (
-    "config: expected that of a ConvLSTM1D, 2D or 3D, an LSTM, an RNN of PeepholeLSTMCell, or a "
-    "Bidirectional of one of them, found that of "
+    "config: expected a ConvLSTM1D, 2D or 3D, an LSTM, an RNN of PeepholeLSTMCell, or a "
+    "Bidirectional of one of these, found "
 )
 
 
@@ -341,12 +341,12 @@ WANTED = (
         ({"cell": {"class_name": "StackedRNNCells", "config": {}}}, f"{WANTED}an RNN of StackedRNNCells"),
         (
             {k: v for k, v in CONV.items() if k != "strides"},
-            "config: expected what a Keras layer's get_config() returns, found no 'strides' in it",
+            "config: expected the result of a Keras layer's get_config(), found no key 'strides'",
         ),
         (CONV | {"padding": "causal"}, "padding: expected one of 'same', 'valid', found 'causal'"),
         (
             CONV | {"activation": "cubic"},
-            "activation: expected an activation of Keras's own, found 'cubic'",
+            "activation: expected an activation that Keras defines, found 'cubic'",
         ),
         (
             {"layer": {"class_name": "ConvLSTM2D", "config": CONV}, "merge_mode": "max"},
@@ -354,7 +354,7 @@ WANTED = (
         ),
     ],
 )
-def test_configs_of_what_is_not_there_are_told_of(config, message):
+def test_from_keras_of_unsupported_configs_names_the_reason(config, message):
     number = 6 if "layer" in config else 3
     weights = [np.zeros(shape) for shape in itertools.islice(itertools.cycle(SHAPES), number)]
     with pytest.raises(ArgumentError, match=f"^{re.escape(message)}$"):
@@ -362,7 +362,7 @@ def test_configs_of_what_is_not_there_are_told_of(config, message):
 
 
 LAYER = {"class_name": "ConvLSTM2D", "config": CONV}
-RETURNED = "expected what a Keras layer's get_config() returns, found"
+RETURNED = "expected the result of a Keras layer's get_config(), found"
 
 
 @pytest.mark.parametrize(
@@ -370,11 +370,11 @@ RETURNED = "expected what a Keras layer's get_config() returns, found"
     [
         (None, f"config: {RETURNED} a NoneType"),
         ([CONV], f"config: {RETURNED} a list"),
-        ({"class_name": "ConvLSTM2D"}, f"config: {RETURNED} no 'config' in it"),
+        ({"class_name": "ConvLSTM2D"}, f"config: {RETURNED} no key 'config'"),
         ({"class_name": "ConvLSTM2D", "config": None}, f"config: {RETURNED} a NoneType"),
         ({"class_name": "GRU", "config": {"name": "gru", "units": 3}}, f"{WANTED}'gru'"),
         ({"merge_mode": "sum", "layer": None}, f"layer: {RETURNED} a NoneType"),
-        ({"merge_mode": "sum", "layer": {"class_name": "LSTM"}}, f"layer: {RETURNED} no 'config' in it"),
+        ({"merge_mode": "sum", "layer": {"class_name": "LSTM"}}, f"layer: {RETURNED} no key 'config'"),
         ({"merge_mode": "sum", "layer": LAYER | {"config": "x"}}, f"layer: {RETURNED} a str"),
         (
             {"merge_mode": "sum", "layer": LAYER, "backward_layer": [1]},
@@ -382,8 +382,8 @@ RETURNED = "expected what a Keras layer's get_config() returns, found"
         ),
         (RNN | {"cell": [1]}, f"cell: {RETURNED} a list"),
         (RNN | {"cell": None}, f"cell: {RETURNED} a NoneType"),
-        (RNN | {"cell": {"units": 3}}, f"cell: {RETURNED} no 'class_name' in it"),
-        (RNN | {"cell": {"class_name": "PeepholeLSTMCell"}}, f"cell: {RETURNED} no 'config' in it"),
+        (RNN | {"cell": {"units": 3}}, f"cell: {RETURNED} no key 'class_name'"),
+        (RNN | {"cell": {"class_name": "PeepholeLSTMCell"}}, f"cell: {RETURNED} no key 'config'"),
         (RNN | {"cell": {"class_name": None}}, f"{WANTED}an RNN of None"),
         (CONV | {"dropout": None}, "dropout: expected a probability, found None"),
         (CONV | {"recurrent_dropout": "0"}, "recurrent_dropout: expected a probability, found '0'"),
@@ -398,7 +398,7 @@ RETURNED = "expected what a Keras layer's get_config() returns, found"
         ),
     ],
 )
-def test_what_is_no_config_is_told_of(config, message):
+def test_from_keras_of_something_else_than_a_config_names_it(config, message):
     lstm = isinstance(config, dict) and "units" in config
     weights = [np.zeros(shape) for shape in ([(2, 12), (3, 12), (12,)] if lstm else SHAPES)]
     with pytest.raises(ArgumentError, match=f"^{re.escape(message)}$"):
@@ -406,13 +406,13 @@ def test_what_is_no_config_is_told_of(config, message):
 
 
 @pytest.mark.parametrize("weights", [None, 3, np.zeros(())])
-def test_what_is_no_list_of_weights_is_told_of(weights):
+def test_from_keras_of_something_else_than_weights_names_it(weights):
     found = type(weights).__name__
     with pytest.raises(ArgumentError, match=f"^weights: expected a list of arrays, found a {found}$"):
         from_keras(CONV, weights)
 
 
-def test_the_dictionary_that_stands_for_a_layer_is_its_config_too():
+def test_from_keras_of_a_serialized_layer_is_the_layer():
     weights = weights_for(CONV)
     check(from_keras(LAYER, weights), CONV, weights)
     keras_3 = {"module": "keras.layers", **LAYER, "registered_name": None, "build_config": {}}
@@ -424,12 +424,12 @@ def test_the_dictionary_that_stands_for_a_layer_is_its_config_too():
     )
 
 
-def test_there_are_two_generations():
+def test_from_keras_with_an_unknown_version_is_refused():
     with pytest.raises(ArgumentError, match="keras: expected one of 2, 3, None, found 1"):
         from_keras(CONV, weights_for(CONV), keras=1)
 
 
-def test_weights_are_arrays_of_floats():
+def test_from_keras_of_integer_weights_is_refused():
     weights = [np.zeros(SHAPES[0]), np.zeros(SHAPES[1], dtype=int), np.zeros(SHAPES[2])]
     with pytest.raises(ArgumentError, match="recurrent_kernel: expected an array of floats, found int64"):
         from_keras(CONV, weights)

@@ -35,11 +35,11 @@ from stormcell.nn.foreign.winsolider import InPlaceReLUConvLSTM2d
         ),
         (PeepholeLSTM(2, 3, proj_channels=2, proj_clip=0.5), "proj_channels=2, proj_clip=0.5"),
         (PeepholeLSTM(0, 3), "in_channels=0"),
-        (PeepholeLSTM(2, 3, input_dropout=1.0), "a dropout of 1, which it takes for none"),
-        (PeepholeLSTM(2, 3, recurrent_dropout=1.0), "a dropout of 1, which it takes for none"),
+        (PeepholeLSTM(2, 3, input_dropout=1.0), "a dropout of 1, which Keras ignores"),
+        (PeepholeLSTM(2, 3, recurrent_dropout=1.0), "a dropout of 1, which Keras ignores"),
     ],
 )
-def test_what_keras_has_not_is_named(module, lacking):
+def test_to_keras_of_missing_features_names_them(module, lacking):
     with pytest.raises(ArgumentError, match=f"^{re.escape(f'module: Keras has no layer with {lacking}')}$"):
         to_keras(module)
 
@@ -47,26 +47,25 @@ def test_what_keras_has_not_is_named(module, lacking):
 @pytest.mark.parametrize(
     ("module", "found"),
     [
-        (ConvLSTM2d(2, [3, 3], 3), "module: expected one layer, as Keras's have, found 2"),
+        (ConvLSTM2d(2, [3, 3], 3), "module: expected num_layers=1, as in Keras, found 2"),
         *[
             (
                 module,
-                "module: expected a ConvLSTM or a PeepholeLSTM, which are all that Keras has, "
-                f"found a {type(module).__name__}",
+                f"module: expected a ConvLSTM or a PeepholeLSTM, found a {type(module).__name__}",
             )
             for module in (ConvGRU2d(2, 3, 3), TrajGRU2d(2, 3, 3), ConvLSTMCell2d(2, 3, 3), nn.LSTM(2, 3))
         ],
         (
             ConvLSTM2d(2, 3, 3, peephole=None, activation=torch.sin),
-            f"activation: expected an activation of Keras 3's own, found {torch.sin!r}",
+            f"activation: expected an activation that Keras 3 defines, found {torch.sin!r}",
         ),
         (
             PeepholeLSTM(2, 3, recurrent_activation="hard_sigmoid"),
-            "recurrent_activation: expected an activation of Keras 2's own, found 'hard_sigmoid'",
+            "recurrent_activation: expected an activation that Keras 2 defines, found 'hard_sigmoid'",
         ),
         (
             PeepholeLSTM(2, 3, activation=nn.functional.celu),
-            f"activation: expected an activation of Keras 2's own, found {nn.functional.celu!r}",
+            f"activation: expected an activation that Keras 2 defines, found {nn.functional.celu!r}",
         ),
         (
             PeepholeLSTM(2, 3, dtype=torch.bfloat16),
@@ -74,7 +73,7 @@ def test_what_keras_has_not_is_named(module, lacking):
         ),
     ],
 )
-def test_modules_that_keras_has_not_are_told_of(module, found):
+def test_to_keras_of_other_modules_names_them(module, found):
     with pytest.raises(ArgumentError, match=f"^{re.escape(found)}$"):
         to_keras(module)
 
@@ -103,7 +102,7 @@ GATES = {
     "dropout": 0.25,
     "recurrent_dropout": 0.5,
 } | NONE
-# What get_config() of Keras 2 returned.
+# Configs that get_config() of Keras 2 returned.
 CONV_LSTM_1D = (
     {
         "name": "conv_lstm1d",
@@ -127,7 +126,7 @@ RNN = {"name": "rnn", "cell": {"class_name": "PeepholeLSTMCell", "config": CELL}
 
 
 @pytest.mark.parametrize("config", [CONV_LSTM_1D, LSTM, LSTM | {"zero_output_for_mask": True}, RNN])
-def test_a_layer_of_keras_2_goes_back_as_one(config):
+def test_to_keras_of_a_keras_2_layer_is_its_config(config):
     sizes = ((2, 2, 12), (2, 3, 12)) if "filters" in config else ((2, 12), (3, 12))
     shapes = [*sizes, (12,), *[(3,)] * (3 if "cell" in config else 0)]
     weights = [np.random.default_rng(n).standard_normal(shape) for n, shape in enumerate(shapes)]
@@ -137,12 +136,12 @@ def test_a_layer_of_keras_2_goes_back_as_one(config):
         np.testing.assert_array_equal(one, other, strict=True)
 
 
-def test_its_hard_sigmoid_is_known_as_a_function_too():
+def test_to_keras_of_hard_sigmoid_as_a_function_is_keras_2():
     config, _ = to_keras(ConvLSTM2d(2, 3, 3, peephole=None, activation=hard_sigmoid_keras2))
     assert (config["activation"], "time_major" in config) == ("hard_sigmoid", True)
 
 
-def test_what_acts_along_the_last_axis_is_channels_first():
+def test_to_keras_of_softmax_along_the_last_axis_is_channels_first():
     def back(module):
         config, weights = to_keras(module)
         return config, from_keras(config, weights)
@@ -158,7 +157,7 @@ def test_what_acts_along_the_last_axis_is_channels_first():
     assert rnn.cells[0].activation.keywords == {"dim": -1}
 
 
-def test_a_bidirectional_that_widens_the_image_is_channels_first():
+def test_to_keras_of_a_bidirectional_along_the_last_axis_is_channels_first():
     config, weights = to_keras(ConvLSTM2d(2, 3, 3, peephole=None, bidirectional=True))
     assert config["layer"]["config"]["data_format"] == "channels_last"
     for side in ("layer", "backward_layer"):
@@ -168,7 +167,7 @@ def test_a_bidirectional_that_widens_the_image_is_channels_first():
     assert to_keras(wide)[0] == config
 
 
-def test_a_bidirectional_of_peepholes_is_one_of_keras_2():
+def test_to_keras_of_a_bidirectional_with_peepholes_is_keras_2():
     module = PeepholeLSTM(2, 3, bidirectional=True, dtype=torch.float64)
     config, weights = to_keras(module)
     assert config["dtype"] == "float64"
@@ -180,21 +179,21 @@ def test_a_bidirectional_of_peepholes_is_one_of_keras_2():
     torch.testing.assert_close(found, (expected[0].transpose(0, 1), expected[1]), rtol=0, atol=0)
 
 
-def test_a_forget_bias_of_one_is_keras_s():
+def test_to_keras_forget_bias_of_one_is_unit_forget_bias():
     for bias, unit in ((1.0, True), (0.0, False)):
         config, weights = to_keras(ConvLSTM2d(2, 3, 3, peephole=None, forget_bias=bias))
         assert config["unit_forget_bias"] is unit
         assert from_keras(config, weights).cells[0].forget_bias == bias
 
 
-def test_a_layer_with_other_equations_is_not_taken_for_its_kin():
+def test_to_keras_of_a_subclass_with_other_equations_is_refused():
     rnn = InPlaceReLUConvLSTM2d(2, 3, 3, peephole=None, activation="relu")
     with pytest.raises(ArgumentError, match="no layer with the equations of a InPlaceReLUConvLSTMCell2d"):
         to_keras(rnn)
 
 
 class Halved(nn.Module):
-    """Makes of a parameter what the layer computes with."""
+    """A parametrization that changes the effective weights."""
 
     def forward(self, parameter):
         return parameter / 2
@@ -209,7 +208,7 @@ class Halved(nn.Module):
 )
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("options", [{}, {"bias": False}, {"peephole": None}])
-def test_what_goes_out_is_what_the_layer_computes_with(options, bidirectional, change):
+def test_to_keras_of_parametrized_layers_writes_effective_weights(options, bidirectional, change):
     module = PeepholeLSTM(2, 3, batch_first=True, bidirectional=bidirectional, dtype=torch.float64, **options)
     x = torch.rand(2, 4, 2, dtype=torch.float64)
     with torch.no_grad():
@@ -225,8 +224,8 @@ def test_what_goes_out_is_what_the_layer_computes_with(options, bidirectional, c
     assert not torch.allclose(before, expected[0])
 
 
-def test_a_look_at_the_weights_does_not_change_them():
-    """A spectral norm in training mode comes nearer to the norm whenever it is asked."""
+def test_to_keras_of_spectral_norm_leaves_the_layer_unchanged():
+    """In training mode, reading a spectral norm updates its estimate."""
     module = ConvLSTM2d(2, 3, 3, peephole=None)
     parametrizations.spectral_norm(module.cells[0], "weight_hh")
     kept = {key: value.clone() for key, value in module.state_dict().items()}
@@ -238,7 +237,7 @@ def test_a_look_at_the_weights_does_not_change_them():
         np.testing.assert_array_equal(one, other, strict=True)
 
 
-def test_other_equations_go_by_their_own_name_when_reparametrized():
+def test_to_keras_of_a_parametrized_subclass_names_its_class():
     rnn = InPlaceReLUConvLSTM2d(2, 3, 3, peephole=None, activation="relu")
     parametrize.register_parametrization(rnn.cells[0], "weight_hh", Halved())
     with pytest.raises(ArgumentError, match="no layer with the equations of a InPlaceReLUConvLSTMCell2d"):

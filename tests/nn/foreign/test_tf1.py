@@ -46,7 +46,7 @@ def same(image, kernel):
 
 
 def conv_lstm_cell(variables, x, c, h, forget_bias=1.0, skip_connection=False, act=np.tanh):
-    """tf.contrib's and, with other names, TensorLayer's."""
+    """Run a step of tf.contrib's cell, or of TensorLayer's, which has other names."""
     z = same(np.concatenate([x, h], axis=-1), variables["kernel"])
     if "biases" in variables:
         z = z + variables["biases"]
@@ -72,7 +72,7 @@ def lstm_cell(variables, x, c, h, forget_bias=1.0, cell_clip=None, proj_clip=Non
 
 
 def dynamic_rnn(cell, variables, x, state, lengths=None, **options):
-    """Run a cell over (B, T, *space, C): past a sample's length its output is zero and its state held."""
+    """Run a cell over (B, T, *space, C): past a sample's length, the output is zero and the state is kept."""
     c, h = state
     outputs = []
     for t in range(x.shape[1]):
@@ -85,12 +85,12 @@ def dynamic_rnn(cell, variables, x, state, lengths=None, **options):
 
 
 def first(array, axis):
-    """Bring the channels from the end to an axis, as torch has them."""
+    """Move the channels from the end to an axis, as in torch."""
     return torch.from_numpy(np.moveaxis(array, -1, axis).copy())
 
 
 def ours(states):
-    """Turn their (c, h) into our (h_0, c_0) of one layer."""
+    """Convert a (c, h) to our (h_0, c_0) of one layer."""
     c, h = (first(s, 1) for s in states)
     return (h,), (c,)
 
@@ -104,7 +104,7 @@ def assert_same(found, expected, dtype="float64"):
 
 
 def random(shapes, dtype="float64"):
-    """Return random variables; inputs to a gate add up to something of order one."""
+    """Return random variables; the input of a gate is of order one."""
     scale = {
         name: 0.8 / np.sqrt(np.prod(shape[:-1]) if len(shape) > 1 else 1) for name, shape in shapes.items()
     }
@@ -149,7 +149,7 @@ def given(axes, hidden=CELLS, dtype="float64"):
 
 
 def both(rnn, cell, variables, axes, hidden=CELLS, dtype="float64", **options):
-    """Run both from a random state, from zeros, over some lengths, and from where the first one stopped."""
+    """Compare both from a random state, from zeros, with lengths, and continued from the first run."""
     x, state = given(axes, hidden, dtype)
     zeros = tuple(np.zeros_like(s) for s in state)
     truth, x_wide = wide(variables), x.astype("f8")
@@ -180,7 +180,7 @@ def both(rnn, cell, variables, axes, hidden=CELLS, dtype="float64", **options):
         ((3, 2, 3), ConvLSTM3d),
     ],
 )
-def test_contribs_conv_lstm_in_one_two_and_three_dimensions(kernel, layer, dtype):
+def test_from_tf1_of_contribs_conv_lstm_equals_its_equations(kernel, layer, dtype):
     variables = conv_variables(kernel, dtype=dtype)
     rnn = from_tf1("ConvLSTMCell", scoped(variables))
     assert type(rnn) is layer
@@ -189,7 +189,7 @@ def test_contribs_conv_lstm_in_one_two_and_three_dimensions(kernel, layer, dtype
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("forget_bias", [0, 0.5, -2])
-def test_the_forget_bias_is_added_to_the_bias_or_makes_one(forget_bias, bias):
+def test_from_tf1_forget_bias_is_added_to_the_bias(forget_bias, bias):
     variables = conv_variables((3, 2), bias=bias)
     rnn = from_tf1("ConvLSTMCell", variables, forget_bias=forget_bias)
     assert (rnn.cells[0].bias is None) == (not bias and forget_bias == 0)
@@ -198,7 +198,7 @@ def test_the_forget_bias_is_added_to_the_bias_or_makes_one(forget_bias, bias):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("kernel", [(3,), (2, 3), (3, 3), (2, 1, 3)])
-def test_with_the_skip_connection_output_and_state_hold_the_input_too(kernel, dtype):
+def test_from_tf1_skip_connection_appends_the_input_to_output_and_state(kernel, dtype):
     variables = conv_variables(kernel, skipping=True, dtype=dtype)
     rnn = from_tf1("ConvLSTMCell", variables, skip_connection=True, forget_bias=0.5)
     options = {"forget_bias": 0.5, "skip_connection": True}
@@ -209,7 +209,7 @@ def test_with_the_skip_connection_output_and_state_hold_the_input_too(kernel, dt
     assert_same(rnn(first(x, 2)), expected, dtype)
 
 
-def test_the_skip_connection_keeps_to_masks_steps_and_the_last_output():
+def test_from_tf1_skip_connection_supports_masks_steps_and_last_output():
     variables = conv_variables((3, 3), skipping=True)
     rnn = from_tf1("ConvLSTMCell", variables, skip_connection=True)
     x, (c, h) = given(2, CELLS + INPUTS)
@@ -245,7 +245,7 @@ def test_the_skip_connection_keeps_to_masks_steps_and_the_last_output():
         ({"act": "hard_sigmoid"}, lambda z: np.clip(0.2 * z + 0.5, 0, 1)),
     ],
 )
-def test_tensorlayers_cell(keywords, act, dtype):
+def test_from_tf1_of_tensorlayers_cell_equals_its_equations(keywords, act, dtype):
     variables = conv_variables((3, 4), dtype=dtype)
     named = {"kernel": "Matrix", "biases": "Bias"}
     theirs = scoped(
@@ -261,7 +261,7 @@ def test_tensorlayers_cell(keywords, act, dtype):
 @pytest.mark.parametrize(
     "clips", [{}, {"cell_clip": 0.4}, {"proj_clip": 0.1}, {"cell_clip": 0.6, "proj_clip": 0.2}]
 )
-def test_lstm_cell_with_peepholes_clips_and_projection(peepholes, projected, clips, dtype):
+def test_from_tf1_of_lstm_cell_with_all_options_equals_its_equations(peepholes, projected, clips, dtype):
     variables = lstm_variables(peepholes, projected, dtype)
     rnn = from_tf1("LSTMCell", scoped(variables, "rnn/lstm_cell/"), **clips)
     assert type(rnn) is PeepholeLSTM
@@ -269,13 +269,13 @@ def test_lstm_cell_with_peepholes_clips_and_projection(peepholes, projected, cli
 
 
 @pytest.mark.parametrize("name", ["act", "activation"])
-def test_lstm_cells_activation_goes_by_either_name(name):
+def test_from_tf1_of_lstm_cell_takes_either_name_of_the_activation(name):
     variables = lstm_variables()
     rnn = from_tf1("LSTMCell", variables, forget_bias=0, **{name: torch.relu})
     both(rnn, lstm_cell, variables, 0, forget_bias=0, act=relu)
 
 
-def test_the_scope_may_hold_anything_and_tensors_will_do():
+def test_from_tf1_takes_any_scope_and_tensors():
     variables = lstm_variables(projected=2)
     plain = from_tf1("LSTMCell", variables).state_dict()
     for scope, end in [("", ":0"), ("kernel/", ""), ("w_i_diag/bias/", "")]:
@@ -284,8 +284,8 @@ def test_the_scope_may_hold_anything_and_tensors_will_do():
         assert all(torch.equal(plain[key], found[key]) for key in plain)
 
 
-def test_what_comes_back_is_nobody_elses():
-    """Its own memory, in evaluation mode, and no number drawn from the caller's generator."""
+def test_from_tf1_shares_no_memory_and_draws_nothing():
+    """It is in evaluation mode too."""
     variables = {key: torch.from_numpy(value) for key, value in lstm_variables(projected=2).items()}
     before = torch.random.get_rng_state()
     rnn = from_tf1("LSTMCell", variables)
@@ -354,12 +354,12 @@ LSTM = lstm_variables(projected=2)
         (
             "ConvLSTMCell",
             {"a/kernel": K["kernel"], "b/kernel": K["kernel"], "b/m": np.zeros(2)},
-            "weights: expected those of one cell, found a/kernel, b/kernel; no b/m, found (2,)",
+            "weights: expected the variables of one cell, found a/kernel, b/kernel; no b/m, found (2,)",
         ),
         (
             "ConvLSTMCell",
             {"a/kernel": K["kernel"], "b/biases": np.zeros(12)},
-            "weights: expected those of one cell, found a/kernel, b/biases",
+            "weights: expected the variables of one cell, found a/kernel, b/biases",
         ),
         ("ConvLSTMCell", [K["kernel"]], "variables: expected arrays by name, found a list"),
         (
@@ -374,13 +374,13 @@ LSTM = lstm_variables(projected=2)
         ),
     ],
 )
-def test_whatever_does_not_match_is_listed(kind, variables, message):
+def test_from_tf1_with_differences_lists_all(kind, variables, message):
     with pytest.raises(ArgumentError) as caught:
         from_tf1(kind, variables)
     assert str(caught.value) == message
 
 
-def test_an_odd_number_of_inputs_has_no_skip_connection():
+def test_from_tf1_skip_connection_with_odd_inputs_is_refused():
     with pytest.raises(
         ArgumentError, match=r"expected kernel \(\*k, 2 C_in \+ C, 4C\), found \(3, 3, 6, 12\)"
     ):
@@ -407,10 +407,10 @@ def test_an_odd_number_of_inputs_has_no_skip_connection():
         (
             "LSTMCell",
             {"act": "relu", "activation": "tanh"},
-            "act, activation: expected one at most, found 'relu' and 'tanh'",
+            "act, activation: expected at most one of them, found 'relu' and 'tanh'",
         ),
     ],
 )
-def test_unknown_keywords_and_values_are_refused(kind, keywords, message):
+def test_from_tf1_with_unknown_keywords_or_values_is_refused(kind, keywords, message):
     with pytest.raises(ArgumentError, match=f"^{message}$"):
         from_tf1(kind, LSTM if kind == "LSTMCell" else K, **keywords)

@@ -47,7 +47,7 @@ def convolve(image, weight, bias=None):
 
 
 def run(layers, x, states, step):
-    """Run a stack over (B, T, C, H, W) with a step per layer: the top one's outputs, and the last states."""
+    """Run a stack over (B, T, C, H, W) layer by layer; return the top layer's outputs and the last states."""
     last = []
     for weights, state in zip(layers, states, strict=True):
         outputs = []
@@ -95,7 +95,7 @@ def winsolider_relu(weights, x, h, c):
     f = sigma(both("f") + w_cf * c)
     c = f * c + i * np.maximum(both("c"), 0)
     o = sigma(both("o") + w_co * c)
-    np.maximum(c, 0, out=c)  # the nonlinearity writes into what it is given
+    np.maximum(c, 0, out=c)  # the ReLU works in place
     return o * c, c
 
 
@@ -127,7 +127,7 @@ def openstl(weights, x, h, c):
 
 
 def shifted(h, flow, align_corners):
-    """Sample ``h`` where each pixel's ``flow``, dx and dy, points back to: a sample and a pixel at a time."""
+    """Sample ``h`` at each pixel minus its ``flow`` (dx, dy), one sample and pixel at a time."""
     batch, _, height, width = h.shape
     result = np.zeros_like(h)
     for b, row, column in np.ndindex(batch, height, width):
@@ -218,7 +218,7 @@ SYSTEMS = {
 
 
 def weights(layout, hidden=(4, 3), inputs=2, dtype="float64", without=()):
-    """Return a random state_dict: a stack's where the system has stacks, else the first layer's."""
+    """Return a random state_dict of a stack, or of the first layer if the system has no stacks."""
     stack, layer, _ = SYSTEMS[layout]
     state_dict = {}
     for number, channels in enumerate(hidden if stack else hidden[:1]):
@@ -249,7 +249,7 @@ def states_for(hidden, kinds=2):
 
 
 def given(states):
-    """Turn an (h, c) per layer into our (h_0, c_0); or an (h,) per layer into our h_0."""
+    """Convert an (h, c) per layer to our (h_0, c_0), or an (h,) per layer to our h_0."""
     each = tuple(tuple(map(torch.from_numpy, kind)) for kind in zip(*states, strict=True))
     return each if len(each) == 2 else each[0]
 
@@ -297,7 +297,7 @@ CASES = [
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(("layout", "keywords", "without", "step"), CASES)
-def test_it_computes_what_theirs_computed(layout, keywords, without, step, dtype):
+def test_from_torch_equals_their_equations(layout, keywords, without, step, dtype):
     state_dict = weights(layout, dtype=dtype, without=without)
     layers = layers_of(layout, state_dict)
     states = cast(states_for((4, 3)[: len(layers)], 1 if layout == "hzzone-trajgru" else 2), dtype)
@@ -313,8 +313,8 @@ def test_it_computes_what_theirs_computed(layout, keywords, without, step, dtype
 
 
 @pytest.mark.parametrize(("layout", "keywords", "without", "step"), CASES)
-def test_the_same_frame_over_and_over_and_going_on_from_a_state(layout, keywords, without, step):
-    """automan000 feeds one frame at every step; Winsolider's and Hzzone's callers pass the state on."""
+def test_from_torch_of_repeated_frames_and_a_state_equals_their_equations(layout, keywords, without, step):
+    """automan000 reads one frame at every step; Winsolider's and Hzzone's callers pass on the state."""
     state_dict = weights(layout, without=without)
     layers = layers_of(layout, state_dict)
     states = states_for((4, 3)[: len(layers)], 1 if layout == "hzzone-trajgru" else 2)
@@ -327,7 +327,7 @@ def test_the_same_frame_over_and_over_and_going_on_from_a_state(layout, keywords
 
 
 @pytest.mark.parametrize("align_corners", [True, False])
-def test_without_input_a_trajgru_drops_its_convolutions_and_their_biases(align_corners):
+def test_from_torch_trajgru_without_input_skips_its_convolutions(align_corners):
     state_dict = weights("hzzone-trajgru")
     ((h,),) = states_for((4,), 1)
     rnn = from_torch("hzzone-trajgru", state_dict, align_corners=align_corners)
@@ -339,15 +339,15 @@ def test_without_input_a_trajgru_drops_its_convolutions_and_their_biases(align_c
     assert_same(rnn(None, given([(start,)]), steps=3), (np.stack(outputs, axis=1), [(h,)]))
 
 
-def test_without_input_hzzones_convlstm_sees_zero_frames():
+def test_from_torch_hzzone_convlstm_without_input_reads_zeros():
     state_dict = weights("hzzone")
     states = states_for((4,))
     expected = run(layers_of("hzzone", state_dict), np.zeros((B, 3, 2, H, W)), states, hzzone)
     assert_same(from_torch("hzzone", state_dict)(None, given(states), steps=3), expected)
 
 
-def test_winsoliders_relu_keeps_to_masks_and_lengths():
-    """A step that is not there holds the state, whose negative part only a step that is takes away."""
+def test_from_torch_winsolider_relu_supports_masks_and_lengths():
+    """A masked step keeps the state; only a step that is not masked removes its negative part."""
     state_dict = weights("winsolider")
     layers = layers_of("winsolider", state_dict)
     states = states_for((4, 3))
@@ -375,7 +375,7 @@ def test_winsoliders_relu_keeps_to_masks_and_lengths():
 
 
 @pytest.mark.parametrize("layout", SYSTEMS)
-def test_the_arrays_of_a_single_cell_make_one_layer(layout):
+def test_from_torch_of_a_single_cell_is_one_layer(layout):
     stack, _, step = SYSTEMS[layout]
     alone = {key.removeprefix(stack.format(0)): v for key, v in weights(layout, hidden=(4,)).items()}
     rnn = from_torch(layout, alone)
@@ -385,7 +385,7 @@ def test_the_arrays_of_a_single_cell_make_one_layer(layout):
 
 @pytest.mark.parametrize("prefix", ["module.", "model.encoder.rnn1."])
 @pytest.mark.parametrize("layout", SYSTEMS)
-def test_all_keys_may_begin_alike(layout, prefix):
+def test_from_torch_accepts_a_common_prefix(layout, prefix):
     state_dict = weights(layout)
     plain = from_torch(layout, state_dict).state_dict()
     prefixed = from_torch(layout, {prefix + key: value for key, value in state_dict.items()}).state_dict()
@@ -393,7 +393,7 @@ def test_all_keys_may_begin_alike(layout, prefix):
     assert all(torch.equal(plain[key], prefixed[key]) for key in plain)
 
 
-def test_keys_that_begin_otherwise_are_refused():
+def test_from_torch_with_another_prefix_is_refused():
     state_dict = {f"module.{key}": value for key, value in weights("ndrplz").items()}
     state_dict["cell_list.1.conv.bias"] = state_dict.pop("module.cell_list.1.conv.bias")
     with pytest.raises(ArgumentError) as caught:
@@ -404,7 +404,7 @@ def test_keys_that_begin_otherwise_are_refused():
     )
 
 
-def test_what_openstl_never_uses_is_ignored():
+def test_from_torch_ignores_unused_arrays_of_openstl():
     state_dict = weights("openstl")
     dead = {
         "cell_list.0.conv_o.0.weight": np.zeros((4, 8, 3, 3)),
@@ -420,7 +420,7 @@ def test_what_openstl_never_uses_is_ignored():
 
 
 @pytest.mark.parametrize("layout", SYSTEMS)
-def test_there_and_back_every_bit_is_the_same(layout):
+def test_to_torch_of_an_imported_layer_is_exact(layout):
     for without in [(), ("bias",) if layout == "ndrplz" else ("Wc", ".1.")]:
         state_dict = weights(layout, dtype="float32", without=without)
         rnn = from_torch(layout, state_dict)
@@ -430,24 +430,24 @@ def test_there_and_back_every_bit_is_the_same(layout):
         for key, value in rnn.state_dict().items():
             assert torch.equal(again.state_dict()[key], value)
         for key, value in back.items():
-            if not (layout == "openstl" and key.endswith("1.bias")):  # of which only the sum is kept
+            if not (layout == "openstl" and key.endswith("1.bias")):  # our bias is the sum of both
                 assert value.dtype == torch.float32
                 assert value.numpy().tobytes() == state_dict[key].tobytes()
 
 
-def test_in_place_relu_goes_back_only_to_winsolider():
+def test_to_torch_of_in_place_relu_is_for_winsolider_only():
     state_dict = weights("winsolider")
     rnn = from_torch("winsolider", state_dict, nonlinearity="relu")
     back = to_torch("winsolider", rnn)
     assert all(value.numpy().tobytes() == state_dict[key].tobytes() for key, value in back.items())
     with pytest.raises(
         ArgumentError,
-        match=r"layout 'automan000' holds layers of a ConvLSTMCell2d, found a InPlaceReLUConvLSTMCell2d$",
+        match=r"layout 'automan000' requires a ConvLSTMCell2d, found a InPlaceReLUConvLSTMCell2d$",
     ):
         to_torch("automan000", rnn)
 
 
-def test_ndrplz_takes_what_was_made_here_from_a_layer_or_a_cell():
+def test_to_torch_ndrplz_writes_our_layers_and_cells():
     rnn = ConvLSTM2d(2, [4, 3], [3, (5, 1)], peephole=None, dropout=0.5, dtype=torch.float64)
     state_dict = {key: value.numpy() for key, value in to_torch("ndrplz", rnn).items()}
     x = numbers(B, T, 2, H, W)
@@ -462,7 +462,7 @@ def test_ndrplz_takes_what_was_made_here_from_a_layer_or_a_cell():
 
 
 class Halved(torch.nn.Module):
-    """Makes of a parameter what the layer computes with."""
+    """A parametrization that changes the effective weights."""
 
     def forward(self, parameter):
         return parameter / 2
@@ -478,15 +478,17 @@ def parametrized(cell, name):
 
 @pytest.mark.parametrize("change", [pruned, parametrized])
 @pytest.mark.parametrize(("layout", "keywords", "without"), [case[:3] for case in CASES])
-def test_what_goes_out_is_what_the_layer_computes_with(layout, keywords, without, change):
+def test_to_torch_of_parametrized_layers_writes_effective_weights(layout, keywords, without, change):
     state_dict = weights(layout, without=without)
     rnn = from_torch(layout, state_dict, **keywords)
     for cell in rnn.cells:
         for name in dict(cell.named_parameters()):
             change(cell, name)
     back = to_torch(layout, rnn)
-    told = {key: value for key, value in keywords.items() if key != "gate_order"}  # it is always its own
-    again = from_torch(layout, back, **told)
+    needed = {
+        key: value for key, value in keywords.items() if key != "gate_order"
+    }  # always written in its own order
+    again = from_torch(layout, back, **needed)
     assert back.keys() == state_dict.keys()
     assert not any(value.requires_grad for value in back.values())
     states = given(states_for((4, 3)[: len(rnn.cells)], 1 if layout == "hzzone-trajgru" else 2))
@@ -498,14 +500,14 @@ def test_what_goes_out_is_what_the_layer_computes_with(layout, keywords, without
 
 
 @pytest.mark.parametrize("layout", ["ndrplz", "automan000"])
-def test_weights_that_were_taken_away_are_missed(layout):
+def test_to_torch_with_removed_weights_names_them(layout):
     rnn = ConvLSTM2d(2, 4, 3, peephole=None)
     rnn.cells[0].register_parameter("weight_ih", None)
-    with pytest.raises(ArgumentError, match=rf"^module: layout '{layout}' holds weight_ih, found none$"):
+    with pytest.raises(ArgumentError, match=rf"^module: layout '{layout}' requires weight_ih, found none$"):
         to_torch(layout, rnn)
 
 
-def test_a_bias_within_a_parametrization_is_none_of_the_layers():
+def test_to_torch_ignores_a_bias_within_a_parametrization():
     rnn = ConvLSTM2d(2, 4, 3, peephole=None, bias=False)
     parametrize.register_parametrization(rnn.cells[0], "weight_hh", torch.nn.Linear(3, 3))
     found = to_torch("openstl", rnn)
@@ -513,8 +515,8 @@ def test_a_bias_within_a_parametrization_is_none_of_the_layers():
     assert torch.equal(found["cell_list.0.conv_h.0.weight"], rnn.cells[0].weight_hh)
 
 
-def test_a_look_at_the_weights_does_not_change_them():
-    """A spectral norm in training mode comes nearer to the norm whenever it is asked."""
+def test_to_torch_of_spectral_norm_leaves_the_layer_unchanged():
+    """In training mode, reading a spectral norm updates its estimate."""
     rnn = ConvLSTM2d(2, [4, 3], 3, peephole=None)
     parametrizations.spectral_norm(rnn.cells[0], "weight_hh")
     rnn.cells[1].eval()
@@ -528,8 +530,8 @@ def test_a_look_at_the_weights_does_not_change_them():
 
 
 @pytest.mark.parametrize("layout", SYSTEMS)
-def test_what_comes_back_is_nobody_elses(layout):
-    """Its own memory, in evaluation mode, and no number drawn from the caller's generator."""
+def test_from_torch_shares_no_memory_and_draws_nothing(layout):
+    """It is in evaluation mode too."""
     state_dict = {key: torch.from_numpy(value) for key, value in weights(layout).items()}
     before = torch.random.get_rng_state()
     rnn = from_torch(layout, state_dict)
@@ -542,20 +544,20 @@ def test_what_comes_back_is_nobody_elses(layout):
     assert all(torch.equal(kept[key], value) for key, value in rnn.state_dict().items())
 
 
-def test_the_relu_stack_pickles():
+def test_from_torch_winsolider_relu_can_be_pickled():
     rnn = from_torch("winsolider", weights("winsolider"), nonlinearity="relu")
     x = torch.from_numpy(numbers(B, T, 2, H, W))
     torch.testing.assert_close(pickle.loads(pickle.dumps(rnn))(x), rnn(x), rtol=0, atol=0)
 
 
-def test_arrays_of_several_dtypes_make_the_wider_one():
+def test_from_torch_of_several_dtypes_takes_the_widest():
     state_dict = weights("ndrplz", hidden=(4,), dtype="float32")
     state_dict["cell_list.0.conv.bias"] = state_dict["cell_list.0.conv.bias"].astype("f8")
     assert {p.dtype for p in from_torch("ndrplz", state_dict).parameters()} == {torch.float64}
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_stays(dtype):
+def test_from_torch_keeps_half_precision(dtype):
     state_dict = {key: torch.from_numpy(value).to(dtype) for key, value in weights("automan000").items()}
     rnn = from_torch("automan000", state_dict)
     assert {p.dtype for p in rnn.parameters()} == {dtype}
@@ -563,7 +565,7 @@ def test_half_precision_stays(dtype):
 
 
 def changed(layout, **changes):
-    """Return a state_dict, some arrays of which are of another shape, or gone, or added."""
+    """Return a state_dict with some arrays reshaped, removed or added."""
     state_dict = weights(layout)
     for key, shape in changes.items():
         name = key.replace("__", ".")
@@ -652,7 +654,7 @@ def changed(layout, **changes):
         ),
     ],
 )
-def test_whatever_does_not_match_is_listed(layout, changes, message):
+def test_from_torch_with_differences_lists_all(layout, changes, message):
     with pytest.raises(ArgumentError) as caught:
         from_torch(layout, changed(layout, **changes))
     assert str(caught.value) == message
@@ -672,7 +674,7 @@ def test_whatever_does_not_match_is_listed(layout, changes, message):
         ((["ndrplz"], {}), r"^layout: expected one of 'ndrplz', .*, found \['ndrplz'\]"),
     ],
 )
-def test_what_is_no_state_dict_or_layout_is_refused(given, message):
+def test_from_torch_of_something_else_is_refused(given, message):
     with pytest.raises(ArgumentError, match=message):
         from_torch(*given)
 
@@ -691,7 +693,7 @@ def test_what_is_no_state_dict_or_layout_is_refused(given, message):
         ("hzzone-trajgru", {"align_corners": None}, "align_corners: expected one of True, False, found None"),
     ],
 )
-def test_unknown_keywords_and_values_are_refused(layout, keywords, message):
+def test_from_torch_with_unknown_keywords_or_values_is_refused(layout, keywords, message):
     with pytest.raises(ArgumentError, match=f"^{message}$"):
         from_torch(layout, weights(layout), **keywords)
 
@@ -732,22 +734,22 @@ def reparametrized(rnn):
         ({**PLAIN, "bidirectional": True}, "bidirectional: False, found True"),
         (
             {**PLAIN, "bias": [True, False]},
-            r"bias: one for all layers, found \[True, False\]",
+            r"bias: one value for all layers, found \[True, False\]",
         ),
         (
             {"kernel_size": 2, "cell_clip": 1.0, **PLAIN},
-            r"cell_clip: None, found 1.0; kernel_size: odd ones, found \(2, 2\)",
+            r"cell_clip: None, found 1.0; kernel_size: odd sizes, found \(2, 2\)",
         ),
         ({"in_channels": 0, **PLAIN}, "in_channels: 1 or more, found 0"),
     ],
 )
-def test_what_ndrplz_has_no_place_for_is_named(options, message):
+def test_to_torch_ndrplz_names_unsupported_settings(options, message):
     rnn = ConvLSTM2d(**{"in_channels": 2, "hidden_channels": 4, "kernel_size": 3, **options})
-    with pytest.raises(ArgumentError, match=f"^module: layout 'ndrplz' holds only {message}$"):
+    with pytest.raises(ArgumentError, match=f"^module: layout 'ndrplz' requires {message}$"):
         to_torch("ndrplz", rnn)
 
 
-def test_an_activation_given_as_a_function_and_padding_in_pixels_are_the_same():
+def test_to_torch_accepts_equivalent_activations_and_padding():
     rnn = ConvLSTM2d(2, 4, 3, padding=1, activation=torch.tanh, recurrent_activation=torch.sigmoid, **PLAIN)
     assert to_torch("ndrplz", rnn)["cell_list.0.conv.weight"].shape == (16, 6, 3, 3)
 
@@ -758,29 +760,29 @@ def test_an_activation_given_as_a_function_and_padding_in_pixels_are_the_same():
         (
             "ndrplz",
             ConvGRU2d(2, 4, 3),
-            "layout 'ndrplz' holds layers of a ConvLSTMCell2d, found a ConvGRUCell2d",
+            "layout 'ndrplz' requires a ConvLSTMCell2d, found a ConvGRUCell2d",
         ),
         (
             "ndrplz",
             ConvLSTM1d(2, 4, 3),
-            "layout 'ndrplz' holds layers of a ConvLSTMCell2d, found a ConvLSTMCell1d",
+            "layout 'ndrplz' requires a ConvLSTMCell2d, found a ConvLSTMCell1d",
         ),
         (
             "ndrplz",
             reparametrized(ConvGRU2d(2, 4, 3)),
-            "layout 'ndrplz' holds layers of a ConvLSTMCell2d, found a ConvGRUCell2d",
+            "layout 'ndrplz' requires a ConvLSTMCell2d, found a ConvGRUCell2d",
         ),
-        ("ndrplz", reparametrized(ConvLSTM2d(2, 4, 3)), "holds only peephole: None, found 'channel'"),
-        ("ndrplz", SkipConvLSTM2d(2, 4, 3), "holds layers of a ConvLSTMCell2d, found a SkipConvLSTMCell2d"),
-        ("ndrplz", torch.nn.LSTM(2, 4), "holds layers of a ConvLSTMCell2d, found a LSTM"),
-        ("hzzone-trajgru", ConvLSTM2d(2, 4, 3), "holds layers of a TrajGRUCell2d, found a ConvLSTMCell2d"),
+        ("ndrplz", reparametrized(ConvLSTM2d(2, 4, 3)), "requires peephole: None, found 'channel'"),
+        ("ndrplz", SkipConvLSTM2d(2, 4, 3), "requires a ConvLSTMCell2d, found a SkipConvLSTMCell2d"),
+        ("ndrplz", torch.nn.LSTM(2, 4), "requires a ConvLSTMCell2d, found a LSTM"),
+        ("hzzone-trajgru", ConvLSTM2d(2, 4, 3), "requires a TrajGRUCell2d, found a ConvLSTMCell2d"),
         ("hzzone-trajgru", TrajGRU2d(2, [4, 4], 3), "num_layers: 1, found 2"),
         ("hzzone-trajgru", TrajGRU2d(2, 4, 3, bias=False), "bias: True, found False"),
         ("hzzone-trajgru", TrajGRU2d(2, 4, 3, activation="tanh"), "activation: 'leaky_relu', found 'tanh'"),
         (
             "hzzone-trajgru",
             TrajGRU2d(2, 4, 3, flow_kernel_size=4),
-            r"flow_kernel_size: odd ones, found \(4, 4\)",
+            r"flow_kernel_size: odd sizes, found \(4, 4\)",
         ),
         ("hzzone", ConvLSTM2d(2, [4, 4], 3, peephole=None), "num_layers: 1, found 2"),
         ("hzzone", ConvLSTM2d(2, 4, 3), "peephole: 'pixel' or None, found 'channel'"),
@@ -799,6 +801,6 @@ def test_an_activation_given_as_a_function_and_padding_in_pixels_are_the_same():
         ("keras", ConvLSTMCell2d(2, 4, 3), "layout: expected one of 'ndrplz', .*, found 'keras'"),
     ],
 )
-def test_what_the_layouts_do_not_hold_is_refused(layout, module, message):
+def test_to_torch_of_other_layers_is_refused(layout, module, message):
     with pytest.raises(ArgumentError, match=f"{message}$"):
         to_torch(layout, module)

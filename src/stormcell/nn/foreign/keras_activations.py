@@ -1,4 +1,4 @@
-"""Keras's activations: what the names and dictionaries in its configs stand for."""
+"""Activations in Keras configs: names, and dictionaries of layers."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -13,7 +13,7 @@ from stormcell.nn.activations import ACTIVATIONS, Activation, hard_sigmoid_keras
 
 
 def relu(x: Tensor, negative_slope: float, max_value: float | None, threshold: float) -> Tensor:
-    """Return ``x`` above the threshold, at most ``max_value``, and below it the slope times the distance."""
+    """Return ``x`` above the threshold, up to ``max_value``, and a line of the given slope below it."""
     y = torch.where(x > threshold, x, negative_slope * (x - threshold))
     return y if max_value is None else y.clamp(max=max_value)
 
@@ -29,9 +29,10 @@ def sparse_sigmoid(x: Tensor) -> Tensor:
 
 
 def sparsemax(x: Tensor, dim: int) -> Tensor:
-    """Return what Keras up to 3.15 takes for the sparsemax of arXiv:1602.02068, along ``dim``, negative.
+    """Return the sparsemax of Keras up to 3.15 along ``dim``, which is negative.
 
-    Its threshold sums all cumulative sums of the support instead of taking the last one.
+    It differs from arXiv:1602.02068: its threshold sums all cumulative sums of the support, instead of
+    taking the last one.
     """
     falling = x.sort(dim=dim, descending=True).values
     sums = falling.cumsum(dim)
@@ -46,7 +47,7 @@ def squareplus(x: Tensor) -> Tensor:
     return (x + (x**2 + 4).sqrt()) / 2
 
 
-# What both generations have, Keras 2 also by its reach into TensorFlow.
+# Activations of both versions; Keras 2 takes some of them from TensorFlow.
 _BOTH: dict[str, Activation] = {
     "elu": F.elu,
     "exponential": torch.exp,
@@ -58,7 +59,7 @@ _BOTH: dict[str, Activation] = {
     "relu6": F.relu6,
     "selu": F.selu,
     "sigmoid": torch.sigmoid,
-    "softplus": partial(F.softplus, threshold=40),  # PyTorch's own is the identity from 20 on
+    "softplus": partial(F.softplus, threshold=40),  # PyTorch's default is the identity from 20 on
     "softsign": F.softsign,
     "tanh": torch.tanh,
 }
@@ -86,7 +87,7 @@ _ALONG_AN_AXIS: dict[int, dict[str, Callable[..., Tensor]]] = {
     3: {"softmax": F.softmax, "log_softmax": F.log_softmax, "sparsemax": sparsemax},
 }
 
-# Layers given as activations: the function, and its options by the names that Keras 3 saves them under.
+# Layers used as activations: the function, and the names of its options in Keras 3.
 _LAYERS: dict[str, tuple[Callable[..., Tensor], tuple[str, ...]]] = {
     "LeakyReLU": (F.leaky_relu, ("negative_slope",)),
     "ReLU": (relu, ("negative_slope", "max_value", "threshold")),
@@ -95,16 +96,16 @@ _KERAS_2_OPTIONS = {"alpha": "negative_slope"}
 
 
 def read(name: str, saved: Any, keras: int, axis: int) -> str | Activation:
-    """Return the activation that a config holds: our name for it where we have one, or a function.
+    """Return the activation of a config: our name for it if there is one, or a function.
 
     Args:
-        name: What the message calls it.
-        saved: What the config holds: a name, a dictionary, or None for none.
-        keras: The generation that wrote it, 2 or 3.
-        axis: Keras's last axis, where it is in our data.
+        name: Name of the argument in error messages.
+        saved: Value in the config: a name, a dictionary, or None for the identity.
+        keras: Version that wrote the config, 2 or 3.
+        axis: Position of Keras's last axis in our data.
 
     Raises:
-        ArgumentError: Keras itself has no such activation.
+        ArgumentError: Keras does not define this activation.
     """
     if isinstance(saved, Mapping) and saved.get("class_name") == "function":
         saved = saved.get("config")
@@ -112,22 +113,22 @@ def read(name: str, saved: Any, keras: int, axis: int) -> str | Activation:
         function, options = _LAYERS.get(str(saved.get("class_name")), (None, ()))
         config = saved.get("config")
         if function is not None and isinstance(config, Mapping):
-            told = {_KERAS_2_OPTIONS.get(theirs, theirs): value for theirs, value in config.items()}
-            if told.keys() >= set(options):
-                return partial(function, **{option: told[option] for option in options})
+            given = {_KERAS_2_OPTIONS.get(theirs, theirs): value for theirs, value in config.items()}
+            if given.keys() >= set(options):
+                return partial(function, **{option: given[option] for option in options})
     elif saved is None or isinstance(saved, str):
         table = _table(keras, axis)
         saved = "linear" if saved is None else saved
         if found := table.get(saved) or table.get(_ALIASES.get(saved, "")):
             return next((ours for ours, function in ACTIVATIONS.items() if function is found), found)
-    raise ArgumentError(f"{name}: expected an activation of Keras's own, found {saved!r}")
+    raise ArgumentError(f"{name}: expected an activation that Keras defines, found {saved!r}")
 
 
 def write(name: str, ours: str | Activation, keras: int, axis: int) -> str | dict[str, Any]:
-    """Return what a config holds for an activation of ours: the inverse of :func:`read`.
+    """Return the value in a config for one of our activations: the inverse of :func:`read`.
 
     Raises:
-        ArgumentError: This generation has no such activation.
+        ArgumentError: This version of Keras does not define the activation.
     """
     function = ACTIVATIONS[ours] if isinstance(ours, str) else ours
     for theirs, known in _table(keras, axis).items():
@@ -143,17 +144,17 @@ def write(name: str, ours: str | Activation, keras: int, axis: int) -> str | dic
                     "config": config,
                     "registered_name": None,
                 }
-    raise ArgumentError(f"{name}: expected an activation of Keras {keras}'s own, found {ours!r}")
+    raise ArgumentError(f"{name}: expected an activation that Keras {keras} defines, found {ours!r}")
 
 
 def _table(keras: int, axis: int) -> dict[str, Activation]:
-    """Return a generation's activations by name."""
+    """Return the activations of a version by name."""
     along = {name: partial(function, dim=axis) for name, function in _ALONG_AN_AXIS[keras].items()}
     return _KERAS[keras] | along
 
 
 def _same(one: Activation, other: Activation) -> bool:
-    """Whether two functions are the same, looking into partial ones."""
+    """Whether two functions are the same, or partial functions of the same function and arguments."""
     if isinstance(one, partial) and isinstance(other, partial):
         return (one.func, one.args, one.keywords) == (other.func, other.args, other.keywords)
     return one is other

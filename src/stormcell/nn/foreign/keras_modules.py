@@ -1,4 +1,4 @@
-"""What a Keras layer does around the recurrence, around one of our layers."""
+"""Modules that add to our layers the settings of Keras layers."""
 
 from typing import Literal, get_args
 
@@ -14,15 +14,14 @@ MERGE_MODES = get_args(MergeMode)
 
 
 class KerasLayer(nn.Module):
-    """One layer of ours, run as a config of Keras's says.
+    """One of our layers with the settings of a Keras layer.
 
     Args:
         rnn: A layer that is ``batch_first``.
-        go_backwards: Whether it begins at the last step. Its output then stays in the order of processing.
-        return_sequences: Whether its output is that of all steps, ``(B, T, C, *space)``, or that of the one
-            it came to last, ``(B, C, *space)``.
-        zero_output_for_mask: Whether the output of a step that is not there is zero, or that of the step
-            before it.
+        go_backwards: Whether it starts at the last step. Its output is then in the order of processing.
+        return_sequences: Whether it returns the outputs of all steps, ``(B, T, C, *space)``, or only of the
+            last processed one, ``(B, C, *space)``.
+        zero_output_for_mask: Whether the output of a masked step is zero or the previous output.
     """
 
     def __init__(
@@ -42,13 +41,13 @@ class KerasLayer(nn.Module):
         Args:
             x: The input, ``(B, T, in_channels, *space)``.
             state: ``((h_0,), (c_0,))``; None starts from zeros.
-            mask: Which steps are there, bool, ``(B, T)``.
+            mask: False at masked steps, bool, ``(B, T)``.
 
         Returns:
             ``output, ((h_n,), (c_n,))``.
 
         Raises:
-            ArgumentError: A tensor has not the expected shape.
+            ArgumentError: A tensor does not have the expected shape.
         """
         check_input(x, self.rnn.in_channels, ("B", "T", "C", *self.rnn.cell.space))
         if mask is not None and (not isinstance(mask, Tensor) or mask.shape != x.shape[:2]):
@@ -57,26 +56,26 @@ class KerasLayer(nn.Module):
             x, mask = x.flip(1), None if mask is None else mask.flip(1)
         output, last = self.rnn(x, state, mask=mask, return_sequence=self.return_sequences)
         if self.zero_output_for_mask and mask is not None:
-            there = (mask if self.return_sequences else mask[:, -1]).to(output.device)
-            there = there.reshape(*there.shape, *(1,) * (output.dim() - there.dim()))
-            output = torch.where(there, output, torch.zeros_like(output))
+            kept = (mask if self.return_sequences else mask[:, -1]).to(output.device)
+            kept = kept.reshape(*kept.shape, *(1,) * (output.dim() - kept.dim()))
+            output = torch.where(kept, output, torch.zeros_like(output))
         return output, last
 
     def extra_repr(self) -> str:
-        """Say what the layer does not."""
+        """Describe the settings."""
         names = "go_backwards", "return_sequences", "zero_output_for_mask"
         return ", ".join(f"{name}={getattr(self, name)}" for name in names)
 
 
 class KerasBidirectional(nn.Module):
-    """Two layers, one of which begins at the last step, their outputs merged as Keras merges them.
+    """A forward and a backward layer whose outputs are merged as in Keras.
 
     Args:
-        forward_layer: The layer whose output comes first.
-        backward_layer: The layer whose output is turned round in time before it is merged.
-        merge_mode: How they are merged; None keeps them apart, as a tuple.
-        axis: Along which ``"concat"`` puts them side by side: that of the channels, where Keras's data are
-            ``channels_last``; the last one where they are ``channels_first``, as it does then too.
+        forward_layer: The forward layer.
+        backward_layer: The backward layer; its output is reversed in time before merging.
+        merge_mode: ``"concat"``, ``"sum"``, ``"ave"`` or ``"mul"``; None returns a tuple.
+        axis: Axis of ``"concat"``: the channels if Keras's data are ``channels_last``, the last axis if they
+            are ``channels_first``.
     """
 
     def __init__(
@@ -96,13 +95,13 @@ class KerasBidirectional(nn.Module):
         Args:
             x: The input, ``(B, T, in_channels, *space)``.
             state: ``((h_forward, h_backward), (c_forward, c_backward))``; None starts from zeros.
-            mask: Which steps are there, bool, ``(B, T)``.
+            mask: False at masked steps, bool, ``(B, T)``.
 
         Returns:
             ``output, (h_n, c_n)``, the states each ``(forward, backward)``.
 
         Raises:
-            ArgumentError: A tensor has not the expected shape.
+            ArgumentError: A tensor does not have the expected shape.
         """
         starts: tuple[States | None, States | None] = None, None
         if state is not None:
@@ -112,26 +111,26 @@ class KerasBidirectional(nn.Module):
                     "state: expected (h_0, c_0), each a tuple of 2 tensors, forward and backward, "
                     f"found {shape(state)}"
                 )
-            (h_ahead, h_back), (c_ahead, c_back) = state
-            starts = ((h_ahead,), (c_ahead,)), ((h_back,), (c_back,))
-        ahead, (h, c) = self.forward_layer(x, starts[0], mask=mask)
-        back, (k, d) = self.backward_layer(x, starts[1], mask=mask)
+            (h_forward, h_backward), (c_forward, c_backward) = state
+            starts = ((h_forward,), (c_forward,)), ((h_backward,), (c_backward,))
+        forward, (h, c) = self.forward_layer(x, starts[0], mask=mask)
+        backward, (k, d) = self.backward_layer(x, starts[1], mask=mask)
         if self.backward_layer.return_sequences:
-            back = back.flip(1)
-        return self._merged(ahead, back), ((*h, *k), (*c, *d))
+            backward = backward.flip(1)
+        return self._merge(forward, backward), ((*h, *k), (*c, *d))
 
-    def _merged(self, ahead: Tensor, back: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def _merge(self, forward: Tensor, backward: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         match self.merge_mode:
             case "concat":
-                return torch.cat([ahead, back], dim=self.axis)
+                return torch.cat([forward, backward], dim=self.axis)
             case "sum":
-                return ahead + back
+                return forward + backward
             case "ave":
-                return (ahead + back) / 2
+                return (forward + backward) / 2
             case "mul":
-                return ahead * back
-        return ahead, back
+                return forward * backward
+        return forward, backward
 
     def extra_repr(self) -> str:
-        """Say what the layers do not."""
+        """Describe the settings."""
         return f"merge_mode={self.merge_mode!r}, axis={self.axis}"

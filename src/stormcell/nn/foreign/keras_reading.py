@@ -1,4 +1,4 @@
-"""What Keras's configs say, read into our layers."""
+"""Reading Keras configs and weights into our layers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,37 +17,37 @@ _LAYERS: dict[int, Callable[..., LSTM]] = {0: PeepholeLSTM, 1: ConvLSTM1d, 2: Co
 
 
 class Config(dict[str, Any]):
-    """A config of Keras's: what is asked of it, it must hold."""
+    """A Keras config; a missing key raises an ArgumentError."""
 
     def __init__(self, name: str, saved: Any) -> None:
         if not isinstance(saved, Mapping):
             raise _unexpected(name, f"a {type(saved).__name__}")
         super().__init__(saved)
-        self.name = name  # what messages call it
+        self.name = name  # for error messages
 
     def __missing__(self, key: str) -> Any:
-        raise _unexpected(self.name, f"no {key!r} in it")
+        raise _unexpected(self.name, f"no key {key!r}")
 
 
 def _unexpected(name: str, found: str) -> ArgumentError:
-    return ArgumentError(f"{name}: expected what a Keras layer's get_config() returns, found {found}")
+    return ArgumentError(f"{name}: expected the result of a Keras layer's get_config(), found {found}")
 
 
 def opened(name: str, saved: Any) -> Config:
-    """Return a layer's config, given by itself, as some of Keras 2 are, or in what stands for the layer.
+    """Return a layer's config from the config, or from a serialized layer that contains it.
 
     Raises:
-        ArgumentError: It is neither.
+        ArgumentError: ``saved`` is neither.
     """
-    held = Config(name, saved)
-    return Config(name, held["config"]) if "class_name" in held else held
+    config = Config(name, saved)
+    return Config(name, config["config"]) if "class_name" in config else config
 
 
 def read_layers(config: Config, weights: Sequence[Any], keras: int | None) -> list[KerasLayer]:
-    """Return the layer that the config is of, or those of a Bidirectional: the forward and the backward one.
+    """Return the layer of a config, or the forward and the backward layer of a Bidirectional.
 
     Raises:
-        ArgumentError: The config is of another layer, or the weights are not its.
+        ArgumentError: The config is of another layer, or the weights do not fit it.
     """
     directions = _directions(config)
     names = [side + name for side, layer in directions.items() for name in _names(layer)]
@@ -59,30 +59,30 @@ def read_layers(config: Config, weights: Sequence[Any], keras: int | None) -> li
     if len(given) != len(names):
         raise ArgumentError(f"weights: expected {len(names)} arrays, {', '.join(names)}, found {len(given)}")
     tensors = {name: tensor(value, name) for name, value in zip(names, given, strict=True)}
-    return [_layer(layer, side, tensors, keras or _generation(layer)) for side, layer in directions.items()]
+    return [_layer(layer, side, tensors, keras or _version(layer)) for side, layer in directions.items()]
 
 
 def merge_axis(config: Config, layer: KerasLayer) -> int:
-    """Return along which axis of our data a Bidirectional's outputs are put side by side: Keras's last."""
+    """Return the axis of our data along which a Bidirectional concatenates: the last one in Keras."""
     return _last_axis(_cell(opened("layer", config["layer"])), len(layer.rnn.cell.space))
 
 
 def _directions(config: Config) -> dict[str, Config]:
-    """Return the layer's config, or those of a Bidirectional's two, by what tells their weights apart."""
+    """Return the config of the layer, or of a Bidirectional's two, by the prefix of their weights' names."""
     if "merge_mode" not in config:
         return {"": config}
-    ahead = opened("layer", config["layer"])
+    forward = opened("layer", config["layer"])
     saved = config.get("backward_layer")
     if saved is None:
-        saved = ahead | {"go_backwards": not ahead["go_backwards"]}
-    return {"forward ": ahead, "backward ": opened("backward_layer", saved)}
+        saved = forward | {"go_backwards": not forward["go_backwards"]}
+    return {"forward ": forward, "backward ": opened("backward_layer", saved)}
 
 
 def _cell(layer: Config) -> Config:
-    """Return what says how the layer's cell computes: the layer's own config, or in an RNN that of its cell.
+    """Return the config of the layer's cell; for layers other than RNN this is the layer's config.
 
     Raises:
-        ArgumentError: It is of another kind.
+        ArgumentError: The layer is of another kind.
     """
     if "cell" in layer:
         kind = _kind(layer)
@@ -94,38 +94,38 @@ def _cell(layer: Config) -> Config:
     else:
         found = repr(layer.get("name", "something else"))
     raise ArgumentError(
-        "config: expected that of a ConvLSTM1D, 2D or 3D, an LSTM, an RNN of PeepholeLSTMCell, or a "
-        f"Bidirectional of one of them, found that of {found}"
+        "config: expected a ConvLSTM1D, 2D or 3D, an LSTM, an RNN of PeepholeLSTMCell, or a Bidirectional "
+        f"of one of these, found {found}"
     )
 
 
 def _kind(layer: Config) -> str:
-    """Return what the cell of an RNN is called, without whoever registered it, who comes first."""
+    """Return the class name of an RNN's cell, without the package that registered it."""
     return str(Config("cell", layer["cell"])["class_name"]).rpartition(">")[2]
 
 
-def _generation(layer: Config) -> int:
-    """Tell who wrote a config by what it says."""
+def _version(layer: Config) -> int:
+    """Return the version of Keras that wrote a config."""
     return 2 if "time_major" in layer or "zero_output_for_mask" not in layer else 3
 
 
 def _names(layer: Config) -> list[str]:
-    """Return Keras's names of the weights, in its order."""
+    """Return Keras's names of the weights, in Keras's order."""
     bias = _cell(layer)["use_bias"]
     arguments.one_of("use_bias", bias, (True, False))
     return keras_weights.names(bias, "cell" in layer and _kind(layer) == "PeepholeLSTMCell")
 
 
 def _last_axis(cell: Config, axes: int) -> int:
-    """Return which axis of our data is the last of Keras's."""
+    """Return the axis of our data that is Keras's last one."""
     return -1 if cell.get("data_format") == "channels_first" else -1 - axes
 
 
 def _layer(layer: Config, side: str, tensors: Mapping[str, Tensor], keras: int) -> KerasLayer:
-    """Return a layer with its weights, which in ``tensors`` are called by their names after ``side``.
+    """Return a layer with its weights, whose names in ``tensors`` have the prefix ``side``.
 
     Raises:
-        ArgumentError: The weights are not of the shapes that the config says, or it says what is not offered.
+        ArgumentError: The shapes of the weights do not fit the config, or a setting is not supported.
     """
     cell = _cell(layer)
     space = "filters" in cell
@@ -145,13 +145,13 @@ def _layer(layer: Config, side: str, tensors: Mapping[str, Tensor], keras: int) 
     options = _options(cell, axes, keras) | {
         "peephole": "channel" if "peephole" in ours else None,
         "batch_first": True,
-        "device": "meta",  # nothing is drawn that the weights would only replace
+        "device": "meta",  # draws no initial weights
         "dtype": dtype(list(found.values())),
     }
     rnn = _LAYERS[axes](*sizes, **options).to_empty(device="cpu")
     assign({f"cells.0.{name}": value for name, value in ours.items()}, rnn)
     sequences = bool(layer["return_sequences"])
-    # Bidirectional asks its layers for zeros, and Keras 2's ConvLSTM does not listen.
+    # Bidirectional requests zeros from its layers, and the ConvLSTM of Keras 2 ignores that.
     zero = sequences if side else bool(layer.get("zero_output_for_mask", False))
     return KerasLayer(
         rnn,
@@ -162,7 +162,7 @@ def _layer(layer: Config, side: str, tensors: Mapping[str, Tensor], keras: int) 
 
 
 def _options(cell: Config, axes: int, keras: int) -> dict[str, Any]:
-    """Return what our layer is told of how the cell computes."""
+    """Return the arguments of our layer for the settings of the cell."""
     arguments.one_of("unit_forget_bias", cell["unit_forget_bias"], (True, False))
     options: dict[str, Any] = {
         "bias": cell["use_bias"],
@@ -184,6 +184,6 @@ def _options(cell: Config, axes: int, keras: int) -> dict[str, Any]:
 
 
 def _rate(cell: Config, name: str) -> float:
-    """Return a dropout rate of Keras's, which takes 1 for none."""
+    """Return a dropout rate; Keras applies no dropout if it is 1."""
     rate = arguments.probability(name, cell[name])
     return rate if rate < 1 else 0.0

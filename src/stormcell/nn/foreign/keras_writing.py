@@ -1,4 +1,4 @@
-"""The configs and weights that Keras makes its layers of, written of our cells."""
+"""Writing Keras configs and weights from our cells."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -10,13 +10,12 @@ from stormcell.errors import ArgumentError
 from stormcell.nn.activations import Activation, hard_sigmoid_keras2
 from stormcell.nn.conv_lstm import ConvLSTMCell1d, ConvLSTMCell2d, ConvLSTMCell3d, LSTMCell
 from stormcell.nn.foreign import keras_weights
-from stormcell.nn.foreign.arrays import array
-from stormcell.nn.foreign.effective import effective, kind
+from stormcell.nn.foreign.arrays import array, effective, original_class
 from stormcell.nn.foreign.keras_activations import write
 from stormcell.nn.foreign.keras_modules import MergeMode
 from stormcell.nn.peephole_lstm import PeepholeLSTMCell
 
-# What Keras has not, and what of ours does without it.
+# Arguments that Keras does not have, and the values that make no difference.
 _WITHOUT: dict[str, Any] = {
     "padding_mode": "zeros",
     "recurrent_padding_mode": "zeros",
@@ -31,7 +30,7 @@ _WEIGHTS = "kernel", "recurrent", "bias"
 
 
 class Direction(NamedTuple):
-    """One recurrent layer of Keras's."""
+    """A recurrent layer of Keras."""
 
     cell: LSTMCell
     go_backwards: bool
@@ -40,15 +39,15 @@ class Direction(NamedTuple):
 
 
 def write_config(directions: Sequence[Direction], merge_mode: MergeMode, axis: int) -> dict[str, Any]:
-    """Return the config of a layer, or, of two directions, that of a Bidirectional.
+    """Return the config of a layer, or of a Bidirectional if there are two directions.
 
     Args:
         directions: The layer, or the forward and the backward one.
-        merge_mode: How two are merged.
-        axis: The axis of our data along which they are then put side by side.
+        merge_mode: Merge mode of a Bidirectional.
+        axis: Axis of our data along which ``"concat"`` joins the outputs.
 
     Raises:
-        ArgumentError: Keras has no such layer; the message lists all that it lacks.
+        ArgumentError: Keras has no such layer; the message lists the features that it lacks.
     """
     lacking = list(dict.fromkeys(lack for direction in directions for lack in _lacking(direction.cell)))
     if lacking:
@@ -58,18 +57,18 @@ def write_config(directions: Sequence[Direction], merge_mode: MergeMode, axis: i
     if len(directions) == 1:
         return _layer(directions[0], keras, _channels_first(cells))
     channels_first = _channels_first(cells) or axis == -1
-    ahead, back = (
+    forward, backward = (
         _saved(_class_name(direction.cell), _layer(direction, keras, channels_first, side), keras)
         for side, direction in zip(("forward_", "backward_"), directions, strict=True)
     )
     base = _base("bidirectional", cells[0], keras)
-    return base | {"merge_mode": merge_mode, "layer": ahead, "backward_layer": back}
+    return base | {"merge_mode": merge_mode, "layer": forward, "backward_layer": backward}
 
 
 def _lacking(cell: LSTMCell) -> list[str]:
-    """Return what the cell has and no layer of Keras's."""
-    if kind(cell) not in _CELLS:  # it may be one of those with other equations
-        return [f"the equations of a {kind(cell).__name__}"]
+    """Return the features of the cell that no Keras layer has."""
+    if original_class(cell) not in _CELLS:  # subclasses may have other equations
+        return [f"the equations of a {original_class(cell).__name__}"]
     lacking = [
         f"{name}={getattr(cell, name)!r}"
         for name, without in _WITHOUT.items()
@@ -78,7 +77,7 @@ def _lacking(cell: LSTMCell) -> list[str]:
     if cell.in_channels == 0:
         lacking.append("in_channels=0")
     if cell.input_dropout == 1 or cell.recurrent_dropout == 1:
-        lacking.append("a dropout of 1, which it takes for none")
+        lacking.append("a dropout of 1, which Keras ignores")
     if not cell.space:
         return lacking
     if cell.peephole is not None:
@@ -93,14 +92,14 @@ def _lacking(cell: LSTMCell) -> list[str]:
 
 
 def _only_keras_2(cell: LSTMCell) -> bool:
-    """Whether Keras 3 has it no more."""
+    """Whether only Keras 2 has such a cell."""
     activations = cell.activation, cell.recurrent_activation
     hard = any(activation in ("hard_sigmoid_keras2", hard_sigmoid_keras2) for activation in activations)
     return hard or cell.peephole is not None
 
 
 def _channels_first(cells: Sequence[LSTMCell]) -> bool:
-    """Whether the activations act along the last axis of our data, where Keras's would be only then."""
+    """Whether an activation acts along the last axis of our data, as it does with channels first in Keras."""
     activations: list[str | Activation] = [a for c in cells for a in (c.activation, c.recurrent_activation)]
     along = [a.keywords.get("dim") for a in activations if isinstance(a, partial)]
     return -1 in along
@@ -123,7 +122,7 @@ def _layer(direction: Direction, keras: int, channels_first: bool, side: str = "
         layer["time_major"] = False
         if not cell.space:
             inner["implementation"] = 1
-    if keras == 3 or direction.zero_output_for_mask:  # Keras 2 saves it only where it is set
+    if keras == 3 or direction.zero_output_for_mask:  # Keras 2 saves it only if it is set
         layer["zero_output_for_mask"] = direction.zero_output_for_mask
     if cell.peephole is not None:
         inner = _base("peephole_lstm_cell", cell, keras) | inner
@@ -132,7 +131,7 @@ def _layer(direction: Direction, keras: int, channels_first: bool, side: str = "
 
 
 def _cell(cell: LSTMCell, keras: int, channels_first: bool) -> dict[str, Any]:
-    """Return what a config says of the cell."""
+    """Return the part of a config that describes the cell."""
     axes = len(cell.space)
     sizes: dict[str, Any] = {"units": cell.hidden_channels}
     if axes:
@@ -162,7 +161,7 @@ def _cell(cell: LSTMCell, keras: int, channels_first: bool) -> dict[str, Any]:
 
 
 def _base(name: str, cell: LSTMCell, keras: int) -> dict[str, Any]:
-    """Return what the config of every layer says."""
+    """Return the part of a config that all layers have."""
     dtype = str(cell.weight_hh.dtype).removeprefix("torch.")
     policy = dtype if keras == 2 else _saved("DTypePolicy", {"name": dtype}, keras, "keras")
     return {"name": name, "trainable": True, "dtype": policy}
@@ -171,17 +170,17 @@ def _base(name: str, cell: LSTMCell, keras: int) -> dict[str, Any]:
 def _saved(
     class_name: str, config: dict[str, Any], keras: int, module: str = "keras.layers"
 ) -> dict[str, Any]:
-    """Return the dictionary that stands for an object within a config."""
+    """Return a serialized object for a config."""
     saved = {"class_name": class_name, "config": config}
     return saved if keras == 2 else {"module": module, **saved, "registered_name": None}
 
 
 def _class_name(cell: LSTMCell) -> str:
-    """Return what Keras calls the layer."""
+    """Return the class name of the layer."""
     return f"ConvLSTM{len(cell.space)}D" if cell.space else "LSTM" if cell.peephole is None else "RNN"
 
 
 def write_weights(directions: Sequence[Direction]) -> list[np.ndarray]:
-    """Return what the layer's ``get_weights()`` would return."""
+    """Return the layer's weights in the order of ``get_weights()``."""
     cells = [direction.cell for direction in directions]
     return [array(value) for cell in cells for value in keras_weights.write(effective(cell))]

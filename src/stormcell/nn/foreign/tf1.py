@@ -1,4 +1,4 @@
-"""Weights from the recurrent cells of TensorFlow 1: tf.contrib's, TensorLayer's and compat.v1's."""
+"""Conversion from the recurrent cells of TensorFlow 1: tf.contrib, TensorLayer and tf.compat.v1."""
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,8 +13,7 @@ from stormcell.nn import arguments
 from stormcell.nn.activations import Activation
 from stormcell.nn.conv_lstm import LSTM, ConvLSTM1d, ConvLSTM2d, ConvLSTM3d
 from stormcell.nn.foreign import arrays, keras_activations
-from stormcell.nn.foreign.arrays import GATES
-from stormcell.nn.foreign.entries import Entry, pack, unpack
+from stormcell.nn.foreign.arrays import GATES, Entry, pack, unpack
 from stormcell.nn.foreign.skip_connection import SkipConvLSTM1d, SkipConvLSTM2d, SkipConvLSTM3d
 from stormcell.nn.peephole_lstm import PeepholeLSTM
 
@@ -23,32 +22,32 @@ _SKIPPING: dict[int, Callable[..., LSTM]] = {1: SkipConvLSTM1d, 2: SkipConvLSTM2
 
 
 class _Kind(NamedTuple):
-    """How a kind of cell names its variables, and what its keywords are if they are not said."""
+    """The variables of a kind of cell, and its keywords with their defaults."""
 
     kernel: Entry
     bias: Entry
-    axes: Collection[int]  # how many the kernel may slide along
-    shape: str  # the kernel's
+    axes: Collection[int]  # possible numbers of spatial axes
+    shape: str  # of the kernel, for error messages
     keywords: Mapping[str, Any]
     peepholes: tuple[Entry, ...] = ()
     projection: tuple[Entry, ...] = ()
 
 
 class _Variables(NamedTuple):
-    """What was given, sorted by the endings of the names."""
+    """The given variables, by the endings of their names."""
 
     scope: str
     names: dict[str, str]
     arrays: dict[str, Tensor]
-    extra: dict[str, Tensor]  # by their whole names
+    extra: dict[str, Tensor]  # unknown variables, by their full names
 
     def name(self, entry: Entry) -> str:
-        """Return what a variable is called, or would be if it were there."""
+        """Return the full name of a variable, even if it is missing."""
         return self.names.get(entry.name, self.scope + entry.name)
 
 
 class _Sizes(NamedTuple):
-    """What the kernel tells, and the projection."""
+    """Sizes that the kernel and the projection determine."""
 
     in_channels: int
     hidden_channels: int
@@ -58,7 +57,7 @@ class _Sizes(NamedTuple):
 
 def _kind(kernel: str, bias: str, axes: Collection[int], shape: str, **keywords: Any) -> _Kind:
     return _Kind(
-        Entry(kernel, ("weight_ih", "weight_hh"), "igfo"),  # i, j, f, o to them
+        Entry(kernel, ("weight_ih", "weight_hh"), "igfo"),  # TensorFlow's i, j, f, o
         Entry(bias, ("bias",), "igfo"),
         axes,
         shape,
@@ -79,36 +78,37 @@ _KINDS = {
 
 
 def from_tf1(kind: str, variables: Mapping[str, Any], **keywords: Any) -> LSTM:
-    """Return a layer that computes what one of TensorFlow 1's recurrent cells computes over a sequence.
+    """Return a layer that computes the same as a recurrent cell of TensorFlow 1 over a sequence.
 
     ``"ConvLSTMCell"`` (``tf.contrib.rnn``, and its ``Conv1DLSTMCell``, ``2D`` and ``3D``)
-        ``kernel`` ``(*k, C_in + C, 4C)``, ``biases`` or none. Keywords ``forget_bias=1.0`` and
-        ``skip_connection=False``: with it the kernel has ``2 C_in + C`` inputs, and what comes out is the
-        output and the input beside it, ``C + C_in`` channels, which the hidden state has as well.
+        ``kernel`` ``(*k, C_in + C, 4C)``; optionally ``biases``. Keywords ``forget_bias=1.0`` and
+        ``skip_connection=False``. With a skip connection the kernel has ``2 C_in + C`` inputs, and the output
+        and the hidden state have ``C + C_in`` channels, because the input is appended to them.
     ``"BasicConvLSTMCell"`` (TensorLayer 1)
         ``Matrix`` ``(kH, kW, C_in + C, 4C)``, ``Bias``. Keywords ``forget_bias=1.0`` and ``act="tanh"``.
     ``"LSTMCell"`` (``tf.compat.v1.nn.rnn_cell``; also its ``BasicLSTMCell``)
-        ``kernel`` ``(C_in + P, 4C)``, ``bias``; ``w_i_diag``, ``w_f_diag``, ``w_o_diag``, ``(C,)``, or
-        none; ``projection/kernel`` ``(C, P)``, or none and P is C. Keywords ``forget_bias=1.0``,
+        ``kernel`` ``(C_in + P, 4C)``, ``bias``; optionally ``w_i_diag``, ``w_f_diag``, ``w_o_diag``,
+        ``(C,)``, and ``projection/kernel`` ``(C, P)``, without which P is C. Keywords ``forget_bias=1.0``,
         ``activation="tanh"`` (or ``act``), ``cell_clip=None`` and ``proj_clip=None``.
 
-    These cells add the forget bias while they run; here it is part of the bias, one being made if there is
-    none. Their state is ``(c, h)``, ours ``(h, c)``. ``lengths`` are ``dynamic_rnn``'s ``sequence_length``.
+    These cells add the forget bias at every step. Here it is part of the bias, which is created if it is
+    missing. Their state is ``(c, h)``, ours ``(h, c)``. Our ``lengths`` is the ``sequence_length`` of
+    ``dynamic_rnn``.
 
     Args:
-        kind: One of these.
-        variables: Arrays or tensors by name. The names end as above, after any scope, the same for all;
-            ``:0`` may follow.
-        **keywords: What the variables do not tell. An activation is a name of TensorFlow's or a callable
-            from tensor to tensor.
+        kind: One of these names.
+        variables: Arrays or tensors by name. The names above may follow a common scope and be followed by
+            ``:0``.
+        **keywords: Settings that the variables do not determine. An activation is a name from TensorFlow or a
+            callable from tensor to tensor.
 
     Returns:
         A ``ConvLSTM1d``, ``2d`` or ``3d`` or a ``PeepholeLSTM`` of one layer, ``batch_first``, in evaluation
-        mode, of the arrays' dtype.
+        mode and in the arrays' dtype.
 
     Raises:
-        ArgumentError: A kind or keyword is unknown, or the variables are not those of this kind; the message
-            lists every name and shape that is not.
+        ArgumentError: The kind or a keyword is unknown, or the variables do not fit the kind; the message
+            lists every name and shape that differs.
 
     Examples:
         >>> import numpy as np
@@ -130,10 +130,10 @@ def from_tf1(kind: str, variables: Mapping[str, Any], **keywords: Any) -> LSTM:
     rnn = _make(sizes, entries, given, arrays.dtype(list(found.arrays.values())))
     (cell,) = rnn.cells
 
-    held = dict(cell.named_parameters())
+    on_meta = dict(cell.named_parameters())
     arrays.check(
         {found.names[ending]: array for ending, array in found.arrays.items()} | found.extra,
-        {found.name(entry): _as_theirs(entry, pack(entry, held)).shape for entry in entries},
+        {found.name(entry): _as_theirs(entry, pack(entry, on_meta)).shape for entry in entries},
     )
     rnn.to_empty(device="cpu")
     ours = dict(cell.named_parameters())
@@ -148,33 +148,35 @@ def from_tf1(kind: str, variables: Mapping[str, Any], **keywords: Any) -> LSTM:
 
 
 def _keywords(kind: str, known: _Kind, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all keywords of a kind, those not given as they are by default."""
+    """Return all keywords of a kind, with defaults for those that are not given."""
     for name in given:
         if name not in known.keywords:
             raise ArgumentError(f"{name}: {kind!r} has no such keyword, expected {', '.join(known.keywords)}")
-    told = {**known.keywords, **given}
-    forget_bias, skipping = told["forget_bias"], told.get("skip_connection", False)
+    complete = {**known.keywords, **given}
+    forget_bias, skipping = complete["forget_bias"], complete.get("skip_connection", False)
     if not isinstance(forget_bias, Real) or isinstance(forget_bias, bool):
         raise ArgumentError(f"forget_bias: expected a number, found {forget_bias!r}")
     arguments.one_of("skip_connection", skipping, (True, False))
-    return told
+    return complete
 
 
 def _activation(act: Any = None, activation: Any = None) -> str | Activation:
-    """Return what is meant by either name of this keyword. TensorFlow reads its values as Keras 2 does."""
+    """Return the activation from either keyword; TensorFlow reads its values as Keras 2 does."""
     if act is not None and activation is not None:
-        raise ArgumentError(f"act, activation: expected one at most, found {act!r} and {activation!r}")
-    meant = activation if act is None else act
-    if meant is None:
+        raise ArgumentError(
+            f"act, activation: expected at most one of them, found {act!r} and {activation!r}"
+        )
+    value = activation if act is None else act
+    if value is None:
         return "tanh"
-    return meant if callable(meant) else keras_activations.read("act", meant, keras=2, axis=1)
+    return value if callable(value) else keras_activations.read("act", value, keras=2, axis=1)
 
 
 def _sorted(known: _Kind, variables: Mapping[str, Any]) -> _Variables:
     """Sort variables by the endings of their names.
 
     Raises:
-        ArgumentError: They are no variables by name, or belong to several cells.
+        ArgumentError: ``variables`` is not a mapping from names, or has the variables of several cells.
     """
     if not isinstance(variables, Mapping) or not all(isinstance(name, str) for name in variables):
         raise ArgumentError(f"variables: expected arrays by name, found a {type(variables).__name__}")
@@ -191,17 +193,17 @@ def _sorted(known: _Kind, variables: Mapping[str, Any]) -> _Variables:
             extra[name] = torch.empty(getattr(value, "shape", ()), device="meta")
     if len(scopes) > 1 or any(len(several) > 1 for several in names.values()):
         listed = ", ".join(name for several in names.values() for name in several)
-        raise arrays.mismatch([f"those of one cell, found {listed}"], extra)
+        raise arrays.mismatch([f"the variables of one cell, found {listed}"], extra)
     one = {ending: name for ending, (name,) in names.items()}
     own = {ending: arrays.tensor(variables[name], name) for ending, name in one.items()}
     return _Variables(scopes.pop() if scopes else "", one, own, extra)
 
 
 def _read(known: _Kind, found: _Variables, entries: Sequence[Entry], skipping: bool) -> _Sizes:
-    """Read sizes off the kernel.
+    """Return the sizes that the kernel determines.
 
     Raises:
-        ArgumentError: It is not there, or can have no such shape.
+        ArgumentError: The kernel is missing or has an impossible shape.
     """
     kernel = found.arrays.get(known.kernel.name)
     if kernel is not None and kernel.dim() - 2 in known.axes:
@@ -226,7 +228,7 @@ def _read(known: _Kind, found: _Variables, entries: Sequence[Entry], skipping: b
 
 
 def _make(sizes: _Sizes, entries: Collection[Entry], given: Mapping[str, Any], dtype: torch.dtype) -> LSTM:
-    """Make a layer without numbers: random ones would only disturb the caller's generator."""
+    """Return a layer on the meta device, where no initial weights are drawn."""
     parameters = {name for entry in entries for name in entry.parameters}
     axes = len(sizes.kernel_size)
     projected = "weight_hr" in parameters
@@ -240,21 +242,23 @@ def _make(sizes: _Sizes, entries: Collection[Entry], given: Mapping[str, Any], d
         activation=_activation(given.get("act"), given.get("activation")),
         cell_clip=given.get("cell_clip"),
         proj_channels=sizes.proj_channels if projected else None,
-        proj_clip=given.get("proj_clip") if projected else None,  # nor do they clip what is not projected
+        proj_clip=given.get("proj_clip")
+        if projected
+        else None,  # as in TensorFlow, which clips projections only
         device="meta",
         dtype=dtype,
     )
 
 
 def _as_ours(entry: Entry, array: Tensor) -> Tensor:
-    """Turn an array of theirs, whose channels come last, in before out, the way ours are."""
+    """Move the last axes of a TensorFlow array, input and output channels, to the front and swap them."""
     if "peephole" in entry.parameters:
         return array.unsqueeze(0)
     return array.movedim((-1, -2), (0, 1)) if array.dim() > 1 else array
 
 
 def _as_theirs(entry: Entry, array: Tensor) -> Tensor:
-    """Undo it."""
+    """Undo :func:`_as_ours`."""
     if "peephole" in entry.parameters:
         return array.squeeze(0)
     return array.movedim((0, 1), (-1, -2)) if array.dim() > 1 else array

@@ -1,4 +1,4 @@
-"""Weights from and for the ConvLSTM and TrajGRU repositories in PyTorch."""
+"""Conversion from and to the ConvLSTMs and TrajGRUs of PyTorch repositories."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
@@ -11,10 +11,9 @@ from stormcell.nn.activations import ACTIVATIONS
 from stormcell.nn.cells import Cell
 from stormcell.nn.conv_lstm import ConvLSTMCell2d
 from stormcell.nn.foreign import arrays
-from stormcell.nn.foreign.effective import effective, evaluating, kind
-from stormcell.nn.foreign.entries import Entry, pack, unpack
-from stormcell.nn.foreign.state_dicts import Layer, read_sizes, take_apart
-from stormcell.nn.foreign.torch_tables import LAYOUTS, Layout, one_convolution
+from stormcell.nn.foreign.arrays import Entry, effective, evaluating, original_class, pack, unpack
+from stormcell.nn.foreign.state_dicts import Layer, read_sizes, split_layers
+from stormcell.nn.foreign.torch_tables import LAYOUTS, WeightLayout, one_convolution
 from stormcell.nn.foreign.winsolider import InPlaceReLUConvLSTMCell2d
 from stormcell.nn.recurrent import Recurrent
 
@@ -25,40 +24,42 @@ def from_torch(layout: str, state_dict: Mapping[str, Any], **keywords: Any) -> n
     """Return a layer that computes the same as a layer of one of the PyTorch repositories.
 
     ``"ndrplz"`` (ndrplz/ConvLSTM_pytorch)
-        ``cell_list.{i}.conv.weight``; ``cell_list.{i}.conv.bias`` or none. The keyword ``gate_order`` says
-        how the gates are stacked: ``"ifog"``, but ``"fiog"`` in some cells that were written after it.
+        ``cell_list.{i}.conv.weight``; optionally ``cell_list.{i}.conv.bias``. The keyword ``gate_order``
+        is the order of the gates: ``"ifog"``, but ``"fiog"`` in some cells that derive from it.
     ``"automan000"`` (automan000/Convolutional_LSTM_PyTorch)
-        ``cell{i}.Wx{i,f,c,o}.weight``, ``.bias``, ``cell{i}.Wh{i,f,c,o}.weight``; ``cell{i}.Wc{i,f,o}`` or
-        none. Theirs sees one frame at every step: ``frame.unsqueeze(1).expand(-1, steps, -1, -1, -1)``.
+        ``cell{i}.Wx{i,f,c,o}.weight``, ``.bias``, ``cell{i}.Wh{i,f,c,o}.weight``; optionally
+        ``cell{i}.Wc{i,f,o}``. Their module reads the same frame at every step:
+        ``frame.unsqueeze(1).expand(-1, steps, -1, -1, -1)``.
     ``"winsolider"`` (Winsolider/ConvLSTM)
-        The same. With the keyword ``nonlinearity="relu"`` instead of ``"tanh"`` a ReLU takes both places of
-        the hyperbolic tangent, and overwrites the cell state after the output gate has seen it.
+        The same. With the keyword ``nonlinearity="relu"`` a ReLU replaces both hyperbolic tangents, and
+        overwrites the cell state after the output gate has read it.
     ``"hzzone"`` (the ConvLSTM of Hzzone/Precipitation-Nowcasting)
-        ``_conv.weight``, ``_conv.bias``; ``Wc{i,f,o}`` or none.
+        ``_conv.weight``, ``_conv.bias``; optionally ``Wc{i,f,o}``.
     ``"hzzone-trajgru"`` (its TrajGRU)
-        ``i2h``, ``i2f_conv1``, ``h2f_conv1``, ``flows_conv`` and ``ret``, each ``.weight`` and ``.bias``. The
-        keyword ``align_corners`` says how it was run: True, as by PyTorch up to 1.2, or False, as since.
+        ``i2h``, ``i2f_conv1``, ``h2f_conv1``, ``flows_conv`` and ``ret``, each with ``.weight`` and
+        ``.bias``. The keyword ``align_corners`` is True (the default) if the model was run on PyTorch up to
+        1.2, and False for later versions.
     ``"openstl"`` (chengtan9907/OpenSTL)
-        ``cell_list.{i}.conv_x.0.weight``, ``cell_list.{i}.conv_h.0.weight``; its LayerNorm, ``conv_x.1.*``
-        and ``conv_h.1.*``, or none. ``conv_o.*`` and ``conv_last.*``, which are outside the recurrence, are
-        ignored.
+        ``cell_list.{i}.conv_x.0.weight``, ``cell_list.{i}.conv_h.0.weight``; optionally its LayerNorm,
+        ``conv_x.1.*`` and ``conv_h.1.*``. ``conv_o.*`` and ``conv_last.*``, which are outside the recurrence,
+        are ignored.
 
     :func:`stormcell.models.from_checkpoint` reads whole networks.
 
-    What a single cell holds, without the layer's number, makes a stack of one layer. All keys may begin
-    alike, say with the ``module.`` of :class:`torch.nn.DataParallel`.
+    The arrays of a single cell, without a layer's number, become a stack of one layer. All names may have a
+    common prefix, such as the ``module.`` of :class:`torch.nn.DataParallel`.
 
     Args:
-        layout: One of these.
+        layout: One of these names.
         state_dict: Arrays or tensors by name.
-        **keywords: What the arrays do not tell.
+        **keywords: Settings that the arrays do not determine.
 
     Returns:
         A ``ConvLSTM2d`` or ``TrajGRU2d``, ``batch_first``, in evaluation mode and in the arrays' dtype.
 
     Raises:
-        ArgumentError: A layout or keyword is unknown, or the arrays are not those of this layout; the
-            message lists every name and shape that is not.
+        ArgumentError: The layout or a keyword is unknown, or the arrays do not fit the layout; the message
+            lists every name and shape that differs.
 
     Examples:
         >>> import torch
@@ -71,7 +72,7 @@ def from_torch(layout: str, state_dict: Mapping[str, Any], **keywords: Any) -> n
     given = _keywords(layout, known, keywords)
     if "gate_order" in given:
         known = known._replace(entries=one_convolution("conv", given.pop("gate_order")))
-    taken, unknown = take_apart(state_dict, [e.name for e in known.entries], known.stack, known.dead)
+    taken, unknown = split_layers(state_dict, [e.name for e in known.entries], known.stack, known.unused)
     layers = [
         Layer(prefix, {name: arrays.tensor(value, prefix + name) for name, value in values.items()})
         for prefix, values in taken
@@ -79,10 +80,10 @@ def from_torch(layout: str, state_dict: Mapping[str, Any], **keywords: Any) -> n
     found = {layer.prefix + name: value for layer in layers for name, value in layer.values.items()}
     extra = {key: torch.empty(getattr(state_dict[key], "shape", ()), device="meta") for key in unknown}
 
-    entries = _there(known, layers)
+    entries = _expected_entries(known, layers)
     sizes = read_sizes(layers, [entry.name for entry in entries], known.axes, extra)
     parameters = {name for entry in entries for name in entry.parameters}
-    # Made without numbers: random ones would only disturb the caller's generator.
+    # On the meta device no initial weights are drawn, so that the caller's random generator is unchanged.
     module = known.make(sizes, parameters, device="meta", dtype=arrays.dtype(list(found.values())), **given)
     expected: dict[str, Sequence[int]] = {}
     for layer, cell in zip(layers, _cells(module), strict=True):
@@ -100,22 +101,23 @@ def from_torch(layout: str, state_dict: Mapping[str, Any], **keywords: Any) -> n
 
 
 def to_torch(layout: str, module: Recurrent | Cell) -> dict[str, Tensor]:
-    """Return a layer's weights as one of the PyTorch repositories names and lays them out.
+    """Return a layer's weights with the names and layout of one of the PyTorch repositories.
 
-    The inverse of :func:`from_torch`, bit for bit; what it needed keywords for is for the caller to know.
-    OpenSTL's arrays outside the recurrence are not there, so load with ``strict=False``. Of a layer that is
-    pruned or parametrized these are the weights that it computes with in evaluation mode.
+    This is the exact inverse of :func:`from_torch`. OpenSTL's arrays outside the recurrence are missing, so
+    load with ``strict=False``. The weights of a pruned or parametrized layer are those that it computes with
+    in evaluation mode.
 
     Args:
-        layout: One of those of :func:`from_torch`; ``"ndrplz"`` has its own gate order.
-        module: A layer, or a cell, which gives what a single cell holds.
+        layout: One of the layouts of :func:`from_torch`; ``"ndrplz"`` is written with its gate order
+            ``"ifog"``.
+        module: A layer, or a cell for the arrays of a single cell.
 
     Returns:
         Copies on the CPU, by name.
 
     Raises:
-        ArgumentError: The layout is unknown, or it has no place for something that changes what the module
-            computes in evaluation mode; the message names all that it has no place for.
+        ArgumentError: The layout is unknown, or cannot represent a setting that changes the module's output
+            in evaluation mode; the message names all such settings.
 
     Examples:
         >>> from stormcell.nn import ConvLSTM2d
@@ -124,16 +126,14 @@ def to_torch(layout: str, module: Recurrent | Cell) -> dict[str, Tensor]:
         {'cell_list.0.conv.weight': (32, 11, 3, 3), 'cell_list.0.conv.bias': (32,)}
     """
     known = _known(layout)
-    found = kind(_cells(module)[0]) if isinstance(module, Recurrent | Cell) else type(module)
+    found = original_class(_cells(module)[0]) if isinstance(module, Recurrent | Cell) else type(module)
     if found not in known.cells:
         expected = known.cells[0].__name__
-        raise ArgumentError(
-            f"module: layout {layout!r} holds layers of a {expected}, found a {found.__name__}"
-        )
+        raise ArgumentError(f"module: layout {layout!r} requires a {expected}, found a {found.__name__}")
     with evaluating(module):
         if misfits := dict(_misfits(known, module)):
             listed = "; ".join(f"{name}: {difference}" for name, difference in misfits.items())
-            raise ArgumentError(f"module: layout {layout!r} holds only {listed}")
+            raise ArgumentError(f"module: layout {layout!r} requires {listed}")
         layers = [effective(cell) for cell in _cells(module)]
     state_dict = {}
     for number, layer in enumerate(layers):
@@ -145,12 +145,12 @@ def to_torch(layout: str, module: Recurrent | Cell) -> dict[str, Tensor]:
                 continue
             if missing:
                 listed = ", ".join(sorted(missing))
-                raise ArgumentError(f"module: layout {layout!r} holds {listed}, found none")
+                raise ArgumentError(f"module: layout {layout!r} requires {listed}, found none")
             state_dict[prefix + entry.name] = pack(entry, ours)
     return state_dict
 
 
-def _known(layout: str) -> Layout:
+def _known(layout: str) -> WeightLayout:
     if isinstance(layout, str) and layout in LAYOUTS:
         return LAYOUTS[layout]
     names = ", ".join(map(repr, LAYOUTS))
@@ -158,8 +158,8 @@ def _known(layout: str) -> Layout:
     raise ArgumentError(f"layout: expected one of {names}, found {layout!r}{hint}")
 
 
-def _keywords(layout: str, known: Layout, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all keywords of a layout, those not given as they are by default."""
+def _keywords(layout: str, known: WeightLayout, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all keywords of a layout, with defaults for those that are not given."""
     for name, value in given.items():
         if name not in known.keywords:
             names = ", ".join(known.keywords) or "none"
@@ -170,16 +170,16 @@ def _keywords(layout: str, known: Layout, given: Mapping[str, Any]) -> dict[str,
     return {name: given.get(name, choices[0]) for name, choices in known.keywords.items()}
 
 
-def _there(known: Layout, layers: Sequence[Layer]) -> list[Entry]:
-    """Return the entries that each layer should have, if some of them have what is optional, or none has."""
+def _expected_entries(known: WeightLayout, layers: Sequence[Layer]) -> list[Entry]:
+    """Return the entries that each layer should have: optional ones if any layer has one of them."""
     optional = [entry for entry in known.entries if set(known.optional).intersection(entry.parameters)]
     if any(entry.name in layer.values for entry in optional for layer in layers):
         optional = []
     return [entry for entry in known.entries if entry not in optional]
 
 
-def _misfits(known: Layout, module: Recurrent | Cell) -> Iterator[tuple[str, str]]:
-    """Yield what a layout has no place for: an argument, what it may be there, and what it is."""
+def _misfits(known: WeightLayout, module: Recurrent | Cell) -> Iterator[tuple[str, str]]:
+    """Yield the arguments that a layout cannot represent, with the possible values and the value found."""
     cells = _cells(module)
     if isinstance(module, Recurrent) and module.bidirectional:
         yield "bidirectional", "False, found True"
@@ -188,7 +188,7 @@ def _misfits(known: Layout, module: Recurrent | Cell) -> Iterator[tuple[str, str
     for name in ("bias", "peephole", "norm"):
         found = [_argument(cell, name) for cell in cells]
         if len(set(found)) > 1:
-            yield name, f"one for all layers, found {found}"
+            yield name, f"one value for all layers, found {found}"
     for cell in cells:
         ones = (1,) * len(cell.space)
         allowed: dict[str, Sequence[Any]] = {
@@ -207,7 +207,7 @@ def _misfits(known: Layout, module: Recurrent | Cell) -> Iterator[tuple[str, str
         }
         if isinstance(cell, ConvLSTMCell2d):
             allowed["recurrent_kernel_size"] = [cell.kernel_size]
-        if "norm_hh" in known.optional:  # the bias is the norm's
+        if "norm_hh" in known.optional:  # the bias belongs to the norm
             allowed["bias"] = [cell.norm is not None]
         for name, values in allowed.items():
             argument = _argument(cell, name)
@@ -215,13 +215,13 @@ def _misfits(known: Layout, module: Recurrent | Cell) -> Iterator[tuple[str, str
                 yield name, f"{' or '.join(map(repr, values))}, found {argument!r}"
         for name in ("kernel_size", "flow_kernel_size"):
             if any(k % 2 == 0 for k in getattr(cell, name, ())):
-                yield name, f"odd ones, found {getattr(cell, name)}"
+                yield name, f"odd sizes, found {getattr(cell, name)}"
         if cell.in_channels == 0:
             yield "in_channels", "1 or more, found 0"
 
 
 def _argument(cell: Cell, name: str) -> Any:
-    """Return what an argument of a cell was: the cell has parameters under the names of some."""
+    """Return the value of a cell's argument; some names belong to parameters."""
     value = getattr(cell, name, None)
     if name == "bias":
         return any("bias" in parameter for parameter in effective(cell))

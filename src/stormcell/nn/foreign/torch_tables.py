@@ -1,4 +1,4 @@
-"""How the ConvLSTM and TrajGRU repositories in PyTorch name and lay out their weights: a table for each."""
+"""Tables of the names and layouts of weights in PyTorch repositories of ConvLSTM and TrajGRU."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import permutations
@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 from stormcell.nn.cells import Cell
 from stormcell.nn.conv_lstm import ConvLSTM2d, ConvLSTMCell2d
-from stormcell.nn.foreign.arrays import GATES
-from stormcell.nn.foreign.entries import Entry
+from stormcell.nn.foreign.arrays import GATES, Entry
 from stormcell.nn.foreign.state_dicts import Sizes
 from stormcell.nn.foreign.winsolider import InPlaceReLUConvLSTM2d, InPlaceReLUConvLSTMCell2d
 from stormcell.nn.recurrent import Recurrent
@@ -15,7 +14,7 @@ from stormcell.nn.trajgru import TrajGRU2d, TrajGRUCell2d
 
 
 def one_convolution(name: str, gates: str) -> tuple[Entry, ...]:
-    """Return the entries of one convolution over ``[x, h]`` that makes all gates, in this order."""
+    """Return the entries of one convolution over ``[x, h]`` that computes all gates, in this order."""
     return (
         Entry(f"{name}.weight", ("weight_ih", "weight_hh"), gates),
         Entry(f"{name}.bias", ("bias",), gates),
@@ -44,7 +43,7 @@ _TWO_CONVOLUTIONS = (
     Entry("conv_h.1.bias", ("bias",), GATES, adds=True),
 )
 
-# Its gates r, u, m are our r, z, n.
+# The gates r, u, m are our r, z, n.
 _TRAJ_GRU = tuple(
     Entry(f"{theirs}.{kind}", (ours.format(kind),))
     for theirs, ours in {
@@ -90,23 +89,33 @@ def _traj_gru(sizes: Sequence[Sizes], _: Collection[str], **options: Any) -> Tra
     )
 
 
-class Layout(NamedTuple):
-    """How a system names and lays out the arrays of a layer."""
+class WeightLayout(NamedTuple):
+    """The names and layouts of a layer's arrays in another system.
+
+    Attributes:
+        entries: The arrays.
+        axes: Axes of the arrays that determine the sizes of a layer.
+        holds: Values that our arguments may have, beside the restrictions that all layouts share.
+        make: Function that builds our layer from the sizes, the names of our parameters, and keywords.
+        cells: Cells that the layout can hold.
+        stack: Prefix of a layer in a stack; empty if there are only single layers.
+        optional: Parameters of ours that are all present or all missing.
+        unused: Regular expression of names that the system stores and never uses.
+        keywords: Values that each keyword may have; the first is the default.
+    """
 
     entries: tuple[Entry, ...]
-    axes: Mapping[str, str]  # of the arrays that tell the sizes, which `make` makes a module of
-    holds: Mapping[
-        str, Sequence[Any]
-    ]  # what arguments of ours may be, beside those that all layouts restrict
-    make: Callable[..., Recurrent] = _conv_lstm  # also given the parameters that there are, and the keywords
-    cells: tuple[type[Cell], ...] = (ConvLSTMCell2d,)  # what makes up a layer
-    stack: str = ""  # what stands before the names in a stack; empty if there are only single layers
-    optional: Collection[str] = ()  # parameters of ours that it has all of, or none
-    dead: str = "(?!)"  # a regular expression for what it holds and never uses
-    keywords: Mapping[str, Sequence[Any]] = {}  # what each may be, the first if it is not said
+    axes: Mapping[str, str]
+    holds: Mapping[str, Sequence[Any]]
+    make: Callable[..., Recurrent] = _conv_lstm
+    cells: tuple[type[Cell], ...] = (ConvLSTMCell2d,)
+    stack: str = ""
+    optional: Collection[str] = ()
+    unused: str = "(?!)"  # matches nothing
+    keywords: Mapping[str, Sequence[Any]] = {}
 
 
-_AUTOMAN000 = Layout(
+_AUTOMAN000 = WeightLayout(
     (*_EIGHT_CONVOLUTIONS, *_PEEPHOLES),
     axes={"Wxi.weight": "C, C_in, kH, kW", "Whi.weight": "C, C, kH, kW", "Wci": "1, C, H, W"},
     holds={"bias": (True,), "peephole": ("pixel", None), "norm": (None,)},
@@ -114,7 +123,7 @@ _AUTOMAN000 = Layout(
     optional=("peephole",),
 )
 LAYOUTS = {
-    "ndrplz": Layout(
+    "ndrplz": WeightLayout(
         one_convolution("conv", "ifog"),
         axes={"conv.weight": "4C, C_in + C, kH, kW"},
         holds={"bias": (True, False), "peephole": (None,), "norm": (None,)},
@@ -126,13 +135,13 @@ LAYOUTS = {
     "winsolider": _AUTOMAN000._replace(
         keywords={"nonlinearity": ("tanh", "relu")}, cells=(ConvLSTMCell2d, InPlaceReLUConvLSTMCell2d)
     ),
-    "hzzone": Layout(
+    "hzzone": WeightLayout(
         (*one_convolution("_conv", GATES), *_PEEPHOLES),
         axes={"_conv.weight": "4C, C_in + C, kH, kW", "Wci": "1, C, H, W"},
         holds=_AUTOMAN000.holds,
         optional=("peephole",),
     ),
-    "hzzone-trajgru": Layout(
+    "hzzone-trajgru": WeightLayout(
         _TRAJ_GRU,
         axes={"i2h.weight": "3C, C_in, kH, kW", "flows_conv.weight": "2L, F, kU, kV"},
         holds={"bias": (True,), "activation": ("leaky_relu",)},
@@ -140,7 +149,7 @@ LAYOUTS = {
         cells=(TrajGRUCell2d,),
         keywords={"align_corners": (True, False)},
     ),
-    "openstl": Layout(
+    "openstl": WeightLayout(
         _TWO_CONVOLUTIONS,
         axes={
             "conv_x.0.weight": "4C, C_in, kH, kW",
@@ -150,6 +159,6 @@ LAYOUTS = {
         holds={"bias": (True, False), "peephole": (None,), "norm": ("layer-pixel", None)},
         stack="cell_list.{}.",
         optional=("norm_ih", "norm_hh", "bias"),
-        dead=r"conv_o\..+|conv_last\..+",
+        unused=r"conv_o\..+|conv_last\..+",
     ),
 }
