@@ -165,6 +165,17 @@ def test_network_forecaster_rain_left_the_grid_forecasts_dry(forecaster):
     assert wet == (forecaster.card.nowcasting.coordinates == "fixed")
 
 
+def test_network_forecaster_runs_on_the_device_of_its_network(forecaster, monkeypatch):
+    """Tensors on the device "meta" have no values, so those that come back are replaced by zeros."""
+    devices = []
+    monkeypatch.setattr(
+        torch.Tensor, "cpu", lambda result: devices.append(result.device.type) or torch.zeros(result.shape)
+    )
+    forecast = replace(forecaster, nowcaster=forecaster.nowcaster.to("meta"))(frames(), steps=2)
+    assert devices == ["meta"]
+    assert not forecast.any()
+
+
 def test_network_forecaster_inflow_nan_is_nan_where_rain_flows_in(forecaster):
     open_edges = replace(forecaster, inflow="nan")(frames(), steps=4)
     filled = forecaster(frames(), steps=4)

@@ -9,6 +9,7 @@ import numpy as np
 
 from stormcell.cli.exit_status import ALL_DONE
 from stormcell.data import archive
+from stormcell.data.time_axis import minute
 from stormcell.errors import ArgumentError, FramesError
 from stormcell.forecast import export
 from stormcell.forecast.contract import DEFAULT_STEPS
@@ -28,12 +29,12 @@ def forecast(path: Path, model: str | None, out: Path, *, at: str | None, steps:
     issue = times[-1] if at is None else moment("--at", at)
     if issue not in times:
         nearest = times[np.abs(times - issue).argmin()]
-        raise FramesError(f"{path}: no frame at {_second(issue)}; the nearest is at {_second(nearest)}")
+        raise FramesError(f"{path}: no frame at {minute(issue)}; the nearest is at {minute(nearest)}")
     result = chosen(rain.sel(time=slice(None, issue)), steps or chosen.default_steps or DEFAULT_STEPS)
     export.write(result, out)
     print(
-        f"{out}: {result.sizes['time']} frames, {_second(result['time'].values[0])} to "
-        f"{_second(result['time'].values[-1])} UTC"
+        f"{out}: {result.sizes['time']} frames, {minute(result['time'].values[0])} to "
+        f"{minute(result['time'].values[-1])} UTC"
     )
     return ALL_DONE
 
@@ -69,7 +70,3 @@ def moment(option: str, text: str) -> np.datetime64:
     except (ValueError, OverflowError):
         raise ArgumentError(f'{option}: expected a time such as 2016-09-28T17:00, found "{text}"') from None
     return np.datetime64(time, "ns")
-
-
-def _second(time: np.datetime64) -> str:
-    return str(np.datetime_as_string(time, unit="s")).removesuffix(":00")

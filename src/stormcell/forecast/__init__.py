@@ -1,1 +1,1 @@
-"""Forecasters, and their forecasts on disk."""
+"""Forecasters, and files of their forecasts."""

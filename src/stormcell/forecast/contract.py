@@ -63,7 +63,7 @@ class Needs:
 class Analysis:
     """The frames known at an issue time, and the motion field estimated from them.
 
-    Frames are read, and motion is estimated, when first asked for, and only once.
+    Frames are read when they are first needed, and a motion field is estimated only once.
 
     Args:
         frames: All gap-free frames up to the issue time: rain rates in mm/h ``(time, y, x)``, possibly lazy.

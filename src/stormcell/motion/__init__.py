@@ -1,1 +1,1 @@
-"""How rain moves, and rain moved: NumPy, SciPy and OpenCV only."""
+"""The motion field of rain, and advection along it. Needs NumPy, SciPy and OpenCV only."""
