@@ -1,8 +1,8 @@
-"""``python -m benchmarks``: train on a real event and score it beside every baseline there is.
+"""``python -m benchmarks``: train a nowcaster on a real event, and compare it with all baselines.
 
-The Finnish event of 2016-09-28 (40 frames, five minutes apart) is archived, a nowcaster is trained for
-a quarter of an hour on all but its last hour, and that hour is scored. Results go to
-``benchmarks/results``; README and LOG quote only those.
+The Finnish event of 2016-09-28 (40 frames, one every five minutes) is archived. A nowcaster is trained for a
+quarter of an hour on all frames but those of the last hour, on which all forecasters are scored. The results
+are written to ``benchmarks/results``. README and LOG quote only those.
 """
 
 import argparse
@@ -25,21 +25,25 @@ CREDIT = "Finnish Meteorological Institute open data; modified."
 
 
 def main() -> int:
-    """Run it all; 2 where the data are not there."""
+    """Run the benchmark and return the exit status: 2 without the data, else 0."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--minutes", type=float, default=15.0, help="minutes of training")
     runs = machine.ROOT / "runs"
-    parser.add_argument("--work", type=Path, default=runs / "event", help="folder for what is made")
+    parser.add_argument(
+        "--work", type=Path, default=runs / "event", help="folder for archive, run and report"
+    )
     parser.add_argument("recipe", nargs="*", metavar="key=value", help="changes to the recipe")
     arguments = parser.parse_args()
     data = Path(os.environ.get("STORMCELL_DATA") or machine.ROOT.parent / "shared" / "data") / EVENT
     if not data.is_dir():
-        print(f"{data} is not there; set STORMCELL_DATA to the folder that holds {EVENT}", file=sys.stderr)
+        print(
+            f"{data}: no such folder; set STORMCELL_DATA to the folder that contains {EVENT}", file=sys.stderr
+        )
         return 2
     archive, run, report = (arguments.work / name for name in ("archive.zarr", "run", "report"))
     model = run / "model.safetensors"
     stormcell("archive", data, "--out", archive)
-    shutil.rmtree(run, ignore_errors=True)  # another day's model is not to pass for this commit's
+    shutil.rmtree(run, ignore_errors=True)  # so that an older model is not resumed
     limits = [f"max_minutes={arguments.minutes:g}", "test=60min", "validation=20min"]
     stormcell("train", archive, "--out", run, *limits, *arguments.recipe)
     names = [str(model), "persistence", "extrapolation"]
@@ -51,12 +55,12 @@ def main() -> int:
 
 
 def stormcell(*words: object) -> None:
-    """One verb, as a user would run it."""
+    """Run a command as a user would."""
     subprocess.run([sys.executable, "-m", "stormcell", *map(str, words)], check=True)
 
 
 def keep(report: Path) -> None:
-    """Put the scores, the table and the figure where the README finds them."""
+    """Copy the scores, the table and the figure of a report to the results."""
     results = machine.ROOT / "benchmarks" / "results"
     results.mkdir(exist_ok=True)
     scores = json.loads((report / "scores.json").read_text())
@@ -76,7 +80,7 @@ def keep(report: Path) -> None:
 
 
 def table(scores: dict[str, dict], about: dict[str, str]) -> str:
-    """Means over the lead times, in Markdown."""
+    """Return the means over lead times as a table in Markdown."""
     thresholds = ("0.1", "0.5", "1.0", "2.0", "5.0")
     lines = [
         f"Mean over lead times, 5 to 60 min, of the last hour of `{about['event']}`. {about['credit']}",

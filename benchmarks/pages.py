@@ -1,4 +1,4 @@
-"""What was measured, put into the pages of the docs."""
+"""Results of benchmarks in the pages of the docs."""
 
 from pathlib import Path
 
@@ -7,15 +7,15 @@ from stormcell.errors import OutputError
 
 
 def fill(page: Path, name: str, text: str | None) -> None:
-    """Put a text between the markers ``<!-- name -->`` and ``<!-- /name -->`` of a page.
+    """Write a text between the markers ``<!-- name -->`` and ``<!-- /name -->`` of a page.
 
     Args:
-        page: Whose markers are there already.
-        name: Of the markers.
-        text: Markdown; None only to see whether it can be done.
+        page: A page with the markers.
+        name: Name of the markers.
+        text: Markdown; None only checks that the page has the markers.
 
     Raises:
-        OutputError: There is no such page, or it has no markers.
+        OutputError: The page does not exist or does not have the markers.
     """
     start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     before, found, rest = (page.read_text() if page.exists() else "").partition(start)

@@ -10,8 +10,10 @@ from PIL import Image
 from stormcell.errors import OutputError
 from stormcell.verification import figures, report
 from stormcell.verification.case_study import Case, case_figure
+from stormcell.verification.curves import lead_time_figure
 from stormcell.verification.evaluate import evaluate
 from stormcell.verification.evaluation import labels
+from stormcell.verification.scores import SCORES, Score, ratio
 from stormcell.verification.tables import Entry, view
 
 FILES = {"scores.json", "report.html", "lead_time.png", "case.png", "animation.gif", "tallies.safetensors"}
@@ -210,3 +212,17 @@ def test_average_is_over_observed_pixels():
     rate = np.array([[1, 3, np.nan, np.nan], [np.nan, 5, np.nan, np.nan], [9, 9, 9, 9]], np.float32)
     np.testing.assert_array_equal(figures.average(rate, 2), [[3, np.nan]])
     np.testing.assert_array_equal(figures.average(figures.average(rate, 2), 2), [[3, np.nan]])
+
+
+def test_scores_new_entry_is_in_the_file_the_tables_and_the_curves(written, monkeypatch):
+    def share_correct(tally):
+        correct = tally.total("hits") + tally.total("correct_negatives")
+        return ratio(correct, tally.total("pixels")[:, None])
+
+    entry = Score("Share correct", "SC", ("lead", "threshold"), "highest", share_correct, drawn=(("1.0",),))
+    monkeypatch.setitem(SCORES, "share_correct", entry)
+    found = written[1].to_scores()
+    assert len(found["seer"]["share_correct"]["1.0"]) == 3
+    assert "Share correct" in [table.title for table in view(found)["means"]]
+    titles = [ax.get_title(loc="left") for ax in lead_time_figure(found).axes]
+    assert "SC, ≥ 1 mm/h" in titles

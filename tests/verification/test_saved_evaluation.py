@@ -121,8 +121,8 @@ def test_merge_of_halves_equals_the_whole_to_the_bit(rain, forecasters, tmp_path
     ("changed", "message"),
     [
         ({"issue": 2}, "every issue time once, found 2024-06-01T00:10 twice"),
-        ({"steps": 3}, "on both sides of"),
-        ({"thresholds": [2.0]}, "on both sides of"),
+        ({"steps": 3}, r"tallies: lead_minutes differ: \(5.0, 10.0\) and \(5.0, 10.0, 15.0\)"),
+        ({"thresholds": [2.0]}, "tallies: thresholds differ"),
         ({"names": ["seer"]}, "expected forecasters seer, persistence, .*; found seer"),
         (
             {"source": "another radar"},

@@ -60,7 +60,7 @@ def test_tally_sum_with_an_issue_time_twice_raises():
 
 def test_tally_sum_with_other_thresholds_raises():
     other = Tally.zero(Axes((5.0, 10.0), (0.1, 0.5, 3.0), AXES.windows, AXES.bands, 1.0))
-    with pytest.raises(ArgumentError, match="on both sides"):
+    with pytest.raises(ArgumentError, match=r"thresholds differ: \(0.1, 0.5, 2.0\) and \(0.1, 0.5, 3.0\)"):
         tally_of(1) + other
 
 

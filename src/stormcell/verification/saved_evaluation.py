@@ -96,6 +96,9 @@ def evaluate_resumably(
                 progress=partial(_ahead, progress, done),
             )
         )
+        # One case is enough. Those of many parts would take a lot of memory.
+        case = max(parts[0].case, parts[-1].case, key=Case.rank)
+        parts = [replace(part, case=case) for part in parts]
         done += len(issue_times)
         if time.monotonic() - saved >= seconds and done < len(plan.issue_times):
             began = time.monotonic()

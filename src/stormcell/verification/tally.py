@@ -72,8 +72,9 @@ class Tally:
         """Add one or more tallies, in any order."""
         axes = tallies[0].axes
         for tally in tallies:
-            if tally.axes != axes:
-                raise ArgumentError(f"tally: expected {axes} on both sides of +, found {tally.axes}")
+            for name, expected in vars(axes).items():
+                if (found := getattr(tally.axes, name)) != expected:
+                    raise ArgumentError(f"tallies: {name} differ: {expected} and {found}")
         times = np.concatenate([tally.issue_times for tally in tallies])
         order = np.argsort(times)
         twice = times[order][1:][np.diff(times[order]) == np.timedelta64(0)]
