@@ -276,8 +276,10 @@ def test_evaluate_runs_described_forecasters_from_one_analysis(rain, monkeypatch
 def test_evaluation_overlaps_are_blocks_with_scored_times(rain):
     times = rain.time.values
 
-    periods = {"train": (0, 4), "validation": (6, 6), "test": (8, 11)}
-    blocks = {name: (str(times[first]), str(times[last])) for name, (first, last) in periods.items()}
+    blocks = {
+        "train": (str(times[0]), str(times[4])),
+        "validation": (str(times[6]), str(times[6])),
+    }
     method = baseline("persistence")
     trained = replace(method, blocks=blocks)
 
@@ -291,5 +293,7 @@ def test_evaluation_overlaps_are_blocks_with_scored_times(rain):
     assert notes(3)["it"].endswith("train block 2024-06-01T00:00 to 2024-06-01T00:20.")
     assert "validation block" in notes(5)["it"]
     assert "train" not in notes(5)["it"].replace("The training", "")
+    later = replace(method, blocks={"train": (str(times[11] + STEP), str(times[11] + 2 * STEP))})
+    assert evaluate(rain, {"it": later}, issue_times=times[10:], steps=1).overlaps() == {}
     evaluation = evaluate(rain, {"it": trained}, issue_times=times[[3, 5]], steps=1)
     assert evaluation.to_scores()["it"]["about"]["overlap_with_training"] == evaluation.overlaps()["it"]

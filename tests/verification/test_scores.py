@@ -261,3 +261,10 @@ def test_tally_forecasts_other_shapes_raise():
 
 def test_scores_of_an_empty_tally_are_undefined():
     assert scores.to_dict(Tally.zero(AXES))["csi"]["1.0"] == [None, None]
+
+
+def test_score_rank_is_greater_for_a_better_value():
+    bias, csi, mae = (scores.SCORES[key].rank for key in ("bias", "csi", "mae"))
+    assert bias(1.0) > bias(1.9) > bias(0.5) == bias(2.0) > bias(3.0) > bias(0.0)
+    assert csi(0.6) > csi(0.5)
+    assert mae(0.5) > mae(0.6)
