@@ -98,7 +98,7 @@ def rain_scale(figure: Figure, cax: Axes) -> Colorbar:
     scale.ax.text(
         1.06,
         0.5,
-        "grey: not observed",
+        "grey: not observed or undefined",
         transform=cax.transAxes,
         ha="left",
         va="center",
