@@ -1,8 +1,8 @@
-"""``python -m benchmarks.foreign``: imported layers beside the systems that need TensorFlow, run live.
+"""``python -m benchmarks.foreign``: compare imported layers with the systems that need TensorFlow.
 
-Keras 3 runs in the tests, on PyTorch. Keras 2 (``tf_keras``) and TensorFlow 1's LSTMCell, which lives on
-in ``tf.compat.v1``, need TensorFlow, which the tests do without: this command compares with them, with
-random weights, and exits with 1 if anything differs by more than float64's rounding of what they compute.
+The tests run Keras 3 on PyTorch. Keras 2 (``tf_keras``) and the LSTMCell of TensorFlow 1, in
+``tf.compat.v1``, need TensorFlow, which the tests do not install. This command compares imported layers with
+them, with random weights. The exit status is 1 if a difference exceeds the rounding of their computation.
 """
 
 import argparse
@@ -20,15 +20,15 @@ import torch
 
 from stormcell.nn import foreign
 
-# Keras 2 keeps some constants, and all of a Bidirectional, in float32.
+# Keras 2 has some constants, and all of a Bidirectional, in float32.
 LIMITS = {"Keras 2": 1e-5, "Keras 2, exactly": 1e-11, "TensorFlow 1": 1e-12}
 SIZES = {1: (7,), 2: (7, 8), 3: (7, 7, 7)}
 
 
 def main() -> int:
-    """Compare with both; 1 if something differs, 2 if TensorFlow is not installed."""
+    """Compare with both; return 1 if something differs, 2 if TensorFlow is not installed."""
     parser = argparse.ArgumentParser(prog="benchmarks.foreign", description=__doc__)
-    parser.add_argument("--layers", type=int, default=200, help="how many layers of Keras 2 to draw")
+    parser.add_argument("--layers", type=int, default=200, help="number of Keras 2 layers to draw")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     try:
@@ -70,7 +70,7 @@ def keras_2(
         "recurrent_activation": draw.choice(["hard_sigmoid", "sigmoid"]),
         "use_bias": draw.random() < 0.8,
         "return_sequences": draw.random() < 0.6,
-        "dropout": draw.choice([0.0, 0.0, 0.1]),  # off where nothing is trained
+        "dropout": draw.choice([0.0, 0.0, 0.1]),  # no effect in evaluation mode
     }
     both = draw.random() < 0.4
     config["go_backwards"] = not both and draw.random() < 0.3
@@ -81,7 +81,7 @@ def keras_2(
     x = numbers.normal(size=(3, 4, *SIZES[axes], 2))
     mask = numbers.random((3, 4)) < 0.6 if draw.random() < 0.5 else None
     theirs = None if mask is None else tensorflow.constant(mask)
-    layer(tensorflow.constant(x), mask=theirs)  # which makes the weights
+    layer(tensorflow.constant(x), mask=theirs)  # creates the weights
     layer.set_weights([0.5 * numbers.normal(size=w.shape) for w in layer.get_weights()])
     expected = layer(tensorflow.constant(x), mask=theirs)
 
@@ -136,7 +136,7 @@ def tensorflow_1(tensorflow: Any, numbers: np.random.Generator) -> list[tuple[fl
 
 
 def _difference(found: np.ndarray, expected: np.ndarray) -> float:
-    """Return the largest difference, beside the largest number if that is more than 1."""
+    """Return the largest difference, relative to the largest expected number if that is above 1."""
     return float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
 
 

@@ -218,7 +218,7 @@ def test_docs_reference_lists_all_layers_and_importers():
 
 
 def test_docs_coming_from_replacements_can_be_built():
-    ((*rows,),) = tables("coming-from", "from", "there", "here")
+    ((*rows,),) = tables("coming-from", "from", "their code", "Stormcell")
     for *_, here in rows:
         assert isinstance(eval(here.strip("`"), vars(nn)), torch.nn.Module), here
 
