@@ -6,6 +6,8 @@ import pytest
 from stormcell.atomic import append, make_folder, replacing, write_file, write_files
 from stormcell.errors import OutputError
 
+needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to name an open file")
+
 
 def full(*_: object) -> None:
     raise OSError(28, "No space left on device")
@@ -46,14 +48,14 @@ def test_write_file_twice_replaces_the_content(tmp_path):
     assert names(tmp_path) == ["a"]
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to name an open file")
+@needs_proc
 def test_write_file_flushes_content_before_the_rename_and_the_folder_after(tmp_path, system_calls):
     write_file(tmp_path / "a", b"new")
     part = f".a.{os.getpid()}.part"
     assert system_calls == [f"fsync {part}", "rename a", f"fsync {tmp_path.name}"]
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to name an open file")
+@needs_proc
 def test_write_files_flushes_all_before_the_first_rename(tmp_path, system_calls):
     write_files(tmp_path, {"a": b"1", "b": b"2"})
     parts = [f"fsync .{name}.{os.getpid()}.part" for name in "ab"]
@@ -85,7 +87,7 @@ def test_replacing_folder_replaces_it(tmp_path):
     assert names(tmp_path / "store.zarr") == ["new"]
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to name an open file")
+@needs_proc
 def test_replacing_folder_flushes_everything_inside_before_the_rename(tmp_path, system_calls):
     with replacing(tmp_path / "store") as new:
         (new / "inner").mkdir(parents=True)
@@ -171,6 +173,12 @@ def test_append_adds_to_the_end_and_creates_the_file(tmp_path):
     assert (tmp_path / "a").read_text() == "one\ntwo\n"
     with pytest.raises(OutputError, match="nowhere/a: could not be written: No such file"):
         append(tmp_path / "nowhere" / "a", "")
+
+
+@needs_proc
+def test_append_flushes_the_file(tmp_path, system_calls):
+    append(tmp_path / "a", "one\n")
+    assert system_calls == ["fsync a"]
 
 
 def test_make_folder_creates_parents_and_accepts_an_existing_folder(tmp_path):
