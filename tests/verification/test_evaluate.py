@@ -22,12 +22,12 @@ def test_evaluate_masks_are_where_all_forecasts_and_where_the_observation_is_def
     for lead in range(3):
         observed = both = 0
         for k in issued:
-            truth = ~np.isnan(rain.values[k + 1 + lead])
+            observation = ~np.isnan(rain.values[k + 1 + lead])
             persistent = ~np.isnan(rain.values[k])
-            drifted = np.zeros_like(truth)
+            drifted = np.zeros_like(observation)
             drifted[:, lead + 1 :] = persistent[:, : -(lead + 1)]
-            observed += truth.sum()
-            both += (truth & persistent & drifted).sum()
+            observed += observation.sum()
+            both += (observation & persistent & drifted).sum()
         for name in forecasters:
             assert found[name]["n_pixels"][lead] == both
             assert found[name]["undefined_as_dry"]["n_pixels"][lead] == observed > both
@@ -55,9 +55,11 @@ def test_evaluate_undefined_forecast_counts_as_dry_under_the_other_mask(rain, fo
     name = "runs/a/model.safetensors"
     frames = rain.isel(time=slice(0, 5))
     forecast = np.nan_to_num(forecasters[name](frames, 2).values, nan=0)
-    truth = rain.values[5:7]
-    issued, observed = rain.time.values[4], ~np.isnan(truth)
-    expected = tally_forecasts({name: forecast}, truth, observed, issue_time=issued, axes=evaluation.axes)
+    observation = rain.values[5:7]
+    issued, observed = rain.time.values[4], ~np.isnan(observation)
+    expected = tally_forecasts(
+        {name: forecast}, observation, observed, issue_time=issued, axes=evaluation.axes
+    )
     assert evaluation.as_dry[name] == expected[name]
     assert evaluation.strict[name] != expected[name]
 
@@ -142,16 +144,16 @@ def test_evaluate_ensemble_is_defined_where_all_its_members_are(rain):
         return forecast_array(members, frames)
 
     evaluation = evaluate(rain, {"two": ensemble}, issue_times=rain.time.values[3:4], steps=1)
-    truth, newest = rain.values[4], rain.values[3].copy()
+    observation, newest = rain.values[4], rain.values[3].copy()
     newest[10] = np.nan
-    inside = ~np.isnan(truth) & ~np.isnan(newest)
+    inside = ~np.isnan(observation) & ~np.isnan(newest)
     found = evaluation.to_scores()["two"]
     assert found["n_pixels"] == [inside.sum()]
-    error = np.abs(newest + 0.5 - truth)[inside]
+    error = np.abs(newest + 0.5 - observation)[inside]
     # The mean of the members is rounded to float32.
     assert found["mae"][0] == pytest.approx(error.mean(), rel=1e-6)
     # CRPS of two members one unit apart: E|X − o| − E|X − X′| / 2, and E|X − X′| is 1/2.
-    spread = (np.abs(newest - truth) + np.abs(newest + 1 - truth))[inside] / 2
+    spread = (np.abs(newest - observation) + np.abs(newest + 1 - observation))[inside] / 2
     assert found["crps"][0] == pytest.approx(spread.mean() - 0.25, rel=1e-6)
 
 

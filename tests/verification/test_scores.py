@@ -21,26 +21,28 @@ ISSUED = np.datetime64("2024-06-01T00:00")
 
 def fields(seed=0, members=()):
     generator = np.random.default_rng(seed)
-    truth = generator.gamma(0.3, 6.0, (2, 13, 11)).astype(np.float32)
+    observation = generator.gamma(0.3, 6.0, (2, 13, 11)).astype(np.float32)
     forecast = generator.gamma(0.3, 6.0, (*members, 2, 13, 11)).astype(np.float32)
     # Rates equal to a threshold are events; without any, ≥ and > would give the same.
-    truth.flat[::7] = np.float32(1.0)
+    observation.flat[::7] = np.float32(1.0)
     forecast.flat[::5] = np.float32(5.0)
-    return forecast, truth, generator.random(truth.shape) < 0.7
+    return forecast, observation, generator.random(observation.shape) < 0.7
 
 
-def tally_of(forecast, truth, mask, axes=AXES):
-    return tally_forecasts({"it": forecast}, truth, mask, issue_time=ISSUED, axes=axes)["it"]
+def tally_of(forecast, observation, mask, axes=AXES):
+    return tally_forecasts({"it": forecast}, observation, mask, issue_time=ISSUED, axes=axes)["it"]
 
 
 def test_tally_forecasts_equals_plain_loops():
-    forecast, truth, mask = fields()
-    tally = tally_of(forecast, truth, mask)
+    forecast, observation, mask = fields()
+    tally = tally_of(forecast, observation, mask)
     for lead in range(2):
         for k, threshold in enumerate(THRESHOLDS):
             count = {"hits": 0, "misses": 0, "false_alarms": 0, "correct_negatives": 0}
             absolute = squared = 0.0
-            for f, o, inside in zip(forecast[lead].flat, truth[lead].flat, mask[lead].flat, strict=True):
+            for f, o, inside in zip(
+                forecast[lead].flat, observation[lead].flat, mask[lead].flat, strict=True
+            ):
                 if inside:
                     f, o = float(f), float(o)
                     event, predicted = o >= np.float32(threshold), f >= np.float32(threshold)
@@ -58,17 +60,17 @@ def test_tally_forecasts_equals_plain_loops():
 
 
 def test_scores_equal_those_of_the_scores_package():
-    forecast, truth, mask = fields(1)
-    tally = tally_of(forecast, truth, mask)
-    forecast, truth = (
+    forecast, observation, mask = fields(1)
+    tally = tally_of(forecast, observation, mask)
+    forecast, observation = (
         xr.DataArray(np.where(mask, field, np.nan).astype(np.float64), dims=("lead", "y", "x"))
-        for field in (forecast, truth)
+        for field in (forecast, observation)
     )
     for k, threshold in enumerate(THRESHOLDS):
         events = ThresholdEventOperator(
             default_event_threshold=np.float32(threshold), default_op_fn=operator.ge
         )
-        table = events.make_contingency_manager(forecast, truth).transform(preserve_dims="lead")
+        table = events.make_contingency_manager(forecast, observation).transform(preserve_dims="lead")
         for ours, theirs in (
             (scores.csi, table.critical_success_index()),
             (scores.pod, table.probability_of_detection()),
@@ -76,21 +78,27 @@ def test_scores_equal_those_of_the_scores_package():
             (scores.bias, table.frequency_bias()),
         ):
             np.testing.assert_array_equal(ours(tally)[:, k], theirs.values)
-    np.testing.assert_allclose(scores.mae(tally), mae(forecast, truth, preserve_dims="lead"), rtol=1e-12)
-    np.testing.assert_allclose(scores.rmse(tally), rmse(forecast, truth, preserve_dims="lead"), rtol=1e-12)
+    np.testing.assert_allclose(
+        scores.mae(tally), mae(forecast, observation, preserve_dims="lead"), rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        scores.rmse(tally), rmse(forecast, observation, preserve_dims="lead"), rtol=1e-12
+    )
 
 
 def test_scores_equal_those_of_pysteps_if_everything_is_observed():
     pytest.importorskip("pysteps", reason="pysteps is not installed")
     from pysteps.verification.detcatscores import det_cat_fct
 
-    forecast, truth, _ = fields(2)
-    tally = tally_of(forecast, truth, np.ones(truth.shape, bool))
+    forecast, observation, _ = fields(2)
+    tally = tally_of(forecast, observation, np.ones(observation.shape, bool))
     for lead in range(2):
         for k, threshold in enumerate(THRESHOLDS):
             # pysteps counts events above the threshold: the next smaller float32 gives the same events.
             below = np.nextafter(np.float32(threshold), np.float32(0))
-            theirs = det_cat_fct(forecast[lead], truth[lead], below, scores=["CSI", "POD", "FAR", "BIAS"])
+            theirs = det_cat_fct(
+                forecast[lead], observation[lead], below, scores=["CSI", "POD", "FAR", "BIAS"]
+            )
             for name, ours in (
                 ("CSI", scores.csi),
                 ("POD", scores.pod),
@@ -101,8 +109,8 @@ def test_scores_equal_those_of_pysteps_if_everything_is_observed():
 
 
 def test_scores_of_a_perfect_forecast_are_perfect():
-    _, truth, mask = fields(3)
-    tally = tally_of(truth.copy(), truth, mask)
+    _, observation, mask = fields(3)
+    tally = tally_of(observation.copy(), observation, mask)
     for score, perfect in ((scores.csi, 1), (scores.pod, 1), (scores.far, 0), (scores.bias, 1)):
         np.testing.assert_array_equal(score(tally), perfect)
     for score, perfect in (
@@ -116,10 +124,10 @@ def test_scores_of_a_perfect_forecast_are_perfect():
 
 
 def test_scores_of_a_forecast_without_hits_are_worst():
-    truth = np.zeros((2, 13, 11), np.float32)
-    truth[:, 2] = 9
-    forecast = np.roll(truth, 6, axis=1)
-    tally = tally_of(forecast, truth, np.ones(truth.shape, bool))
+    observation = np.zeros((2, 13, 11), np.float32)
+    observation[:, 2] = 9
+    forecast = np.roll(observation, 6, axis=1)
+    tally = tally_of(forecast, observation, np.ones(observation.shape, bool))
     for score, expected in (
         (scores.csi, 0),
         (scores.pod, 0),
@@ -151,9 +159,9 @@ def test_bias_without_observed_event_is_undefined():
 
 
 def test_scores_of_a_lead_time_without_pixels_are_undefined():
-    forecast, truth, mask = fields(4)
+    forecast, observation, mask = fields(4)
     mask[1] = False
-    found = scores.to_dict(tally_of(forecast, truth, mask))
+    found = scores.to_dict(tally_of(forecast, observation, mask))
     assert found["n_forecasts"] == [1, 0]
     assert found["n_pixels"][1] == 0
     assert found["mae"][1] is None
@@ -163,10 +171,10 @@ def test_scores_of_a_lead_time_without_pixels_are_undefined():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -5, 1e6])
 def test_tally_forecasts_pixels_outside_the_mask_change_nothing(value):
-    forecast, truth, mask = fields(5)
-    expected = tally_of(forecast, truth, mask)
-    forecast[~mask], truth[~mask] = value, value
-    assert tally_of(forecast, truth, mask) == expected
+    forecast, observation, mask = fields(5)
+    expected = tally_of(forecast, observation, mask)
+    forecast[~mask], observation[~mask] = value, value
+    assert tally_of(forecast, observation, mask) == expected
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -182,19 +190,19 @@ def test_tally_forecasts_nan_inside_the_mask_raises(which, value):
 
 
 def test_tally_forecasts_nan_in_one_member_raises():
-    members, truth, mask = fields(6, members=(3,))
+    members, observation, mask = fields(6, members=(3,))
     members[(2, 0, *np.argwhere(mask[0])[0])] = np.nan
     with pytest.raises(ArgumentError, match=r"it, issued .* for \+5 min: expected a number"):
-        tally_of(members, truth, mask)
+        tally_of(members, observation, mask)
 
 
 def test_tally_forecasts_together_equals_each_alone():
-    members, truth, mask = fields(10, members=(3,))
+    members, observation, mask = fields(10, members=(3,))
     forecasts = {"first": members[0], "second": members[1], "all": members}
-    found = tally_forecasts(forecasts, truth, mask, issue_time=ISSUED, axes=AXES)
+    found = tally_forecasts(forecasts, observation, mask, issue_time=ISSUED, axes=AXES)
     assert list(found) == list(forecasts)
     for name, forecast in forecasts.items():
-        assert found[name] == tally_of(forecast, truth, mask)
+        assert found[name] == tally_of(forecast, observation, mask)
     assert found["first"] != found["second"]
 
 
@@ -205,36 +213,37 @@ def test_mean_over_leads_ignores_undefined_values():
 
 
 def test_scores_of_an_ensemble_use_its_mean_and_crps_all_members():
-    members, truth, mask = fields(7, members=(4,))
-    tally = tally_of(members, truth, mask)
+    members, observation, mask = fields(7, members=(4,))
+    tally = tally_of(members, observation, mask)
     mean = members.astype(np.float64).mean(axis=0).astype(np.float32)
-    alone = tally_of(mean, truth, mask)
+    alone = tally_of(mean, observation, mask)
     np.testing.assert_array_equal(scores.csi(tally), scores.csi(alone))
     np.testing.assert_array_equal(scores.mae(tally), scores.mae(alone))
     for lead in range(2):
         expected = [
-            crps_by_integration(members[:, lead, y, x], truth[lead, y, x])
+            crps_by_integration(members[:, lead, y, x], observation[lead, y, x])
             for y, x in zip(*np.nonzero(mask[lead]), strict=True)
         ]
         assert scores.crps(tally)[lead] == pytest.approx(np.mean(expected), rel=1e-9)
 
 
-def crps_by_integration(members, truth):
-    """Return ∫(share of members ≤ r − [truth ≤ r])² dr; the integrand is constant between the values."""
-    values = np.sort(np.append(members, truth).astype(np.float64))
+def crps_by_integration(members, observation):
+    """Return ∫(share of members ≤ r − [observation ≤ r])² dr."""
+    values = np.sort(np.append(members, observation).astype(np.float64))
     total = 0.0
-    for low, high in itertools.pairwise(values):
-        total += (high - low) * (np.mean(members <= low) - (truth <= low)) ** 2
+    for low, high in itertools.pairwise(values):  # between them, the integrand is constant
+        total += (high - low) * (np.mean(members <= low) - (observation <= low)) ** 2
     return total
 
 
 def test_crps_of_one_member_is_the_absolute_error():
-    forecast, truth, mask = fields(8)
+    forecast, observation, mask = fields(8)
     np.testing.assert_array_equal(
-        scores.crps(tally_of(forecast, truth, mask)), scores.mae(tally_of(forecast, truth, mask))
+        scores.crps(tally_of(forecast, observation, mask)), scores.mae(tally_of(forecast, observation, mask))
     )
     np.testing.assert_array_equal(
-        scores.crps(tally_of(forecast[None], truth, mask)), scores.mae(tally_of(forecast, truth, mask))
+        scores.crps(tally_of(forecast[None], observation, mask)),
+        scores.mae(tally_of(forecast, observation, mask)),
     )
 
 
@@ -242,21 +251,23 @@ def test_scores_are_ratios_of_sums():
     axes = Axes((5.0,), (1.0,), (), (), 1.0)
 
     def of(hits, misses, hour):
-        truth = np.array([2.0] * (hits + misses), np.float32)[None, None]
+        observation = np.array([2.0] * (hits + misses), np.float32)[None, None]
         forecast = np.array([2.0] * hits + [0.0] * misses, np.float32)[None, None]
         issued = ISSUED + np.timedelta64(hour, "h")
-        return tally_forecasts({"it": forecast}, truth, truth > 0, issue_time=issued, axes=axes)["it"]
+        return tally_forecasts({"it": forecast}, observation, observation > 0, issue_time=issued, axes=axes)[
+            "it"
+        ]
 
     assert scores.csi(of(1, 0, 0) + of(0, 3, 1)).tolist() == [[1 / 4]]
 
 
 def test_tally_forecasts_other_shapes_raise():
-    forecast, truth, mask = fields(9)
+    forecast, observation, mask = fields(9)
     with pytest.raises(
         ArgumentError,
         match=r"expected shape \(2, 13, 11\) of forecast, observation and mask, found \(1, 13, 11\)",
     ):
-        tally_of(forecast[:1], truth, mask)
+        tally_of(forecast[:1], observation, mask)
 
 
 def test_scores_of_an_empty_tally_are_undefined():

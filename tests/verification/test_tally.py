@@ -12,11 +12,11 @@ AXES = Axes((5.0, 10.0), (0.1, 0.5, 2.0), ((2.0, 3), (8.0, 9)), (2.0, 4.0, 8.0),
 def tally_of(hour: int, seed: int | None = None) -> Tally:
     generator = np.random.default_rng(hour if seed is None else seed)
     # Rates over six orders of magnitude, so that sums depend on the order of addition.
-    truth = (10 ** generator.uniform(-4, 2, (2, 12, 11))).astype(np.float32)
+    observation = (10 ** generator.uniform(-4, 2, (2, 12, 11))).astype(np.float32)
     forecast = (10 ** generator.uniform(-4, 2, (2, 12, 11))).astype(np.float32)
-    mask = generator.random(truth.shape) < 0.8
+    mask = generator.random(observation.shape) < 0.8
     issued = np.datetime64("2024-06-01") + np.timedelta64(hour, "h")
-    return tally_forecasts({"it": forecast}, truth, mask, issue_time=issued, axes=AXES)["it"]
+    return tally_forecasts({"it": forecast}, observation, mask, issue_time=issued, axes=AXES)["it"]
 
 
 def test_tally_sum_is_associative_commutative_and_has_a_zero():

@@ -4,7 +4,7 @@ A statistic of one lead time is computed from a :class:`Pair`, or, if it is give
 :class:`EventPair`. Pairs compute what several statistics need, such as window fractions, only once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
 
@@ -80,12 +80,10 @@ class Observed:
         edges = tuple(wavelength / self.axes.pixel_km for wavelength in self.axes.bands)
         return band_power(rate, self.mask, edges)
 
-    def fractions_of(self, events: Mask) -> list[Rate]:
-        """Return the fractions of events in each window."""
-        return [
-            window_fractions(events, weights, window)
-            for weights, (_, window) in zip(self.weights, self.axes.windows, strict=True)
-        ]
+    def fractions_of(self, events: Mask) -> Iterator[Rate]:
+        """Yield the fractions of events in each window."""
+        for weights, (_, window) in zip(self.weights, self.axes.windows, strict=True):
+            yield window_fractions(events, weights, window)
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ class ObservedEvents:
     @_Once
     def fractions(self) -> list[Rate]:
         """Fractions of events in each window."""
-        return self.observed.fractions_of(self.events)
+        return list(self.observed.fractions_of(self.events))
 
 
 @dataclass(frozen=True)
