@@ -1,4 +1,4 @@
-"""tf.contrib's ConvLSTMCell with ``skip_connection``: the input beside the output, and in the state too."""
+"""tf.contrib's ConvLSTMCell with ``skip_connection``: the input is appended to the output and the state."""
 
 from typing import cast
 
@@ -21,7 +21,7 @@ from stormcell.nn.ops.unroll import unroll
 
 
 class _SkipConnection(LSTMCell):
-    """A cell whose hidden state is ``[h, x]``: the next step's convolution sees ``[x, h, previous x]``."""
+    """A cell whose hidden state is ``[h, x]``: the next step's convolution reads ``[x, h, previous x]``."""
 
     @property
     def state_channels(self) -> tuple[int, ...]:
@@ -43,30 +43,30 @@ class _SkipConnection(LSTMCell):
 
 
 class SkipConvLSTMCell1d(_SkipConnection, ConvLSTMCell1d):
-    """A cell over one spatial axis."""
+    """A skip-connection cell over one spatial axis."""
 
 
 class SkipConvLSTMCell2d(_SkipConnection, ConvLSTMCell2d):
-    """A cell over two spatial axes."""
+    """A skip-connection cell over two spatial axes."""
 
 
 class SkipConvLSTMCell3d(_SkipConnection, ConvLSTMCell3d):
-    """A cell over three spatial axes."""
+    """A skip-connection cell over three spatial axes."""
 
 
 class SkipConvLSTM1d(ConvLSTM1d):
-    """A stack of such cells over one spatial axis."""
+    """Layers of skip-connection cells over one spatial axis."""
 
     cell = SkipConvLSTMCell1d
 
 
 class SkipConvLSTM2d(ConvLSTM2d):
-    """A stack of such cells over two spatial axes."""
+    """Layers of skip-connection cells over two spatial axes."""
 
     cell = SkipConvLSTMCell2d
 
 
 class SkipConvLSTM3d(ConvLSTM3d):
-    """A stack of such cells over three spatial axes."""
+    """Layers of skip-connection cells over three spatial axes."""
 
     cell = SkipConvLSTMCell3d

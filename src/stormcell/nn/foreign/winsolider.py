@@ -1,4 +1,4 @@
-"""Winsolider's ConvLSTM with a ReLU, which works in place."""
+"""Winsolider's ConvLSTM with a ReLU that works in place."""
 
 import torch
 from torch import Tensor
@@ -10,9 +10,9 @@ from stormcell.nn.ops.unroll import unroll
 
 
 class InPlaceReLUConvLSTMCell2d(ConvLSTMCell2d):
-    """A ConvLSTM cell with ``activation="relu"``, which stores ``relu(c')`` where the output gate saw ``c'``.
+    """A ConvLSTM cell with ``activation="relu"`` that stores ``relu(c')`` once the output gate has read c'.
 
-    It differs from other cells only where the initial cell state has a negative part.
+    It differs from other cells only if the initial cell state has negative values.
     """
 
     def sequence(self, x: Tensor | None, state: State, run: Run, dropout: Dropout) -> tuple[Tensor, State]:
@@ -28,6 +28,6 @@ class InPlaceReLUConvLSTMCell2d(ConvLSTMCell2d):
 
 
 class InPlaceReLUConvLSTM2d(ConvLSTM2d):
-    """A stack of such cells."""
+    """Layers of in-place ReLU cells."""
 
     cell = InPlaceReLUConvLSTMCell2d
