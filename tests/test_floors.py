@@ -45,7 +45,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         },
     ),
     "cli": (
-        {"errors", "data", "forecast", "verification", "training", "experiments"},
+        {"errors", "atomic", "data", "forecast", "verification", "training", "experiments"},
         {"numpy", "rich", "typer"},
     ),
 }

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, ParamSpec
 
 import typer
 
+from stormcell.cli.exit_status import ALL_DONE, NOTHING_DONE
 from stormcell.errors import StormcellError
 
 P = ParamSpec("P")
@@ -20,8 +21,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-ALL_DONE, SOME_REFUSED, NOTHING_DONE = 0, 1, 2
 
 Archive = Annotated[Path, typer.Argument(metavar="A.zarr", help="An archive written by «stormcell archive».")]
 Quantity = Annotated[
