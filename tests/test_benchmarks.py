@@ -24,10 +24,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stormcell.errors import OutputError
 from stormcell.experiments import catalogue
-from stormcell.experiments.budget import Budget
 from stormcell.nn.ops import compiler
 from stormcell.nn.ops.engines import Direct
 from stormcell.nn.ops.winograd import Winograd
+from stormcell.training.budget import Budget
 
 TINY = Case("tiny", 2, 2, (3, 4), (6, 5), 3, steps=3)
 KINDS = (

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from stormcell.cli.main import app
 from stormcell.data import archive, synthetic
+from stormcell.training.nowcaster_run import train
 from stormcell.training.recipes import Recipe, override
-from stormcell.training.run import train
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -14,7 +14,7 @@ from stormcell.experiments import catalogue
 from stormcell.experiments.catalogue import Options
 from stormcell.experiments.experiment import Experiment, Moment
 from stormcell.experiments.protocols import PaperMovingMnist
-from stormcell.experiments.run import slug
+from stormcell.experiments.runner import slug
 
 
 def idx(path: Path, values: np.ndarray) -> None:

@@ -16,21 +16,22 @@ from stormcell.data import archive, synthetic
 from stormcell.data.splits import split
 from stormcell.data.time_axis import TimeAxis
 from stormcell.errors import ArchiveError, ArgumentError, RecipeError
-from stormcell.experiments import inference, rain
-from stormcell.experiments.budget import Budget
-from stormcell.experiments.callbacks import Rows
+from stormcell.experiments import rain, scoring
 from stormcell.experiments.catalogue import Options
 from stormcell.experiments.contenders import fed
-from stormcell.experiments.evaluate import Scored, score
-from stormcell.experiments.experiment import Batch, Moment
+from stormcell.experiments.experiment import Batch
 from stormcell.experiments.mnist import Digits
 from stormcell.experiments.papers import mnist_patches
 from stormcell.experiments.protocols import OpenSTL, PaperRadar
 from stormcell.experiments.protocols.accuracy import Accuracy
 from stormcell.experiments.protocols.protocol import Column
+from stormcell.experiments.scoring import TestState, score
 from stormcell.experiments.streams import Epochs
 from stormcell.experiments.table import Line, Results
 from stormcell.models import NextFrameForecaster, ScheduledSampling
+from stormcell.training.budget import Budget
+from stormcell.training.curves import CurveFile
+from stormcell.training.task import Moment
 
 
 @pytest.mark.parametrize("text", ["", "2", "m", "0m", "0u", "1.5u", "-2m", "2h", "2m ", "nanm", "1e3m"])
@@ -49,16 +50,16 @@ def test_budgets():
 
 def test_rows_are_cut_back_to_a_checkpoint(tmp_path):
     path = tmp_path / "a.csv"
-    rows = Rows(path, ("update", "loss"))
-    rows.keep(0)
+    rows = CurveFile(path, ("update", "loss"))
+    rows.truncate(0)
     values = [1 / 3, 1e-30, math.nan, 2.0]
     for update, value in enumerate(values, 1):
         rows.append(update, value)
     with path.open("a") as file:
         file.write("5,1")  # cut off by a kill
-    Rows(path, ("update", "loss")).keep(4)
+    CurveFile(path, ("update", "loss")).truncate(4)
     assert path.read_text() == f"update,loss\n1,{1 / 3!r}\n2,1e-30\n3,nan\n4,2.0\n"
-    Rows(path, ("update", "loss")).keep(2)
+    CurveFile(path, ("update", "loss")).truncate(2)
     assert path.read_text() == f"update,loss\n1,{1 / 3!r}\n2,1e-30\n"
 
 
@@ -104,17 +105,17 @@ def test_a_test_goes_on_where_it_was_stopped(tmp_path):
     examples, protocols = tiny.experiment().tests[""], (OpenSTL(tiny.STEPS),)
     told: list[int] = []
 
-    def until(count: int, path: Path, size: int = 2, seconds: float | None = None) -> Scored:
+    def until(count: int, path: Path, size: int = 2, seconds: float | None = None) -> TestState:
         return score(
             predictors(),
             MARKS,
             examples,
             protocols,
             path,
-            count=count,
+            count_limit=count,
             seconds=seconds,
             batch_size=size,
-            told=told.append,
+            progress=told.append,
         )
 
     at_once = until(9, tmp_path / "a.npz", size=9)
@@ -124,21 +125,21 @@ def test_a_test_goes_on_where_it_was_stopped(tmp_path):
     pieces = until(9, tmp_path / "b.npz")
     assert told == [4, 5]
     for who in ("last", "zero"):
-        ours, theirs = (inference.scores(found.tallies[who], protocols) for found in (pieces, at_once))
+        ours, theirs = (scoring.scores(found.tallies[who], protocols) for found in (pieces, at_once))
         assert ours == theirs
     assert until(9, tmp_path / "c.npz", seconds=0.0).examples == 2  # one batch, whatever it takes
 
 
 def test_a_test_of_others_is_begun_anew_and_a_damaged_one_named(tmp_path):
     examples, protocols = tiny.experiment().tests[""], (OpenSTL(tiny.STEPS),)
-    rest = {"count": 2, "seconds": None, "batch_size": 2, "told": lambda _: None}
+    rest = {"count_limit": 2, "seconds": None, "batch_size": 2, "progress": lambda _: None}
     score(predictors(), MARKS, examples, protocols, tmp_path / "a.npz", **rest)
-    assert Scored.read(tmp_path / "a.npz", MARKS).examples == 2
+    assert TestState.read(tmp_path / "a.npz", MARKS).examples == 2
     for other in ({"last": ""}, {"zero": "abc", "last": ""}, MARKS | {"zero": "abd"}):
-        assert Scored.read(tmp_path / "a.npz", other).examples == 0
+        assert TestState.read(tmp_path / "a.npz", other).examples == 0
     (tmp_path / "a.npz").write_bytes(b"PK\x03\x04 and nothing else")
     with pytest.raises(RecipeError, match=r"a\.npz: expected tallies"):
-        Scored.read(tmp_path / "a.npz", MARKS)
+        TestState.read(tmp_path / "a.npz", MARKS)
 
 
 def test_what_is_no_number_is_not_scored(tmp_path):
@@ -152,22 +153,22 @@ def test_what_is_no_number_is_not_scored(tmp_path):
         tiny.experiment().tests[""],
         (OpenSTL(tiny.STEPS),),
         tmp_path / "a.npz",
-        count=4,
+        count_limit=4,
         seconds=None,
         batch_size=2,
-        told=lambda _: None,
+        progress=lambda _: None,
     )
     assert scored.lost == ["astray"]
     assert scored.tallies["astray"] == {}
     assert scored.tallies["last"]["0"].sequences == 4
-    assert Scored.read(tmp_path / "a.npz", marks).lost == ["astray"]
+    assert TestState.read(tmp_path / "a.npz", marks).lost == ["astray"]
 
 
 def test_pixels_of_logits_do_not_overflow():
     logits = np.array([-1e4, -2.0, 0.0, 2.0, 1e4])
     expected = [0.0, 1 / (1 + math.exp(2)), 0.5, 1 / (1 + math.exp(-2)), 1.0]
-    np.testing.assert_allclose(inference.pixels(logits, "logits"), expected, rtol=1e-14)
-    assert inference.pixels(logits, "pixels") is logits
+    np.testing.assert_allclose(scoring.pixels(logits, "logits"), expected, rtol=1e-14)
+    assert scoring.pixels(logits, "pixels") is logits
 
 
 def test_accuracy_adds_up():
@@ -258,8 +259,8 @@ def test_small_frames_are_taken_whole_and_the_title_tells_data_apart(store, tmp_
     assert found(store, side=45).size == (40, 45)
     synthetic.write(tmp_path / "radar", seed=4, events=6, steps=14, shape=(40, 52))
     archive.append(tmp_path / "a.zarr", [tmp_path / "radar"])
-    assert found(store).title != found(tmp_path / "a.zarr").title
-    assert found(store).title == found(store).title
+    assert found(store).description != found(tmp_path / "a.zarr").description
+    assert found(store).description == found(store).description
 
 
 def test_an_archive_without_whole_windows_is_refused(store):
@@ -273,7 +274,7 @@ def test_generated_rain_is_made_once(tmp_path, monkeypatch):
     told = {"inputs": 2, "steps": 3, "side": 16}
     first = rain.radar_examples(options, REFLECTIVITY, **told)
     before = xr.open_zarr(tmp_path / "rain.zarr")["time"].values
-    assert rain.radar_examples(options, REFLECTIVITY, **told).title == first.title
+    assert rain.radar_examples(options, REFLECTIVITY, **told).description == first.description
     np.testing.assert_array_equal(xr.open_zarr(tmp_path / "rain.zarr")["time"].values, before)
 
 

@@ -13,7 +13,7 @@ from stormcell.experiments.protocols import HKO7, OpenSTL, PaperMovingMnist, Pap
 from stormcell.experiments.protocols.hko7 import REFLECTIVITY, THRESHOLDS, balance, faint, pixel_thresholds
 from stormcell.experiments.protocols.openstl import structural_similarity
 from stormcell.experiments.protocols.reflectivity import Reflectivity
-from stormcell.experiments.protocols.tally import SequenceTally
+from stormcell.experiments.protocols.sequence_tally import SequenceTally
 
 LEADS = 3
 SHAPE = (4, LEADS, 12, 9)

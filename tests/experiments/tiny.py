@@ -7,7 +7,7 @@ from torch import Tensor
 
 from stormcell.experiments import plots
 from stormcell.experiments.contenders import baselines, fed, free_running
-from stormcell.experiments.experiment import Experiment
+from stormcell.experiments.experiment import DataDescription, Experiment
 from stormcell.experiments.moving_mnist import MovingDigits
 from stormcell.experiments.protocol_losses import cross_entropy
 from stormcell.experiments.protocols import OpenSTL, PaperMovingMnist
@@ -36,7 +36,7 @@ def experiment(batch_size: int = 2, learning_rate: float = 1e-2, seed: int = 0) 
     return Experiment(
         name="tiny",
         about="Blobs.",
-        data="blobs",
+        data=DataDescription("blobs", "0" * 64, {"title": "blobs", "license": "CC0-1.0"}),
         training=Endless(source, seed, STEPS),
         validation=Finite(partial(source.batch, 1), 3, STEPS),
         tests={

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from stormcell.models.calibration import Calibration
-from stormcell.training.rain_histogram import Frequencies
+from stormcell.training.rain_histogram import RainHistogram
 
 BINS = 64
 
@@ -16,8 +16,8 @@ def fields(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def fitted(forecast: torch.Tensor, truth: torch.Tensor) -> Calibration:
-    frequencies = Frequencies(2, BINS)
-    frequencies.note(forecast, truth)
+    frequencies = RainHistogram(2, BINS)
+    frequencies.add(forecast, truth)
     calibration = Calibration(2, BINS)
     calibration.levels.copy_(frequencies.levels())
     return calibration
@@ -58,7 +58,7 @@ def test_unobserved_pixels_do_not_count():
 
 
 def test_leads_never_seen_take_the_map_before_and_none_is_the_identity():
-    assert torch.equal(Frequencies(2, BINS).levels(), Calibration(2, BINS).levels)
+    assert torch.equal(RainHistogram(2, BINS).levels(), Calibration(2, BINS).levels)
     forecast, truth = fields()
     truth[:, 1] = float("nan")
     levels = fitted(forecast, truth).levels
@@ -75,10 +75,10 @@ def test_a_perfect_forecast_needs_no_map():
 
 def test_old_counts_fade():
     forecast, truth = fields()
-    with_past, without = Frequencies(2, BINS), Frequencies(2, BINS)
-    with_past.note(truth, truth)
+    with_past, without = RainHistogram(2, BINS), RainHistogram(2, BINS)
+    with_past.add(truth, truth)
     past = with_past.counts.clone()
     for _ in range(100):
-        with_past.note(forecast, truth)
-        without.note(forecast, truth)
+        with_past.add(forecast, truth)
+        without.add(forecast, truth)
     torch.testing.assert_close(with_past.counts - without.counts, 0.98**100 * past, rtol=0, atol=1e-6)

@@ -3,7 +3,8 @@ import pytest
 import xarray as xr
 
 from stormcell.data.splits import Window
-from stormcell.training.sampler import TILE, Frames, Sampler, scan
+from stormcell.training import sampler as sampler_module
+from stormcell.training.sampler import TILE, FrameCache, Sampler, scan
 
 SIZE = 3 * TILE
 
@@ -23,13 +24,13 @@ WINDOWS = [Window((0, 1, 2), (3, 4, 5)), Window((4, 5, 6), (7,))]
 
 
 def sampler(rain: xr.DataArray, motion_count: int = 0, crop: int = 32) -> Sampler:
-    frames = Frames(rain, motion_count)
+    frames = FrameCache(rain, motion_count, window=6)
     index = scan(frames, rain, range(rain.sizes["time"]), lambda _: None)
     return Sampler(frames, WINDOWS, index, steps=3, crop=crop)
 
 
 def batch(made: Sampler, update: int = 0, seed: int = 0, augment: bool = False, size: int = 4):
-    return made.batch(seed, update, size=size, windows=2, augment=augment)
+    return made.crops(seed, update, size=size, windows=2, augment=augment)
 
 
 def test_a_batch_is_a_function_of_seed_and_update():
@@ -37,60 +38,60 @@ def test_a_batch_is_a_function_of_seed_and_update():
     first = batch(one, update=5)
     batch(two, update=1)  # drawn before: must not matter
     again = batch(two, update=5)
-    np.testing.assert_array_equal(first.rate, again.rate)
-    np.testing.assert_array_equal(first.truth, again.truth)
+    np.testing.assert_array_equal(first.inputs, again.inputs)
+    np.testing.assert_array_equal(first.targets, again.targets)
     others = [batch(one, update=6), batch(one, update=5, seed=1)]
-    assert all(not np.array_equal(first.rate, other.rate, equal_nan=True) for other in others)
+    assert all(not np.array_equal(first.inputs, other.inputs, equal_nan=True) for other in others)
 
 
 def test_truths_that_are_not_there_are_not_observed():
     made = sampler(archive())
     made.by_window[:] = [0.0, 1.0]
-    truth = batch(made).truth
+    truth = batch(made).targets
     assert np.isfinite(truth[:, 0]).any()
     assert np.isnan(truth[:, 1:]).all()
 
 
 def test_sampling_favours_rain_and_says_by_how_much():
     made = sampler(archive())
-    natural, drawn = made.favour()
+    natural, drawn = made.wet_shares()
     wet_pixels = 100 / TILE**2
     assert natural == pytest.approx(wet_pixels / 9)  # one tile of nine, the same in both windows
     weights = np.array([wet_pixels + 0.02] + 8 * [0.02])
     assert drawn == pytest.approx(weights[0] / weights.sum() * wet_pixels)
-    with_rain = np.mean([(b > 0).any() for k in range(40) for b in batch(made, k).rate])
+    with_rain = np.mean([(b > 0).any() for k in range(40) for b in batch(made, k).inputs])
     assert with_rain > 2 / 9
 
 
 def test_moving_coordinates_hold_the_rain_still():
     made = sampler(archive(), motion_count=3, crop=SIZE)
     drawn = batch(made)
-    newest, truth = drawn.rate[0, -1], drawn.truth[0]
-    for frame in [*drawn.rate[0, :-1], truth[0]]:
+    newest, truth = drawn.inputs[0, -1], drawn.targets[0]
+    for frame in [*drawn.inputs[0, :-1], truth[0]]:
         both = np.isfinite(frame) & np.isfinite(newest)
         # A square of 10 × 10 pixels, its edges smeared by the small error of the motion.
         assert np.abs(frame - newest)[both].sum() < 0.2 * newest[both].sum()
-    still = batch(sampler(archive(), motion_count=0, crop=SIZE)).rate[0]
+    still = batch(sampler(archive(), motion_count=0, crop=SIZE)).inputs[0]
     assert np.nansum(np.abs(still[0] - still[-1])) >= 0.3 * np.nansum(still[-1])
 
 
 def test_frames_smaller_than_a_crop_are_taken_whole():
     drawn = batch(sampler(archive(height=40, width=50), crop=64), augment=True)
-    assert drawn.rate.shape == (4, 3, 40, 50)
+    assert drawn.inputs.shape == (4, 3, 40, 50)
 
 
 def test_turns_keep_inputs_and_truths_together():
     made = sampler(archive(), crop=SIZE)
     for update in range(10):
         drawn = batch(made, update, augment=True, size=1)
-        gone = np.isnan(drawn.rate[0, 0])
-        np.testing.assert_array_equal(gone, np.isnan(drawn.rate[0, -1]))
-        np.testing.assert_array_equal(gone, np.isnan(drawn.truth[0, 0]))
+        gone = np.isnan(drawn.inputs[0, 0])
+        np.testing.assert_array_equal(gone, np.isnan(drawn.inputs[0, -1]))
+        np.testing.assert_array_equal(gone, np.isnan(drawn.targets[0, 0]))
 
 
 def test_the_hash_knows_every_pixel_and_time():
     def hashed(rain: xr.DataArray) -> str:
-        return scan(Frames(rain, 0), rain, range(3), lambda _: None).data_hash
+        return scan(FrameCache(rain, 0, window=6), rain, range(3), lambda _: None).data_hash
 
     base = archive()
     assert hashed(base) == hashed(archive())
@@ -104,8 +105,30 @@ def test_shares_of_wet_pixels_count_observed_ones_only():
     rain = archive()
     rain[0, :TILE, : TILE // 2] = np.nan
     rain[0, :TILE, TILE // 2 : TILE] = 1.0
-    index = scan(Frames(rain, 0), rain, [0], lambda _: None)
+    index = scan(FrameCache(rain, 0, window=6), rain, [0], lambda _: None)
     assert index.wet[0][0, 0] == 1.0
     rain[0, :TILE, :TILE] = np.nan
-    index = scan(Frames(rain, 0), rain, [0], lambda _: None)
+    index = scan(FrameCache(rain, 0, window=6), rain, [0], lambda _: None)
     assert np.isnan(index.wet[0][0, 0])
+
+
+def test_frame_cache_is_bounded_in_bytes_and_holds_a_window(monkeypatch):
+    rain = archive()
+    frame = 4 * SIZE * SIZE
+    for limit, expected in ((9 * frame, (6, 1)), (48 * frame, (32, 8)), (frame, (6, 1))):
+        monkeypatch.setattr(sampler_module, "CACHE_BYTES", limit)
+        cache = FrameCache(rain, 3, window=6)
+        frames, motions = (getattr(cache, name).cache_info().maxsize for name in ("frame", "motion"))
+        assert (frames, motions) == expected
+        # A motion field has two numbers per pixel.
+        assert frames + 2 * motions <= max(limit / frame, 6 + 2)
+
+
+def test_crops_of_two_processes_are_the_parts_of_one_draw():
+    made = sampler(archive())
+    whole = made.crops(0, 3, size=4, windows=2, augment=True)
+    parts = [
+        made.crops(0, 3, size=4, windows=2, augment=True, part=slice(2 * k, 2 * k + 2)) for k in range(2)
+    ]
+    np.testing.assert_array_equal(np.concatenate([part.inputs for part in parts]), whole.inputs)
+    np.testing.assert_array_equal(np.concatenate([part.targets for part in parts]), whole.targets)

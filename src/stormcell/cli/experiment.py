@@ -7,13 +7,15 @@ from rich.console import Console
 
 from stormcell.cli.exit_status import ALL_DONE
 from stormcell.errors import ArgumentError
-from stormcell.experiments import catalogue, processes
-from stormcell.experiments.budget import Budget
+from stormcell.experiments import catalogue
 from stormcell.experiments.catalogue import Options
-from stormcell.experiments.run import Settings, learn, only, report
+from stormcell.experiments.reporting import report
+from stormcell.experiments.runner import Settings, only, train_all
+from stormcell.training.budget import Budget
 from stormcell.training.precision import Precision
+from stormcell.training.processes import first_process_first, joined_processes, rank
 
-_WIDTH = 120  # columns, where nobody says how many there are
+_WIDTH = 120  # columns of the table if the output is not a terminal
 
 
 def experiment(
@@ -29,26 +31,26 @@ def experiment(
     batch_size: int | None,
     precision: Precision,
 ) -> int:
-    """Run an experiment, or go on with it: train, test, table, pictures."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it tells of devices, and advertises
+    """Run an experiment, or resume it: train, test, write the table and the pictures."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no device names, no advertisements
     if name not in catalogue.NAMES:
         raise ArgumentError(f'experiment: expected one of {", ".join(catalogue.NAMES)}, found "{name}"')
     settings = Settings(Budget.parse(budget), seed, search, tests, precision)
     folder = out or Path("runs") / name
-    with processes.together():
-        first = processes.rank() == 0
+    with joined_processes():
+        first = rank() == 0
         console = Console(stderr=True, highlight=False, quiet=not first)
-        with processes.first_before_others():
+        with first_process_first():
             options = Options(folder, console, data, seed, batch_size)
             chosen = only(catalogue.experiment(name, options), contenders)
-        learned = learn(chosen, folder, settings, console)
-    if first:  # the others have nothing more to do
-        results = report(chosen, folder, settings, learned, console)
+        trained = train_all(chosen, folder, settings, console)
+    if first:  # the other processes have no more to do
+        results = report(chosen, folder, settings, trained, console)
         screen = Console(highlight=False)
         if not screen.is_terminal:
             screen.width = _WIDTH
         screen.print(results.screen())
         for sentence in results.about:
             screen.print(f"- {sentence}")
-        screen.print(f"{folder / 'results.md'}, and pictures beside it", soft_wrap=True)
+        screen.print(f"results: {folder / 'results.md'}; pictures are in the same folder", soft_wrap=True)
     return ALL_DONE

@@ -5,18 +5,20 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from stormcell.experiments.experiment import Array, Baseline, Batch, Contender, Gives, Moment
+from stormcell.experiments.experiment import Array, Batch, Contender, Gives, PixelBaseline
 from stormcell.experiments.protocols.extrapolation import Extrapolation
+from stormcell.models.base import Network
 from stormcell.models.sampling_schedules import SamplingSchedule
+from stormcell.training.task import Moment
 
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """A function of the output, the targets, and a mask of the pixels that count (None for all)."""
 
 
 def free_running(
-    name: str, build: Callable[[], nn.Module], learning_rate: float, loss: Loss, gives: Gives, steps: int
+    name: str, build: Callable[[], Network], learning_rate: float, loss: Loss, gives: Gives, steps: int
 ) -> Contender:
     """A network that forecasts all targets from the inputs alone, in training as in use.
 
@@ -37,7 +39,7 @@ def free_running(
 
 def fed(
     name: str,
-    build: Callable[[], nn.Module],
+    build: Callable[[], Network],
     learning_rate: float,
     loss: Loss,
     gives: Gives,
@@ -76,7 +78,7 @@ def _forecast(steps: int) -> Callable[[Any, Tensor], Tensor]:
     return predict
 
 
-def classifier(name: str, build: Callable[[], nn.Module], learning_rate: float) -> Contender:
+def classifier(name: str, build: Callable[[], Network], learning_rate: float) -> Contender:
     """A network trained on the cross-entropy of classes.
 
     Args:
@@ -95,13 +97,13 @@ def classifier(name: str, build: Callable[[], nn.Module], learning_rate: float) 
     return Contender(name, build, learning_rate, learn, predict, "logits")
 
 
-def baselines(extrapolations: Sequence[Extrapolation], steps: int) -> tuple[Baseline, ...]:
+def baselines(extrapolations: Sequence[Extrapolation], steps: int) -> tuple[PixelBaseline, ...]:
     """Return extrapolations as baselines of an experiment on frames of one channel."""
 
-    def baseline(extrapolation: Extrapolation) -> Baseline:
+    def baseline(extrapolation: Extrapolation) -> PixelBaseline:
         def predict(x: Array) -> Array:
             return extrapolation(x[:, :, 0], steps)[:, :, None]
 
-        return Baseline(extrapolation.name, predict)
+        return PixelBaseline(extrapolation.name, predict)
 
     return tuple(baseline(extrapolation) for extrapolation in extrapolations)

@@ -1,29 +1,29 @@
-"""What an experiment is made of: examples, contenders, baselines, and the protocol that scores them."""
+"""The parts of an experiment: examples, contenders, baselines and protocols."""
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
-import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from stormcell.experiments.protocols.protocol import Column, Row
-from stormcell.experiments.protocols.tally import SequenceTally
+from stormcell.experiments.protocols.sequence_tally import SequenceTally
+from stormcell.models.base import Network
+from stormcell.training.task import Moment
 
 Array = NDArray[Any]
 Gives = Literal["logits", "pixels"]
 
 
 class Batch(NamedTuple):
-    """Examples side by side.
+    """Examples along the first dimension.
 
     Attributes:
-        x: What is given: frames ``(B, T, C, H, W)``, float32 in 0 … 1.
-        y: What is asked for: the frames that follow, ``(B, S, C, H, W)``, or int64 classes ``(B,)``.
-        mask: Which pixels of ``y`` count, bool of its shape; None for all.
+        x: Input frames ``(B, T, C, H, W)``, float32 in 0 … 1.
+        y: Target frames ``(B, S, C, H, W)``, or int64 classes ``(B,)``.
+        mask: Pixels of ``y`` that count, boolean, of its shape; None for all.
     """
 
     x: Tensor
@@ -32,33 +32,33 @@ class Batch(NamedTuple):
 
 
 class Stream(Protocol):
-    """An endless row of training examples."""
+    """An endless sequence of training examples."""
 
     def batch(self, first: int, count: int) -> Batch:
-        """The examples at places ``first`` … ``first + count - 1``: always the same, however they are cut."""
+        """Return examples ``first`` … ``first + count - 1``; they do not depend on the batches before."""
         ...
 
 
 class Examples(Protocol):
-    """A finite row of examples to validate or test on."""
+    """A finite sequence of examples for validation or test."""
 
     def __len__(self) -> int: ...
 
     def batch(self, first: int, count: int) -> Batch:
-        """The examples at places ``first`` … ``first + count - 1``, which are there."""
+        """Return examples ``first`` … ``first + count - 1``, all of which must exist."""
         ...
 
 
 class Scoring(Protocol):
-    """How predictions are scored: counted batch by batch, summed, and turned into scores at the end.
+    """A way to score predictions: tallies of batches, which are added and then turned into scores.
 
-    Those of :mod:`stormcell.experiments.protocols` for frames, :class:`Accuracy
-    <stormcell.experiments.protocols.accuracy.Accuracy>` for classes.
+    :mod:`stormcell.experiments.protocols` has those for frames, and
+    :class:`~stormcell.experiments.protocols.accuracy.Accuracy` for classes.
     """
 
     @property
     def takes(self) -> str:
-        """What a prediction is: ``"logits"``, or ``"pixels"``; of classes ``"logits"``."""
+        """The kind of prediction: ``"logits"`` or ``"pixels"``; for classes ``"logits"``."""
         ...
 
     @property
@@ -67,58 +67,34 @@ class Scoring(Protocol):
         ...
 
     def zero(self) -> SequenceTally:
-        """The tally of nothing."""
+        """Return the tally of no example."""
         ...
 
     def count(self, prediction: Array, truth: Array, mask: Array | None = None) -> SequenceTally:
-        """The tally of some examples."""
+        """Return the tally of some examples."""
         ...
 
     def scores(self, tally: SequenceTally) -> dict[str, float]:
-        """Scores by name."""
+        """Return scores by name."""
         ...
-
-
-@dataclass(frozen=True)
-class Moment:
-    """When in a training run an update is made, and whose part of it this process makes.
-
-    Attributes:
-        seed: Of the run.
-        update: How many were made before.
-        progress: Share of the budget that is used up, 0 … 1.
-        rank: Which process this is.
-        processes: How many there are.
-    """
-
-    seed: int
-    update: int
-    progress: float
-    rank: int = 0
-    processes: int = 1
-
-    def generator(self) -> torch.Generator:
-        """Random numbers that are a function of seed and update, the same in every process."""
-        (seed,) = np.random.SeedSequence([self.seed, self.update]).generate_state(1, np.uint64)
-        return torch.Generator().manual_seed(int(seed >> np.uint64(1)))
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A network that learns, as the experiment has it.
+    """A network that is trained and compared.
 
     Attributes:
-        name: In tables and pictures.
-        build: Makes it, its weights drawn from PyTorch's generator.
-        learning_rate: The highest, where none is searched.
-        loss: What an update makes small: a mean over the batch's examples, so that processes with a part of
-            a batch each have the gradient of the whole.
-        predict: What is scored, made from ``x`` alone.
-        gives: What a prediction is: its sigmoid is a pixel, or it is one itself.
+        name: Name for tables and figures.
+        build: Function that returns the network, with weights drawn from PyTorch's generator.
+        learning_rate: Highest learning rate, if it is not searched.
+        loss: Function of network, batch and moment: a mean over the batch's examples, so that the gradients
+            of processes with equal parts of a batch average to the gradient of the whole.
+        predict: Function of network and inputs that returns the prediction to score.
+        gives: Kind of the prediction: pixels, or logits whose sigmoid is a pixel.
     """
 
     name: str
-    build: Callable[[], nn.Module]
+    build: Callable[[], Network]
     learning_rate: float
     loss: Callable[[Any, Batch, Moment], Tensor]
     predict: Callable[[Any, Tensor], Tensor]
@@ -126,12 +102,12 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Baseline:
-    """A prediction that nobody learns.
+class PixelBaseline:
+    """A baseline that forecasts pixels.
 
     Attributes:
-        name: In tables and pictures.
-        predict: Pixels ``(B, S, C, H, W)``, from ``x`` ``(B, T, C, H, W)``.
+        name: Name for tables and figures.
+        predict: Function of inputs ``(B, T, C, H, W)`` that returns pixels ``(B, S, C, H, W)``.
     """
 
     name: str
@@ -139,40 +115,55 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """Contenders side by side: same examples, same budget, same scores.
+class DataDescription:
+    """The data of an experiment.
 
     Attributes:
-        name: On the command line.
-        about: A sentence on what is done and where it is from.
-        data: What is learned from, in words; a run goes on only with the same.
-        training: What contenders learn from.
-        validation: What learning curves, and the search for a learning rate, look at.
-        tests: What the table is about, by name; "" for the first.
-        contenders: Who learns.
-        baselines: Who does not.
-        protocols: How they are scored.
-        leading: The score that is drawn over time, and by which a learning rate is chosen.
-        on_screen: The scores that are shown where there is little room, up to six.
+        summary: One line that changes with the data; a run is resumed only with the same.
+        sha256: SHA-256 of the data.
+        source: Title, source, license and credit, for model files.
+    """
+
+    summary: str
+    sha256: str
+    source: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Contenders with the same examples, the same budget and the same scores.
+
+    Attributes:
+        name: Name on the command line.
+        about: A sentence about the experiment and its origin.
+        data: The data.
+        training: Examples to train on.
+        validation: Examples for learning curves and for the search of a learning rate.
+        tests: Test sets by name; the first is named "".
+        contenders: The networks.
+        baselines: The baselines.
+        protocols: The scores.
+        leading: Score that is drawn over time and that decides on the learning rate.
+        on_screen: Up to six scores to show on a screen.
         batch_size: Examples per update and process.
-        optimizer: RMSProp as the ConvLSTM paper (decay 0.9), or Adam.
-        learning_rates: Those that a search tries.
-        gradient_clip: Largest norm of the gradient; None for any.
-        frames: Frames that an example consists of, for frames per second.
-        drawn: Test examples that pictures are made of.
-        draw: Pictures by file name, from those examples and everyone's predictions of them.
-        published: What others found, and where they say so.
-        remarks: What a reader of the table must know.
+        optimizer: RMSProp as in the ConvLSTM paper (decay 0.9), or Adam.
+        learning_rates: Learning rates of the search.
+        gradient_clip: Largest norm of the gradient; None for no limit.
+        frames: Frames of an example, for the number of frames per second.
+        drawn: Number of test examples in the pictures.
+        draw: Function of those examples and of the predictions by name that returns pictures by file name.
+        published: Published results with their sources.
+        remarks: Sentences for the readers of the table.
     """
 
     name: str
     about: str
-    data: str
+    data: DataDescription
     training: Stream
     validation: Examples
     tests: Mapping[str, Examples]
     contenders: tuple[Contender, ...]
-    baselines: tuple[Baseline, ...]
+    baselines: tuple[PixelBaseline, ...]
     protocols: tuple[Scoring, ...]
     leading: str
     on_screen: tuple[str, ...]
@@ -191,8 +182,8 @@ class Experiment:
         """The scores of all protocols."""
         return {name: column for protocol in self.protocols for name, column in protocol.columns.items()}
 
-    def better(self, one: float, other: float) -> bool:
-        """Whether the first is the better leading score; a number is better than none."""
-        if math.isnan(one) or math.isnan(other):
-            return math.isnan(other) and not math.isnan(one)
-        return one > other if self.columns[self.leading].best == "highest" else one < other
+    def better(self, score: float, other: float) -> bool:
+        """Return whether a leading score is better than another; any number is better than NaN."""
+        if math.isnan(score) or math.isnan(other):
+            return math.isnan(other) and not math.isnan(score)
+        return score > other if self.columns[self.leading].best == "highest" else score < other

@@ -23,6 +23,7 @@ from rich.console import Console
 
 from stormcell.atomic import make_folder, write_file
 from stormcell.errors import ArgumentError, InputError
+from stormcell.experiments.experiment import DataDescription
 
 Images = NDArray[np.uint8]
 Part = Literal["train", "test"]
@@ -41,6 +42,7 @@ MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
 TIMEOUT = 30.0  # seconds to wait for a mirror
+SOURCE = {"title": "MNIST", "credit": "© Yann LeCun and Corinna Cortes", "license": "CC BY-SA 3.0"}
 CHUNK = 2**16  # bytes read between two reports of progress
 MOST_PACKED, MOST_UNPACKED = 2**24, 2**26  # bytes: the largest file has 9.9 and 47 million
 _GZIP = b"\x1f\x8b"
@@ -93,7 +95,7 @@ def folder(given: Path | None, console: Console) -> Path:
     found = find()
     if not complete(found):
         console.print(
-            f"downloading MNIST (© Yann LeCun and Corinna Cortes, CC BY-SA 3.0) to {found}", soft_wrap=True
+            f"downloading MNIST ({SOURCE['credit']}, {SOURCE['license']}) to {found}", soft_wrap=True
         )
         with console.status("") as status:
             download(found, lambda name, size: status.update(f"{name}: {size / 1e6:.1f} MB"))
@@ -141,18 +143,23 @@ def read(folder: Path | str, part: Part) -> Digits:
     return Digits(images, labels)
 
 
-def digest(folder: Path) -> str:
-    """Return a short identifier of the digits: the first 16 characters of their SHA-256.
+def describe(folder: Path, summary: str) -> DataDescription:
+    """Return the description of an experiment's data, which are made of a folder's digits.
+
+    Args:
+        folder: Folder of MNIST.
+        summary: One line, in which ``{digest}`` becomes the first 16 characters of the digits' SHA-256.
 
     Raises:
-        InputError: A file is missing, damaged, or does not contain digits.
+        InputError: A file is missing or damaged, or does not contain digits.
     """
     parts: tuple[Part, ...] = ("train", "test")
-    sha256 = hashlib.sha256()
+    known = hashlib.sha256()
     for digits in (read(folder, part) for part in parts):
-        sha256.update(digits.images.tobytes())
-        sha256.update(digits.labels.tobytes())
-    return sha256.hexdigest()[:16]
+        known.update(digits.images.tobytes())
+        known.update(digits.labels.tobytes())
+    digest = known.hexdigest()
+    return DataDescription(summary.format(digest=digest[:16]), digest, SOURCE)
 
 
 def patches(images: Images) -> Images:

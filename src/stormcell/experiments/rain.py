@@ -15,11 +15,12 @@ from stormcell.data.splits import Window, split, windows
 from stormcell.data.time_axis import TimeAxis
 from stormcell.errors import ArchiveError
 from stormcell.experiments.catalogue import Options
-from stormcell.experiments.experiment import Batch
+from stormcell.experiments.experiment import Batch, DataDescription
 from stormcell.experiments.moving_mnist.counter_rng import shuffled
-from stormcell.experiments.processes import rank
 from stormcell.experiments.protocols.reflectivity import Pixels, Reflectivity
 from stormcell.experiments.streams import Epochs
+from stormcell.training.nowcaster_run import data_source
+from stormcell.training.processes import rank
 
 _SEED = 7  # seed of the generated radar, the same for every run
 _EVENTS = 30
@@ -67,14 +68,14 @@ class RadarExamples:
     """Training, validation and test examples of an archive.
 
     Attributes:
-        title: Title of the archive with a digest of its frames.
+        description: Description of the archive.
         training: Endless stream of windows to train on.
         validation: Windows to validate on.
         test: Windows of the newest frames.
         size: Rows and columns of a frame.
     """
 
-    title: str
+    description: DataDescription
     training: Epochs
     validation: Windows
     test: Windows
@@ -125,9 +126,10 @@ def radar_examples(
         made[name] = Windows(frames, _places(whole), inputs, counts)
     digest = hashlib.sha256(np.ascontiguousarray(frames).tobytes()).hexdigest()
     training = Epochs(made["train"].some, len(made["train"]), options.seed)
-    title = f"{found.attrs.get('title', path.name)}, frames {digest[:16]}"
+    summary = f"{found.attrs.get('title', path.name)}, frames {digest[:16]}"
+    description = DataDescription(summary, digest, data_source(found))
     height, width = frames.shape[1:]
-    return RadarExamples(title, training, made["validation"], made["test"], (height, width))
+    return RadarExamples(description, training, made["validation"], made["test"], (height, width))
 
 
 def first_windows(windows: Windows, count: int) -> Windows:

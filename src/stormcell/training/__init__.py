@@ -1,1 +1,1 @@
-"""From an archive to a model file. The only room that knows Lightning."""
+"""Training: one loop, its tasks, and the nowcaster's task. Only this room imports Lightning."""

@@ -1,4 +1,4 @@
-"""Checkpoints that are there whole, or as they were before."""
+"""Atomic checkpoints for Lightning."""
 
 import io
 import os
@@ -12,23 +12,26 @@ from stormcell.atomic import make_folder, write_file
 from stormcell.errors import NotOfferedError
 
 
-class WholeCheckpoints(TorchCheckpointIO):
-    """Lightning's own go by way of the folder for temporary files.
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Checkpoints written atomically.
 
-    That may be on another disk, and then a kill or a full disk leaves half a file in the place of the last.
+    Lightning writes by way of the folder for temporary files. That folder may be on another disk, and then a
+    kill or a full disk leaves half a file in the place of the last checkpoint.
     """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
     ) -> None:
-        """Write a checkpoint, whole or not at all.
+        """Write a checkpoint atomically.
 
         Raises:
-            OutputError: It cannot be written; the one before still is there.
-            NotOfferedError: There are storage options.
+            OutputError: It cannot be written; the one before is intact.
+            NotOfferedError: Storage options are given.
         """
         if storage_options is not None:
-            raise NotOfferedError("checkpoint: expected no storage options, for they are plain files")
+            raise NotOfferedError(
+                "checkpoint: expected no storage options, because it is a plain file; found some"
+            )
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         make_folder(Path(path).parent)

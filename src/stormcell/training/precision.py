@@ -1,14 +1,17 @@
-"""The numbers that training counts in."""
+"""The precision of training, and evaluation in the same precision."""
 
-from typing import Any, Literal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
 
 import torch
+from torch import nn
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
-def lightning_precision(precision: Precision) -> Any:
-    """What Lightning calls it; ``"auto"`` takes bfloat16 where the processor has it.
+def lightning_precision(precision: Precision) -> str:
+    """Return Lightning's name of a precision; ``"auto"`` takes bfloat16 if the processor supports it.
 
     Example:
         >>> lightning_precision("float32")
@@ -16,6 +19,26 @@ def lightning_precision(precision: Precision) -> Any:
     """
     if precision == "auto":
         on_cuda = torch.cuda.is_available()
-        has_it = torch.cuda.is_bf16_supported() if on_cuda else torch.cpu._is_avx512_bf16_supported()
-        return "bf16-mixed" if has_it else "32-true"
+        supported = torch.cuda.is_bf16_supported() if on_cuda else torch.cpu._is_avx512_bf16_supported()
+        return "bf16-mixed" if supported else "32-true"
     return {"float32": "32-true", "bfloat16": "bf16-mixed"}[precision]
+
+
+@contextmanager
+def evaluating(network: nn.Module, precision: str) -> Iterator[None]:
+    """Switch a network to evaluation, without gradients, and back to its earlier mode at the end.
+
+    Args:
+        network: The network, on its device.
+        precision: Lightning's name of the precision.
+    """
+    before, device = network.training, next(network.parameters()).device
+    network.eval()
+    try:
+        with (
+            torch.inference_mode(),
+            torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"),
+        ):
+            yield
+    finally:
+        network.train(before)

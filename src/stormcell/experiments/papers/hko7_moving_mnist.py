@@ -30,7 +30,7 @@ def experiment(options: Options) -> Experiment:
         name="hko7-moving-mnist",
         about="MovingMNIST++ of arXiv:1706.03458: three digits that move, turn, grow and dim; 10 input "
         "frames, 10 targets; Adam on the squared error; sequences are generated on demand.",
-        data=f"MovingMNIST++, of digits {mnist.digest(folder)}",
+        data=mnist.describe(folder, "MovingMNIST++, of digits {digest}"),
         training=Endless(train, options.seed, STEPS),
         validation=Finite(lambda first, size: validation.batch(_TEST_SEED, first, size), _VALIDATED, STEPS),
         tests={"": Finite(lambda first, size: test.batch(_TEST_SEED, first, size), _TESTS, STEPS)},

@@ -42,7 +42,7 @@ def experiment(options: Options) -> Experiment:
         name="hko7-protocol",
         about=f"The benchmark of HKO-7, arXiv:1706.03458, on another archive: {INPUTS} input frames "
         f"of {found.size[0]} × {found.size[1]} pixels, {STEPS} targets; Adam on B-MSE + B-MAE.",
-        data=found.title,
+        data=found.description,
         training=found.training,
         validation=first_windows(found.validation, _VALIDATED),
         tests={"": found.test},
@@ -75,8 +75,9 @@ def experiment(options: Options) -> Experiment:
         draw=plots.frames(plots.RAIN, REFLECTIVITY.rate),
         published=HKO7.published,
         remarks=(
-            f"The radar data is {found.title}. The published results are for Hong Kong, 2009 to 2015, in "
-            "frames of 480 × 480 pixels: different rain, another radar, and errors summed over more pixels.",
+            f"The radar data is {found.description.summary}. The published results are for Hong Kong, 2009 "
+            "to 2015, in frames of 480 × 480 pixels: different rain, another radar, and errors summed over "
+            "more pixels.",
             "ConvGRU and TrajGRU are HKO-7's, ConvLSTM is Hzzone's. As in HKO-7, the loss is scaled by 1e-5 "
             "and the norm of its gradient is clipped at 50. Here that is the norm for the whole network; in "
             "HKO-7 the encoder and the forecaster are clipped separately. As in HKO-7, echoes below 9.5 dBZ "

@@ -65,7 +65,7 @@ def experiment(options: Options) -> Experiment:
         about="MNIST, each image read as 16 steps of 7 × 7 pixels, row by row; the digit is "
         f"classified from the last hidden state. Training images are shifted by up to {_SHIFT} pixels in "
         "each direction.",
-        data=f"MNIST, digits {mnist.digest(folder)}",
+        data=mnist.describe(folder, "MNIST, digits {digest}"),
         training=_Shifted(training, options.seed),
         validation=_Patches(validation),
         tests={"": _Patches(test)},

@@ -48,7 +48,7 @@ def experiment(options: Options) -> Experiment:
         name="moving-digit-actions",
         about=f"Clips of a digit that performs one of {len(train.classes)} actions: "
         f"{', '.join(train.classes)}. Every frame of every class has the same distribution.",
-        data=f"moving-digit actions, of digits {mnist.digest(folder)}",
+        data=mnist.describe(folder, "moving-digit actions, of digits {digest}"),
         training=_Clips(train, options.seed),
         validation=_Clips(validation, _TEST_SEED, _VALIDATED),
         tests={"": _Clips(test, _TEST_SEED, _TESTS)},

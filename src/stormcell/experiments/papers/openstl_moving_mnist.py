@@ -47,8 +47,11 @@ def experiment(options: Options) -> Experiment:
         name="openstl-moving-mnist",
         about="OpenSTL's benchmark of Moving MNIST, arXiv:2306.11249: 10 input frames, 10 targets; Adam on "
         "the squared error; sequences are generated on demand.",
-        data=f"Moving MNIST, OpenSTL's generator, of digits {mnist.digest(folder)}; "
-        f"{'standard' if has_standard else 'generated'} test",
+        data=mnist.describe(
+            folder,
+            "Moving MNIST, OpenSTL's generator, of digits {digest}; "
+            f"{'standard' if has_standard else 'generated'} test",
+        ),
         training=Endless(train, options.seed, STEPS),
         validation=Finite(lambda first, size: validation.batch(_TEST_SEED, first, size), _VALIDATED, STEPS),
         tests={"": tests},

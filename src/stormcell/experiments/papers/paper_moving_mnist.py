@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from stormcell.experiments import mnist, moving_mnist, plots
 from stormcell.experiments.catalogue import Options
 from stormcell.experiments.contenders import baselines, fed, free_running
-from stormcell.experiments.experiment import Contender, Experiment, Moment
+from stormcell.experiments.experiment import Contender, Experiment
 from stormcell.experiments.protocol_losses import cross_entropy
 from stormcell.experiments.protocols import OpenSTL, PaperMovingMnist
 from stormcell.experiments.protocols.extrapolation import LAST_FRAME, OPTICAL_FLOWS
 from stormcell.experiments.streams import Endless, Finite
 from stormcell.models import EncoderForecaster, FCLSTMForecaster, NextFrameForecaster, ScheduledSampling
+from stormcell.models.base import Network
+from stormcell.training.task import Moment
 
 STEPS = 10
 _VALIDATED = 16
@@ -40,7 +42,7 @@ def experiment(options: Options) -> Experiment:
         name="paper-moving-mnist",
         about="Table 1 of the ConvLSTM paper, arXiv:1506.04214: 10 input frames of two moving digits, "
         "10 targets; RMSProp on the cross-entropy.",
-        data=f"Moving MNIST, the paper's sets, of digits {mnist.digest(folder)}",
+        data=mnist.describe(folder, "Moving MNIST, the paper's sets, of digits {digest}"),
         training=Endless(train, options.seed, STEPS),
         validation=Finite(validation.sequences, _VALIDATED, STEPS),
         tests={
@@ -87,11 +89,11 @@ def experiment(options: Options) -> Experiment:
 
 
 def _conv_lstm(name: str, hidden: Sequence[int], kernel: int, recurrent: int) -> Contender:
-    def build() -> nn.Module:
+    def build() -> Network:
         return EncoderForecaster(1, hidden, kernel, recurrent_kernel_size=recurrent)
 
     return _contender(f"ConvLSTM {name}", build)
 
 
-def _contender(name: str, build: Callable[[], nn.Module]) -> Contender:
+def _contender(name: str, build: Callable[[], Network]) -> Contender:
     return free_running(name, build, _LEARNING_RATE, nats, "logits", STEPS)

@@ -34,7 +34,7 @@ def experiment(options: Options) -> Experiment:
         name="paper-radar",
         about=f"Table 2 of the ConvLSTM paper, arXiv:1506.04214, on another archive: {INPUTS} input frames "
         f"of {size[0]} × {size[1]} pixels, {STEPS} targets; RMSProp on the cross-entropy.",
-        data=found.title,
+        data=found.description,
         training=found.training,
         validation=first_windows(found.validation, _VALIDATED),
         tests={"": found.test},
@@ -69,8 +69,8 @@ def experiment(options: Options) -> Experiment:
         draw=plots.frames(plots.RAIN, protocol.reflectivity.rate),
         published=PaperRadar.published,
         remarks=(
-            f"The radar data is {found.title}. The published results are for Hong Kong, 2011 to 2013: "
-            "different rain, another radar, and 8148 training sequences.",
+            f"The radar data is {found.description.summary}. The published results are for Hong Kong, 2011 "
+            "to 2013: different rain, another radar, and 8148 training sequences.",
             "The paper's disk filter and its removal of noisy pixels are not applied. Pixels that were not "
             "observed are dry in the inputs and do not count in the targets.",
         ),

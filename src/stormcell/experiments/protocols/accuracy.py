@@ -9,7 +9,7 @@ import numpy as np
 from stormcell.errors import NotOfferedError
 from stormcell.experiments.experiment import Array
 from stormcell.experiments.protocols.protocol import Column
-from stormcell.experiments.protocols.tally import SequenceTally, zero
+from stormcell.experiments.protocols.sequence_tally import SequenceTally, zero
 
 
 @dataclass(frozen=True)

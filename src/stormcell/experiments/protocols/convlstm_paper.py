@@ -9,7 +9,13 @@ import numpy as np
 from stormcell.errors import NotOfferedError
 from stormcell.experiments.protocols.protocol import Column, Frames, Mask, Row, checked
 from stormcell.experiments.protocols.reflectivity import Reflectivity
-from stormcell.experiments.protocols.tally import SequenceTally, events, mean_where_defined, ratio, zero
+from stormcell.experiments.protocols.sequence_tally import (
+    SequenceTally,
+    events,
+    mean_where_defined,
+    ratio,
+    zero,
+)
 
 THRESHOLD = 0.5
 """Rain rate in mm/h; rain is a rate at or above it."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stormcell.experiments.protocols.protocol import Column, Frames, Mask, Row, checked
 from stormcell.experiments.protocols.reflectivity import Pixels, Reflectivity
-from stormcell.experiments.protocols.tally import SequenceTally, events, mean_where_defined, zero
+from stormcell.experiments.protocols.sequence_tally import SequenceTally, events, mean_where_defined, zero
 
 REFLECTIVITY = Reflectivity(a=58.53, b=1.56)
 THRESHOLDS = (0.5, 2.0, 5.0, 10.0, 30.0)

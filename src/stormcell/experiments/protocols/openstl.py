@@ -10,7 +10,7 @@ from scipy.ndimage import uniform_filter
 
 from stormcell.errors import ArgumentError, NotOfferedError
 from stormcell.experiments.protocols.protocol import Column, Frames, Mask, Row, checked
-from stormcell.experiments.protocols.tally import SequenceTally, zero
+from stormcell.experiments.protocols.sequence_tally import SequenceTally, zero
 
 WINDOW = 7  # pixels: the side of scikit-image's uniform window
 # Older releases of scikit-image assumed −1…1 for floating-point images by default; OpenSTL uses the default.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stormcell.errors import ArgumentError
-from stormcell.experiments.protocols.tally import SequenceTally
+from stormcell.experiments.protocols.sequence_tally import SequenceTally
 
 Frames = NDArray[np.floating]
 Mask = NDArray[np.bool_]

@@ -18,17 +18,20 @@ from PIL import Image
 from rich.console import Console
 from tests.experiments import tiny
 
+import stormcell
 from stormcell.errors import ArgumentError, ModelFileError, RecipeError
-from stormcell.experiments import run
-from stormcell.experiments.budget import Budget
+from stormcell.experiments import runner
+from stormcell.experiments.contender_task import TrainedContender, read_network
 from stormcell.experiments.experiment import Experiment
-from stormcell.experiments.run import Settings, learn, only, report, slug
-from stormcell.experiments.trainer import Learned, curve, network
+from stormcell.experiments.reporting import report
+from stormcell.experiments.runner import Settings, only, slug, train_all
+from stormcell.training.budget import Budget
+from stormcell.training.curves import read_curve
 
 UPDATES = 12
 SETTINGS = Settings(Budget.parse(f"{UPDATES}u"), precision="float32")
 SEARCHED = replace(SETTINGS, search=True)
-ROOT = str(Path(__file__).resolve().parents[3])
+ROOT = str(Path(__file__).resolve().parents[2])
 CONVLSTM = "convlstm-3x3"
 
 
@@ -38,7 +41,7 @@ def quiet() -> Console:
 
 def whole(folder: Path, settings: Settings = SETTINGS, experiment: Experiment | None = None):
     experiment = experiment or tiny.experiment()
-    return report(experiment, folder, settings, learn(experiment, folder, settings, quiet()), quiet())
+    return report(experiment, folder, settings, train_all(experiment, folder, settings, quiet()), quiet())
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,7 @@ def finished(tmp_path_factory) -> Path:
 
 
 def losses(folder: Path, contender: str = CONVLSTM) -> list[float]:
-    return curve(folder / contender / "losses.csv")["loss"]
+    return read_curve(folder / contender / "losses.csv")["loss"]
 
 
 def weights(folder: Path) -> dict[Path, bytes]:
@@ -78,13 +81,13 @@ def test_a_run_leaves_table_pictures_and_networks(finished):
         assert len(losses(finished, name)) == UPDATES
         # Of ten validations the k-th is due when k tenths of twelve updates are over.
         due = [math.ceil(k * UPDATES / 10) for k in range(1, 11)]
-        assert curve(finished / name / "validations.csv")["update"] == due
+        assert read_curve(finished / name / "validations.csv")["update"] == due
 
 
 def test_scores_are_those_of_the_kept_network(finished):
     """The table's numbers, worked out again from the weights on disk, sequence by sequence."""
     made = tiny.experiment()
-    net = network(made.contenders[0], finished / CONVLSTM)
+    net, _ = read_network(made.contenders[0], finished / CONVLSTM)
     for test, count in (("", 5), ("more", 2)):
         nats, squares = [], []
         for k in range(count):
@@ -98,6 +101,18 @@ def test_scores_are_those_of_the_kept_network(finished):
         # Convolutions in float32, cut into batches otherwise: 2^-24 a term, thousands of them, alike in sign.
         assert scores[f"cross_entropy {test}".strip()] == pytest.approx(np.mean(nats), rel=1e-5)
         assert scores[f"mse {test}".strip()] == pytest.approx(np.mean(squares), rel=1e-4)
+
+
+def test_model_file_of_a_contender_opens_with_load_and_names_its_data(finished):
+    made = tiny.experiment()
+    for contender, name in zip(made.contenders, (CONVLSTM, "fc-lstm", "next-frame"), strict=True):
+        model = stormcell.load(finished / name / "model.safetensors")
+        assert (model.card.title, model.card.steps) == (contender.name, tiny.STEPS)
+        assert model.card.data_source == {"title": "blobs", "license": "CC0-1.0"}
+        assert model.card.scores["updates"] == UPDATES
+        x = made.validation.batch(0, 1).x
+        with torch.no_grad():
+            assert torch.equal(model(x, tiny.STEPS), contender.predict(model.network, x))
 
 
 def test_a_baseline_has_no_cross_entropy(finished):
@@ -129,25 +144,25 @@ def test_a_finished_experiment_is_not_trained_again(finished):
 )
 def test_another_experiment_in_its_folder_is_refused(finished, settings, made, told):
     with pytest.raises(RecipeError, match=told):
-        learn(tiny.experiment(**made), finished, settings, quiet())
+        train_all(tiny.experiment(**made), finished, settings, quiet())
 
 
 def test_a_damaged_state_is_named(tmp_path):
     (tmp_path / "experiment.json").write_text("[3")
     with pytest.raises(RecipeError, match=r"experiment\.json: expected the state of an experiment"):
-        learn(tiny.experiment(), tmp_path, SETTINGS, quiet())
+        train_all(tiny.experiment(), tmp_path, SETTINGS, quiet())
 
 
 def test_other_weights_are_refused(finished):
-    with pytest.raises(ModelFileError, match=r"model\.safetensors: expected the weights of FC-LSTM"):
-        network(tiny.experiment().contenders[1], finished / CONVLSTM)
+    with pytest.raises(ModelFileError, match=r"model\.safetensors: expected the network of FC-LSTM"):
+        read_network(tiny.experiment().contenders[1], finished / CONVLSTM)
 
 
 def test_only_some_contenders():
     chosen = only(tiny.experiment(), ["fc-lstm"])
     assert [contender.name for contender in chosen.contenders] == ["FC-LSTM"]
     with pytest.raises(
-        ArgumentError, match='--only: expected of convlstm-3x3, fc-lstm, next-frame, found "gru"'
+        ArgumentError, match='--only: expected one of convlstm-3x3, fc-lstm, next-frame, found "gru"'
     ):
         only(tiny.experiment(), ["gru"])
 
@@ -155,17 +170,17 @@ def test_only_some_contenders():
 def test_with_a_budget_in_updates_the_clock_does_not_matter(finished, tmp_path, monkeypatch):
     ticks = iter(range(10**6))
     monkeypatch.setattr(time, "monotonic", lambda: 7.0 * next(ticks))
-    learn(tiny.experiment(), tmp_path, SETTINGS, quiet())
+    train_all(tiny.experiment(), tmp_path, SETTINGS, quiet())
     assert weights(tmp_path) == weights(finished)
 
 
 def test_minutes_are_shared_and_kept(tmp_path):
-    learned = learn(
+    trained = train_all(
         tiny.experiment(), tmp_path, Settings(Budget.parse("0.05m"), precision="float32"), quiet()
     )
-    for name, one in learned.items():
+    for name, one in trained.items():
         assert one.updates >= 1
-        seconds = curve(tmp_path / slug(name) / "losses.csv")["seconds"]
+        seconds = read_curve(tmp_path / slug(name) / "losses.csv")["seconds"]
         # A second each; the update in which it runs out is done to its end.
         assert seconds[-1] >= 1.0
         assert len(seconds) == 1 or seconds[-2] < 1.0
@@ -175,13 +190,13 @@ CHILD = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
-from stormcell.experiments import callbacks
+from stormcell.training import callbacks, task
 from tests.experiments import tiny
-from tests.experiments.test_run import SETTINGS, quiet
-from stormcell.experiments.run import learn
+from tests.experiments.test_runner import SETTINGS, quiet
+from stormcell.experiments.runner import train_all
 
-callbacks._CHECKPOINT = 0.0
-noted = callbacks.Validations.on_train_epoch_end
+task.Pace.__init__.__defaults__ = (None, 10, 1e-9, False)
+noted = callbacks.Validation.on_train_epoch_end
 seen = []
 
 def note_and_die(self, trainer, module):
@@ -190,8 +205,8 @@ def note_and_die(self, trainer, module):
     if len(seen) == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
 
-callbacks.Validations.on_train_epoch_end = note_and_die
-learn(tiny.experiment(), Path(sys.argv[1]), SETTINGS, quiet())
+callbacks.Validation.on_train_epoch_end = note_and_die
+train_all(tiny.experiment(), Path(sys.argv[1]), SETTINGS, quiet())
 """
 
 
@@ -208,34 +223,34 @@ def test_a_killed_run_goes_on_to_the_bit(finished, tmp_path, rounds, killed, upd
     assert len(losses(tmp_path, killed)) == updates
     assert (tmp_path / killed / "last.ckpt").exists()
 
-    learn(tiny.experiment(), tmp_path, SETTINGS, quiet())
+    train_all(tiny.experiment(), tmp_path, SETTINGS, quiet())
     assert weights(tmp_path) == weights(finished)
     for name in (CONVLSTM, "fc-lstm", "next-frame"):
         assert losses(tmp_path, name) == losses(finished, name)
-        ours, theirs = (curve(folder / name / "validations.csv") for folder in (tmp_path, finished))
+        ours, theirs = (read_curve(folder / name / "validations.csv") for folder in (tmp_path, finished))
         assert ours["update"] == theirs["update"]
         assert ours["cross_entropy"] == theirs["cross_entropy"]
 
 
 def test_learning_rates_are_searched_alike(tmp_path):
     settings = Settings(Budget.parse("20u"), search=True, precision="float32")
-    learned = learn(tiny.experiment(), tmp_path, settings, quiet())
-    for name, one in learned.items():
+    trained = train_all(tiny.experiment(), tmp_path, settings, quiet())
+    for name, one in trained.items():
         place = tmp_path / slug(name)
         told = json.loads((place / "search" / "choice.json").read_text())
         tried = told["cross_entropy"]
         assert list(tried) == ["0.001", "0.01"]
         assert one.learning_rate == told["chosen"] == float(min(tried, key=tried.get))
         # Three tenths of twenty updates, shared by two trials; then the rest.
-        assert [len(curve(place / "search" / rate / "losses.csv")["loss"]) for rate in tried] == [3, 3]
+        assert [len(read_curve(place / "search" / rate / "losses.csv")["loss"]) for rate in tried] == [3, 3]
         assert one.updates == 14
         assert not list((place / "search").rglob("model.safetensors"))
 
 
 def test_who_diverges_is_said_to(tmp_path):
     results = whole(tmp_path, experiment=only(tiny.experiment(learning_rate=1e38), [CONVLSTM, "fc-lstm"]))
-    assert any("no numbers came from" in sentence for sentence in results.about)
-    assert math.isnan(curve(tmp_path / CONVLSTM / "validations.csv")["cross_entropy"][-1])
+    assert any("predicted NaN or infinity" in sentence for sentence in results.about)
+    assert math.isnan(read_curve(tmp_path / CONVLSTM / "validations.csv")["cross_entropy"][-1])
     assert json.loads((tmp_path / "results.json").read_text())["results"][0]["scores"] == {}
 
 
@@ -246,13 +261,13 @@ def test_two_processes_learn_what_one_learns_from_twice_the_batch(tmp_path):
 import sys
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
-from stormcell.experiments import processes
-from stormcell.experiments.run import learn
+from stormcell.training import processes
+from stormcell.experiments.runner import train_all
 from tests.experiments import tiny
-from tests.experiments.test_run import SEARCHED, quiet
+from tests.experiments.test_runner import SEARCHED, quiet
 
-with processes.together():
-    learn(tiny.experiment(batch_size=int(sys.argv[3])), Path(sys.argv[1]), SEARCHED, quiet())
+with processes.joined_processes():
+    train_all(tiny.experiment(batch_size=int(sys.argv[3])), Path(sys.argv[1]), SEARCHED, quiet())
 """
     script = tmp_path / "run.py"
     script.write_text(code)
@@ -276,16 +291,16 @@ with processes.together():
         # RMSProp divides by the gradient's size, and so passes on what rounding does to gradients near
         # zero: not 2^-24 remains of it, but after eight updates still a small part of a loss.
         np.testing.assert_allclose(losses(tmp_path / "two", name), losses(tmp_path / "one", name), rtol=2e-5)
-        ours, theirs = (curve(tmp_path / run / name / "validations.csv") for run in ("two", "one"))
+        ours, theirs = (read_curve(tmp_path / run / name / "validations.csv") for run in ("two", "one"))
         np.testing.assert_allclose(ours["cross_entropy"], theirs["cross_entropy"], rtol=2e-5)
     made = tiny.experiment()
-    learned = {one.name: Learned.read(tmp_path / "two" / slug(one.name)) for one in made.contenders}
-    assert {one.learning_rate for one in learned.values()} != {made.learning_rates[0]}
-    told = report(made, tmp_path / "two", SEARCHED, learned, quiet())
+    trained = {one.name: TrainedContender.read(tmp_path / "two" / slug(one.name)) for one in made.contenders}
+    assert {one.learning_rate for one in trained.values()} != {made.learning_rates[0]}
+    told = report(made, tmp_path / "two", SEARCHED, trained, quiet())
     assert any("4 examples an update, with seed 0 on 2 processes, each on " in words for words in told.about)
 
 
 def test_processes_that_do_not_share_a_folder_are_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "rank", lambda: 1)
+    monkeypatch.setattr(runner, "rank", lambda: 1)
     with pytest.raises(RecipeError, match="expected a folder that all processes share, found nothing"):
-        learn(tiny.experiment(), tmp_path, SETTINGS, quiet())
+        train_all(tiny.experiment(), tmp_path, SETTINGS, quiet())

@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from rich.console import Console
 
@@ -18,8 +21,9 @@ from stormcell.atomic import write_file
 from stormcell.errors import ArchiveError, ArgumentError, OutputError, RecipeError, StormcellError
 from stormcell.models import model_file
 from stormcell.training import checkpoint_io
+from stormcell.training.curves import read_curve
+from stormcell.training.nowcaster_run import train
 from stormcell.training.recipes import Recipe
-from stormcell.training.run import train
 
 RECIPE = Recipe(
     inputs=2,
@@ -174,23 +178,24 @@ CHILD = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
-from stormcell.training.callbacks import LossFile
-from test_run import archive, quietly
+from stormcell.training import callbacks
+from test_nowcaster_run import archive, quietly
 
-noted = LossFile.on_train_batch_end
+callbacks._FLUSH_SECONDS = 0.0
+append = callbacks.LossCurve.on_train_batch_end
 
-def note_and_die(self, trainer, *rest):
-    noted(self, trainer, *rest)
+def append_and_die(self, trainer, *rest):
+    append(self, trainer, *rest)
     if trainer.global_step == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
 
-LossFile.on_train_batch_end = note_and_die
+callbacks.LossCurve.on_train_batch_end = append_and_die
 quietly(archive(), Path(sys.argv[1]))
 """
 
 
-@pytest.mark.parametrize("update", [2, 4, 6, 11], ids=["first round", "second", "end of a round", "last"])
-def test_a_killed_run_goes_on_to_the_bit(finished, tmp_path, update):
+@pytest.mark.parametrize("update", [2, 6, 11], ids=["first round", "end of a round", "last"])
+def test_train_after_a_kill_resumes_to_the_bit(finished, tmp_path, update):
     words = [sys.executable, "-c", CHILD, str(tmp_path), str(Path(__file__).parent), str(update)]
     assert subprocess.run(words, capture_output=True, check=False).returncode == -signal.SIGKILL
     assert len(losses(tmp_path)) == 1 + update
@@ -200,3 +205,96 @@ def test_a_killed_run_goes_on_to_the_bit(finished, tmp_path, update):
     ours, theirs = (model_file.load(folder / "model.safetensors") for folder in (tmp_path, finished))
     assert ours[1] == theirs[1]
     assert ours[2] == theirs[2]
+
+
+def test_train_without_improvement_ends_and_stays_finished(tmp_path):
+    """Rain never reaches the threshold, so the CSI is 0 at the first validation and at all others."""
+    recipe = RECIPE.model_copy(update={"threshold": 1e6, "patience": 2})
+    quietly(archive(), tmp_path, recipe)
+    assert len(losses(tmp_path)) == 1 + 3 * RECIPE.validate_every
+    state = json.loads((tmp_path / "run.json").read_text())
+    assert state["finished"]
+    # Killed between its last checkpoint and the end: the same call makes no further update.
+    (tmp_path / "run.json").write_text(json.dumps(state | {"finished": False}))
+    quietly(archive(), tmp_path, recipe)
+    assert len(losses(tmp_path)) == 1 + 3 * RECIPE.validate_every
+
+
+def test_train_with_other_examples_per_update_is_refused(finished, tmp_path):
+    state = json.loads((finished / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(state | {"finished": False, "examples_per_update": 4}))
+    with pytest.raises(RecipeError, match=r"expected 4 examples per update, .* found 2"):
+        quietly(archive(), tmp_path)
+
+
+PROCESS = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+from stormcell.training.processes import joined_processes
+from test_nowcaster_run import HOLES, archive, quietly, recipe_of_two
+
+with joined_processes():
+    quietly(archive().where(HOLES), Path(sys.argv[1]), recipe_of_two(int(sys.argv[3])))
+"""
+# The upper rows are not observed: the processes' crops differ in the number of pixels that count.
+HOLES = xr.DataArray(np.arange(40) >= 9, dims="y")
+
+
+def recipe_of_two(batch_size: int) -> Recipe:
+    return RECIPE.model_copy(
+        update={"batch_size": batch_size, "validation_crops": 4, "max_updates": 8, "precision": "float32"}
+    )
+
+
+def start(words: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+    # The loopback is the one network device that always exists. More threads would slow each other down.
+    everything = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.Popen(
+        [sys.executable, *words], env=everything, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(*started: subprocess.Popen[str]) -> None:
+    for process in started:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+
+
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("one")
+    quietly(archive().where(HOLES), folder, recipe_of_two(4))
+    return folder
+
+
+@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch was built without gloo")
+@pytest.mark.parametrize("launcher", ["torchrun", "slurm"])
+def test_train_in_two_processes_learns_what_one_learns_with_twice_the_batch(one_process, tmp_path, launcher):
+    script = tmp_path / "train.py"
+    script.write_text(PROCESS)
+    words = [str(script), str(tmp_path / "run"), str(Path(__file__).parent), "2"]
+    if launcher == "torchrun":
+        finish(start(["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *words], {}))
+    else:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        shared = {"SLURM_NTASKS": "2", "SLURM_NNODES": "1", "SLURM_NODEID": "0", "SLURM_JOB_ID": "1"}
+        shared |= {"SLURM_NTASKS_PER_NODE": "2"}
+        shared |= {"SLURM_JOB_NAME": "train", "SLURM_NODELIST": "127.0.0.1", "MASTER_PORT": port}
+        finish(*(start(words, shared | {"SLURM_PROCID": k, "SLURM_LOCALID": k}) for k in ("0", "1")))
+    ours, theirs = (read_curve(folder / "losses.csv")["loss"] for folder in (tmp_path / "run", one_process))
+    # Sums over a crop's thousand pixels, grouped by process: rounding of 2^-24 · √1000 of a loss at most, if
+    # independent. AdamW divides by the gradient's size, so a gradient near zero passes its own relative
+    # rounding on to the weights, 1e-3 of which is the learning rate: after eight updates still below 1e-4.
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+    cards = [model_file.load(folder / "model.safetensors")[1] for folder in (tmp_path / "run", one_process)]
+    np.testing.assert_allclose(*([card.scores["validation_loss"] for card in cards]), rtol=1e-4)
+    counts = [
+        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["task"]["histogram"]
+        for folder in (tmp_path / "run", one_process)
+    ]
+    # Whole numbers of pixels, but for those that rounding moves over a class boundary.
+    assert (counts[0] - counts[1]).abs().sum() <= 1e-3 * counts[1].sum()
+    assert counts[1].sum() > 0

@@ -1,4 +1,4 @@
-"""How long contenders may learn: minutes that they share, or updates that each has."""
+"""The budget of a training: minutes, updates, or both."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,11 @@ _FORM = re.compile(r"(\d+(?:\.\d+)?)(m|u)")
 
 @dataclass(frozen=True)
 class Budget:
-    """Minutes of training, or updates; one of the two is None.
+    """Minutes of training, updates, or both; with both, the training ends at the first limit it reaches.
+
+    Attributes:
+        minutes: Limit in minutes; None for no such limit.
+        updates: Limit in updates; None for no such limit.
 
     Example:
         >>> Budget.parse("2m").each(4)
@@ -28,7 +32,7 @@ class Budget:
         """Read ``"2m"`` or ``"500u"``.
 
         Raises:
-            ArgumentError: It is neither, or nothing could be learned in it.
+            ArgumentError: The text is neither, or the number is zero.
         """
         form = _FORM.fullmatch(text)
         whole = form is not None and (form[2] == "m" or form[1].isdigit())
@@ -42,22 +46,27 @@ class Budget:
         return f"{self.minutes:g}m" if self.minutes is not None else f"{self.updates}u"
 
     def each(self, contenders: int) -> Self:
-        """What one of the contenders has: its share of the minutes, or all the updates."""
+        """Return the budget of one contender: its share of the minutes, or all updates."""
         return self.part(1 / contenders) if self.minutes is not None else self
 
     def part(self, share: float) -> Self:
-        """A share of it, an update at least."""
+        """Return a share of the budget, at least one update."""
         if self.minutes is not None:
             return type(self)(self.minutes * share, None)
         assert self.updates is not None
         return type(self)(None, max(1, round(self.updates * share)))
 
     def progress(self, updates: int, seconds: float) -> float:
-        """How much of it is used up, 0 … 1.
+        """Return the spent share of the updates if they are limited, else of the minutes, 0 … 1.
 
-        One in updates does not depend on the clock.
+        The learning rate follows it. With a limit in updates it does not depend on the clock.
         """
         if self.updates is not None:
             return min(1.0, updates / self.updates)
         assert self.minutes is not None
         return min(1.0, seconds / (60 * self.minutes))
+
+    def spent(self, updates: int, seconds: float) -> bool:
+        """Return whether a limit is reached."""
+        out_of_time = self.minutes is not None and seconds >= 60 * self.minutes
+        return out_of_time or self.progress(updates, seconds) >= 1

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stormcell.data.scaling import LogScaling
-from stormcell.training.losses import rain_loss
+from stormcell.training.rain_loss import rain_loss
 
 NAN = float("nan")
 SCALING = LogScaling(knee=0.5, top=50.0)
