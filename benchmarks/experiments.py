@@ -1,7 +1,7 @@
-"""``python -m benchmarks.experiments``: run the experiments whose results the docs show, or go on with them.
+"""``python -m benchmarks.experiments``: run, or resume, the experiments whose results the docs show.
 
-Tables and numbers go to ``benchmarks/results/experiments``, tables and pictures to the page on experiments.
-Nothing else should run beside them: budgets are in minutes.
+Tables and numbers are written to ``benchmarks/results/experiments``, tables and pictures to
+``docs/experiments.md``. Run nothing else at the same time, because budgets are in minutes.
 """
 
 import argparse
@@ -21,7 +21,7 @@ RESULTS = machine.ROOT / "benchmarks" / "results" / "experiments"
 OPTIONS = {
     "mnist-patches": "--budget 10m",
     "moving-digit-actions": "--budget 8m",
-    # A quarter of an hour for each of seven.
+    # A quarter of an hour for each of seven contenders.
     "paper-moving-mnist": "--budget 105m --search --tests 500",
     "hko7-moving-mnist": "--budget 20m --search --only convgru --only trajgru --tests 1000",
 }
@@ -29,7 +29,7 @@ PICTURES = {"curves.png": "Learning curves", "forecasts-1.png": "Forecasts", "an
 
 
 def main() -> int:
-    """Run them one after the other."""
+    """Run the experiments one after the other."""
     parser = argparse.ArgumentParser(prog="benchmarks.experiments", description=__doc__)
     parser.add_argument("name", nargs="*", help=f"of {', '.join(OPTIONS)}; default: all")
     parser.add_argument("--work", type=Path, default=machine.ROOT / "runs", help="folder for the runs")
@@ -38,8 +38,8 @@ def main() -> int:
     if unknown := [name for name in names if name not in OPTIONS]:
         parser.error(f"expected of {', '.join(OPTIONS)}, found {unknown[0]}")
     for name in names:
-        fill(PAGE, name, None)  # to know now whether it can be done in an hour
-    now = machine.commit()  # before what is written here makes the tree another
+        fill(PAGE, name, None)  # an unknown name fails now and not after the run
+    now = machine.commit()  # before new results change the working tree
     for name in names:
         words = ["stormcell", "experiment", name, *shlex.split(OPTIONS[name])]
         folder = arguments.work / name
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def begun(folder: Path, now: str) -> str:
-    """Return the commit that a folder's run began with: this one if it begins now, and notes it down."""
+    """Return the commit with which a folder's run was begun; a new run records the current one."""
     note = folder / "commit"
     if not folder.exists():
         folder.mkdir(parents=True)
@@ -59,11 +59,11 @@ def begun(folder: Path, now: str) -> str:
 
 
 def keep(name: str, folder: Path, command: str, commit: str) -> None:
-    """Put what a run found where it is quoted from."""
-    told = {"command": command, "commit": commit}
-    told |= json.loads((folder / "results.json").read_text())
+    """Copy the results of a run to the results and the page."""
+    facts = {"command": command, "commit": commit}
+    facts |= json.loads((folder / "results.json").read_text())
     RESULTS.mkdir(parents=True, exist_ok=True)
-    write_file(RESULTS / f"{name}.json", (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
+    write_file(RESULTS / f"{name}.json", (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
     _, _, table = (folder / "results.md").read_text().partition("\n")
     text = f"`{command}`\n\n{table.strip()}\n"
     for picture, what in PICTURES.items():

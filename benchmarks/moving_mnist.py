@@ -1,7 +1,7 @@
-"""``python -m benchmarks.moving_mnist``: how many frames of Moving MNIST are made in a second.
+"""``python -m benchmarks.moving_mnist``: frames of Moving MNIST generated per second.
 
 Each generator makes batches of 16 sequences, one after another, in one process and one thread; the median
-batch counts. A network that trains on fewer frames a second than are made here does not wait for its data.
+batch counts. A network that trains on fewer frames per second does not wait for its data.
 """
 
 import argparse
@@ -20,7 +20,7 @@ BATCH = 16
 
 
 def main() -> int:
-    """Time every generator; 2 where MNIST is not there."""
+    """Time every generator; return 2 if MNIST is missing."""
     parser = argparse.ArgumentParser(prog="benchmarks.moving_mnist", description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="for each generator")
     seconds = parser.parse_args().seconds
@@ -52,7 +52,7 @@ def main() -> int:
 def frames_per_second(
     frames: Callable[[int, int, int], np.ndarray], seconds: float
 ) -> tuple[float, tuple[int, ...]]:
-    """The median rate of batches made for so many seconds, and the shape of a sequence."""
+    """Return the median rate of batches over a number of seconds, and the shape of a sequence."""
     rates, first, end = [], 0, time.perf_counter() + seconds
     while not rates or time.perf_counter() < end:
         start = time.perf_counter()

@@ -33,11 +33,9 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {
             "PIL",
             "cv2",
-            "lightning",
             "matplotlib",
             "numpy",
             "rich",
-            "safetensors",
             "scipy",
             "scores",
             "torch",

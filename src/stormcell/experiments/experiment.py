@@ -45,7 +45,7 @@ class Examples(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, first: int, count: int) -> Batch:
-        """Return examples ``first`` … ``first + count - 1``, all of which must exist."""
+        """Return examples ``first`` … ``first + count - 1``; they must exist."""
         ...
 
 

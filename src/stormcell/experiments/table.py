@@ -1,4 +1,4 @@
-"""What came out, beside what was published: for the screen, as Markdown, as JSON."""
+"""Tables of results beside published results: for the screen, as Markdown and as JSON."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -15,16 +15,16 @@ _HERE = ("learning rate", "updates", "minutes", "frames/s")
 
 @dataclass(frozen=True)
 class Line:
-    """One contender or baseline.
+    """The results of one contender or baseline.
 
     Attributes:
-        model: Its name.
-        scores: By the score's name; what it has not is left out.
-        parameters: Of a network.
-        learning_rate: It was trained with.
-        updates: Of its training.
-        seconds: Of its training.
-        frames_per_second: In training.
+        model: Name of the contender or baseline.
+        scores: Scores by name, without those that it does not have.
+        parameters: Number of parameters.
+        learning_rate: Highest learning rate.
+        updates: Number of updates.
+        seconds: Time of training.
+        frames_per_second: Frames per second of training.
     """
 
     model: str
@@ -36,7 +36,7 @@ class Line:
     frames_per_second: float | None = None
 
     def json(self) -> dict[str, Any]:
-        """In JSON's types: what is no number is null, what there is not is left out."""
+        """Return the line in JSON's types, with null for NaN and without attributes that are None."""
         known = {name: value for name, value in vars(self).items() if value is not None}
         scores = {name: value if math.isfinite(value) else None for name, value in self.scores.items()}
         return known | {"scores": scores}
@@ -44,15 +44,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Results:
-    """All that a table shows.
+    """The content of a table.
 
     Attributes:
-        title: Above it.
-        about: Sentences below it.
-        columns: The scores; those of a second test set have its name in theirs.
-        on_screen: Which of them are shown where there is little room.
-        lines: What was found here.
-        published: What others found, and where they say so.
+        title: Title.
+        about: Sentences below the table.
+        columns: The scores; those of a second test set have its name in their headings.
+        on_screen: Scores to show on a screen.
+        lines: Results of this run.
+        published: Published results with their sources.
     """
 
     title: str
@@ -63,7 +63,7 @@ class Results:
     published: Sequence[Row]
 
     def json(self) -> dict[str, Any]:
-        """In JSON's types."""
+        """Return the table in JSON's types."""
         return {
             "title": self.title,
             "about": list(self.about),
@@ -73,7 +73,7 @@ class Results:
         }
 
     def markdown(self) -> str:
-        """A page."""
+        """Return a Markdown page."""
         heading = ["", "parameters", *_HERE, *(column.heading for column in self.columns.values())]
         rows = [heading, ["---", *["--:"] * (len(heading) - 1)]]
         rows += [self._line(line) for line in self.lines]
@@ -84,7 +84,7 @@ class Results:
         return f"# {self.title}\n\n{table}\n\n{about}\n{sources}".rstrip() + "\n"
 
     def screen(self) -> rich.table.Table:
-        """A table for rich, of what has room on a screen; what is said about it is not in it."""
+        """Return a table for rich with the scores for a screen, without the sentences."""
         table = rich.table.Table(title=self.title)
         table.add_column("", overflow="fold")
         shown = [name for name in self.columns if name in self.on_screen]

@@ -17,7 +17,7 @@ from stormcell.training.lightning_module import Training
 from stormcell.training.precision import evaluating
 from stormcell.training.processes import agreed
 
-_FLUSH_SECONDS = 1.0  # between two reads of the losses, each of which makes the program wait for the GPU
+_FLUSH_SECONDS = 1.0  # between two reads of the losses; each read waits for the GPU
 
 
 class Clock(Callback):

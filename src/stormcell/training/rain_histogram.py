@@ -54,7 +54,7 @@ class RainHistogram:
 
         Returns:
             ``(steps, bins + 1)``, rising along each row from 0. Where too few pixels were counted, the map
-            goes on with slope 1. A lead time without counts takes the map of the lead time before it.
+            has slope 1. A lead time without counts takes the map of the lead time before it.
         """
         boundaries = np.linspace(0, 1, self.bins + 1)
         maps = [boundaries]

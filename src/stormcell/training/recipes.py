@@ -1,4 +1,4 @@
-"""How a nowcaster is trained: every dial there is, and where they stand by default."""
+"""The recipe: all settings of a nowcaster's training, with defaults."""
 
 import difflib
 from collections.abc import Iterable
@@ -11,35 +11,35 @@ from stormcell.errors import RecipeError
 
 
 class Recipe(BaseModel):
-    """Everything that decides what a training run does; two runs of one recipe are the same run.
+    """All settings of a training. With a limit in updates, two runs of one recipe are the same.
 
     Attributes:
-        inputs: Frames the network looks back on.
-        steps: Frames it learns to forecast; afterwards it can be asked for any number.
-        coordinates: Forecast in coordinates that move with the rain, or in fixed ones.
+        inputs: Input frames.
+        steps: Target frames in training; a trained nowcaster can forecast any number.
+        coordinates: "moving" to forecast in coordinates that move with the rain, or "fixed".
         validation: Length of the validation block, a share ("15%") or a duration ("60min").
-        test: Length of the test block, likewise; training never sees it.
+        test: Length of the test block, likewise; training does not read it.
         hidden_channels: Channels of each ConvLSTM layer.
-        kernel_size: Of every convolution in them.
+        kernel_size: Kernel size of every convolution in them.
         patch_size: Side in pixels of the patches that become the network's pixels.
-        crop: Side in pixels of what is trained on at once.
-        batch_size: Crops per update.
-        windows_per_batch: Issue times that a batch's crops are taken from.
+        crop: Side in pixels of the training crops.
+        batch_size: Crops per update and process.
+        windows_per_batch: Issue times from which the crops of an update are taken.
         augment: Flip and transpose crops at random.
-        learning_rate: Its highest value, after the warm-up and before the cosine descent.
-        warmup_updates: Updates over which it rises.
-        weight_decay: Of AdamW.
+        learning_rate: Highest learning rate, between the warm-up and the cosine descent.
+        warmup_updates: Updates over which the learning rate rises.
+        weight_decay: Weight decay of AdamW.
         gradient_clip: Largest norm of the gradient.
-        heavy_rain_weight: A pixel with R mm/h of rain counts 1 + heavy_rain_weight · min(R, 30).
-        max_updates: Stop after so many updates; on one machine the run is then the same to the bit.
-        max_minutes: Stop after so many minutes of training; with both, after what comes first. A
-            ``max_updates`` on the command line takes the place of the default.
+        heavy_rain_weight: The weight of a pixel with R mm/h is 1 + heavy_rain_weight · min(R, 30).
+        max_updates: Limit in updates; on one machine the run is then the same to the bit.
+        max_minutes: Limit in minutes. With both limits, training ends at the first. A ``max_updates`` on the
+            command line replaces the default.
         validate_every: Updates between two validations, each with a checkpoint.
-        validation_crops: Crops a validation looks at.
-        threshold: Rain rate in mm/h of the CSI that picks the best weights.
+        validation_crops: Crops of a validation.
+        threshold: Rain rate in mm/h of the CSI that decides which weights are the best.
         patience: Validations without a better CSI before training ends.
-        seed: Of the initial weights and of what is sampled.
-        precision: "auto" takes bfloat16 where the processor has it.
+        seed: Seed of the initial weights and of the crops.
+        precision: "auto" takes bfloat16 if the processor supports it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -78,12 +78,12 @@ class Recipe(BaseModel):
 
 
 def demo() -> Recipe:
-    """Small and quick: something worth looking at in two minutes on two cores."""
+    """Return a small recipe that takes two minutes."""
     return Recipe(hidden_channels=[32, 32], crop=96, max_minutes=2.0, validate_every=40, validation_crops=32)
 
 
 def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
-    """A recipe with ``key=value`` changes, values written as in YAML.
+    """Return a recipe with ``key=value`` changes, values written as in YAML.
 
     Raises:
         RecipeError: A key is unknown (the nearest one is named) or a value does not fit.
@@ -102,7 +102,7 @@ def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
             raise RecipeError(f'recipe: unknown key "{key}"; the nearest is "{near}"')
         try:
             changes[key] = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError):  # the latter from a date that is none
+        except (yaml.YAMLError, ValueError):  # ValueError for an impossible date
             raise RecipeError(f'recipe: {key}: expected a value as in YAML, found "{text}"') from None
     if changes.get("max_updates") and "max_minutes" not in changes:
         changes["max_minutes"] = None
