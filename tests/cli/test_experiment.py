@@ -34,7 +34,7 @@ def mnist(tmp_path_factory) -> Path:
     return folder
 
 
-def test_an_experiment_leaves_a_table_and_pictures(mnist, tmp_path):
+def test_experiment_writes_a_table_and_pictures(mnist, tmp_path):
     words = ("experiment", "mnist-patches", "--data", mnist, "--out", tmp_path / "run", *TINY)
     done = stormcell(*words)
     assert done.exit_code == 0, done.output
@@ -70,7 +70,7 @@ def test_an_experiment_leaves_a_table_and_pictures(mnist, tmp_path):
         (["mnist-patches", "--data", "nowhere"], "nowhere"),
     ],
 )
-def test_what_cannot_be_done_is_one_line(words, told, mnist, tmp_path):
+def test_experiment_with_wrong_arguments_fails_in_one_line(words, told, mnist, tmp_path):
     data = [] if "--data" in words else ["--data", mnist]
     done = stormcell("experiment", *words, *data, "--out", tmp_path / "run")
     assert done.exit_code == 2
@@ -79,6 +79,6 @@ def test_what_cannot_be_done_is_one_line(words, told, mnist, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_help_names_every_experiment():
+def test_experiment_help_names_every_experiment():
     told = " ".join(stormcell("experiment", "--help").stdout.replace("│", " ").split())
     assert all(name in told for name in catalogue.NAMES)

@@ -59,7 +59,7 @@ def weights(folder: Path) -> dict[Path, bytes]:
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("model.safetensors")}
 
 
-def test_a_run_leaves_table_pictures_and_networks(finished):
+def test_report_of_a_finished_run_writes_table_and_pictures(finished):
     told = json.loads((finished / "results.json").read_text())
     assert [line["model"] for line in told["results"]] == [
         "ConvLSTM 3×3",
@@ -84,7 +84,7 @@ def test_a_run_leaves_table_pictures_and_networks(finished):
         assert read_curve(finished / name / "validations.csv")["update"] == due
 
 
-def test_scores_are_those_of_the_kept_network(finished):
+def test_report_scores_equal_those_of_the_network_on_disk(finished):
     """The table's numbers, worked out again from the weights on disk, sequence by sequence."""
     made = tiny.experiment()
     net, _ = read_network(made.contenders[0], finished / CONVLSTM)
@@ -115,19 +115,19 @@ def test_model_file_of_a_contender_opens_with_load_and_names_its_data(finished):
             assert torch.equal(model(x, tiny.STEPS), contender.predict(model.network, x))
 
 
-def test_a_baseline_has_no_cross_entropy(finished):
+def test_report_of_a_baseline_has_no_cross_entropy(finished):
     last = json.loads((finished / "results.json").read_text())["results"][-1]
     assert set(last["scores"]) == {
         f"{name}{test}" for name in ("mse", "mae", "ssim", "psnr") for test in ("", " more")
     }
 
 
-def test_they_learn(finished):
+def test_train_all_lowers_every_loss(finished):
     for name in (CONVLSTM, "fc-lstm", "next-frame"):
         assert losses(finished, name)[-1] < losses(finished, name)[0]
 
 
-def test_a_finished_experiment_is_not_trained_again(finished):
+def test_train_all_of_a_finished_experiment_changes_nothing(finished):
     before = {path: path.stat().st_mtime_ns for path in finished.glob("*/*")}
     again = whole(finished)
     assert before == {path: path.stat().st_mtime_ns for path in finished.glob("*/*")}
@@ -142,23 +142,23 @@ def test_a_finished_experiment_is_not_trained_again(finished):
         (SETTINGS, {"batch_size": 3}, r"examples per update \(was 2, now 3\)"),
     ],
 )
-def test_another_experiment_in_its_folder_is_refused(finished, settings, made, told):
+def test_train_all_in_the_folder_of_another_experiment_is_refused(finished, settings, made, told):
     with pytest.raises(RecipeError, match=told):
         train_all(tiny.experiment(**made), finished, settings, quiet())
 
 
-def test_a_damaged_state_is_named(tmp_path):
+def test_train_all_with_a_damaged_state_names_the_file(tmp_path):
     (tmp_path / "experiment.json").write_text("[3")
     with pytest.raises(RecipeError, match=r"experiment\.json: expected the state of an experiment"):
         train_all(tiny.experiment(), tmp_path, SETTINGS, quiet())
 
 
-def test_other_weights_are_refused(finished):
+def test_read_network_of_another_contender_is_refused(finished):
     with pytest.raises(ModelFileError, match=r"model\.safetensors: expected the network of FC-LSTM"):
         read_network(tiny.experiment().contenders[1], finished / CONVLSTM)
 
 
-def test_only_some_contenders():
+def test_only_with_names_selects_contenders():
     chosen = only(tiny.experiment(), ["fc-lstm"])
     assert [contender.name for contender in chosen.contenders] == ["FC-LSTM"]
     with pytest.raises(
@@ -167,14 +167,14 @@ def test_only_some_contenders():
         only(tiny.experiment(), ["gru"])
 
 
-def test_with_a_budget_in_updates_the_clock_does_not_matter(finished, tmp_path, monkeypatch):
+def test_train_all_with_a_budget_in_updates_ignores_the_clock(finished, tmp_path, monkeypatch):
     ticks = iter(range(10**6))
     monkeypatch.setattr(time, "monotonic", lambda: 7.0 * next(ticks))
     train_all(tiny.experiment(), tmp_path, SETTINGS, quiet())
     assert weights(tmp_path) == weights(finished)
 
 
-def test_minutes_are_shared_and_kept(tmp_path):
+def test_train_all_with_a_budget_in_minutes_shares_them(tmp_path):
     trained = train_all(
         tiny.experiment(), tmp_path, Settings(Budget.parse("0.05m"), precision="float32"), quiet()
     )
@@ -217,7 +217,7 @@ train_all(tiny.experiment(), Path(sys.argv[1]), SETTINGS, quiet())
     [(7, CONVLSTM, 8), (2 * 11 + 5, "next-frame", 5)],
     ids=["first contender", "third"],
 )
-def test_a_killed_run_goes_on_to_the_bit(finished, tmp_path, rounds, killed, updates):
+def test_train_all_after_a_kill_resumes_to_the_bit(finished, tmp_path, rounds, killed, updates):
     words = [sys.executable, "-c", CHILD, str(tmp_path), ROOT, str(rounds)]
     assert subprocess.run(words, capture_output=True, check=False).returncode == -signal.SIGKILL
     assert len(losses(tmp_path, killed)) == updates
@@ -232,7 +232,7 @@ def test_a_killed_run_goes_on_to_the_bit(finished, tmp_path, rounds, killed, upd
         assert ours["cross_entropy"] == theirs["cross_entropy"]
 
 
-def test_learning_rates_are_searched_alike(tmp_path):
+def test_train_all_with_search_takes_the_best_learning_rate(tmp_path):
     settings = Settings(Budget.parse("20u"), search=True, precision="float32")
     trained = train_all(tiny.experiment(), tmp_path, settings, quiet())
     for name, one in trained.items():
@@ -247,7 +247,7 @@ def test_learning_rates_are_searched_alike(tmp_path):
         assert not list((place / "search").rglob("model.safetensors"))
 
 
-def test_who_diverges_is_said_to(tmp_path):
+def test_report_names_contenders_that_diverged(tmp_path):
     results = whole(tmp_path, experiment=only(tiny.experiment(learning_rate=1e38), [CONVLSTM, "fc-lstm"]))
     assert any("predicted NaN or infinity" in sentence for sentence in results.about)
     assert math.isnan(read_curve(tmp_path / CONVLSTM / "validations.csv")["cross_entropy"][-1])
@@ -255,7 +255,7 @@ def test_who_diverges_is_said_to(tmp_path):
 
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch was built without gloo")
-def test_two_processes_learn_what_one_learns_from_twice_the_batch(tmp_path):
+def test_train_all_in_two_processes_learns_what_one_learns_with_twice_the_batch(tmp_path):
     """The search for a learning rate included: they must agree on one."""
     code = """
 import sys
@@ -300,7 +300,7 @@ with processes.joined_processes():
     assert any("4 examples an update, with seed 0 on 2 processes, each on " in words for words in told.about)
 
 
-def test_processes_that_do_not_share_a_folder_are_told(tmp_path, monkeypatch):
+def test_train_all_in_processes_without_a_shared_folder_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "rank", lambda: 1)
     with pytest.raises(RecipeError, match="expected a folder that all processes share, found nothing"):
         train_all(tiny.experiment(), tmp_path, SETTINGS, quiet())

@@ -78,7 +78,7 @@ def losses(folder: Path) -> list[str]:
     return (folder / "losses.csv").read_text().splitlines()
 
 
-def test_a_run_leaves_a_model_that_forecasts(finished):
+def test_train_writes_a_model_file_that_forecasts(finished):
     rain = archive()
     forecast = stormcell.load(finished / "model.safetensors")(rain, steps=5)
     assert forecast.shape == (5, 40, 48)
@@ -92,44 +92,44 @@ def test_a_run_leaves_a_model_that_forecasts(finished):
     assert len(losses(finished)) == 1 + RECIPE.max_updates
 
 
-def test_training_never_reads_the_test_block(finished, tmp_path):
+def test_train_does_not_read_the_test_block(finished, tmp_path):
     rain = archive()
     rain[34:] = 1e6  # the test block is the newest 15 % of 40 frames
     quietly(rain, tmp_path)
     assert losses(tmp_path) == losses(finished)
 
 
-def test_a_finished_run_says_so_and_changes_nothing(finished):
+def test_train_of_a_finished_run_changes_nothing(finished):
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     assert "this run is finished" in quietly(archive(), finished)
     assert before == {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
 
 
-def test_a_changed_recipe_is_refused(finished):
+def test_train_with_another_recipe_is_refused(finished):
     with pytest.raises(RecipeError, match=r"learning_rate \(was 0.001, now 0.002\)"):
         quietly(archive(), finished, RECIPE.model_copy(update={"learning_rate": 0.002}))
 
 
-def test_other_data_are_refused(finished, tmp_path):
+def test_train_with_other_data_is_refused(finished, tmp_path):
     state = json.loads((finished / "run.json").read_text())
     (tmp_path / "run.json").write_text(json.dumps(state | {"finished": False}))
     with pytest.raises(RecipeError, match="expected the frames that this run was begun with"):
         quietly(archive(seed=1), tmp_path)
 
 
-def test_a_damaged_run_file_is_named(tmp_path):
+def test_train_with_a_damaged_state_names_the_file(tmp_path):
     (tmp_path / "run.json").write_text('{"recipe": 3}')
     with pytest.raises(RecipeError, match=r"run\.json: expected the state of a training run"):
         quietly(archive(), tmp_path)
 
 
-def test_dry_data_teach_nothing(tmp_path):
+def test_train_on_dry_data_is_refused(tmp_path):
     with pytest.raises(ArchiveError, match="training block: expected rain at one issue time at least"):
         quietly(archive() * 0, tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_validation_block_without_rain_chooses_nothing(tmp_path):
+def test_train_with_a_dry_validation_block_is_refused(tmp_path):
     rain = archive()
     rain[24:34] = 0
     with pytest.raises(ArchiveError, match="validation block: expected rain at one issue time at least"):
@@ -137,20 +137,20 @@ def test_a_validation_block_without_rain_chooses_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_recipe_that_cannot_be_built_leaves_the_folder_free(tmp_path):
+def test_train_with_an_impossible_recipe_leaves_no_folder(tmp_path):
     with pytest.raises(StormcellError):
         quietly(archive(), tmp_path / "run", RECIPE.model_copy(update={"kernel_size": 0}))
     assert not (tmp_path / "run").exists()
 
 
-def test_with_a_limit_in_updates_the_clock_does_not_matter(finished, tmp_path, monkeypatch):
+def test_train_with_a_limit_in_updates_ignores_the_clock(finished, tmp_path, monkeypatch):
     ticks = iter(range(10**6))
     monkeypatch.setattr(time, "monotonic", lambda: 60.0 * next(ticks))
     quietly(archive(), tmp_path, RECIPE.model_copy(update={"max_minutes": 1e6}))
     assert losses(tmp_path) == losses(finished)
 
 
-def test_a_full_disk_is_one_line_and_the_run_goes_on_later(finished, tmp_path, monkeypatch):
+def test_train_on_a_full_disk_fails_in_one_line_and_resumes_later(finished, tmp_path, monkeypatch):
     """The third checkpoint does not fit; with room again, the same call ends as if nothing had been."""
     written = []
 
@@ -169,7 +169,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(finished, tmp_path, m
     assert losses(tmp_path) == losses(finished)
 
 
-def test_too_short_an_archive_is_refused(tmp_path):
+def test_train_on_too_short_an_archive_is_refused(tmp_path):
     with pytest.raises(ArgumentError, match="frames to train on"):
         quietly(archive(count=7), tmp_path)
 

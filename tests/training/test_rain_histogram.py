@@ -23,7 +23,7 @@ def fitted(forecast: torch.Tensor, truth: torch.Tensor) -> Calibration:
     return calibration
 
 
-def test_calibrated_forecasts_are_as_frequent_as_the_truth():
+def test_levels_make_forecasts_as_frequent_as_observations():
     forecast, truth = fields()
     calibration = fitted(forecast, truth)
     other_forecast, other_truth = fields(seed=1)
@@ -36,18 +36,18 @@ def test_calibrated_forecasts_are_as_frequent_as_the_truth():
             assert (other_forecast[:, lead] >= threshold).float().mean().item() < 0.85 * fell
 
 
-def test_maps_rise_from_zero():
+def test_levels_rise_from_zero():
     levels = fitted(*fields()).levels
     assert (levels[:, 0] == 0).all()
     assert (levels.diff(dim=1) >= 0).all()
 
 
-def test_rates_that_hardly_occurred_are_shifted_not_stretched():
+def test_levels_of_rare_rates_have_slope_one():
     levels = fitted(*fields()).levels
     np.testing.assert_allclose(levels[1, -10:].diff(), 1 / BINS, rtol=1e-3)
 
 
-def test_unobserved_pixels_do_not_count():
+def test_levels_ignore_unobserved_pixels():
     forecast, truth = fields()
     holed_truth, holed_forecast = truth.clone(), forecast.clone()
     holed_truth[:, :, :20] = float("nan")
@@ -57,7 +57,7 @@ def test_unobserved_pixels_do_not_count():
     )
 
 
-def test_leads_never_seen_take_the_map_before_and_none_is_the_identity():
+def test_levels_of_a_lead_time_without_counts_equal_those_before():
     assert torch.equal(RainHistogram(2, BINS).levels(), Calibration(2, BINS).levels)
     forecast, truth = fields()
     truth[:, 1] = float("nan")
@@ -66,14 +66,14 @@ def test_leads_never_seen_take_the_map_before_and_none_is_the_identity():
     assert not torch.equal(levels, Calibration(2, BINS).levels)
 
 
-def test_a_perfect_forecast_needs_no_map():
+def test_levels_of_a_perfect_forecast_are_the_identity():
     _, truth = fields()
     levels = fitted(truth, truth).levels
     # A class that nothing fell into has no place of its own, and may move by its width.
     assert (levels - Calibration(2, BINS).levels).abs().max() < 1.01 / BINS
 
 
-def test_old_counts_fade():
+def test_add_lets_old_counts_fade():
     forecast, truth = fields()
     with_past, without = RainHistogram(2, BINS), RainHistogram(2, BINS)
     with_past.add(truth, truth)

@@ -23,7 +23,7 @@ def by_hand(forecast: list[float], truth: list[float], weight: float) -> float:
 
 
 @pytest.mark.parametrize("weight", [0.0, 2.0])
-def test_the_loss_is_what_the_sum_says(weight):
+def test_rain_loss_equals_the_sum_by_hand(weight):
     forecast, truth = [0.3, -0.2, 0.1, -0.4, 0.5, 0.9], [0.5, 7.0, 0.0, 0.0, NAN, 80.0]
     loss = rain_loss(
         torch.tensor(forecast, dtype=torch.float64),
@@ -35,7 +35,7 @@ def test_the_loss_is_what_the_sum_says(weight):
     assert abs(loss.item() - by_hand(forecast, truth, weight)) < 36 * 61 * 2.2e-16
 
 
-def test_unobserved_pixels_weigh_nothing():
+def test_rain_loss_of_unobserved_pixels_has_no_gradient():
     forecast = torch.tensor([0.3, 9.0], requires_grad=True)
     rain_loss(forecast, torch.tensor([0.5, NAN]), SCALING, heavy_rain_weight=1.0).backward()
     assert forecast.grad is not None
@@ -43,5 +43,5 @@ def test_unobserved_pixels_weigh_nothing():
     assert forecast.grad[0] != 0
 
 
-def test_nothing_observed_is_no_loss():
+def test_rain_loss_without_observed_pixels_is_zero():
     assert rain_loss(torch.ones(3), torch.full((3,), NAN), SCALING, heavy_rain_weight=1.0).item() == 0

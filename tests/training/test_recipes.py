@@ -4,7 +4,7 @@ from stormcell.errors import RecipeError
 from stormcell.training.recipes import Recipe, demo, override
 
 
-def test_values_are_read_as_yaml():
+def test_override_reads_values_as_yaml():
     changed = override(demo(), ["max_minutes=null", "max_updates=7", "hidden_channels=[8, 4]", "test=60min"])
     assert (changed.max_minutes, changed.max_updates, changed.hidden_channels, changed.test) == (
         None,
@@ -30,19 +30,19 @@ def test_values_are_read_as_yaml():
         ("max_minutes=.inf", "max_minutes: Input should be a finite number"),
     ],
 )
-def test_what_does_not_fit_is_named(assignment, message):
+def test_override_with_a_wrong_value_names_it(assignment, message):
     with pytest.raises(RecipeError) as caught:
         override(Recipe(), [assignment])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_limit_in_updates_is_not_cut_short_by_the_default_one_in_time():
+def test_override_of_max_updates_removes_the_default_minutes():
     assert override(Recipe(), ["max_updates=9"]).max_minutes is None
     both = override(Recipe(), ["max_updates=9", "max_minutes=5"])
     assert (both.max_updates, both.max_minutes) == (9, 5.0)
 
 
-def test_a_run_must_end_somehow():
+def test_override_without_any_limit_is_refused():
     with pytest.raises(RecipeError, match="max_updates or max_minutes"):
         override(Recipe(), ["max_minutes=null"])

@@ -33,7 +33,7 @@ def batch(made: Sampler, update: int = 0, seed: int = 0, augment: bool = False, 
     return made.crops(seed, update, size=size, windows=2, augment=augment)
 
 
-def test_a_batch_is_a_function_of_seed_and_update():
+def test_crops_are_a_function_of_seed_and_update():
     one, two = sampler(archive()), sampler(archive())
     first = batch(one, update=5)
     batch(two, update=1)  # drawn before: must not matter
@@ -44,7 +44,7 @@ def test_a_batch_is_a_function_of_seed_and_update():
     assert all(not np.array_equal(first.inputs, other.inputs, equal_nan=True) for other in others)
 
 
-def test_truths_that_are_not_there_are_not_observed():
+def test_crops_of_missing_targets_are_not_observed():
     made = sampler(archive())
     made.by_window[:] = [0.0, 1.0]
     truth = batch(made).targets
@@ -52,7 +52,7 @@ def test_truths_that_are_not_there_are_not_observed():
     assert np.isnan(truth[:, 1:]).all()
 
 
-def test_sampling_favours_rain_and_says_by_how_much():
+def test_crops_favour_rain_as_wet_shares_state():
     made = sampler(archive())
     natural, drawn = made.wet_shares()
     wet_pixels = 100 / TILE**2
@@ -63,7 +63,7 @@ def test_sampling_favours_rain_and_says_by_how_much():
     assert with_rain > 2 / 9
 
 
-def test_moving_coordinates_hold_the_rain_still():
+def test_crops_in_moving_coordinates_keep_the_rain_in_place():
     made = sampler(archive(), motion_count=3, crop=SIZE)
     drawn = batch(made)
     newest, truth = drawn.inputs[0, -1], drawn.targets[0]
@@ -75,12 +75,12 @@ def test_moving_coordinates_hold_the_rain_still():
     assert np.nansum(np.abs(still[0] - still[-1])) >= 0.3 * np.nansum(still[-1])
 
 
-def test_frames_smaller_than_a_crop_are_taken_whole():
+def test_crops_of_small_frames_are_whole_frames():
     drawn = batch(sampler(archive(height=40, width=50), crop=64), augment=True)
     assert drawn.inputs.shape == (4, 3, 40, 50)
 
 
-def test_turns_keep_inputs_and_truths_together():
+def test_crops_flip_inputs_and_targets_alike():
     made = sampler(archive(), crop=SIZE)
     for update in range(10):
         drawn = batch(made, update, augment=True, size=1)
@@ -89,7 +89,7 @@ def test_turns_keep_inputs_and_truths_together():
         np.testing.assert_array_equal(gone, np.isnan(drawn.targets[0, 0]))
 
 
-def test_the_hash_knows_every_pixel_and_time():
+def test_scan_hash_depends_on_every_pixel_and_time():
     def hashed(rain: xr.DataArray) -> str:
         return scan(FrameCache(rain, 0, window=6), rain, range(3), lambda _: None).data_hash
 
@@ -101,7 +101,7 @@ def test_the_hash_knows_every_pixel_and_time():
     assert len({hashed(base), hashed(wetter), hashed(later)}) == 3
 
 
-def test_shares_of_wet_pixels_count_observed_ones_only():
+def test_scan_counts_observed_pixels_only():
     rain = archive()
     rain[0, :TILE, : TILE // 2] = np.nan
     rain[0, :TILE, TILE // 2 : TILE] = 1.0
