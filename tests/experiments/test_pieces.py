@@ -30,7 +30,7 @@ from stormcell.experiments.streams import Epochs
 from stormcell.experiments.table import Line, Results
 from stormcell.models import NextFrameForecaster, ScheduledSampling
 from stormcell.training.budget import Budget
-from stormcell.training.curves import CurveFile
+from stormcell.training.curve_files import CurveFile
 from stormcell.training.task import Moment
 
 

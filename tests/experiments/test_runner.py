@@ -26,7 +26,7 @@ from stormcell.experiments.experiment import Experiment
 from stormcell.experiments.reporting import report
 from stormcell.experiments.runner import Settings, only, slug, train_all
 from stormcell.training.budget import Budget
-from stormcell.training.curves import read_curve
+from stormcell.training.curve_files import read_curve
 
 UPDATES = 12
 SETTINGS = Settings(Budget.parse(f"{UPDATES}u"), precision="float32")

@@ -21,7 +21,7 @@ from stormcell.atomic import write_file
 from stormcell.errors import ArchiveError, ArgumentError, OutputError, RecipeError, StormcellError
 from stormcell.models import model_file
 from stormcell.training import checkpoint_io
-from stormcell.training.curves import read_curve
+from stormcell.training.curve_files import read_curve
 from stormcell.training.nowcaster_run import train
 from stormcell.training.recipes import Recipe
 

@@ -12,7 +12,7 @@ from stormcell.experiments.catalogue import Options
 from stormcell.experiments.reporting import report
 from stormcell.experiments.runner import Settings, only, train_all
 from stormcell.training.budget import Budget
-from stormcell.training.precision import Precision
+from stormcell.training.mixed_precision import Precision
 from stormcell.training.processes import first_process_first, joined_processes, rank
 
 _WIDTH = 120  # columns of the table if the output is not a terminal

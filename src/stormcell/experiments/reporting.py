@@ -10,15 +10,16 @@ from rich.console import Console
 
 from stormcell.atomic import write_file
 from stormcell.experiments import plots, scoring
-from stormcell.experiments.contender_task import SEARCH_SHARE, TrainedContender, read_network
+from stormcell.experiments.contender_task import TrainedContender, read_network
 from stormcell.experiments.experiment import Array, Contender, Experiment, PixelBaseline
+from stormcell.experiments.learning_rate_search import SEARCH_SHARE
 from stormcell.experiments.protocols.protocol import Column
 from stormcell.experiments.runner import Settings, slug
 from stormcell.experiments.scoring import Predict, TestState, score
 from stormcell.experiments.table import Line, Results
-from stormcell.training.curves import read_curve
+from stormcell.training.curve_files import read_curve
 from stormcell.training.loop import LOSSES, VALIDATIONS
-from stormcell.training.precision import lightning_precision
+from stormcell.training.mixed_precision import lightning_precision
 
 _TEST_SHARE = 0.25  # of a budget in minutes: default time of the test
 _TEST_BATCH = 64  # examples at once, at most

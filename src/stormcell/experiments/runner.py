@@ -10,15 +10,14 @@ from rich.console import Console
 from stormcell.atomic import make_folder, write_file
 from stormcell.errors import ArgumentError, RecipeError
 from stormcell.experiments.contender_task import (
-    SEARCH_SHARE,
     Conditions,
     TrainedContender,
-    search_learning_rate,
     train_contender,
 )
 from stormcell.experiments.experiment import Experiment
+from stormcell.experiments.learning_rate_search import SEARCH_SHARE, search_learning_rate
 from stormcell.training.budget import Budget
-from stormcell.training.precision import Precision, lightning_precision
+from stormcell.training.mixed_precision import Precision, lightning_precision
 from stormcell.training.processes import first_process_first, process_count, rank
 from stormcell.training.run_state import differences, read_state
 

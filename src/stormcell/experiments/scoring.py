@@ -24,7 +24,7 @@ from stormcell.experiments.experiment import (
     Scoring,
 )
 from stormcell.experiments.protocols.sequence_tally import SequenceTally
-from stormcell.training.precision import evaluating
+from stormcell.training.mixed_precision import evaluating
 
 _SAVE_SECONDS = 10.0  # of work, at least, between two saves
 

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
-from stormcell.training.curves import CurveFile
+from stormcell.training.curve_files import CurveFile
 from stormcell.training.lightning_module import Training
-from stormcell.training.precision import evaluating
+from stormcell.training.mixed_precision import evaluating
 from stormcell.training.processes import agreed
 
 _FLUSH_SECONDS = 1.0  # between two reads of the losses; each read waits for the GPU

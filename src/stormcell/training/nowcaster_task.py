@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from stormcell.data.scaling import LogScaling
 from stormcell.models import model_file
 from stormcell.models.nowcaster import Nowcaster
-from stormcell.training.precision import lightning_precision
+from stormcell.training.mixed_precision import lightning_precision
 from stormcell.training.processes import process_count, total
 from stormcell.training.rain_histogram import RainHistogram
 from stormcell.training.rain_loss import observed_pixels, rain_loss
