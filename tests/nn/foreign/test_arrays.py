@@ -78,7 +78,7 @@ def test_array_is_a_contiguous_copy():
 
 
 def test_array_of_bfloat16_is_refused():
-    with pytest.raises(ArgumentError, match="expected one that numpy has, found bfloat16"):
+    with pytest.raises(ArgumentError, match="expected a dtype that numpy supports, found bfloat16"):
         arrays.array(torch.ones(2, dtype=torch.bfloat16))
 
 

@@ -69,7 +69,7 @@ def test_to_keras_of_missing_features_names_them(module, lacking):
         ),
         (
             PeepholeLSTM(2, 3, dtype=torch.bfloat16),
-            "dtype: expected one that numpy has, found bfloat16; convert the module first",
+            "dtype: expected a dtype that numpy supports, found bfloat16; convert the module first",
         ),
     ],
 )

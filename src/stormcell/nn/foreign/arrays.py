@@ -39,7 +39,9 @@ def array(value: Tensor) -> np.ndarray:
         ArgumentError: The dtype is bfloat16, which numpy does not have.
     """
     if value.dtype == torch.bfloat16:
-        raise ArgumentError("dtype: expected one that numpy has, found bfloat16; convert the module first")
+        raise ArgumentError(
+            "dtype: expected a dtype that numpy supports, found bfloat16; convert the module first"
+        )
     return np.array(value.detach().cpu().numpy(), order="C")
 
 
@@ -142,7 +144,7 @@ def original_class(module: nn.Module) -> type:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module in evaluation mode for a while; in training mode, reading a spectral norm changes it."""
+    """Put a module in evaluation mode temporarily; in training mode, reading a spectral norm changes it."""
     training = [one for one in module.modules() if one.training]
     for one in training:
         one.training = False

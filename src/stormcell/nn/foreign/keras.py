@@ -34,7 +34,7 @@ def from_keras(config: Mapping[str, Any], weights: Sequence[Any], keras: int | N
       are ``h_n = (forward, backward)`` and ``c_n`` likewise. With ``channels_first``, ``"concat"`` joins the
       images along their last axis, as Keras does.
 
-    A ``stateful`` layer becomes one to which you pass the last state yourself. Call ``.train()`` before
+    ``stateful`` has no effect: pass the returned state to the next call. Call ``.train()`` before
     training: dropout then draws a mask per gate, as the ConvLSTM of Keras does.
 
     Args:

@@ -24,7 +24,7 @@ def sparse_plus(x: Tensor) -> Tensor:
 
 
 def sparse_sigmoid(x: Tensor) -> Tensor:
-    """Return ``(x + 1) / 2`` within 0 and 1."""
+    """Return ``(x + 1) / 2``, clamped to 0 … 1."""
     return ((x + 1) / 2).clamp(0, 1)
 
 

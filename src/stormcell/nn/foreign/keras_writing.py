@@ -99,7 +99,7 @@ def _only_keras_2(cell: LSTMCell) -> bool:
 
 
 def _channels_first(cells: Sequence[LSTMCell]) -> bool:
-    """Whether an activation acts along the last axis of our data, as it does with channels first in Keras."""
+    """Whether an activation acts along the last axis of our data; Keras has that with channels first only."""
     activations: list[str | Activation] = [a for c in cells for a in (c.activation, c.recurrent_activation)]
     along = [a.keywords.get("dim") for a in activations if isinstance(a, partial)]
     return -1 in along

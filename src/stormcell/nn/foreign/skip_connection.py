@@ -25,7 +25,7 @@ class _SkipConnection(LSTMCell):
 
     @property
     def state_channels(self) -> tuple[int, ...]:
-        """The channels of ``[h, x]`` and c."""
+        """Channels of ``[h, x]`` and c."""
         return self.hidden_channels + self.in_channels, self.hidden_channels
 
     def sequence(self, x: Tensor | None, state: State, run: Run, dropout: Dropout) -> tuple[Tensor, State]:
