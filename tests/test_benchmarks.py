@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from stormcell.errors import OutputError
 from stormcell.experiments import catalogue
 from stormcell.nn.ops import compiler
-from stormcell.nn.ops.engines import Direct
+from stormcell.nn.ops.conv_backends import Direct
 from stormcell.nn.ops.winograd import Winograd
 from stormcell.training.budget import Budget
 
@@ -206,15 +206,15 @@ def test_a_loop_needs_no_fewer_operations(case):
     assert counter.get_total_flops() == operations(case, "inference")
 
 
-@pytest.mark.parametrize(("sort", "engine"), [(bare.Pass, None), (bare.Ours, Direct), (bare.Ours, Winograd)])
+@pytest.mark.parametrize(("sort", "backend"), [(bare.Pass, None), (bare.Ours, Direct), (bare.Ours, Winograd)])
 @pytest.mark.parametrize("layout", bare.LAYOUTS)
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("case", [KINDS[0], KINDS[5], KINDS[6]], ids=str)
-def test_bare_convolutions_are_convolutions(case, part, layout, sort, engine, monkeypatch):
+def test_bare_convolutions_are_convolutions(case, part, layout, sort, backend, monkeypatch):
     """Pieces give what the whole does, and that is what autograd finds."""
-    if engine is Winograd and compiler.library(torch.float32) is None:
+    if backend is Winograd and compiler.library(torch.float32) is None:
         pytest.skip("no C compiler")
-    monkeypatch.setattr(bare, "engine", engine)
+    monkeypatch.setattr(bare, "conv_backend", backend)
     for convolution in ways(case)[1][0]:
         for piece in bare.pieces(case, convolution, part):
             one = sort(task(case), convolution, part, layout, piece)
@@ -226,12 +226,12 @@ def test_bare_convolutions_are_convolutions(case, part, layout, sort, engine, mo
             if one.gradient is not None:
                 wanted = torch.autograd.grad(z, weight if part == TO_WEIGHT else seen, one.gradient)[0]
             ends = range(0, len(seen), piece)
-            if engine is not None:
+            if backend is not None:
                 one(0)  # prepares the weight
             found = [one.convolve(slice(start, start + piece)) for start in ends]
             whole = sum(found) if part == TO_WEIGHT else torch.cat(found)
-            if engine is not None:
-                whole = one.engine.d_weight() if part == TO_WEIGHT else whole.movedim(-1, 1)
+            if backend is not None:
+                whole = one.backend.weight_gradient() if part == TO_WEIGHT else whole.movedim(-1, 1)
             # Sums of at most 360 products below 1, in float32.
             torch.testing.assert_close(whole, wanted, rtol=1e-5, atol=360 * 2**-24)
 

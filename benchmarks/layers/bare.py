@@ -17,7 +17,7 @@ from benchmarks.layers.cases import Case
 from benchmarks.layers.convolutions import FORWARD, PARTS, TO_INPUT, TO_WEIGHT, Convolution, Way, ways
 from benchmarks.layers.runners import Task
 from benchmarks.layers.torch_runners import OnDevice
-from stormcell.nn.ops.engines import engine
+from stormcell.nn.ops.conv_backends import conv_backend
 
 LAYOUTS = ("contiguous", "channels last")
 
@@ -80,18 +80,18 @@ class Ours(Pass):
 
     def __call__(self, images: int) -> None:
         """Convolve so many images, for which the weight is prepared once."""
-        self.engine = engine(self.weight)
+        self.backend = conv_backend(self.weight)
         super().__call__(images)
 
     def convolve(self, piece: slice) -> Tensor:
         """Convolve a piece."""
         seen = self.seen[piece].movedim(1, -1)
         if self.gradient is None:
-            return self.engine.forward(seen, None)
+            return self.backend.forward(seen, None)
         gradient = self.gradient[piece].movedim(1, -1)
         if self.part == TO_INPUT:
-            return self.engine.to_input(gradient)
-        self.engine.to_weight(gradient, seen)
+            return self.backend.input_gradient(gradient)
+        self.backend.add_weight_gradient(gradient, seen)
         return gradient
 
     def __str__(self) -> str:

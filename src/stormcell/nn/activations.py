@@ -1,4 +1,4 @@
-"""The activations that go by a name."""
+"""The activations which can be given by name."""
 
 from collections.abc import Callable
 
@@ -9,16 +9,16 @@ from torch import Tensor
 from stormcell.errors import ArgumentError
 
 Activation = Callable[[Tensor], Tensor]
-LEAKY_SLOPE = 0.2  # TrajGRU's and Keras 3's; PyTorch's default is 0.01
+LEAKY_SLOPE = 0.2  # as in TrajGRU and Keras 3; PyTorch's default is 0.01
 
 
 def hard_sigmoid_keras2(x: Tensor) -> Tensor:
-    """Return ``0.2 x + 0.5`` within 0 and 1, as in Keras 2; Keras 3's and PyTorch's slope is 1/6."""
+    """Return ``0.2 x + 0.5`` clipped to 0 and 1, as in Keras 2; in Keras 3 and PyTorch the slope is 1/6."""
     return (0.2 * x + 0.5).clamp(0, 1)
 
 
 def leaky_relu(x: Tensor) -> Tensor:
-    """Return the leaky ReLU with slope 0.2, as TrajGRU has it and Keras 3; PyTorch's default is 0.01."""
+    """Return the leaky ReLU with slope 0.2, as in TrajGRU and Keras 3; PyTorch's default is 0.01."""
     return F.leaky_relu(x, LEAKY_SLOPE)
 
 
@@ -39,10 +39,10 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def activation(name: str, value: str | Activation) -> Activation:
-    """Return the activation that the argument of this name asks for.
+    """Return the activation given by the argument called ``name``.
 
     Raises:
-        ArgumentError: It is neither callable nor the name of one.
+        ArgumentError: ``value`` is neither callable nor the name of an activation.
     """
     if callable(value):
         return value

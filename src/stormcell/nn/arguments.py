@@ -1,4 +1,4 @@
-"""How the layers read their arguments: a tuple means per axis, a list per layer."""
+"""Checks of arguments. A tuple gives one value per axis, a list one per layer."""
 
 import operator
 from collections.abc import Sequence
@@ -13,20 +13,22 @@ PerLayer: TypeAlias = T | list[T]
 
 
 def per_layer(num_layers: int | None, given: dict[str, Any]) -> list[dict[str, Any]]:
-    """Tell every layer its own arguments.
+    """Return the arguments of each layer.
 
-    Whatever is a list says how many layers there are; any other value stands for all of them.
+    The length of a list is the number of layers; any other value applies to all layers.
 
     Raises:
-        ArgumentError: Two arguments speak of different numbers of layers, or one of none.
+        ArgumentError: Two lists differ in length or from ``num_layers``, or a list is empty.
     """
     counts = {name: len(value) for name, value in given.items() if isinstance(value, list)}
-    if num_layers is not None:
-        counts["num_layers"] = count("num_layers", num_layers)
-    number = max(counts.values(), default=1)
-    if len(set(counts.values())) > 1 or number == 0:
-        found = ", ".join(f"{name} for {n}" for name, n in counts.items())
-        raise ArgumentError(f"expected one number of layers, at least 1, found {found}")
+    number = max(counts.values(), default=1) if num_layers is None else count("num_layers", num_layers)
+    if counts and set(counts.values()) != {number}:
+        entries = [f"{name} has {n} {'entry' if n == 1 else 'entries'}" for name, n in counts.items()]
+        if num_layers is not None:
+            entries.append(f"num_layers is {num_layers}")
+        raise ArgumentError(f"layer counts disagree: {', '.join(entries)}")
+    if number == 0:
+        raise ArgumentError(f"{next(iter(counts))}: expected at least one entry, found []")
     return [
         {name: value[layer] if isinstance(value, list) else value for name, value in given.items()}
         for layer in range(number)
@@ -34,10 +36,10 @@ def per_layer(num_layers: int | None, given: dict[str, Any]) -> list[dict[str, A
 
 
 def per_axis(name: str, value: Any, axes: int, *, least: int = 1) -> tuple[int, ...]:
-    """Return one int of at least ``least`` per axis: an int stands for all of them.
+    """Return one int of at least ``least`` per axis; a single int applies to all axes.
 
     Raises:
-        ArgumentError: It is neither an int nor one per axis.
+        ArgumentError: The value is neither an int nor one int per axis.
     """
     if not isinstance(value, tuple | list):
         return (count(name, value, least=least),) * axes
@@ -54,7 +56,7 @@ def count(name: str, value: Any, *, least: int = 1) -> int:
     """
     if not isinstance(value, SupportsIndex) or isinstance(value, bool) or operator.index(value) < least:
         raise ArgumentError(f"{name}: expected an int of at least {least}, found {value!r}")
-    return operator.index(value)  # numpy has ints of its own
+    return operator.index(value)  # the value may be one of numpy's ints
 
 
 def one_of(name: str, value: Any, choices: Sequence[Any]) -> None:
@@ -102,17 +104,17 @@ def limit(name: str, value: Any) -> float | None:
     raise ArgumentError(f"{name}: expected a positive number or None, found {value!r}")
 
 
-def probabilities(name: str, value: Any, which: Sequence[str]) -> tuple[float, ...]:
-    """Return a probability for each of these: a number stands for all of them.
+def probabilities(name: str, value: Any, names: Sequence[str]) -> tuple[float, ...]:
+    """Return one probability for each of the names; a single number applies to all of them.
 
     Raises:
-        ArgumentError: It is neither a number nor one for each.
+        ArgumentError: The value is neither a probability nor one probability for each name.
     """
     if not isinstance(value, tuple):
-        return (probability(name, value),) * len(which)
-    if len(value) != len(which):
+        return (probability(name, value),) * len(names)
+    if len(value) != len(names):
         raise ArgumentError(
-            f"{name}: expected a probability or one for each of {', '.join(which)}, found {value!r}"
+            f"{name}: expected a probability or one for each of {', '.join(names)}, found {value!r}"
         )
     return tuple(probability(name, v) for v in value)
 

@@ -1,53 +1,62 @@
-"""What all cells have in common: one layer's parameters, and how they are run over a sequence."""
+"""The base class of all cells: parameters of a layer, its initial state, and its run over a sequence."""
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stormcell.errors import ArgumentError
-from stormcell.nn import arguments, ops
+from stormcell.nn import arguments
 from stormcell.nn.activations import Activation
-from stormcell.nn.activations import activation as named
+from stormcell.nn.activations import activation as by_name
 from stormcell.nn.arguments import PerAxis
-from stormcell.nn.ops.convolution import PADDING_MODES, Convolution
-from stormcell.nn.ops.terms import Form, GRUWeights, LSTMWeights, Run, State, TrajGRUWeights
+from stormcell.nn.ops import backends
+from stormcell.nn.ops.convolution import Convolution
+from stormcell.nn.ops.types import CallSpec, State, Variant, Weights
+from stormcell.nn.options import full_signature, options_of, read_options
 from stormcell.nn.shapes import check_input, check_like, check_state, shape
 
-Weights = LSTMWeights | GRUWeights | TrajGRUWeights
-Dropout = tuple[Tensor | None, Tensor | None]  # what multiplies the input and the hidden state
+Dropout = tuple[Tensor | None, Tensor | None]  # the dropout masks of the input and of the hidden state
 
-# What an argument is where nothing need be said of it.
-_PLAIN = {
-    "padding": "same",
-    "padding_mode": "zeros",
-    "recurrent_padding_mode": "zeros",
-    "spatial_size": None,
-    "activation": "tanh",
-    "recurrent_activation": "sigmoid",
-    "input_dropout": 0.0,
-    "recurrent_dropout": 0.0,
-    "norm": None,
-    "cell_clip": None,
-    "proj_clip": None,
-    "reset": "after",
-    "align_corners": True,
-}
+_NOT_ATTRIBUTES = {"peephole", "device", "dtype"}  # visible in the parameters
+_NOT_SHOWN = {"backend", "forget_bias", "proj_channels"} | _NOT_ATTRIBUTES
 
 
 class Cell(nn.Module):
-    """A cell, whatever its equations and the number of spatial axes."""
+    """The base class of all cells, whatever their equations and number of spatial axes."""
 
     space: ClassVar[tuple[str, ...]]  # the names of the spatial axes
     gates: ClassVar[int]
-    recurrence: ClassVar[str]  # what the equations are called among the ops
-    states: ClassVar[tuple[str, ...]]  # the names of the state's tensors
-    tensors: ClassVar[type[Weights]]  # the names of the parameters
+    recurrence: ClassVar[str]  # the name of the equations in ops.backends
+    states: ClassVar[tuple[str, ...]]  # the names of the state tensors
+    tensors: ClassVar[type[Weights]]  # the NamedTuple of the parameters
+    options: ClassVar[type]  # the TypedDict of the options
 
     weight_ih: nn.Parameter | None
     weight_hh: nn.Parameter
+
+    # Options of all kinds of cells, as stored. The values are for cells which lack the option.
+    stride: tuple[int, ...]
+    padding: tuple[int, ...] | str = "same"
+    dilation: tuple[int, ...]
+    padding_mode: str = "zeros"
+    recurrent_padding_mode: str = "zeros"
+    recurrent_kernel_size: tuple[int, ...]
+    spatial_size: tuple[int, ...] | None = None
+    activation: str | Activation
+    recurrent_activation: str | Activation
+    input_dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    zoneout: tuple[float, ...]
+    norm: str | None = None
+    backend: str
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if hasattr(cls, "options"):
+            cls.__signature__ = full_signature(cls, cls.options)  # type: ignore[attr-defined]
 
     def __init__(
         self,
@@ -55,20 +64,7 @@ class Cell(nn.Module):
         hidden_channels: int,
         kernel_size: PerAxis,
         bias: bool,
-        *,
-        recurrent_kernel_size: PerAxis | None,
-        activation: str | Activation,
-        recurrent_activation: str | Activation,
-        zoneout: float | Sequence[float],
-        backend: str,
-        stride: PerAxis = 1,
-        padding: PerAxis | str = "same",
-        dilation: PerAxis = 1,
-        padding_mode: str = "zeros",
-        recurrent_padding_mode: str = "zeros",
-        input_dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        norm: str | None = None,
+        given: Mapping[str, Any],  # some of the options
     ) -> None:
         super().__init__()
         axes = len(self.space)
@@ -76,59 +72,47 @@ class Cell(nn.Module):
         self.hidden_channels = arguments.count("hidden_channels", hidden_channels)
         arguments.one_of("bias", bias, (True, False))
         self.kernel_size = arguments.per_axis("kernel_size", kernel_size, axes)
-        self.recurrent_kernel_size = (
-            self.kernel_size
-            if recurrent_kernel_size is None
-            else arguments.per_axis("recurrent_kernel_size", recurrent_kernel_size, axes)
-        )
-        self.stride = arguments.per_axis("stride", stride, axes)
-        self.dilation = arguments.per_axis("dilation", dilation, axes)
-        self.padding: str | tuple[int, ...]
-        if isinstance(padding, str):
-            arguments.one_of("padding", padding, ("same", "valid"))
-            self.padding = padding
-        else:
-            self.padding = arguments.per_axis("padding", padding, axes, least=0)
-        arguments.one_of("padding_mode", padding_mode, PADDING_MODES)
-        arguments.one_of("recurrent_padding_mode", recurrent_padding_mode, PADDING_MODES)
-        self.padding_mode = padding_mode
-        self.recurrent_padding_mode = recurrent_padding_mode
-        named("activation", activation)
-        named("recurrent_activation", recurrent_activation)
-        self.activation = activation
-        self.recurrent_activation = recurrent_activation
-        self.input_dropout = arguments.probability("input_dropout", input_dropout)
-        self.recurrent_dropout = arguments.probability("recurrent_dropout", recurrent_dropout)
-        self.zoneout = arguments.probabilities("zoneout", zoneout, self.states)
-        self.norm = norm
-        self.spatial_size: tuple[int, ...] | None = None  # of the images, where it is fixed
-        ops.choose(self.recurrence, backend)
-        self.backend = backend
+        self.stride = self.dilation = (1,) * axes
+        options = read_options(type(self), self.options, given, axes)
+        for name, value in options.items():
+            if name not in _NOT_ATTRIBUTES:
+                setattr(self, name, value)
+        if options.get("recurrent_kernel_size") is None:
+            self.recurrent_kernel_size = self.kernel_size
+        for name, sizes in self._parameter_shapes(bias, options).items():
+            factory = {"device": options["device"], "dtype": options["dtype"]}
+            parameter = None if sizes is None else nn.Parameter(torch.empty(sizes, **factory))
+            self.register_parameter(name, parameter)
+        self.reset_parameters()
+
+    def _parameter_shapes(self, bias: bool, options: Mapping[str, Any]) -> dict[str, tuple[int, ...] | None]:
+        """Return the shape of each parameter, None for an absent one; check how options go together."""
+        raise NotImplementedError
 
     @property
     def state_channels(self) -> tuple[int, ...]:
-        """The channels of each of the state's tensors."""
+        """The number of channels of each state tensor."""
         return (self.hidden_channels,) * len(self.states)
 
     def state_size(self, size: Sequence[int]) -> tuple[int, ...]:
-        """Return the size of the state's images, for input images of this size."""
+        """Return the spatial size of the state, given that of the input."""
         return self.convolution.size(size, self.kernel_size) if self.in_channels else tuple(size)
 
     @property
     def convolution(self) -> Convolution:
-        """How the input is convolved."""
+        """The convolution of the input."""
         return Convolution(self.stride, self.padding, self.dilation, self.padding_mode)
 
     @property
     def recurrent_convolution(self) -> Convolution:
-        """How the hidden state is convolved."""
+        """The convolution of the hidden state."""
         return Convolution(padding_mode=self.recurrent_padding_mode)
 
-    def form(self) -> Form:
-        """Return what this cell has varied in the equations."""
-        return Form(
-            activation=named("activation", self.activation),
-            recurrent_activation=named("recurrent_activation", self.recurrent_activation),
+    def variant(self) -> Variant:
+        """Return the options which vary the equations."""
+        return Variant(
+            activation=by_name("activation", self.activation),
+            recurrent_activation=by_name("recurrent_activation", self.recurrent_activation),
             convolution=self.convolution,
             recurrent_convolution=self.recurrent_convolution,
             norm=self.norm,
@@ -139,46 +123,47 @@ class Cell(nn.Module):
         """Return the tensors of the equations."""
         return self.tensors(*(getattr(self, name) for name in self.tensors._fields))
 
-    def _create(
-        self,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
-        **shapes: tuple[int, ...] | None,  # of the tensors of the equations; None where there is none
-    ) -> None:
-        """Make the parameters."""
-        for name, sizes in shapes.items():
-            tensor = None if sizes is None else nn.Parameter(torch.empty(sizes, device=device, dtype=dtype))
-            self.register_parameter(name, tensor)
-        self.reset_parameters()
+    def run(self, x: Tensor | None, state: State, spec: CallSpec, dropout: Dropout) -> tuple[Tensor, State]:
+        """Call :meth:`sequence` through the module, so that hooks on the cell are called."""
+        result: tuple[Tensor, State] = self(x, state, _sequence=(spec, dropout))
+        return result
 
-    def run(self, x: Tensor | None, state: State, run: Run, dropout: Dropout) -> tuple[Tensor, State]:
-        """Call :meth:`sequence` as modules are called, so that hooks on the cell see it."""
-        found: tuple[Tensor, State] = self(x, state, _sequence=(run, dropout))
-        return found
-
-    def sequence(self, x: Tensor | None, state: State, run: Run, dropout: Dropout) -> tuple[Tensor, State]:
+    def sequence(
+        self, x: Tensor | None, state: State, spec: CallSpec, dropout: Dropout
+    ) -> tuple[Tensor, State]:
         """Take a step for each frame of ``x``, ``(T, B, in_channels, *space)``.
 
         Args:
-            x: The input, checked by the caller; None for none.
-            state: What :meth:`start` returned, or the last call.
-            run: How many steps, and which of them are there.
-            dropout: What :meth:`draw` returned.
+            x: The input, checked by the caller; None for no input.
+            state: The result of :meth:`start`, or the last state of the previous call.
+            spec: The number of steps, and the mask.
+            dropout: The result of :meth:`draw_dropout`.
 
         Returns:
             The hidden state after each step, ``(T, B, …)``, and the last state.
         """
-        run = run._replace(input_dropout=dropout[0], recurrent_dropout=dropout[1], training=self.training)
-        return ops.choose(self.recurrence, self.backend)(x, state, self.weights(), self.form(), run)
+        return backends.run(*self._call(x, state, spec, dropout))
+
+    def explain(
+        self, x: Tensor | None, state: State, spec: CallSpec, dropout: Dropout
+    ) -> backends.Explanation:
+        """Return how :meth:`sequence` computes such a call."""
+        return backends.explain(*self._call(x, state, spec, dropout))
+
+    def _call(
+        self, x: Tensor | None, state: State, spec: CallSpec, dropout: Dropout
+    ) -> tuple[str, str, Tensor | None, State, Weights, Variant, CallSpec]:
+        spec = spec._replace(input_dropout=dropout[0], recurrent_dropout=dropout[1], training=self.training)
+        return self.recurrence, self.backend, x, state, self.weights(), self.variant(), spec
 
     def start(self, x: Tensor | None, state: State | None, name: str = "state") -> State:
-        """Return the state to start from, checked; zeros where none is given.
+        """Return the initial state, checked; zeros if none is given.
 
         Raises:
-            ArgumentError: The state, called ``name`` in the message, has not the expected shape.
+            ArgumentError: The state, called ``name`` in the message, has another shape than expected.
         """
         batch: int | str = "B"
-        size: Sequence[int | str] = self.space  # only the state tells how large the images are
+        size: Sequence[int | str] = self.space  # without an input, only the state has a size
         if self.spatial_size is not None:
             if x is not None and x.shape[3:] != self.spatial_size:
                 raise ArgumentError(f"x: expected images of {self.spatial_size} pixels, found {shape(x[0])}")
@@ -187,7 +172,8 @@ class Cell(nn.Module):
             batch, inner = x.shape[1], self.state_size(x.shape[3:])
             if any(n < 1 for n in inner):
                 raise ArgumentError(
-                    f"x: expected images that kernel_size={self.kernel_size} fits into, found {shape(x[0])}"
+                    f"x: expected images at least as large as kernel_size={self.kernel_size}, "
+                    f"found {shape(x[0])}"
                 )
             self._check_padding(x.shape[3:], inner)
             if state is None:
@@ -195,14 +181,14 @@ class Cell(nn.Module):
             size = inner
         channels = zip(self.states, self.state_channels, strict=True)
         h, *others = check_state(name, state, {which: (batch, c, *size) for which, c in channels})
-        # Autocast, or another layer, may have made it of another precision.
+        # Autocast, or another layer, may have returned another dtype.
         return h.to(self.weight_hh.dtype), *others
 
     def _check_padding(self, image: Sequence[int], state: Sequence[int]) -> None:
-        """Check that what is padded with its own pixels has enough of them.
+        """Check that images are large enough to be padded with their own pixels.
 
         Raises:
-            ArgumentError: It has not.
+            ArgumentError: They are not.
         """
         for name, convolution, size, kernel in (
             ("padding_mode", self.convolution, image, self.kernel_size),
@@ -214,32 +200,32 @@ class Cell(nn.Module):
                     f"of {kernel}, found {tuple(size)}"
                 )
 
-    def draw(self, x: Tensor | None, state: State) -> Dropout:
-        """Return what dropout multiplies the input and the hidden state by, at all steps: a mask per gate."""
+    def draw_dropout(self, x: Tensor | None, state: State) -> Dropout:
+        """Draw the dropout masks of input and hidden state: one per gate, the same at all steps."""
 
-        def mask(seen: Tensor, rate: float) -> Tensor | None:
+        def mask(image: Tensor, rate: float) -> Tensor | None:
             if not (rate and self.training):
                 return None
-            return F.dropout(seen.new_ones(self.gates, *seen.shape), rate)
+            return F.dropout(image.new_ones(self.gates, *image.shape), rate)
 
         return None if x is None else mask(x[0], self.input_dropout), mask(state[0], self.recurrent_dropout)
 
     def step(self, x: Tensor | None, state: State | None) -> State:
-        """Take one step, ``x`` being ``(B, in_channels, *space)``."""
+        """Take one step with ``x``, ``(B, in_channels, *space)``, and return the new state."""
         if x is not None or (self.in_channels and state is None):
             check_input(x, self.in_channels, ("B", "C", *self.space))
         if x is not None:
             check_like(x, self.weight_hh)
         frames = None if x is None else x.unsqueeze(0)
         start = self.start(frames, state)
-        return self.sequence(frames, start, Run(steps=1), self.draw(frames, start))[1]
+        return self.sequence(frames, start, CallSpec(steps=1), self.draw_dropout(frames, start))[1]
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Start as Keras does: see the class for what that is."""
+        """Initialise the parameters as Keras does; the class documents how."""
         for name, parameter in self.named_parameters(recurse=False):  # an activation may have its own
             if name == "weight_hh":
-                # Half precision has no QR decomposition: draw in float32 at least.
+                # There is no QR decomposition in half precision: draw in float32 at least.
                 dtype = torch.promote_types(parameter.dtype, torch.float32)
                 drawn = torch.empty(parameter.shape, dtype=dtype, device=parameter.device)
                 parameter.copy_(nn.init.orthogonal_(drawn))
@@ -251,17 +237,13 @@ class Cell(nn.Module):
                 nn.init.zeros_(parameter)
 
     def extra_repr(self) -> str:
-        """Say what distinguishes this cell from another."""
-        said: dict[str, object] = {
-            "kernel_size": self.kernel_size,
-            "recurrent_kernel_size": self.recurrent_kernel_size,
-        }
-        for name, plain in _PLAIN.items():
-            if getattr(self, name, plain) != plain:
-                said[name] = getattr(self, name)
-        said |= {name: value for name in ("stride", "dilation") if set(value := getattr(self, name)) - {1}}
-        if any(self.zoneout):
-            said["zoneout"] = self.zoneout
-        told = [f"{name}={value!r}" for name, value in said.items()]
-        told += [f"{name}={tuple(parameter.shape)}" for name, parameter in self.named_parameters()]
-        return ", ".join([f"{self.in_channels}, {self.hidden_channels}", *told])
+        """Return the sizes, the options which differ from their defaults, and the parameters' shapes."""
+        shown = {"kernel_size": self.kernel_size, "recurrent_kernel_size": self.recurrent_kernel_size}
+        for name, (_, option) in options_of(self.options).items():
+            if name in shown or name in _NOT_SHOWN:
+                continue
+            if getattr(self, name) != option.check(name, option.default, len(self.space)):
+                shown[name] = getattr(self, name)
+        words = [f"{name}={value!r}" for name, value in shown.items()]
+        words += [f"{name}={tuple(parameter.shape)}" for name, parameter in self.named_parameters()]
+        return ", ".join([f"{self.in_channels}, {self.hidden_channels}", *words])

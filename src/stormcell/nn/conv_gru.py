@@ -1,21 +1,19 @@
 """ConvGRU, in one, two and three dimensions."""
 
-from collections.abc import Sequence
-from typing import ClassVar, TypedDict, Unpack, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Unpack, cast
 
-import torch
 from torch import Tensor, nn
 
-from stormcell.nn import arguments
-from stormcell.nn.activations import Activation
 from stormcell.nn.arguments import PerAxis, PerLayer
 from stormcell.nn.cells import Cell, Dropout
-from stormcell.nn.ops.terms import Form, GRUWeights, Run, State
+from stormcell.nn.ops.types import CallSpec, GRUWeights, State, Variant
+from stormcell.nn.options import ConvGRUOptions
 from stormcell.nn.recurrent import Recurrent
 
 
 class GRUCell(Cell):
-    """What the cells of all GRU kinds have in common."""
+    """The base class of the cells of ConvGRU and TrajGRU."""
 
     gates: ClassVar = 3
     states: ClassVar = ("h",)
@@ -28,31 +26,34 @@ class GRUCell(Cell):
         x: Tensor | None,  # (B, in_channels, *space)
         state: Tensor | None = None,
         *,
-        _sequence: tuple[Run, Dropout] | None = None,
+        _sequence: tuple[CallSpec, Dropout] | None = None,
     ) -> Tensor:
         """Take one step and return the new ``h``, ``(B, hidden_channels, *space)``.
 
         Args:
-            x: The input, ``(B, in_channels, *space)``; None for none, and then a state is needed.
-            state: ``h`` before the step, ``(B, hidden_channels, *space)``; None starts from zeros.
+            x: The input, ``(B, in_channels, *space)``. None for no input; a state is then required.
+            state: ``h`` before the step, ``(B, hidden_channels, *space)``. None starts from zeros.
 
         Raises:
-            ArgumentError: A tensor has not the expected shape, or is missing, or is one too many.
+            ArgumentError: A tensor is missing, is not expected, or has another shape than expected.
         """
-        if _sequence is not None:  # a stack's, which asks for more than a step, and has a state of its form
+        if _sequence is not None:  # called by Cell.run, with a whole sequence and a state in a tuple
             return self.sequence(x, cast("State", state), *_sequence)  # type: ignore[return-value]
         (h,) = self.step(x, None if state is None else (state,))
         return h
 
 
 class ConvGRUCell(GRUCell):
-    """The ConvGRU's parameters, whatever the number of spatial axes."""
+    """The ConvGRU cell, whatever its number of spatial axes."""
 
     recurrence: ClassVar = "conv_gru"
     tensors: ClassVar = GRUWeights
+    options: ClassVar = ConvGRUOptions
 
     norm_ih: nn.Parameter | None
     norm_hh: nn.Parameter | None
+
+    reset: str
 
     def __init__(
         self,
@@ -60,66 +61,32 @@ class ConvGRUCell(GRUCell):
         hidden_channels: int,
         kernel_size: PerAxis,
         bias: bool = True,
-        *,
-        reset: str = "after",
-        stride: PerAxis = 1,
-        padding: PerAxis | str = "same",
-        dilation: PerAxis = 1,
-        padding_mode: str = "zeros",
-        recurrent_kernel_size: PerAxis | None = None,
-        recurrent_padding_mode: str = "zeros",
-        activation: str | Activation = "tanh",
-        recurrent_activation: str | Activation = "sigmoid",
-        input_dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        zoneout: float = 0.0,
-        norm: str | None = None,
-        backend: str = "auto",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **options: Unpack[ConvGRUOptions],
     ) -> None:
-        super().__init__(
-            in_channels,
-            hidden_channels,
-            kernel_size,
-            bias,
-            recurrent_kernel_size=recurrent_kernel_size,
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            padding_mode=padding_mode,
-            recurrent_padding_mode=recurrent_padding_mode,
-            activation=activation,
-            recurrent_activation=recurrent_activation,
-            input_dropout=input_dropout,
-            recurrent_dropout=recurrent_dropout,
-            zoneout=zoneout,
-            norm=norm,
-            backend=backend,
-        )
-        arguments.one_of("reset", reset, ("after", "before"))
-        arguments.one_of("norm", norm, ("layer", "group", None))
-        self.reset = reset
+        super().__init__(in_channels, hidden_channels, kernel_size, bias, options)
 
-        c = self.hidden_channels
-        self._create(
-            device,
-            dtype,
-            weight_ih=(3 * c, in_channels, *self.kernel_size) if in_channels else None,
-            weight_hh=(3 * c, c, *self.recurrent_kernel_size),
-            bias_ih=(3 * c,) if bias and in_channels else None,
-            bias_hh=(3 * c,) if bias else None,
-            norm_ih=(3 * c,) if norm and in_channels else None,
-            norm_hh=(3 * c,) if norm else None,
-        )
+    def _parameter_shapes(
+        self,
+        bias: bool,
+        options: Mapping[str, Any],  # noqa: ARG002
+    ) -> dict[str, tuple[int, ...] | None]:
+        c, has_input = self.hidden_channels, self.in_channels > 0
+        return {
+            "weight_ih": (3 * c, self.in_channels, *self.kernel_size) if has_input else None,
+            "weight_hh": (3 * c, c, *self.recurrent_kernel_size),
+            "bias_ih": (3 * c,) if bias and has_input else None,
+            "bias_hh": (3 * c,) if bias else None,
+            "norm_ih": (3 * c,) if self.norm and has_input else None,
+            "norm_hh": (3 * c,) if self.norm else None,
+        }
 
-    def form(self) -> Form:
-        """Return what this cell has varied in the equations."""
-        return super().form()._replace(reset=self.reset)
+    def variant(self) -> Variant:
+        """Return the options which vary the equations."""
+        return super().variant()._replace(reset=self.reset)
 
 
 class GRU(Recurrent):
-    """A stack of layers of any GRU kind."""
+    """A stack of ConvGRU or TrajGRU layers."""
 
     def forward(
         self,
@@ -134,23 +101,24 @@ class GRU(Recurrent):
         """Run the stack over a sequence.
 
         Args:
-            x: The input, ``(T, B, in_channels, *space)``, or ``(B, T, …)`` if ``batch_first``. None for
-                none, with ``steps`` and a state: the convolution over it then drops out, and its bias.
-            state: ``h_0``, a tuple with a tensor ``(B, hidden_channels, *space)`` per layer and direction,
-                ordered as :class:`torch.nn.GRU` orders them; None starts from zeros.
+            x: The input, ``(T, B, in_channels, *space)``, or ``(B, T, …)`` if ``batch_first``. None for no
+                input: the input convolution and its bias are then left out, and ``steps`` and a state are
+                required.
+            state: ``h_0``, a tuple with a tensor ``(B, hidden_channels, *space)`` per layer and direction in
+                the order of :class:`torch.nn.GRU`. None starts from zeros.
             steps: As in :class:`ConvLSTM2d`.
             lengths: As in :class:`ConvLSTM2d`.
             mask: As in :class:`ConvLSTM2d`.
             return_sequence: As in :class:`ConvLSTM2d`.
 
         Returns:
-            ``output, h_n``: the top layer's hidden states, laid out as ``x`` is, and those after the last
-            step, as ``state`` is. Giving them back goes on where this call stopped.
+            ``output, h_n``: the hidden states of the top layer, with the axes of ``x``, and the last states,
+            structured as ``state``. Pass them as ``state`` to continue the sequence.
 
         Raises:
-            ArgumentError: A tensor has not the expected shape, or is missing, or is one too many.
+            ArgumentError: A tensor is missing, is not expected, or has another shape than expected.
         """
-        output, states = self._run(x, self._singles(state), steps, lengths, mask, return_sequence)
+        output, states = self._run(x, self._state_per_cell(state), steps, lengths, mask, return_sequence)
         return output, tuple(h for (h,) in states)
 
     def all_layers(
@@ -162,54 +130,26 @@ class GRU(Recurrent):
         lengths: Tensor | Sequence[int] | None = None,
         mask: Tensor | None = None,
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Run the stack as :meth:`forward` does, and return the hidden states of every layer, lowest first.
+        """Run the stack as :meth:`forward` does, and return the hidden states of all layers, lowest first.
 
         Returns:
-            ``outputs, h_n``: ``outputs[-1]`` is what :meth:`forward` returns. Dropout acts on what the
-            next layer sees, not on these.
+            ``outputs, h_n``: ``outputs[-1]`` is the output of :meth:`forward`. The outputs are those before
+            dropout.
         """
-        outputs, states = self._run_all(x, self._singles(state), steps, lengths, mask)
+        outputs, states = self._run_all(x, self._state_per_cell(state), steps, lengths, mask)
         return outputs, tuple(h for (h,) in states)
 
-    def _singles(self, state: Sequence[Tensor] | None) -> list[State] | None:
-        """Turn ``h_0`` into an ``(h,)`` per layer and direction."""
+    def _state_per_cell(self, state: Sequence[Tensor] | None) -> list[State] | None:
+        """Convert ``h_0`` to ``(h,)`` per layer and direction."""
         if state is None:
             return None
         if not isinstance(state, tuple | list) or len(state) != len(self.cells):
-            self._refuse_state("h_0, a tuple", state)
+            self._reject_state("h_0, a tuple", state)
         return [(h,) for h in state]
-
-
-class GRUOptions(TypedDict, total=False):
-    """The arguments that a layer of any GRU kind hands on to its cells."""
-
-    activation: PerLayer[str | Activation]
-    recurrent_activation: PerLayer[str | Activation]
-    zoneout: PerLayer[float]
-    backend: str
-    device: torch.device | str | None
-    dtype: torch.dtype | None
-
-
-class _ConvOptions(GRUOptions, total=False):
-    """The arguments that a ConvGRU hands on to its cells."""
-
-    reset: PerLayer[str]
-    stride: PerLayer[PerAxis]
-    padding: PerLayer[PerAxis | str]
-    dilation: PerLayer[PerAxis]
-    padding_mode: PerLayer[str]
-    recurrent_kernel_size: PerLayer[PerAxis | None]
-    recurrent_padding_mode: PerLayer[str]
-    input_dropout: PerLayer[float]
-    recurrent_dropout: PerLayer[float]
-    norm: PerLayer[str | None]
 
 
 class _ConvGRU(GRU):
     """A stack of ConvGRU layers over one, two or three spatial axes."""
-
-    options: ClassVar = _ConvOptions
 
     def __init__(
         self,
@@ -221,14 +161,14 @@ class _ConvGRU(GRU):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        **options: Unpack[_ConvOptions],
+        **options: Unpack[ConvGRUOptions],
     ) -> None:
         given = {"kernel_size": kernel_size, "bias": bias, **options}
         super().__init__(in_channels, hidden_channels, num_layers, batch_first, dropout, bidirectional, given)
 
 
 class ConvGRUCell2d(ConvGRUCell):
-    """One step of a ConvGRU over images: what :class:`torch.nn.GRUCell` is to vectors.
+    """One step of a ConvGRU over images, as :class:`torch.nn.GRUCell` is one step of a GRU over vectors.
 
     With ``*`` the convolution and ``∘`` the elementwise product::
 
@@ -238,36 +178,36 @@ class ConvGRUCell2d(ConvGRUCell):
         n = tanh(W_xn * X_t + b_xn + W_hn * (r ∘ H_{t-1}) + b_hn)        reset="before"
         H_t = (1 - z) ∘ n + z ∘ H_{t-1}
 
-    ``"after"`` is :class:`torch.nn.GRU`, cuDNN's and TrajGRU's form, with one convolution over ``h``;
-    ``"before"`` is that of Cho et al. (2014), arXiv:1406.1078, and, with convolutions, Ballas et al.
-    (2016), arXiv:1511.06432, with two in sequence.
+    ``"after"`` is the form of :class:`torch.nn.GRU`, cuDNN and TrajGRU, with one convolution of ``h``.
+    ``"before"`` is that of Cho et al. (2014), arXiv:1406.1078, and, with convolutions, of Ballas et al.
+    (2016), arXiv:1511.06432; it needs two convolutions in sequence.
 
-    The parameters have :class:`torch.nn.GRU`'s names and order r, z, n: ``weight_ih``
+    The parameters have the names and the order r, z, n of :class:`torch.nn.GRU`: ``weight_ih``
     ``(3C, C_in, kH, kW)``, ``weight_hh`` ``(3C, C, kH, kW)``, ``bias_ih`` and ``bias_hh`` ``(3C,)``. Input
-    weights start Glorot-uniform, recurrent weights orthogonal, biases zero.
+    weights are initialised Glorot-uniform, recurrent weights orthogonal, biases zero.
 
-    Under autocast the convolutions have the lower precision, ``h`` and the gates float32.
+    Under autocast the convolutions have the lower precision; ``h`` and the gates are float32.
 
     Args:
-        in_channels: Channels of the input; 0 for a cell that has none.
-        hidden_channels: Channels of ``h``.
-        kernel_size: Of the convolution over the input: an int, or a tuple ``(kH, kW)``.
-        bias: Whether the gates have them.
-        reset: Whether the reset gate acts ``"before"`` the convolution over ``h``, or ``"after"``.
+        in_channels: Number of channels of the input, at least 0. With 0 the cell has no input.
+        hidden_channels: Number of channels of ``h``, at least 1.
+        kernel_size: Kernel size of the input convolution: an int, or a tuple ``(kH, kW)``.
+        bias: Whether the gates have biases.
+        reset: Whether the reset gate is applied ``"before"`` or ``"after"`` the convolution of ``h``.
         stride, padding, dilation, padding_mode, recurrent_kernel_size, recurrent_padding_mode, activation,
             recurrent_activation, input_dropout, recurrent_dropout, zoneout: As in :class:`ConvLSTMCell2d`.
-        norm: ``"layer"`` or ``"group"``, as there. With ``reset="before"`` ``W_hn * (r ∘ H)``, which comes
-            after the others, is normalised for itself.
-        backend: How to compute it: ``"reference"`` as the equations are written; ``"fused"`` with less
-            traffic through memory, which knows a CPU and float32, also under autocast to bfloat16, and
-            float64, and of the arguments here only sizes, ``bias`` and ``reset``, and refuses anything
-            else; ``"auto"`` the fused way where it can.
-        device: Where the parameters are.
-        dtype: What they are.
+        norm: ``"layer"`` or ``"group"``, as in :class:`ConvLSTMCell2d`. With ``reset="before"`` the term
+            ``W_hn * (r ∘ H)`` is normalised on its own.
+        backend: ``"reference"`` computes the equations as written. ``"fused"`` is faster and raises an error
+            for calls which it does not support: it supports the CPU, float32, also under autocast to
+            bfloat16, and float64, and of the options above the sizes, ``bias`` and ``reset``. ``"auto"`` is
+            ``"fused"`` for supported calls and ``"reference"`` otherwise.
+        device: Device of the parameters.
+        dtype: Dtype of the parameters.
 
     Raises:
-        ArgumentError: An argument has a value it cannot have.
-        NotOfferedError: A call asks of ``backend="fused"`` what that does not know.
+        ArgumentError: An argument has a value which is not allowed.
+        NotOfferedError: In a call, if ``backend="fused"`` does not support it.
 
     Examples:
         >>> import torch
@@ -282,7 +222,7 @@ class ConvGRUCell2d(ConvGRUCell):
 
 
 class ConvGRUCell1d(ConvGRUCell):
-    """One step of a ConvGRU over lines, ``(B, C, W)``; all else is as in :class:`ConvGRUCell2d`.
+    """One step of a ConvGRU over lines, ``(B, C, W)``. All else is as in :class:`ConvGRUCell2d`.
 
     Examples:
         >>> import torch
@@ -294,7 +234,7 @@ class ConvGRUCell1d(ConvGRUCell):
 
 
 class ConvGRUCell3d(ConvGRUCell):
-    """One step of a ConvGRU over volumes, ``(B, C, D, H, W)``; all else is as in :class:`ConvGRUCell2d`.
+    """One step of a ConvGRU over volumes, ``(B, C, D, H, W)``. All else is as in :class:`ConvGRUCell2d`.
 
     Examples:
         >>> import torch
@@ -308,22 +248,23 @@ class ConvGRUCell3d(ConvGRUCell):
 class ConvGRU2d(_ConvGRU):
     """A ConvGRU over sequences of images, in one or several layers: :class:`torch.nn.GRU` with space.
 
-    :class:`ConvGRUCell2d` states the equations, what may be varied in them, and how the parameters start.
-    Images may be of any size, another one every call. A tuple means per axis and a list per layer.
+    :class:`ConvGRUCell2d` documents the equations, their options, and the initial parameters. Images may have
+    any size, and another one in every call. A tuple gives one value per axis, and a list one per layer.
 
     Args:
-        in_channels: Channels of the input; 0 for a stack that has none and runs on from its state.
-        hidden_channels: Channels of ``h``: an int, or one per layer.
-        kernel_size: Of the convolution over the input.
-        num_layers: How many layers; None takes as many as the other arguments list, or one.
-        bias: Whether the gates have them.
+        in_channels: Number of channels of the input, at least 0. With 0 the stack has no input and continues
+            from its state.
+        hidden_channels: Number of channels of ``h``: an int, or one per layer.
+        kernel_size: Kernel size of the input convolution.
+        num_layers: Number of layers. None is the length of the lists among the arguments, or 1.
+        bias: Whether the gates have biases.
         batch_first: Whether sequences are ``(B, T, C, H, W)`` instead of ``(T, B, C, H, W)``.
-        dropout: Probability of zeroing an element of a layer's output on its way to the next layer.
+        dropout: Probability of dropping an element of a layer's output before the next layer.
         bidirectional: As in :class:`ConvLSTM2d`.
-        **options: What else :class:`ConvGRUCell2d` takes.
+        **options: All other arguments of :class:`ConvGRUCell2d`.
 
     Raises:
-        ArgumentError: An argument has a value it cannot have.
+        ArgumentError: An argument has a value which is not allowed.
 
     Examples:
         >>> import torch
@@ -337,7 +278,7 @@ class ConvGRU2d(_ConvGRU):
 
 
 class ConvGRU1d(_ConvGRU):
-    """A ConvGRU over sequences of lines, ``(T, B, C, W)``; all else is as in :class:`ConvGRU2d`.
+    """A ConvGRU over sequences of lines, ``(T, B, C, W)``. All else is as in :class:`ConvGRU2d`.
 
     Examples:
         >>> import torch
@@ -350,7 +291,7 @@ class ConvGRU1d(_ConvGRU):
 
 
 class ConvGRU3d(_ConvGRU):
-    """A ConvGRU over sequences of volumes, ``(T, B, C, D, H, W)``; all else is as in :class:`ConvGRU2d`.
+    """A ConvGRU over sequences of volumes, ``(T, B, C, D, H, W)``. All else is as in :class:`ConvGRU2d`.
 
     Examples:
         >>> import torch

@@ -1,26 +1,28 @@
-"""The LSTM with peepholes: a ConvLSTM without space."""
+"""The LSTM with peepholes: a ConvLSTM without spatial axes."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Unpack
 
-from stormcell.nn.conv_lstm import LSTM, LSTMCell, LSTMOptions
+from stormcell.nn.conv_lstm import LSTM
+from stormcell.nn.conv_lstm_cell import LSTMCell
+from stormcell.nn.options import LSTMOptions
 
 
 class PeepholeLSTMCell(LSTMCell):
-    """One step of an LSTM with peepholes: :class:`ConvLSTMCell2d` with matrices for convolutions.
+    """One step of an LSTM with peepholes: :class:`ConvLSTMCell2d` with matrices instead of convolutions.
 
-    So Shi et al. (2015), arXiv:1506.04214, write FC-LSTM; the peepholes are those of Gers and Schmidhuber
-    (2000), doi:10.1109/IJCNN.2000.861302. Without them it is :class:`torch.nn.LSTMCell`, with one bias
+    Shi et al. (2015), arXiv:1506.04214, call it FC-LSTM. The peepholes are those of Gers and Schmidhuber
+    (2000), doi:10.1109/IJCNN.2000.861302. Without them it equals :class:`torch.nn.LSTMCell`, with one bias
     instead of two.
 
     Args:
-        in_channels: Features of the input; 0 for a cell that has none.
-        hidden_channels: Features of ``h`` and ``c``.
-        bias: Whether the gates have one.
-        **options: As in :class:`ConvLSTMCell2d`, but for what speaks of space.
+        in_channels: Number of features of the input, at least 0. With 0 the cell has no input.
+        hidden_channels: Number of features of ``h`` and ``c``, at least 1.
+        bias: Whether the gates have a bias.
+        **options: As in :class:`ConvLSTMCell2d`, except for those which concern space.
 
     Raises:
-        ArgumentError: An argument has a value it cannot have.
+        ArgumentError: An argument has a value which is not allowed.
 
     Examples:
         >>> import torch
@@ -30,34 +32,33 @@ class PeepholeLSTMCell(LSTMCell):
     """
 
     space: ClassVar = ()
+    options: ClassVar[type] = LSTMOptions
 
     def __init__(
         self, in_channels: int, hidden_channels: int, bias: bool = True, **options: Unpack[LSTMOptions]
     ) -> None:
-        unknown = sorted(set(options) - LSTMOptions.__optional_keys__)
-        if unknown:
-            raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {unknown[0]!r}")
-        # The options are typed as a stack's, which may be lists; a cell refuses those.
-        super().__init__(in_channels, hidden_channels, (), bias, **options)  # type: ignore[arg-type]
+        super().__init__(in_channels, hidden_channels, (), bias, **options)
 
 
 class PeepholeLSTM(LSTM):
     """An LSTM with peepholes over sequences of vectors, ``(T, B, C)``: FC-LSTM.
 
-    :class:`PeepholeLSTMCell` says what it computes. For every argument of the cells a list means per layer.
+    :class:`PeepholeLSTMCell` documents the equations. In every argument of the cells a list gives one value
+    per layer.
 
     Args:
-        in_channels: Features of the input; 0 for a stack that has none and runs on from its state.
-        hidden_channels: Features of ``h`` and ``c``: an int, or one per layer.
-        num_layers: How many layers; None takes as many as the other arguments list, or one.
-        bias: Whether the gates have one.
+        in_channels: Number of features of the input, at least 0. With 0 the stack has no input and continues
+            from its state.
+        hidden_channels: Number of features of ``h`` and ``c``: an int, or one per layer.
+        num_layers: Number of layers. None is the length of the lists among the arguments, or 1.
+        bias: Whether the gates have a bias.
         batch_first: Whether sequences are ``(B, T, C)`` instead of ``(T, B, C)``.
-        dropout: Probability of zeroing an element of a layer's output on its way to the next layer.
-        bidirectional: Whether each layer also goes through the sequence backwards.
-        **options: What else :class:`PeepholeLSTMCell` takes.
+        dropout: Probability of dropping an element of a layer's output before the next layer.
+        bidirectional: Whether each layer also runs over the sequence backward.
+        **options: All other arguments of :class:`PeepholeLSTMCell`.
 
     Raises:
-        ArgumentError: An argument has a value it cannot have.
+        ArgumentError: An argument has a value which is not allowed.
 
     Examples:
         >>> import torch

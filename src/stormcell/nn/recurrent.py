@@ -1,4 +1,4 @@
-"""Layers of cells, run over sequences of frames."""
+"""The base class of all layers: stacks of cells, run over sequences of frames."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -11,18 +11,19 @@ from torch import Tensor, nn
 from stormcell.errors import ArgumentError
 from stormcell.nn import arguments
 from stormcell.nn.cells import Cell, Dropout
-from stormcell.nn.ops.terms import Run, State
-from stormcell.nn.shapes import check_input, check_like, shape
+from stormcell.nn.explanation import LayerExplanation, LayerExplanations
+from stormcell.nn.ops.types import CallSpec, State
+from stormcell.nn.options import check_names, options_of
+from stormcell.nn.shapes import check_input, check_like, check_mask, mask_of_lengths, shape
 
-# How many steps are run together where only the last output is kept, and how many numbers theirs may be.
-_TOGETHER, _TOGETHER_NUMBERS = 4, 16 << 20
+# Steps per chunk if only the last output is returned, and the numbers which its outputs may have.
+_CHUNK_STEPS, _CHUNK_NUMBERS = 4, 16 << 20
 
 
 class Recurrent(nn.Module):
-    """A stack of layers, whatever their equations and the number of spatial axes."""
+    """A stack of layers, whatever their equations and number of spatial axes."""
 
     cell: ClassVar[type[Cell]]
-    options: ClassVar[type]  # the TypedDict of the cells' arguments that have defaults
 
     def __init__(
         self,
@@ -32,20 +33,18 @@ class Recurrent(nn.Module):
         batch_first: bool,
         dropout: float,
         bidirectional: bool,
-        options: dict[str, Any],  # the cells' other arguments, a list having one for each layer
+        options: dict[str, Any],  # the cells' other arguments; a list has one value per layer
     ) -> None:
         super().__init__()
         arguments.one_of("batch_first", batch_first, (True, False))
         arguments.one_of("bidirectional", bidirectional, (True, False))
         if isinstance(hidden_channels, tuple):
             hidden_channels = list(hidden_channels)
-        for name in options:
-            if name not in self.options.__annotations__ and name not in ("kernel_size", "bias"):
-                raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {name!r}")
+        check_names(type(self), options, {"kernel_size", "bias", *options_of(self.cell.options)})
         spatial_size = options.pop("spatial_size", None)
         layers = arguments.per_layer(num_layers, {"hidden_channels": hidden_channels, **options})
         if arguments.probability("dropout", dropout) and len(layers) == 1:
-            warnings.warn(f"dropout={dropout} acts between layers, and there is only one", stacklevel=3)
+            warnings.warn(f"dropout={dropout} applies between layers, but there is only one", stacklevel=3)
 
         self.in_channels = in_channels
         self.num_layers = len(layers)
@@ -59,65 +58,126 @@ class Recurrent(nn.Module):
             cells = [self.cell(in_channels, **layer) for _ in range(self.directions)]
             self.cells.extend(cells)
             in_channels = cells[0].state_channels[0] * self.directions
-            if spatial_size is not None:  # what is above a stride sees smaller images
+            if spatial_size is not None:  # layers above a strided layer get smaller inputs
                 axes = len(self.cell.space)
                 spatial_size = cells[0].state_size(arguments.per_axis("spatial_size", spatial_size, axes))
 
     @property
     def directions(self) -> int:
-        """1, or 2 if the layers go both ways."""
+        """The number of directions: 1, or 2 for bidirectional layers."""
         return 2 if self.bidirectional else 1
 
     @property
     def hidden_channels(self) -> list[int]:
-        """Those of each layer."""
+        """The hidden channels of each layer."""
         return [cell.hidden_channels for cell in self._cells()[:: self.directions]]
 
     @property
     def kernel_size(self) -> list[tuple[int, ...]]:
-        """That of each layer's convolution over the input."""
+        """The kernel size of the input convolution of each layer."""
         return [cell.kernel_size for cell in self._cells()[:: self.directions]]
 
     @property
     def recurrent_kernel_size(self) -> list[tuple[int, ...]]:
-        """That of each layer's convolution over the hidden state."""
+        """The kernel size of the recurrent convolution of each layer."""
         return [cell.recurrent_kernel_size for cell in self._cells()[:: self.directions]]
 
     def reset_parameters(self) -> None:
-        """Start every layer afresh."""
+        """Initialise the parameters of all layers."""
         for cell in self._cells():
             cell.reset_parameters()
+
+    def explain(
+        self,
+        x: Tensor | None,
+        state: Any = None,
+        *,
+        steps: int | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+        mask: Tensor | None = None,
+    ) -> LayerExplanations:
+        """Explain which back end computes each layer in a call with these arguments, and why.
+
+        The choice depends on dtype, device, autocast, options, mask and lengths, but not on values. Of sizes it
+        only depends on whether images are empty. The call computes the first step of the sequence, which
+        gives upper layers their input.
+
+        Args:
+            x: As in ``forward``.
+            state: As in ``forward``.
+            steps: As in ``forward``.
+            lengths: As in ``forward``.
+            mask: As in ``forward``.
+
+        Returns:
+            A tuple with the layer's number, its direction, and the explanation ``how``, for each layer and
+            direction. ``print`` shows it as text.
+
+        Raises:
+            ArgumentError: As in ``forward``.
+            NotOfferedError: As in ``forward``.
+
+        Examples:
+            >>> import torch
+            >>> from stormcell.nn import ConvLSTM2d
+            >>> print(ConvLSTM2d(3, 8, 3, norm="layer").explain(torch.rand(10, 2, 3, 16, 24)))
+            layer 0, forward: reference (proj_channels or norm)
+              all operations: PyTorch
+        """
+        x, start, spec = self._read(x, self._state_per_cell(state), steps, lengths, mask)
+        first = spec._replace(steps=1, mask=None if spec.mask is None else spec.mask[:1])
+        explanations: list[LayerExplanation] = []
+
+        def note(cell: Cell, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            layer, direction = divmod(len(explanations), self.directions)
+            how = cell.explain(*args, *kwargs["_sequence"])
+            explanations.append(LayerExplanation(layer, ("forward", "backward")[direction], how))
+
+        handles = [cell.register_forward_pre_hook(note, with_kwargs=True) for cell in self._cells()]
+        devices = [self._cells()[0].weight_hh.device] if self._cells()[0].weight_hh.is_cuda else []
+        try:
+            with torch.random.fork_rng(devices):
+                for _ in self._layers(self.num_layers, None if x is None else x[:1], start, first):
+                    pass
+        finally:
+            for handle in handles:
+                handle.remove()
+        return LayerExplanations(explanations)
+
+    def _state_per_cell(self, state: Any) -> list[State] | None:
+        """Convert the state of the stack to one tuple per layer and direction."""
+        raise NotImplementedError
 
     def _run(
         self,
         x: Tensor | None,
-        states: Sequence[State] | None,  # for each layer and direction
+        states: Sequence[State] | None,  # per layer and direction
         steps: int | None,
         lengths: Tensor | Sequence[int] | None,
         mask: Tensor | None,
         return_sequence: bool = True,
     ) -> tuple[Tensor, list[State]]:
-        """Return the top layer's output, and the last state of each layer and direction."""
-        x, start, run = self._read(x, states, steps, lengths, mask)
+        """Return the output of the top layer, and the last state per layer and direction."""
+        x, start, spec = self._read(x, states, steps, lengths, mask)
         if return_sequence:
             last: list[State] = []
-            for output, end in self._layers(self.num_layers, x, start, run):
-                top = output  # the layers below need not be kept
+            for output, end in self._layers(self.num_layers, x, start, spec):
+                top = output  # outputs of lower layers are released
                 last += end
-            return self._time_first(top), last
+            return self._swap_time(top), last
         if not self.bidirectional:
-            return self._last_output(range(self.num_layers), x, start, run)
-        # Going backwards begins at the last step, so whole sequences pass between layers.
+            return self._last_output(range(self.num_layers), x, start, spec)
+        # The backward direction starts at the last step, so layers pass on whole sequences.
         last = []
-        for output, end in self._layers(self.num_layers - 1, x, start, run):
+        for output, end in self._layers(self.num_layers - 1, x, start, spec):
             x = output
             last += end
-        x = self._dropped(x, self.num_layers - 1)
-        forwards, backwards = range(len(last), len(last) + 1), range(len(last) + 1, len(last) + 2)
-        ahead, ahead_end = self._last_output(forwards, x, start, run)
-        x, run = _reversed(x, run)
-        back, back_end = self._last_output(backwards, x, start, run)
-        return torch.cat([ahead, back], dim=1), last + ahead_end + back_end
+        x = self._apply_dropout(x, self.num_layers - 1)
+        forward, backward = range(len(last), len(last) + 1), range(len(last) + 1, len(last) + 2)
+        forward_output, forward_end = self._last_output(forward, x, start, spec)
+        x, spec = _reversed(x, spec)
+        backward_output, backward_end = self._last_output(backward, x, start, spec)
+        return torch.cat([forward_output, backward_output], dim=1), last + forward_end + backward_end
 
     def _run_all(
         self,
@@ -127,53 +187,52 @@ class Recurrent(nn.Module):
         lengths: Tensor | Sequence[int] | None,
         mask: Tensor | None,
     ) -> tuple[tuple[Tensor, ...], list[State]]:
-        """Return the output of every layer, and the last state of each layer and direction."""
-        x, start, run = self._read(x, states, steps, lengths, mask)
-        outputs, last = zip(*self._layers(self.num_layers, x, start, run), strict=True)
-        return tuple(map(self._time_first, outputs)), [state for layer in last for state in layer]
+        """Return the outputs of all layers, and the last state per layer and direction."""
+        x, start, spec = self._read(x, states, steps, lengths, mask)
+        outputs, last = zip(*self._layers(self.num_layers, x, start, spec), strict=True)
+        return tuple(map(self._swap_time, outputs)), [state for layer in last for state in layer]
 
     def _layers(
-        self, number: int, x: Tensor | None, start: Sequence[State | None], run: Run
+        self, number: int, x: Tensor | None, start: Sequence[State | None], spec: CallSpec
     ) -> Iterator[tuple[Tensor, list[State]]]:
-        """Run the lowest layers one after another: yield each one's hidden states and its last states."""
+        """Run the lowest layers one after another; yield the hidden states and the last states of each."""
         for layer in range(number):
-            seen = self._dropped(x, layer)
+            frames = self._apply_dropout(x, layer)
             outputs, last = [], []
             for direction in range(self.directions):
                 k = self.directions * layer + direction
-                frames, how = _reversed(seen, run) if direction else (seen, run)
-                state, dropout = self._begin(k, frames, start[k])
-                output, state = self._cells()[k].run(frames, state, how, dropout)
+                directed, directed_spec = _reversed(frames, spec) if direction else (frames, spec)
+                state, dropout = self._begin(k, directed, start[k])
+                output, state = self._cells()[k].run(directed, state, directed_spec, dropout)
                 outputs.append(output.flip(0) if direction else output)
                 last.append(state)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
             yield x, last
 
     def _last_output(
-        self, cells: range, x: Tensor | None, start: Sequence[State | None], run: Run
+        self, cells: range, x: Tensor | None, start: Sequence[State | None], spec: CallSpec
     ) -> tuple[Tensor, list[State]]:
-        """Run one or more layers, some steps at a time, each through all of them: no sequence need be kept.
+        """Run one or more layers, each over a chunk of steps before the next chunk, to save memory.
 
-        For a gradient all steps are kept anyway, and are run together.
+        With gradients all steps are saved anyway, and form one chunk.
 
         Returns:
-            The output at the last step that is there, ``(B, C, *space)``, and each cell's last state.
+            The output of the last step which is not missing, ``(B, C, *space)``, and the last state per cell.
         """
         states: list[State] = []
         dropouts: list[Dropout] = []
         output: Tensor | None = None
-        # A mask is looked at step by step; in compiled code sizes may be symbols, and nothing is to depend
-        # on them.
-        alone = run.mask is not None or torch.compiler.is_compiling()
-        together = run.steps if torch.is_grad_enabled() and not alone else 1
+        # A mask is read step by step. In compiled code sizes may be symbols, on which nothing may depend.
+        one_by_one = spec.mask is not None or torch.compiler.is_compiling()
+        chunk = spec.steps if torch.is_grad_enabled() and not one_by_one else 1
         done = 0
-        while done < run.steps:
-            steps = min(together, run.steps - done)
+        while done < spec.steps:
+            steps = min(chunk, spec.steps - done)
             frames = None if x is None else x[done : done + steps]
-            there = None if run.mask is None else run.mask[done]
-            part = run._replace(steps=steps, mask=None if there is None else there.unsqueeze(0))
+            present = None if spec.mask is None else spec.mask[done]
+            part = spec._replace(steps=steps, mask=None if present is None else present.unsqueeze(0))
             for n, k in enumerate(cells):
-                frames = self._dropped(frames, n)
+                frames = self._apply_dropout(frames, n)
                 if done == 0:
                     state, dropout = self._begin(k, frames, start[k])
                     states.append(state)
@@ -181,29 +240,29 @@ class Recurrent(nn.Module):
                 frames, states[n] = self._cells()[k].run(frames, states[n], part, dropouts[n])
             new = cast("Tensor", frames)[-1]
             if steps > 1:
-                new = new.clone()  # lets go of the others
-            if output is not None and there is not None:
-                new = torch.where(there.reshape(-1, *(1,) * (new.dim() - 1)), new, output)
+                new = new.clone()  # releases the outputs of the other steps
+            if output is not None and present is not None:
+                new = torch.where(present.reshape(-1, *(1,) * (new.dim() - 1)), new, output)
             output = new
             done += steps
-            if not alone:
-                together = max(together, min(_TOGETHER, _TOGETHER_NUMBERS // max(1, new.numel())))
+            if not one_by_one:
+                chunk = max(chunk, min(_CHUNK_STEPS, _CHUNK_NUMBERS // max(1, new.numel())))
         return cast("Tensor", output), states
 
     def _begin(self, k: int, x: Tensor | None, state: State | None) -> tuple[State, Dropout]:
-        """Return the state that the cell starts from, and its dropout masks."""
+        """Return the initial state of a cell, and its dropout masks."""
         begun = self._start(k, x, state)
-        return begun, self._cells()[k].draw(x, begun)
+        return begun, self._cells()[k].draw_dropout(x, begun)
 
     def _start(self, k: int, x: Tensor | None, state: State | None) -> State:
-        """Return the state that the cell starts from."""
+        """Return the initial state of a cell."""
         name = f"state of layer {k // self.directions}"
         if self.bidirectional:
-            name += ", backwards" if k % 2 else ", forwards"
+            name += ", backward" if k % 2 else ", forward"
         return self._cells()[k].start(x, state, name)
 
-    def _dropped(self, x: Tensor | None, layer: int) -> Tensor | None:
-        """Return what a layer sees of the one below."""
+    def _apply_dropout(self, x: Tensor | None, layer: int) -> Tensor | None:
+        """Return the input of a layer, given the output of the one below."""
         if x is None or layer == 0 or not self.dropout:
             return x
         return F.dropout(x, self.dropout, self.training)
@@ -215,31 +274,31 @@ class Recurrent(nn.Module):
         steps: int | None,
         lengths: Tensor | Sequence[int] | None,
         mask: Tensor | None,
-    ) -> tuple[Tensor | None, Sequence[State | None], Run]:
-        """Check what a call is given, and return it time first."""
+    ) -> tuple[Tensor | None, Sequence[State | None], CallSpec]:
+        """Check the arguments of a call, and put time first."""
         if x is not None or steps is None or not self.in_channels:
             time, batch = ("B", "T") if self.batch_first else ("T", "B")
             check_input(x, self.in_channels, (time, batch, "C", *self.cell.space))
         start = [None] * len(self.cells) if states is None else states
         if x is None:
             steps = arguments.count("steps", steps)
-            like = self._start(0, None, start[0])[0]
-            size, device = len(like), like.device
+            h = self._start(0, None, start[0])[0]
+            size, device = len(h), h.device
         else:
             check_like(x, self._cells()[0].weight_hh)
-            x = self._time_first(x)
+            x = self._swap_time(x)
             if steps not in (None, len(x)):
-                raise ArgumentError(f"steps: expected None or {len(x)}, as x has, found {steps!r}")
+                raise ArgumentError(f"steps: expected None or {len(x)}, the steps of x, found {steps!r}")
             if len(x) == 0:
                 raise ArgumentError(f"x: expected at least one step, found {shape(x)} with time first")
             steps, size, device = len(x), x.shape[1], x.device
-        there = self._there(lengths, mask, steps, size, device)
-        if there is not None and x is not None:
-            # What is not there may hold anything, and must not reach a gradient.
-            x = x.masked_fill(~there.reshape(*there.shape, *(1,) * (x.dim() - 2)), 0)
-        return x, start, Run(steps, mask=there, repeat=lengths is None)
+        present = self._read_mask(lengths, mask, steps, size, device)
+        if present is not None and x is not None:
+            # Missing frames may have any values, which must not reach a gradient.
+            x = x.masked_fill(~present.reshape(*present.shape, *(1,) * (x.dim() - 2)), 0)
+        return x, start, CallSpec(steps, mask=present, repeat=lengths is None)
 
-    def _there(
+    def _read_mask(
         self,
         lengths: Tensor | Sequence[int] | None,
         mask: Tensor | None,
@@ -247,64 +306,36 @@ class Recurrent(nn.Module):
         batch: int,
         device: torch.device,
     ) -> Tensor | None:
-        """Return which steps are there, (T, B)."""
+        """Return the mask ``(T, B)``; None if no step is missing."""
         if lengths is not None:
             if mask is not None:
-                raise ArgumentError("lengths, mask: expected one of them at most, found both")
-            lengths = _whole_numbers("lengths", lengths, batch, device)
-            # A compiler cannot look at values.
-            if batch and not torch.compiler.is_compiling():
-                low, high = (int(n) for n in lengths.aminmax())
-                if low < 0 or high > steps:
-                    raise ArgumentError(f"lengths: expected ints from 0 to {steps}, found {low} to {high}")
-            return torch.arange(steps, device=device).unsqueeze(1) < lengths
+                raise ArgumentError("lengths, mask: expected at most one of them, found both")
+            return mask_of_lengths(lengths, steps, batch, device)
         if mask is None:
             return None
-        expected = (batch, steps) if self.batch_first else (steps, batch)
-        if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != expected:
-            raise ArgumentError(f"mask: expected bools of shape {expected}, found {_typed(mask)}")
-        return self._time_first(mask).to(device)
+        check_mask(mask, (batch, steps) if self.batch_first else (steps, batch))
+        return self._swap_time(mask).to(device)
 
-    def _time_first(self, sequence: Tensor) -> Tensor:
-        """Swap the time and the batch if callers have the batch first; twice is not at all."""
+    def _swap_time(self, sequence: Tensor) -> Tensor:
+        """Swap time and batch if ``batch_first``."""
         return sequence.transpose(0, 1) if self.batch_first else sequence
 
-    def _refuse_state(self, each: str, found: Any) -> NoReturn:
+    def _reject_state(self, expected: str, found: Any) -> NoReturn:
         number = len(self.cells)
         per = "per layer and direction" if self.bidirectional else "per layer"
         tensors = f"{number} tensor{'s' if number > 1 else ''}"
-        raise ArgumentError(f"state: expected {each} of {tensors}, one {per}, found {shape(found)}")
+        raise ArgumentError(f"state: expected {expected} of {tensors}, one {per}, found {shape(found)}")
 
     def _cells(self) -> Sequence[Cell]:
-        """Return the cells as what they are: a ModuleList only knows that they are modules."""
+        """Return the cells with their type, which a ModuleList does not have."""
         return cast("Sequence[Cell]", self.cells)
 
     def extra_repr(self) -> str:
-        """Say what the cells do not."""
+        """Return the options of the stack."""
         return f"batch_first={self.batch_first}, dropout={self.dropout}, bidirectional={self.bidirectional}"
 
 
-def _reversed(x: Tensor | None, run: Run) -> tuple[Tensor | None, Run]:
-    """Turn a sequence round."""
-    mask = None if run.mask is None else run.mask.flip(0)
-    return None if x is None else x.flip(0), run._replace(mask=mask)
-
-
-def _whole_numbers(name: str, value: Any, number: int, device: torch.device) -> Tensor:
-    """Return so many whole numbers as a tensor."""
-    try:
-        tensor = torch.as_tensor(value, device=device)
-    except (TypeError, ValueError, RuntimeError):
-        tensor = torch.empty(0, 0)
-    # An empty list has no type of its own.
-    whole = not number or not (
-        tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool
-    )
-    if tensor.shape != (number,) or not whole:
-        raise ArgumentError(f"{name}: expected {number} ints, one per sample, found {_typed(value)}")
-    return tensor
-
-
-def _typed(value: Any) -> str:
-    """Say what shape something has, and of what type its numbers are."""
-    return f"{shape(value)} of {value.dtype}" if isinstance(value, Tensor) else shape(value)
+def _reversed(x: Tensor | None, spec: CallSpec) -> tuple[Tensor | None, CallSpec]:
+    """Reverse a sequence in time."""
+    mask = None if spec.mask is None else spec.mask.flip(0)
+    return None if x is None else x.flip(0), spec._replace(mask=mask)

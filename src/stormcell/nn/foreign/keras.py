@@ -8,7 +8,8 @@ from torch import nn
 
 from stormcell.errors import ArgumentError
 from stormcell.nn import arguments
-from stormcell.nn.conv_lstm import LSTM, LSTMCell
+from stormcell.nn.conv_lstm import LSTM
+from stormcell.nn.conv_lstm_cell import LSTMCell
 from stormcell.nn.foreign.arrays import evaluating
 from stormcell.nn.foreign.keras_modules import MERGE_MODES, KerasBidirectional, KerasLayer
 from stormcell.nn.foreign.keras_reading import merge_axis, opened, read_layers

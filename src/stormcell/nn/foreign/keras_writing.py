@@ -8,7 +8,7 @@ import numpy as np
 
 from stormcell.errors import ArgumentError
 from stormcell.nn.activations import Activation, hard_sigmoid_keras2
-from stormcell.nn.conv_lstm import ConvLSTMCell1d, ConvLSTMCell2d, ConvLSTMCell3d, LSTMCell
+from stormcell.nn.conv_lstm_cell import ConvLSTMCell1d, ConvLSTMCell2d, ConvLSTMCell3d, LSTMCell
 from stormcell.nn.foreign import keras_weights
 from stormcell.nn.foreign.arrays import array, effective, original_class
 from stormcell.nn.foreign.keras_activations import write

@@ -6,17 +6,10 @@ import torch
 from torch import Tensor
 
 from stormcell.nn.cells import Dropout
-from stormcell.nn.conv_lstm import (
-    ConvLSTM1d,
-    ConvLSTM2d,
-    ConvLSTM3d,
-    ConvLSTMCell1d,
-    ConvLSTMCell2d,
-    ConvLSTMCell3d,
-    LSTMCell,
-)
-from stormcell.nn.ops import reference
-from stormcell.nn.ops.terms import Form, LSTMWeights, Run, State
+from stormcell.nn.conv_lstm import ConvLSTM1d, ConvLSTM2d, ConvLSTM3d
+from stormcell.nn.conv_lstm_cell import ConvLSTMCell1d, ConvLSTMCell2d, ConvLSTMCell3d, LSTMCell
+from stormcell.nn.ops.lstm import reference
+from stormcell.nn.ops.types import CallSpec, LSTMWeights, State
 from stormcell.nn.ops.unroll import unroll
 
 
@@ -28,18 +21,20 @@ class _SkipConnection(LSTMCell):
         """Channels of ``[h, x]`` and c."""
         return self.hidden_channels + self.in_channels, self.hidden_channels
 
-    def sequence(self, x: Tensor | None, state: State, run: Run, dropout: Dropout) -> tuple[Tensor, State]:
+    def sequence(
+        self, x: Tensor | None, state: State, spec: CallSpec, dropout: Dropout
+    ) -> tuple[Tensor, State]:
         """Take a step for each frame of ``x``; without one the frames are zero."""
-        one = run._replace(steps=1, mask=None, input_dropout=dropout[0], recurrent_dropout=dropout[1])
-        weights, form = cast("LSTMWeights", self.weights()), self.form()
+        one = spec._replace(steps=1, mask=None, input_dropout=dropout[0], recurrent_dropout=dropout[1])
+        weights, variant = cast("LSTMWeights", self.weights()), self.variant()
 
         def step(x: Tensor | None, h: Tensor, c: Tensor) -> State:
             x = h.new_zeros(len(h), self.in_channels, *h.shape[2:]) if x is None else x
             # Other back ends take it that h has as many channels going in as coming out.
-            _, (h, c) = reference.conv_lstm(x.unsqueeze(0), (h, c), weights, form, one)
+            _, (h, c) = reference.conv_lstm(x.unsqueeze(0), (h, c), weights, variant, one)
             return torch.cat([h, x.to(h.dtype)], dim=1), c
 
-        return unroll(step, x, state, Form(), run)
+        return unroll(step, x, state, spec)
 
 
 class SkipConvLSTMCell1d(_SkipConnection, ConvLSTMCell1d):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from stormcell.errors import ArgumentError
 from stormcell.nn.activations import ACTIVATIONS
 from stormcell.nn.cells import Cell
-from stormcell.nn.conv_lstm import ConvLSTMCell2d
+from stormcell.nn.conv_lstm_cell import ConvLSTMCell2d
 from stormcell.nn.foreign import arrays
 from stormcell.nn.foreign.arrays import Entry, effective, evaluating, original_class, pack, unpack
 from stormcell.nn.foreign.state_dicts import Layer, read_sizes, split_layers

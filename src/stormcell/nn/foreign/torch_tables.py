@@ -5,7 +5,8 @@ from itertools import permutations
 from typing import Any, NamedTuple
 
 from stormcell.nn.cells import Cell
-from stormcell.nn.conv_lstm import ConvLSTM2d, ConvLSTMCell2d
+from stormcell.nn.conv_lstm import ConvLSTM2d
+from stormcell.nn.conv_lstm_cell import ConvLSTMCell2d
 from stormcell.nn.foreign.arrays import GATES, Entry
 from stormcell.nn.foreign.state_dicts import Sizes
 from stormcell.nn.foreign.winsolider import InPlaceReLUConvLSTM2d, InPlaceReLUConvLSTMCell2d

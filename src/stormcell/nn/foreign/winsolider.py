@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from stormcell.nn.cells import Dropout
-from stormcell.nn.conv_lstm import ConvLSTM2d, ConvLSTMCell2d
-from stormcell.nn.ops.terms import Form, Run, State
+from stormcell.nn.conv_lstm import ConvLSTM2d
+from stormcell.nn.conv_lstm_cell import ConvLSTMCell2d
+from stormcell.nn.ops.types import CallSpec, State
 from stormcell.nn.ops.unroll import unroll
 
 
@@ -15,16 +16,18 @@ class InPlaceReLUConvLSTMCell2d(ConvLSTMCell2d):
     It differs from other cells only if the initial cell state has negative values.
     """
 
-    def sequence(self, x: Tensor | None, state: State, run: Run, dropout: Dropout) -> tuple[Tensor, State]:
+    def sequence(
+        self, x: Tensor | None, state: State, spec: CallSpec, dropout: Dropout
+    ) -> tuple[Tensor, State]:
         """Take a step for each frame of ``x``."""
 
         def step(x: Tensor | None, h: Tensor, c: Tensor) -> State:
             frames = None if x is None else x.unsqueeze(0)
-            one = run._replace(steps=1, mask=None)
+            one = spec._replace(steps=1, mask=None)
             _, (h, c) = super(InPlaceReLUConvLSTMCell2d, self).sequence(frames, (h, c), one, dropout)
             return h, torch.relu(c)
 
-        return unroll(step, x, state, Form(), run)
+        return unroll(step, x, state, spec)
 
 
 class InPlaceReLUConvLSTM2d(ConvLSTM2d):

@@ -1,4 +1,8 @@
-"""Compile what is written in C, once per machine, and keep it on disk."""
+"""Compile the C kernels, once per machine, and store them on disk.
+
+Environment variables, read when a kernel is first needed: ``STORMCELL_NATIVE=0`` turns compilation off,
+``CC`` names the compiler (``cc``), and ``XDG_CACHE_HOME`` the directory of the cache (``~/.cache``).
+"""
 
 import ctypes
 import functools
@@ -15,41 +19,57 @@ from pathlib import Path
 import torch
 
 _SOURCES = Path(__file__).with_name("native")
-_REALS = {torch.float32: "FLOAT32", torch.bfloat16: "BFLOAT16", torch.float64: "FLOAT64"}
+_DTYPES = {torch.float32: "FLOAT32", torch.bfloat16: "BFLOAT16", torch.float64: "FLOAT64"}
 _FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
 _TUNED = ("-march=native", "-fopenmp")
 _WIDE = ("-mprefer-vector-width=512",)
-_ATTEMPTS = ((*_FLAGS, *_TUNED, *_WIDE), (*_FLAGS, *_TUNED), _FLAGS)  # not every compiler knows them all
+_ATTEMPTS = ((*_FLAGS, *_TUNED, *_WIDE), (*_FLAGS, *_TUNED), _FLAGS)  # some compilers lack some flags
+_failures: dict[torch.dtype, str] = {}
 
 
 @functools.cache
 def library(dtype: torch.dtype) -> ctypes.CDLL | None:
-    """Return the compiled arithmetic for activations of this type; None if that cannot be.
+    """Return the compiled kernels for convolutions of this dtype, or None if they are not available.
 
-    It takes less than a second the first time. Where there is no compiler a line in the log says so, once.
+    Compilation takes less than a second and happens once per machine. If it fails, one warning is logged per
+    process, and the layers use PyTorch's operations.
     """
+    if os.environ.get("STORMCELL_NATIVE") == "0":
+        _failures[dtype] = "STORMCELL_NATIVE=0"
+        return None
     try:
-        compiler = shlex.split(os.environ.get("CC", "cc"))  # it may come with arguments
+        compiler = shlex.split(os.environ.get("CC", "cc"))  # the variable may contain flags
         if not compiler or shutil.which(compiler[0]) is None:
             raise FileNotFoundError("no C compiler was found")
-        path = _kept() / f"native-{_key(compiler, dtype)}.so"
+        path = _cache_folder() / f"native-{_key(compiler, dtype)}.so"
         if not path.exists():
             _compile(compiler, dtype, path)
         return ctypes.CDLL(str(path))
     except (OSError, RuntimeError, ValueError, subprocess.CalledProcessError) as error:
-        said = str(getattr(error, "stderr", "") or error).strip()
-        _explain((said or repr(error)).splitlines()[0])
+        output = str(getattr(error, "stderr", "") or error).strip()
+        _failures[dtype] = (output or repr(error)).splitlines()[0]
+        _warn(_failures[dtype])
         return None
 
 
+def is_supported(dtype: torch.dtype) -> bool:
+    """Return whether there are kernels for convolutions of this dtype."""
+    return dtype in _DTYPES
+
+
+def failure(dtype: torch.dtype) -> str | None:
+    """Return why the kernels for this dtype are not available; None if they are."""
+    return _failures.get(dtype) if library(dtype) is None else None
+
+
 def _compile(compiler: list[str], dtype: torch.dtype, path: Path) -> None:
-    """Compile to a file that appears whole or not at all, whoever else is doing the same."""
+    """Compile to a file which appears complete or not at all, even if other processes do the same."""
     handle, name = tempfile.mkstemp(suffix=".so", dir=path.parent)
     os.close(handle)
     try:
         for flags in _ATTEMPTS:
             sources = map(str, sorted(_SOURCES.glob("*.c")))
-            command = [*compiler, f"-D{_REALS[dtype]}", *flags, *sources, "-o", name, "-lm"]
+            command = [*compiler, f"-D{_DTYPES[dtype]}", *flags, *sources, "-o", name, "-lm"]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode == 0:
                 os.replace(name, path)
@@ -59,18 +79,18 @@ def _compile(compiler: list[str], dtype: torch.dtype, path: Path) -> None:
         Path(name).unlink(missing_ok=True)
 
 
-def _kept() -> Path:
-    """Return where compiled code is kept: a folder of the user's own, which nobody else may write to."""
+def _cache_folder() -> Path:
+    """Return the folder of compiled kernels, which belongs to the user and is writable by nobody else."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stormcell"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.stat()
-    if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o022):
-        raise PermissionError(f"{folder} is not this user's alone, so nothing in it is run")
+    status = folder.stat()
+    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
+        raise PermissionError(f"{folder}: expected a folder which only this user can write to")
     return folder
 
 
 def _key(compiler: list[str], dtype: torch.dtype) -> str:
-    """Tell apart whatever makes the compiled code another: homes are shared between unlike machines."""
+    """Return a name for the compiled code which differs between unlike machines, as they may share a home."""
     version = subprocess.run([*compiler, "--version"], capture_output=True, check=True).stdout
     try:
         processor = next(
@@ -87,7 +107,5 @@ def _key(compiler: list[str], dtype: torch.dtype) -> str:
 
 
 @functools.cache
-def _explain(reason: str) -> None:
-    logging.getLogger("stormcell").warning(
-        "the layers are slower on this machine's CPU than they could be: %s", reason
-    )
+def _warn(reason: str) -> None:
+    logging.getLogger("stormcell").warning("the layers run slower, without compiled CPU kernels: %s", reason)

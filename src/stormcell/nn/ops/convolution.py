@@ -1,21 +1,22 @@
-"""Convolution over any number of spatial axes from none to three, padded as TensorFlow and Keras pad."""
+"""Convolution over zero to three spatial axes, with the padding of TensorFlow and Keras."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 _CONVOLUTION: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_MODE = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
-PADDING_MODES = tuple(_MODE)
+_PAD_MODE = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
+PADDING_MODES = tuple(_PAD_MODE)
 
 
 class Convolution(NamedTuple):
-    """What a convolution's arguments say beside its weights; empty tuples are ones."""
+    """The options of a convolution; an empty tuple stands for ones."""
 
     stride: tuple[int, ...] = ()
-    padding: tuple[int, ...] | str = "same"  # "same", "valid", or pixels on either side of each axis
+    padding: tuple[int, ...] | str = "same"  # "same", "valid", or pixels on both sides of each axis
     dilation: tuple[int, ...] = ()
     padding_mode: str = "zeros"
 
@@ -27,35 +28,35 @@ class Convolution(NamedTuple):
         ones = (1,) * len(kernel)
         stride, dilation = self.stride or ones, self.dilation or ones
         sides = self._sides(x.shape[2:], kernel)
-        before = [low for low, _ in sides]
-        # An exporter's sizes are symbols: asking whether two are equal would tie the export to the answer.
-        even = all(isinstance(low, int) and low == high for low, high in sides)
-        if self.padding_mode != "zeros" or not even:
-            # F.pad counts axes from the last. It copies the image, so it is used only where it must be.
-            around = [side for pair in reversed(sides) for side in pair]
-            x, before = F.pad(x, around, _MODE[self.padding_mode]), [0] * len(kernel)
-        return _CONVOLUTION[len(kernel)](x, weight, bias, stride, before, dilation)
+        padding = [before for before, _ in sides]
+        # An exporter's sizes are symbols: comparing two would restrict the exported graph to the outcome.
+        symmetric = all(isinstance(before, int) and before == after for before, after in sides)
+        if self.padding_mode != "zeros" or not symmetric:
+            # F.pad takes the last axis first. It copies the image, so it is used only if necessary.
+            margins = [side for pair in reversed(sides) for side in pair]
+            x, padding = F.pad(x, margins, _PAD_MODE[self.padding_mode]), [0] * len(kernel)
+        return _CONVOLUTION[len(kernel)](x, weight, bias, stride, padding, dilation)
 
     def size(self, size: Sequence[int], kernel: Sequence[int]) -> tuple[int, ...]:
-        """Return the size of the image that comes out, for one of this size that goes in."""
+        """Return the spatial size of the output, given that of the input."""
         ones = (1,) * len(kernel)
         sides = self._sides(size, kernel)
         return tuple(
-            (n + low + high - d * (k - 1) - 1) // s + 1
-            for n, (low, high), k, s, d in zip(
+            (n + before + after - d * (k - 1) - 1) // s + 1
+            for n, (before, after), k, s, d in zip(
                 size, sides, kernel, self.stride or ones, self.dilation or ones, strict=True
             )
         )
 
     def fits(self, size: Sequence[int], kernel: Sequence[int]) -> bool:
-        """Tell whether the image has the pixels that it is padded with."""
+        """Return whether the image is large enough to be padded with its own pixels."""
         if self.padding_mode not in ("reflect", "circular"):
             return True
-        most = 1 if self.padding_mode == "reflect" else 0  # the pixel at the edge is not its own reflection
-        return all(max(pair) <= n - most for pair, n in zip(self._sides(size, kernel), size, strict=True))
+        edge = 1 if self.padding_mode == "reflect" else 0  # reflection does not repeat the pixel at the edge
+        return all(max(pair) <= n - edge for pair, n in zip(self._sides(size, kernel), size, strict=True))
 
     def _sides(self, size: Sequence[int], kernel: Sequence[int]) -> list[tuple[int, int]]:
-        """Return the padding before and after, per axis."""
+        """Return the padding before and after the image, per axis."""
         if self.padding == "valid":
             return [(0, 0)] * len(kernel)
         if not isinstance(self.padding, str):
@@ -63,8 +64,44 @@ class Convolution(NamedTuple):
         ones = (1,) * len(kernel)
         sides = []
         for n, k, s, d in zip(size, kernel, self.stride or ones, self.dilation or ones, strict=True):
-            # As many pixels come out as there are strides begun, and the last of them begins (n - 1) % s
-            # before the last pixel. What its kernel lacks goes around evenly, and the odd one after.
-            needed = d * (k - 1) if s == 1 else max(d * (k - 1) - (n - 1) % s, 0)
-            sides.append((needed // 2, needed - needed // 2))
+            # The output has ceil(n / s) pixels, and the last one starts (n - 1) % s pixels before the last
+            # input pixel. The missing pixels are split evenly, with an odd one at the end.
+            missing = d * (k - 1) if s == 1 else max(d * (k - 1) - (n - 1) % s, 0)
+            sides.append((missing // 2, missing - missing // 2))
         return sides
+
+
+SAME = Convolution()
+
+
+def gate_term(
+    convolution: Convolution,
+    x: Tensor,  # (B, C_in, *)
+    weight: Tensor,  # (gates·C, C_in, *k)
+    bias: Tensor | None,  # (gates·C,) or (gates·C, *)
+    scale: Tensor | None,  # the same; normalise if given
+    norm: str | None,
+    dropout: Tensor | None,  # (gates, B, C_in, *)
+    gates: int,
+) -> Tensor:
+    """Return one term ``W * X + b`` of the gates, stacked: ``(B, gates·C, *)``; with a scale, normalised."""
+    if dropout is not None:  # each gate has its own dropout mask
+        pairs = zip(dropout, weight.chunk(gates), strict=True)
+        z = torch.cat([convolution(x * mask, rows) for mask, rows in pairs], dim=1)
+    elif scale is None:
+        return convolution(x, weight, bias)
+    else:
+        z = convolution(x, weight)
+    dtype = z.dtype  # the steps below may raise it above the convolution's
+    if scale is not None:
+        groups = gates if norm == "group" else 1
+        # torch.nn.functional.group_norm rejects a group of one value in a batch of one.
+        z = torch.group_norm(z, groups) * over_space(scale, z.dim() - 1)
+    if bias is not None:
+        z = z + over_space(bias, z.dim() - 1)
+    return z.to(dtype)
+
+
+def over_space(weights: Tensor, axes: int) -> Tensor:
+    """Append spatial axes of size 1 to weights per channel; weights per pixel already have their axes."""
+    return weights.reshape(*weights.shape, *(1,) * (axes - weights.dim()))

@@ -1,39 +1,39 @@
-"""Convolutions with fewer multiplications than terms, exact to rounding: see ``native/winograd.c``."""
+"""Winograd convolutions: fewer multiplications, equal up to rounding. See ``native/winograd.c``."""
 
 import ctypes
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from stormcell.nn.ops import compiler
-from stormcell.nn.ops.gates import Images, native_images
-from stormcell.nn.ops.pixels import like, pixels
+from stormcell.nn.ops.layout import as_pixels, empty_images
 
-# How many tiles are worked through together at most, so that they and what they give stay in the caches.
-_TILES, _TILES_TO_WEIGHT = 64, 128
-_PAYS = 0.75  # for at most so much of the plain way's work
-_TRANSFORM = 10  # products that a number's transform costs as much as
+# Tiles which a thread processes together at most, so that they and their products stay in its caches.
+_TILES, _GRADIENT_TILES = 64, 128
+_MAX_COST_RATIO = 0.75  # use Winograd below this share of the direct convolution's cost
+_TRANSFORM_COST = 10  # of one number, in products
 
 
-def pays(weight: Tensor) -> bool:
-    """Tell whether a weight ``(C_out, C_in, *k)`` is known here, and better so than by the plain way."""
+def is_faster(weight: Tensor) -> bool:
+    """Return whether Winograd supports a weight ``(C_out, C_in, *k)`` and is faster than PyTorch."""
     outputs, inputs, *kernel = weight.shape
     if len(kernel) not in (2, 3) or inputs == 0 or weight.device.type != "cpu":
         return False
     library = compiler.library(weight.dtype) if weight.dtype in (torch.float32, torch.float64) else None
     if library is None:
         return False
-    wide: int = library.winograd_breadth()
-    # Of four products for two pixels, a piece that is not the first and ends in zeros does without one.
+    width: int = library.winograd_breadth()
+    # The kernel is cut into pieces of three elements. A full piece needs four products for two pixels; one
+    # after the first which ends in zeros needs three.
     products = math.prod(4 if k < 3 else 4 * (k // 3) + (0, 3, 3)[k % 3] for k in kernel[-2:]) / 4
     products *= math.prod(kernel[:-2])
-    transforms = 4 * (inputs * _pieces(kernel) + outputs)
-    ours = products * inputs * -(-outputs // wide) * wide + _TRANSFORM * transforms
-    return ours <= _PAYS * math.prod(kernel) * inputs * outputs
+    transforms = 4 * (inputs * _piece_count(kernel) + outputs)
+    cost = products * inputs * -(-outputs // width) * width + _TRANSFORM_COST * transforms
+    return cost <= _MAX_COST_RATIO * math.prod(kernel) * inputs * outputs
 
 
 class _Convolution(ctypes.Structure):
@@ -59,140 +59,121 @@ class _Kernel(ctypes.Structure):
 
 
 class Winograd:
-    """See :class:`stormcell.nn.ops.engines.Engine`."""
+    """See :class:`stormcell.nn.ops.conv_backends.ConvBackend`."""
 
-    def __init__(self, weight: Tensor, first: int = 0) -> None:
+    name: ClassVar = "Winograd, compiled"
+
+    def __init__(self, weight: Tensor, first_channel: int = 0) -> None:
         library = compiler.library(weight.dtype)
         assert library is not None
-        self._library, self._weight, self._first = library, weight, first
+        self._library, self._weight, self._first_channel = library, weight, first_channel
         # (C_out, C_in, planes, rows, columns)
         self._volume = weight if weight.dim() == 5 else weight.unsqueeze(2)
         self._rows, self._breadth = library.winograd_rows(), library.winograd_breadth()
         self._threads = torch.get_num_threads()
         self._workspace = weight.new_empty(0)
         self._d_u: Tensor | None = None
-        # A pixel of zeros where there is none.
-        self._zeros = weight.new_zeros(max(weight.shape[:2]))
+        self._zeros = weight.new_zeros(max(weight.shape[:2]))  # read for pixels outside the image
 
-    def forward(self, seen: Tensor, bias: Tensor | None) -> Tensor:
-        """See :class:`stormcell.nn.ops.engines.Engine`."""
-        z = like(seen, len(self._weight))
-        self._convolve(seen, self._u, bias, z)
+    def forward(self, images: Tensor, bias: Tensor | None) -> Tensor:
+        """See :class:`stormcell.nn.ops.conv_backends.ConvBackend`."""
+        z = empty_images(images, len(self._weight))
+        self._convolve(images, self._u, bias, z)
         return z
 
-    def step(self, seen: Tensor, bias: Tensor | None, images: Images, w: Tensor, kept: Tensor | None) -> None:
-        """Convolve, and take the step of the ConvLSTM whose gates that gives, pixel by pixel.
+    def forward_with_gates(
+        self, images: Tensor, bias: Tensor | None, gates: ctypes.Structure, z: Tensor | None
+    ) -> None:
+        """Convolve, and compute the gates of a ConvLSTM pixel by pixel while the result is in the caches.
 
-        See :meth:`stormcell.nn.ops.lstm_steps.Step.__call__`.
+        Args:
+            images: (B, *space, C_in + C), input and hidden state.
+            bias: (4C,), or None.
+            gates: The ``lstm_images`` of ``native/lstm.h``, which the gates read and write.
+            z: (B, *space, 4C), where the convolution's result is saved; None not to save it.
         """
-        self._convolve(seen, self._u, bias, kept, ctypes.byref(native_images(images, w)))
+        self._convolve(images, self._u, bias, z, ctypes.byref(gates))
 
-    def to_input(self, d_z: Tensor) -> Tensor:
-        """See :class:`stormcell.nn.ops.engines.Engine`."""
-        d_seen = like(d_z, self._weight.shape[1] - self._first)
-        self._convolve(d_z, self._u_to_input, None, d_seen)
-        return d_seen
+    def input_gradient(self, d_z: Tensor) -> Tensor:
+        """See :class:`stormcell.nn.ops.conv_backends.ConvBackend`."""
+        d_images = empty_images(d_z, self._weight.shape[1] - self._first_channel)
+        self._convolve(d_z, self._u_transposed, None, d_images)
+        return d_images
 
-    def to_weight(self, d_z: Tensor, seen: Tensor) -> None:
-        """See :class:`stormcell.nn.ops.engines.Engine`."""
+    def add_weight_gradient(self, d_z: Tensor, images: Tensor) -> None:
+        """See :class:`stormcell.nn.ops.conv_backends.ConvBackend`."""
         outputs, inputs = self._weight.shape[:2]
         if self._d_u is None:
             self._d_u = self._zeros.new_zeros(16, *self._slabs(outputs, inputs))
-        deep, wide = self._d_u.shape[2], self._d_u.shape[1] * self._breadth
-        # These may be copies, which are to live as long.
-        seen, d_z = _whole(seen), pixels(d_z).contiguous()
-        about = self._about(seen, outputs, _TILES_TO_WEIGHT, 1)
-        share = about.tiles * (2 * deep + wide)
+        depth, width = self._d_u.shape[2], self._d_u.shape[1] * self._breadth
+        # Both may be copies; the names keep them alive during the call.
+        images, d_z = _with_pixel_stride(images), as_pixels(d_z).contiguous()
+        about = self._describe(images, outputs, _GRADIENT_TILES, 1)
+        size = about.tiles * (2 * depth + width)
         self._library.winograd_to_weight(
             ctypes.byref(about),
-            _at(d_z),
-            _at(self._d_u),
-            _at(self._room(share)),
-            ctypes.c_int64(share),
+            _address(d_z),
+            _address(self._d_u),
+            _address(self._thread_memory(size)),
+            ctypes.c_int64(size),
         )
 
-    def d_weight(self) -> Tensor:
-        """See :class:`stormcell.nn.ops.engines.Engine`."""
+    def weight_gradient(self) -> Tensor:
+        """See :class:`stormcell.nn.ops.conv_backends.ConvBackend`."""
         assert self._d_u is not None
-        return self._transformed_back(self._d_u)
+        d_weight = torch.empty_like(self._volume, memory_format=torch.contiguous_format)
+        about = self._describe_kernel(*d_weight.shape[:2])
+        kernel = _Kernel(d_weight.data_ptr(), *d_weight.stride())
+        self._library.winograd_transform_back(ctypes.byref(about), _address(self._d_u), ctypes.byref(kernel))
+        return d_weight.view(self._weight.shape)
 
     @functools.cached_property
     def _u(self) -> Tensor:
-        return self._transformed(self._volume)
+        return self._transform(self._volume)
 
     @functools.cached_property
-    def _u_to_input(self) -> Tensor:
-        # What a pixel gave is brought back to it: the same kernel the other way around, each way.
-        return self._transformed(self._volume[:, self._first :].transpose(0, 1), turned=True)
+    def _u_transposed(self) -> Tensor:
+        """The input gradient is a convolution by the kernel flipped along every axis."""
+        return self._transform(self._volume[:, self._first_channel :].transpose(0, 1), flip=True)
 
     def _convolve(
-        self, seen: Tensor, u: Tensor, bias: Tensor | None, z: Tensor | None, images: Any = None
+        self, images: Tensor, u: Tensor, bias: Tensor | None, z: Tensor | None, gates: Any = None
     ) -> None:
-        """Convolve by a transformed weight, to ``z``, or where there are images on to those."""
+        """Convolve by a transformed weight; write the result to ``z``, or pass it on to the gates."""
         outputs = len(self._weight) if z is None else z.shape[-1]
-        deep, wide = u.shape[2], u.shape[1] * self._breadth
-        seen = _whole(seen)
-        about = self._about(seen, outputs, _TILES, self._threads)
-        share = 16 * about.tiles * (deep + wide) + 4 * outputs
+        depth, width = u.shape[2], u.shape[1] * self._breadth
+        images = _with_pixel_stride(images)
+        about = self._describe(images, outputs, _TILES, self._threads)
+        size = 16 * about.tiles * (depth + width) + 4 * outputs
         bias = self._zeros if bias is None else bias.contiguous()
         self._library.winograd_convolve(
             ctypes.byref(about),
-            _at(u),
-            _at(bias),
-            None if z is None else _at(z),
-            images,
-            _at(self._room(share)),
-            ctypes.c_int64(share),
+            _address(u),
+            _address(bias),
+            None if z is None else _address(z),
+            gates,
+            _address(self._thread_memory(size)),
+            ctypes.c_int64(size),
         )
 
-    def _about(self, seen: Tensor, outputs: int, most: int, workers: int) -> _Convolution:
-        """Return the shape of the work.
+    def _describe(self, images: Tensor, outputs: int, max_tiles: int, workers: int) -> _Convolution:
+        """Describe a convolution for the C code.
 
-        The tiles are in lots of one size, at most so many in each and as many lots for every worker.
+        Tiles are processed in lots of equal size, of at most ``max_tiles`` each, and each of the workers gets
+        the same number of lots.
         """
-        planes = seen.shape[1] if seen.dim() == 5 else 1
-        *images, height, width, channels = seen.shape
-        batch = math.prod(images)
+        planes = images.shape[1] if images.dim() == 5 else 1
+        *leading, height, width, channels = images.shape
+        batch = math.prod(leading)
         tiles = batch * -(-height // 2) * -(-width // 2)
-        lots = -(-tiles // (most * workers)) * workers
-        tiles = -(-tiles // (lots * self._rows)) * self._rows
-        about = self._about_kernel(outputs, channels)
+        lots = -(-tiles // (max_tiles * workers)) * workers
+        about = self._describe_kernel(outputs, channels)
         about.batch, about.planes, about.height, about.width = batch, planes, height, width
-        about.seen, about.apart = seen.data_ptr(), pixels(seen).stride(0)
-        about.zeros, about.tiles = self._zeros.data_ptr(), tiles
+        about.seen, about.apart = images.data_ptr(), as_pixels(images).stride(0)
+        about.zeros, about.tiles = self._zeros.data_ptr(), -(-tiles // (lots * self._rows)) * self._rows
         return about
 
-    def _room(self, share: int) -> Tensor:
-        """Return memory for every thread to work in."""
-        if self._workspace.numel() < share * self._threads:
-            self._workspace = self._zeros.new_empty(share * self._threads)
-        return self._workspace
-
-    def _slabs(self, outputs: int, inputs: int) -> tuple[int, int, int]:
-        deep = -(-inputs * _pieces(self._weight.shape[2:]) // self._rows) * self._rows
-        return -(-outputs // self._breadth), deep, self._breadth
-
-    def _transformed(self, weight: Tensor, *, turned: bool = False) -> Tensor:
-        """Return G g G' of a kernel, (16, slabs, depth, BREADTH); of one turned around if asked for."""
-        outputs, inputs = weight.shape[:2]
-        u = weight.new_empty(16, *self._slabs(outputs, inputs))
-        kernel = _Kernel(weight.data_ptr(), *weight.stride())
-        if turned:  # from the last number backwards
-            last, strides = weight[0, 0, -1:, -1:, -1:].data_ptr(), weight.stride()
-            kernel = _Kernel(last, *strides[:2], *(-stride for stride in strides[2:]))
-        about = self._about_kernel(outputs, inputs)
-        self._library.winograd_transform(ctypes.byref(about), ctypes.byref(kernel), _at(u))
-        return u
-
-    def _transformed_back(self, d_u: Tensor) -> Tensor:
-        """Return the gradient of a kernel, by that of what it was transformed to."""
-        d_weight = torch.empty_like(self._volume, memory_format=torch.contiguous_format)
-        about = self._about_kernel(*d_weight.shape[:2])
-        kernel = _Kernel(d_weight.data_ptr(), *d_weight.stride())
-        self._library.winograd_transform_back(ctypes.byref(about), _at(d_u), ctypes.byref(kernel))
-        return d_weight.view(self._weight.shape)
-
-    def _about_kernel(self, outputs: int, inputs: int) -> _Convolution:
+    def _describe_kernel(self, outputs: int, inputs: int) -> _Convolution:
         planes, rows, columns = self._volume.shape[2:]
         return _Convolution(
             kernel_planes=planes,
@@ -206,16 +187,39 @@ class Winograd:
             threads=self._threads,
         )
 
+    def _thread_memory(self, size: int) -> Tensor:
+        """Return working memory of this size for every thread."""
+        if self._workspace.numel() < size * self._threads:
+            self._workspace = self._zeros.new_empty(size * self._threads)
+        return self._workspace
 
-def _pieces(kernel: Sequence[int]) -> int:
-    """Return how many pieces of three by three a kernel is cut into."""
+    def _slabs(self, outputs: int, inputs: int) -> tuple[int, int, int]:
+        """Return the shape of one of the 16 transformed weights: slabs of output channels, depth, breadth."""
+        depth = -(-inputs * _piece_count(self._weight.shape[2:]) // self._rows) * self._rows
+        return -(-outputs // self._breadth), depth, self._breadth
+
+    def _transform(self, weight: Tensor, *, flip: bool = False) -> Tensor:
+        """Return G g G' of a kernel g, flipped or not: ``(16, slabs, depth, breadth)``."""
+        outputs, inputs = weight.shape[:2]
+        u = weight.new_empty(16, *self._slabs(outputs, inputs))
+        kernel = _Kernel(weight.data_ptr(), *weight.stride())
+        if flip:  # read from the last element backwards
+            last, strides = weight[0, 0, -1:, -1:, -1:].data_ptr(), weight.stride()
+            kernel = _Kernel(last, *strides[:2], *(-stride for stride in strides[2:]))
+        about = self._describe_kernel(outputs, inputs)
+        self._library.winograd_transform(ctypes.byref(about), ctypes.byref(kernel), _address(u))
+        return u
+
+
+def _piece_count(kernel: Sequence[int]) -> int:
+    """Return the number of pieces of 3×3 elements which a kernel is cut into."""
     return math.prod(kernel[:-2]) * math.prod(-(-k // 3) for k in kernel[-2:])
 
 
-def _whole(images: Tensor) -> Tensor:
-    """Return images whose pixels are each in one piece, and as far from the next as any."""
-    return pixels(images).view(images.shape)
+def _with_pixel_stride(images: Tensor) -> Tensor:
+    """Return images whose pixels are contiguous and at equal distances, as the C code expects them."""
+    return as_pixels(images).view(images.shape)
 
 
-def _at(tensor: Tensor) -> ctypes.c_void_p:
+def _address(tensor: Tensor) -> ctypes.c_void_p:
     return ctypes.c_void_p(tensor.data_ptr())

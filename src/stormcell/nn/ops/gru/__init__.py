@@ -1,0 +1,1 @@
+"""The ConvGRU: reference (the equations), fused (the same, faster), and the parts of the fused back end."""

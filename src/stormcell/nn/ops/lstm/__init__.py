@@ -1,0 +1,1 @@
+"""The ConvLSTM: reference (the equations), fused (the same, faster), and the parts of the fused back end."""
