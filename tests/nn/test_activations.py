@@ -18,12 +18,12 @@ EXPECTED = {
 }
 
 
-def test_there_are_these_names():
+def test_activations_have_the_documented_names():
     assert set(ACTIVATIONS) == set(EXPECTED)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_name_means_its_formula(name):
+def test_activation_by_name_computes_its_formula(name):
     # Both sides of where the hard sigmoids bend, at 2.5 and 3, and these points themselves.
     x = torch.cat([torch.linspace(-4, 4, 81, dtype=torch.float64), torch.tensor([-2.5, 2.5])])
     # A few roundings of numbers up to 4, 2^-53 of them each.
@@ -31,17 +31,17 @@ def test_a_name_means_its_formula(name):
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_it_can_be_pickled(name):
+def test_activation_pickled_computes_the_same(name):
     function = activation("φ", name)
     assert pickle.loads(pickle.dumps(function)) is function
 
 
-def test_a_callable_stands_for_itself():
+def test_activation_given_as_callable_is_returned():
     assert activation("φ", torch.sin) is torch.sin
 
 
 @pytest.mark.parametrize("value", ["than", "", None, 3])
-def test_anything_else_is_told_what_there_is(value):
+def test_activation_of_another_type_raises_with_all_names(value):
     with pytest.raises(ArgumentError) as refusal:
         activation("recurrent_activation", value)
     assert str(refusal.value) == (

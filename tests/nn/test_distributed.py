@@ -63,7 +63,7 @@ os._exit(0)  # gloo's threads may outlive the interpreter, which then aborts: th
 
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch was built without gloo")
-def test_two_processes_have_the_gradients_of_one(tmp_path):
+def test_two_processes_get_the_gradients_of_one(tmp_path):
     # Of all network devices the loopback is always there. Threads would only be in each other's way.
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "error", "-c", CODE]

@@ -106,7 +106,7 @@ def shapes(cell, size, *, blind=False):
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_a_step_is_exported_with_any_batch_and_image(name):
+def test_exported_step_takes_any_batch_and_image_size(name):
     cell, size = make(name)
     free = torch.utils._pytree.tree_map(lambda _: Dim.DYNAMIC, shapes(cell, size))
     program = torch.export.export(cell, given(cell, size, 2), dynamic_shapes=free)
@@ -119,7 +119,7 @@ IN_ONNX = ["even kernels, dilated", "stride", "all else", "PeepholeLSTM", "ConvG
 
 
 @pytest.mark.parametrize(("name", "blind"), [*((name, False) for name in IN_ONNX), ("ConvLSTM2d", True)])
-def test_a_step_in_onnxruntime_goes_through_sequences(name, blind):
+def test_step_in_onnxruntime_runs_over_sequences(name, blind):
     """Of any length, the state going from call to call."""
     cell, size = make(name)
     names = ["x", "h", "c"][blind : 1 + len(cell.states)]
@@ -161,7 +161,7 @@ MASK = torch.tensor([[True, False], [False, True]])  # (T, B)
 @pytest.mark.parametrize(
     ("name", "masked"), [*((name, False) for name in LAYERS), ("PeepholeLSTM", True), ("ConvGRU1d", True)]
 )
-def test_a_layer_is_exported_with_its_steps(name, masked):
+def test_exported_layer_matches_eager(name, masked):
     layer, size = LAYERS[name]
     rnn = randomised(layer())
     free = {"x": dict.fromkeys([1, *range(3, 3 + len(size))], Dim.DYNAMIC)}

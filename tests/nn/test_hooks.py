@@ -26,7 +26,7 @@ def test_hooks_on_cells_are_called(kind, return_sequence, grad, calls):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_pruned_cell_trains_as_one_whose_weights_are_masked(kind):
+def test_pruned_cell_trains_as_with_masked_weights(kind):
     pruned, masked = kind(2, 3, 3), kind(2, 3, 3)
     masked.load_state_dict(pruned.state_dict())
     prune.l1_unstructured(pruned.cells[0], "weight_hh", 0.5)
@@ -46,7 +46,7 @@ def test_a_pruned_cell_trains_as_one_whose_weights_are_masked(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_parametrized_cell_computes_with_the_weights_made(kind):
+def test_parametrized_cell_uses_the_computed_weights(kind):
     rnn, plain = kind(2, 3, 3), kind(2, 3, 3)
     parametrizations.weight_norm(rnn.cells[0], "weight_ih")
     with torch.no_grad():

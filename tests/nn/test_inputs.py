@@ -13,13 +13,13 @@ X = torch.rand(3, 2, 2, 5, 4, generator=torch.Generator().manual_seed(1))
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.uint8])
-def test_an_input_of_another_type_is_refused_in_words(kind, dtype):
+def test_input_of_another_dtype_raises(kind, dtype):
     message = f"x: expected float32 on cpu, as the parameters are, found {str(dtype)[6:]} on cpu"
     with pytest.raises(ArgumentError, match=message):
         kind(2, 3, 3)(X.to(dtype))
 
 
-def test_a_cell_refuses_it_too_and_the_other_device():
+def test_cell_input_of_another_dtype_or_device_raises():
     with pytest.raises(ArgumentError, match="found float64 on cpu"):
         ConvLSTMCell2d(2, 3, 3)(X[0].double())
     with pytest.raises(
@@ -29,7 +29,7 @@ def test_a_cell_refuses_it_too_and_the_other_device():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_state_made_under_autocast_goes_on_without_it(kind):
+def test_state_from_autocast_continues_without_it(kind):
     rnn = kind(2, 3, 3)
     with torch.autocast("cpu", torch.bfloat16):
         _, state = rnn(X)
@@ -38,7 +38,7 @@ def test_a_state_made_under_autocast_goes_on_without_it(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_layer_of_low_precision_takes_a_state_of_higher(kind):
+def test_layer_of_low_precision_accepts_state_of_higher(kind):
     rnn = kind(2, 3, 3, dtype=torch.bfloat16)
     h = (torch.zeros(2, 3, 5, 4),)
     output, _ = rnn(X.bfloat16(), (h, h) if kind is ConvLSTM2d else h)
@@ -46,14 +46,14 @@ def test_a_layer_of_low_precision_takes_a_state_of_higher(kind):
 
 
 @pytest.mark.parametrize("option", [{"norm": "layer"}, {"recurrent_dropout": 0.3}, {"input_dropout": 0.3}])
-def test_under_autocast_options_do_not_raise_the_precision_of_the_hidden_state(option):
+def test_hidden_state_under_autocast_keeps_low_precision_with_any_option(option):
     rnn = ConvLSTM2d(2, 3, 3, **option)
     with torch.autocast("cpu", torch.bfloat16):
         output, (h_n, c_n) = rnn(X)
     assert (output.dtype, h_n[0].dtype, c_n[0].dtype) == (torch.bfloat16, torch.bfloat16, torch.float32)
 
 
-def test_numbers_may_be_numpys():
+def test_numpy_numbers_are_accepted():
     rnn = ConvLSTM2d(
         np.int64(0), np.int32(3), np.int64(3), forget_bias=np.float32(2), cell_clip=np.float64(1)
     )
@@ -62,7 +62,7 @@ def test_numbers_may_be_numpys():
     assert rnn.cells[0].bias[3:6].tolist() == [2.0] * 3
 
 
-def test_an_activation_may_have_parameters():
+def test_activation_with_parameters_is_trained():
     rnn = ConvLSTM2d(2, 3, 3, activation=torch.nn.PReLU(init=0.5))
     assert rnn.cells[0].activation.weight.item() == 0.5
     rnn(X)[0].sum().backward()
@@ -81,13 +81,13 @@ def test_an_activation_may_have_parameters():
     ],
 )
 @pytest.mark.parametrize("kind", [ConvLSTM2d, ConvGRU2d])
-def test_images_too_small_for_their_own_padding_are_refused(kind, option, message):
+def test_image_too_small_for_its_padding_raises(kind, option, message):
     with pytest.raises(ArgumentError, match="x: expected images large enough for .*" + message):
         kind(2, 3, **{"kernel_size": 9} | option)(X)
 
 
 @pytest.mark.parametrize(("mode", "kernel"), [("reflect", 7), ("circular", 9)])
-def test_images_just_large_enough_are_not(mode, kernel):
+def test_image_just_large_enough_for_its_padding_is_accepted(mode, kernel):
     assert ConvLSTM2d(2, 3, kernel, padding_mode=mode)(X)[0].shape == (3, 2, 3, 5, 4)
 
 
@@ -95,14 +95,14 @@ def test_images_just_large_enough_are_not(mode, kernel):
     ("kind", "name"),
     [(ConvLSTM2d, "foo"), (ConvLSTM2d, "reset"), (ConvGRU2d, "spatial_size"), (TrajGRU2d, "norm")],
 )
-def test_an_unknown_keyword_is_the_layers(kind, name):
+def test_unknown_keyword_error_names_the_layer(kind, name):
     with pytest.raises(
         TypeError, match=rf"^{kind.__name__}\(\) got an unexpected keyword argument '{name}'$"
     ):
         kind(2, 3, 3, **{name: None})
 
 
-def test_starting_afresh_minds_no_memory_format():
+def test_reset_parameters_works_in_any_memory_format():
     rnn = ConvLSTM2d(2, 4, 3).to(memory_format=torch.channels_last)
     before = rnn.cells[0].weight_hh.clone()
     rnn.reset_parameters()
@@ -110,6 +110,6 @@ def test_starting_afresh_minds_no_memory_format():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_lengths_of_another_kind_are_refused(kind):
+def test_lengths_of_another_type_raise(kind):
     with pytest.raises(ArgumentError, match="lengths: expected 2 ints"):
         kind(2, 3, 3)(X, lengths=torch.ones(2, dtype=torch.complex64))

@@ -86,7 +86,7 @@ def absent(request):
 
 
 @pytest.mark.parametrize("blind", [False, True])
-def test_a_step_that_is_not_there_is_gone_over(kind, bidirectional, absent, blind):
+def test_missing_step_is_skipped(kind, bidirectional, absent, blind):
     call, there = absent
     rnn = kind.build(bidirectional=bidirectional).double()
     begin = doubled(kind.start(rnn, 5))
@@ -98,7 +98,7 @@ def test_a_step_that_is_not_there_is_gone_over(kind, bidirectional, absent, blin
     assert_same(rnn(x, begin, steps=6, **call), (outputs[-1], last))
 
 
-def test_with_every_option_too(varied):
+def test_missing_step_with_every_option_is_skipped(varied):
     rnn = varied.build().double()
     x, begin = varied.frames(6, 5).double(), doubled(varied.start(rnn, 5))
     expected, ends = loop(varied, rnn, x, varied.per_cell(begin), MASK, repeat=True)
@@ -107,7 +107,7 @@ def test_with_every_option_too(varied):
     torch.testing.assert_close(varied.per_cell(last), ends, **EXACT)
 
 
-def test_the_last_output_is_that_of_the_last_step_that_is_there(kind, bidirectional, absent):
+def test_last_output_is_that_of_the_last_present_step(kind, bidirectional, absent):
     call, there = absent
     rnn = kind.build(bidirectional=bidirectional).double()
     x, begin = kind.frames(6, 5).double(), doubled(kind.start(rnn, 5))
@@ -122,7 +122,7 @@ def test_the_last_output_is_that_of_the_last_step_that_is_there(kind, bidirectio
     assert_same(rnn(x, begin, return_sequence=False, **call), (expected, end))
 
 
-def test_a_mask_of_nothing_but_true_is_none(kind, bidirectional):
+def test_mask_of_true_changes_nothing(kind, bidirectional):
     rnn = kind.build(bidirectional=bidirectional).double()
     x = kind.frames(4, 3).double()
     plain = rnn(x)
@@ -130,7 +130,7 @@ def test_a_mask_of_nothing_but_true_is_none(kind, bidirectional):
     torch.testing.assert_close(rnn(x, lengths=[4, 4, 4]), plain, **EXACT)
 
 
-def test_with_batch_first_so_is_the_mask(kind, bidirectional):
+def test_mask_with_batch_first_has_batch_first(kind, bidirectional):
     rnn = kind.build(bidirectional=bidirectional)
     twin = copy.deepcopy(rnn)
     twin.batch_first = True
@@ -143,7 +143,7 @@ def test_with_batch_first_so_is_the_mask(kind, bidirectional):
     assert_same(twin(x.transpose(0, 1), lengths=LENGTHS), (output.transpose(0, 1), end))
 
 
-def test_what_is_not_there_reaches_neither_outputs_nor_gradients(varied):
+def test_missing_frames_reach_neither_outputs_nor_gradients(varied):
     rnn = varied.build(bidirectional=len(varied.size) < 3).double()
     mask = MASK[2:5]
     gone = ~mask.reshape(*mask.shape, *(1,) * (1 + len(varied.size)))
@@ -161,7 +161,7 @@ def test_what_is_not_there_reaches_neither_outputs_nor_gradients(varied):
     assert_same(run(clean.masked_fill(gone, torch.nan)), expected)
 
 
-def test_nor_is_it_seen_where_one_output_is_asked_for(kind, bidirectional, absent):
+def test_missing_frames_do_not_reach_the_last_output(kind, bidirectional, absent):
     call, there = absent
     rnn = kind.build(bidirectional=bidirectional)
     clean = kind.frames(6, 5)
@@ -172,7 +172,7 @@ def test_nor_is_it_seen_where_one_output_is_asked_for(kind, bidirectional, absen
         assert expected[0].isfinite().all()
 
 
-def test_lengths_may_be_a_tensor_of_any_whole_numbers(kind):
+def test_lengths_of_any_int_dtype_are_accepted(kind):
     rnn = kind.build()
     x = kind.frames(6, 5)
     expected = rnn(x, lengths=LENGTHS)
@@ -182,7 +182,7 @@ def test_lengths_may_be_a_tensor_of_any_whole_numbers(kind):
     assert rnn(x[:, :0], lengths=[])[0].shape == expected[0][:, :0].shape
 
 
-def test_the_state_goes_on_where_a_masked_sequence_stopped(varied):
+def test_state_of_masked_sequence_continues_it(varied):
     """The output before a hole is not in the state: only where a step is there must outputs agree."""
     rnn = varied.build()
     x, begin = varied.frames(6, 5), varied.start(rnn, 5)
@@ -199,7 +199,7 @@ def test_the_state_goes_on_where_a_masked_sequence_stopped(varied):
     assert_same((torch.cat([first, second]), again), (whole, end))
 
 
-def test_masks_and_dropout_do_not_meet(kind):
+def test_mask_with_dropout_skips_the_same_steps(kind):
     """What dropout hides is the same at every step, whether the step is there or not."""
     warped = "TrajGRU" in kind.name
     options = {"dropout": 1.0} if warped else {"input_dropout": 0.3, "recurrent_dropout": 0.3}
@@ -218,7 +218,7 @@ def test_masks_and_dropout_do_not_meet(kind):
 @torch.no_grad()
 @pytest.mark.parametrize("num_layers", [1, 3])
 @pytest.mark.parametrize("lengths", [[5, 1, 3], [2, 2, 4], [4, 0, 2]])
-def test_lengths_mean_what_packed_sequences_mean(twins, bidirectional, num_layers, lengths):
+def test_lengths_match_packed_sequences_of_torch(twins, bidirectional, num_layers, lengths):
     pair = twins(num_layers, bidirectional=bidirectional)
     x = numbers(5, 3, 4)
     states = numbers(2, num_layers * pair.ours.directions, 3, 3, seed=2)

@@ -237,13 +237,13 @@ def check(convolve, drawn, equations):
 
 @settings(derandomize=True, deadline=None, max_examples=250)
 @given(drawn=layers(LSTMS))
-def test_an_lstm_is_its_equations_whatever_its_options(convolve, drawn):
+def test_lstm_with_any_options_matches_its_equations(convolve, drawn):
     check(convolve, drawn, LSTM)
 
 
 @settings(derandomize=True, deadline=None, max_examples=250)
 @given(drawn=layers(GRUS))
-def test_a_gru_is_its_equations_whatever_its_options(convolve, drawn):
+def test_gru_with_any_options_matches_its_equations(convolve, drawn):
     check(convolve, drawn, GRU)
 
 
@@ -274,7 +274,7 @@ PER_LAYER: dict[type, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", PER_LAYER)
-def test_a_list_gives_each_layer_its_own(convolve, kind):
+def test_list_gives_each_layer_its_own_value(convolve, kind):
     lists = PER_LAYER[kind]
     lstm = kind in LSTMS
     rnn = randomised(kind(2, **lists, **({"spatial_size": (9, 12)} if lstm else {})))
@@ -297,7 +297,7 @@ def test_a_list_gives_each_layer_its_own(convolve, kind):
             agree(found[k], wanted)
 
 
-def test_weights_per_pixel_are_those_of_the_states():
+def test_weights_per_pixel_have_the_size_of_the_state():
     rnn = nn.ConvLSTM2d(
         1, 2, 3, 3, stride=[2, (1, 3), 1], peephole="pixel", norm="layer-pixel", spatial_size=(9, 12)
     )
@@ -309,7 +309,7 @@ def test_weights_per_pixel_are_those_of_the_states():
 @pytest.mark.parametrize("kind", [nn.ConvLSTM2d, nn.ConvLSTMCell2d])
 @pytest.mark.parametrize("options", [{"peephole": "pixel"}, {"norm": "layer-pixel", "stride": 2}])
 @pytest.mark.parametrize("size", [(5, 6), (6, 7), (1, 7), (5, 1), (10, 14)])
-def test_weights_per_pixel_refuse_images_of_another_size(kind, options, size):
+def test_weights_per_pixel_with_other_image_size_raise(kind, options, size):
     module = kind(1, 2, 3, spatial_size=(5, 7), **options)
     frame = torch.zeros(4, 1, *size)
     x = frame if kind is nn.ConvLSTMCell2d else frame.unsqueeze(0)
@@ -317,7 +317,7 @@ def test_weights_per_pixel_refuse_images_of_another_size(kind, options, size):
         module(x)
 
 
-def test_weights_per_pixel_refuse_a_state_of_another_size():
+def test_weights_per_pixel_with_other_state_size_raise():
     blind = nn.ConvLSTM2d(0, 2, 3, peephole="pixel", spatial_size=(5, 7))
     state = torch.zeros(1, 2, 1, 7)
     message = r"^state of layer 0: expected h of shape \(B, 2, 5, 7\) and c of shape \(B, 2, 5, 7\), found"
@@ -326,7 +326,7 @@ def test_weights_per_pixel_refuse_a_state_of_another_size():
 
 
 @pytest.mark.parametrize("kind", [nn.ConvLSTM2d, nn.ConvGRU2d])
-def test_the_states_have_the_size_of_what_the_input_becomes(kind):
+def test_state_has_the_size_of_the_convolved_input(kind):
     for options, size in [
         ({"stride": (2, 3)}, (4, 4)),  # rounded up
         ({"padding": "valid"}, (5, 8)),
@@ -344,7 +344,7 @@ def test_the_states_have_the_size_of_what_the_input_becomes(kind):
 
 @pytest.mark.parametrize("kind", [nn.ConvLSTM2d, nn.ConvGRU2d])
 @pytest.mark.parametrize("stride", [1, 3])
-def test_an_image_that_the_kernel_does_not_fit_into_is_refused(kind, stride):
+def test_image_smaller_than_kernel_raises(kind, stride):
     rnn = kind(1, 2, (4, 3), padding="valid", stride=stride)
     message = r"^x: expected images that kernel_size=\(4, 3\) fits into, found \(1, 1, 3, 5\)$"
     with pytest.raises(ArgumentError, match=message):

@@ -44,7 +44,7 @@ def exact(*values):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_two_steps_on_one_pixel_are_those_worked_by_hand(backend):
+def test_lstm_on_one_pixel_matches_hand_calculation(backend):
     def sigma(v):
         return 1 / (1 + math.exp(-v))
 
@@ -78,7 +78,7 @@ def test_two_steps_on_one_pixel_are_those_worked_by_hand(backend):
 
 
 @pytest.mark.parametrize("reset", ["before", "after"])
-def test_two_steps_of_a_gru_on_one_pixel_are_those_worked_by_hand(reset):
+def test_gru_on_one_pixel_matches_hand_calculation(reset):
     def sigma(v):
         return 1 / (1 + math.exp(-v))
 
@@ -171,7 +171,7 @@ def assert_same_as_torchs(ours, theirs):
         (ConvLSTM3d, {"kernel_size": (2, 1, 3), "recurrent_kernel_size": 1}),
     ],
 )
-def test_on_one_pixel_without_peepholes_it_is_torchs_lstm(kind, kernel, proj_channels, bidirectional):
+def test_lstm_on_one_pixel_without_peepholes_matches_torch(kind, kernel, proj_channels, bidirectional):
     ours = kind(
         4,
         5,
@@ -195,7 +195,7 @@ def test_on_one_pixel_without_peepholes_it_is_torchs_lstm(kind, kernel, proj_cha
         (ConvGRU3d, {"kernel_size": (2, 1, 3), "recurrent_kernel_size": 1}),
     ],
 )
-def test_on_one_pixel_a_gru_is_torchs(kind, kernel, bidirectional):
+def test_gru_on_one_pixel_matches_torch(kind, kernel, bidirectional):
     ours = kind(4, 5, **kernel, num_layers=2, bidirectional=bidirectional, dtype=torch.float64)
     assert_same_as_torchs(ours, randomised(nn.GRU(4, 5, 2, bidirectional=bidirectional)))
 
@@ -245,7 +245,7 @@ def loop(x, h, c, parameters):
     [(3, None), ((3, 5), (5, 1)), ((2, 4), (4, 3)), ([3, (1, 2)], [2, 3])],
 )
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_on_images_it_is_the_papers_equations(kernel_size, recurrent_kernel_size, backend):
+def test_conv_lstm_on_images_matches_equations_of_the_paper(kernel_size, recurrent_kernel_size, backend):
     kernels = {"kernel_size": kernel_size, "recurrent_kernel_size": recurrent_kernel_size}
     rnn = randomised(ConvLSTM2d(2, [3, 2], **kernels, backend=backend))
     x = numbers(3, 2, 2, 5, 7)
@@ -285,7 +285,7 @@ DIFFERENTIATED = [  # kind, sizes, options, image
 
 @pytest.mark.parametrize("check", [torch.autograd.gradcheck, torch.autograd.gradgradcheck])
 @pytest.mark.parametrize(("kind", "sizes", "options", "space"), DIFFERENTIATED)
-def test_gradients_are_those_of_finite_differences(kind, sizes, options, space, check):
+def test_gradients_match_finite_differences(kind, sizes, options, space, check):
     rnn = randomised(kind(*sizes, **options)).eval()
     names = [name for name, _ in rnn.named_parameters()]
     x = numbers(2, 1, rnn.in_channels, *space)
@@ -307,7 +307,7 @@ def test_gradients_are_those_of_finite_differences(kind, sizes, options, space, 
     assert check(run, [value.requires_grad_() for value in inputs])
 
 
-def test_torchs_hard_sigmoid_says_that_it_cannot_be_differentiated_twice():
+def test_hard_sigmoid_of_torch_differentiated_twice_raises():
     rnn = PeepholeLSTM(1, 1, recurrent_activation="hard_sigmoid")
     x = numbers(2, 1, 1).float().requires_grad_()
     (gradient,) = torch.autograd.grad(rnn(x)[0].sum(), x, create_graph=True)
@@ -315,7 +315,7 @@ def test_torchs_hard_sigmoid_says_that_it_cannot_be_differentiated_twice():
         gradient.sum().backward()
 
 
-def test_under_autocast_it_errs_at_most_twice_as_much_as_plain_torch():
+def test_error_under_autocast_is_at_most_twice_that_of_plain_torch():
     """Plain torch: the loop people write, one convolution over [x, h] and autocast's choice of the rest."""
     rnn = randomised(ConvLSTM2d(3, 8, 3, peephole=None)).float()
     cell = rnn.cells[0]

@@ -72,7 +72,7 @@ RATES = {"input_dropout": 0.3, "recurrent_dropout": 0.6}
 
 
 @pytest.mark.parametrize("reset", ["before", "after", None])
-def test_every_gate_sees_through_a_mask_of_its_own_that_lasts_for_all_steps(reset):
+def test_dropout_mask_differs_per_gate_and_is_constant_over_steps(reset):
     if reset is None:
         rnn = ConvLSTM2d(INPUTS, HIDDEN, 3, bias=False, peephole=None, proj_channels=2, **RATES)
         state = STATE[0][:, :2], STATE[1]
@@ -90,7 +90,7 @@ def test_every_gate_sees_through_a_mask_of_its_own_that_lasts_for_all_steps(rese
 
 
 @pytest.mark.parametrize(("kind", "gates"), [(ConvLSTM2d, 4), (ConvGRU2d, 3)])
-def test_a_mask_hides_so_many_elements_and_makes_up_for_them(kind, gates):
+def test_dropout_mask_has_the_expected_rate_and_scale(kind, gates):
     rnn = kind(INPUTS, HIDDEN, 3, **RATES)
     masks = seeded(rnn.cells[0].draw, X, STATE)
     for mask, seen, rate in zip(masks, (X[0], STATE[0]), RATES.values(), strict=True):
@@ -101,7 +101,7 @@ def test_a_mask_hides_so_many_elements_and_makes_up_for_them(kind, gates):
         assert all(mask.diff(dim=axis).any() for axis in range(mask.dim()))
 
 
-def test_every_call_draws_its_own_masks_and_one_without_a_sequence_keeps_them_too():
+def test_dropout_masks_are_drawn_once_per_call():
     rnn = randomised(ConvLSTM2d(INPUTS, HIDDEN, 3, **RATES))
     output, last = seeded(rnn, X)
     torch.testing.assert_close(seeded(rnn, X, return_sequence=False), (output[-1], last), **SAME)
@@ -109,14 +109,14 @@ def test_every_call_draws_its_own_masks_and_one_without_a_sequence_keeps_them_to
 
 
 @pytest.mark.parametrize("kind", [ConvLSTM2d, ConvGRU2d])
-def test_a_gate_from_which_all_is_hidden_sees_zeros(kind):
+def test_dropout_of_everything_gives_zeros(kind):
     rnn = randomised(kind(INPUTS, HIDDEN, 3, input_dropout=1.0))
     expected = rnn.eval()(torch.zeros_like(X))
     torch.testing.assert_close(rnn.train()(X), expected, **EXACT)
 
 
 @pytest.mark.parametrize("direction", [0, 1])
-def test_dropout_between_layers_is_drawn_for_every_element_of_every_step(direction):
+def test_dropout_between_layers_is_drawn_per_element_and_step(direction):
     """The upper layer shows what it sees: c = 0 c + 1 g and h = 1 c, where g is its input."""
     rate, hidden = 0.6, 4 * (1 + direction)
     linear = {"activation": ["tanh", "linear"], "recurrent_activation": ["sigmoid", "linear"]}
@@ -142,7 +142,7 @@ def test_dropout_between_layers_is_drawn_for_every_element_of_every_step(directi
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_without_a_sequence_dropout_between_layers_is_the_same(bidirectional):
+def test_dropout_between_layers_without_sequence_is_the_same(bidirectional):
     rnn = randomised(
         PeepholeLSTM(3, [4, 5, 2], dropout=1.0, bidirectional=bidirectional)
     )  # all, so as to compare
@@ -163,7 +163,7 @@ def test_without_a_sequence_dropout_between_layers_is_the_same(bidirectional):
         (TrajGRU2d, {"kernel_size": 3, "zoneout": 0.3, "num_flows": 2}, (0.3,)),
     ],
 )
-def test_zoneout_keeps_each_element_of_the_state_or_takes_the_new_one(kind, options, rates):
+def test_zoneout_in_training_keeps_or_replaces_each_element(kind, options, rates):
     options["backend"] = "reference"  # the same operations in the same order: equal to the bit
     rnn = randomised(kind(INPUTS, HIDDEN, **options))
     twin = kind(INPUTS, HIDDEN, **options | {"zoneout": 0.0}).double()

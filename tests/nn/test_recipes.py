@@ -63,7 +63,7 @@ def alone(rnn, k):
 
 @section("Merging the directions")
 @pytest.mark.parametrize("return_sequence", [True, False])
-def test_directions_can_be_merged_in_any_way(recipe, return_sequence):
+def test_recipe_merges_directions(recipe, return_sequence):
     rnn = random(ConvLSTM2d(2, 3, 3, bidirectional=True))
     x = numbers(4, 2, 2, 5, 6)
     both, _ = rnn(x, return_sequence=return_sequence)
@@ -76,7 +76,7 @@ def test_directions_can_be_merged_in_any_way(recipe, return_sequence):
 
 
 @section("Backwards")
-def test_a_sequence_can_be_gone_through_from_its_end(recipe):
+def test_recipe_runs_backward(recipe):
     rnn = random(ConvLSTM2d(2, 3, 3))
     x = numbers(5, 2, 2, 5, 6)
     lengths = [5, 3]
@@ -91,7 +91,7 @@ def test_a_sequence_can_be_gone_through_from_its_end(recipe):
 
 
 @section("Residual and skip connections")
-def test_layers_can_be_joined_by_residual_connections(recipe):
+def test_recipe_adds_residual_connections(recipe):
     model = random(recipe["Residual"](channels=2, num_layers=2))
     x = numbers(4, 2, 2, 5, 6)
     lower, upper = model.layers
@@ -105,7 +105,7 @@ def test_layers_can_be_joined_by_residual_connections(recipe):
 
 
 @section("The same frame at every step")
-def test_one_frame_can_be_fed_at_every_step(recipe):
+def test_recipe_repeats_one_frame(recipe):
     rnn = random(ConvLSTM2d(2, 3, 3))
     frame = numbers(2, 2, 5, 6)
     outputs, ((h,), (c,)) = recipe["repeated"](rnn, frame, step=4, effective_step=[0, 2])
@@ -117,21 +117,21 @@ def test_one_frame_can_be_fed_at_every_step(recipe):
 
 
 @section("Another layer at every step")
-def test_a_layer_can_be_run_at_every_step(recipe):
+def test_recipe_applies_a_layer_at_every_step(recipe):
     expected = torch.stack([recipe["head"](frames) for frames in recipe["output"]])
     # One batch of all frames is convolved in another order than a batch of each, and float32 rounds to 1e-7.
     torch.testing.assert_close(recipe["images"], expected, rtol=1e-5, atol=1e-6)
 
 
 @section("Data with the channels last")
-def test_data_may_have_the_channels_last(recipe):
+def test_recipe_takes_channels_last(recipe):
     images, output = recipe["images"], recipe["output"]
     expected, _ = recipe["rnn"](images.permute(0, 1, 4, 2, 3))
     assert_same(output, expected.permute(0, 1, 3, 4, 2))
 
 
 @section("Without a batch")
-def test_data_may_have_no_batch(recipe):
+def test_recipe_takes_unbatched_data(recipe):
     twice = recipe["frames"].unsqueeze(1).expand(-1, 2, -1, -1, -1)
     expected, _ = recipe["rnn"](twice)
     # A batch of two is convolved in another order than one, and float32 rounds to 1e-7.
@@ -139,7 +139,7 @@ def test_data_may_have_no_batch(recipe):
 
 
 @section("One answer for a sequence")
-def test_a_sequence_can_be_classified_whatever_its_length(recipe):
+def test_recipe_classifies_sequences_of_any_length(recipe):
     model = random(recipe["Classifier"](classes=3))
     x = numbers(6, 2, 1, 5, 6)
     answers = model(x, lengths=torch.tensor([6, 4]))
@@ -149,7 +149,7 @@ def test_a_sequence_can_be_classified_whatever_its_length(recipe):
 
 
 @section("Cells of your own, and other stacks")
-def test_cells_of_several_kinds_can_be_stacked(recipe):
+def test_recipe_stacks_cells_of_several_kinds(recipe):
     model = random(recipe["Mixed"](in_channels=2))
     lower, upper = ConvLSTM2d(2, 16, 3).double(), ConvGRU2d(16, 8, 3).double()
     lower.cells[0].load_state_dict(model.lower.state_dict())
@@ -164,7 +164,7 @@ def test_cells_of_several_kinds_can_be_stacked(recipe):
 
 
 @section("Learnable initial states")
-def test_initial_states_can_be_learned(recipe):
+def test_recipe_learns_initial_states(recipe):
     model = random(recipe["LearnedStart"](ConvLSTM2d(2, [3, 4], 3)))
     for size in [(5, 6), (4, 3)]:
         x = numbers(4, 2, 2, *size)
@@ -187,7 +187,7 @@ def test_initial_states_can_be_learned(recipe):
 
 @section("Frame by frame, and truncated backpropagation")
 @pytest.mark.parametrize("kind", [ConvLSTM2d, ConvGRU2d])
-def test_a_detached_state_goes_on_without_a_gradient(recipe, kind):
+def test_recipe_detached_state_continues_without_gradient(recipe, kind):
     rnn = random(kind(2, [3, 4], 3))
     x = numbers(4, 2, 2, 5, 6).requires_grad_()
     whole, _ = rnn(x)
@@ -203,7 +203,7 @@ def test_a_detached_state_goes_on_without_a_gradient(recipe, kind):
 
 @section("Frame by frame, and truncated backpropagation")
 @pytest.mark.parametrize("kind", [ConvLSTM2d, ConvGRU2d])
-def test_single_samples_can_be_started_anew(recipe, kind):
+def test_recipe_restarts_single_samples(recipe, kind):
     rnn = random(kind(2, [3, 4], 3))
     x = numbers(4, 2, 2, 5, 6)
     whole, _ = rnn(x)
@@ -215,7 +215,7 @@ def test_single_samples_can_be_started_anew(recipe, kind):
 
 
 @section("Less memory for longer sequences")
-def test_checkpoints_in_time_change_no_gradient_and_save_nothing_of_a_step(recipe):
+def test_recipe_checkpoints_in_time_keep_gradients_and_save_memory(recipe):
     rnn = random(ConvLSTM2d(2, [3, 3], 3))
     x = numbers(6, 2, 2, 5, 6)
 
@@ -234,7 +234,7 @@ def test_checkpoints_in_time_change_no_gradient_and_save_nothing_of_a_step(recip
 
 
 @section("Less memory for longer sequences")
-def test_checkpoints_in_time_draw_the_same_numbers_twice(recipe):
+def test_recipe_checkpoints_in_time_draw_the_same_random_numbers(recipe):
     rnn = random(ConvLSTM2d(2, [3, 3], 3, dropout=0.3, recurrent_dropout=0.3, zoneout=0.3))
     x = numbers(6, 2, 2, 5, 6)
     torch.manual_seed(0)
@@ -252,7 +252,7 @@ def test_checkpoints_in_time_draw_the_same_numbers_twice(recipe):
 
 
 @section("Other initial values")
-def test_parameters_can_start_at_other_values(recipe):
+def test_recipe_initialises_parameters(recipe):
     for cell in recipe["rnn"].cells:
         for weight in (cell.weight_ih, cell.weight_hh):
             assert 0.09 < weight.abs().max() <= 0.1
@@ -264,7 +264,7 @@ def test_parameters_can_start_at_other_values(recipe):
 
 
 @section("Regularisers")
-def test_regularisers_are_terms_of_the_loss(recipe):
+def test_recipe_adds_regularisers_to_the_loss(recipe):
     cell, x = recipe["cell"], recipe["x"]
     state, fitted = None, 0
     outputs = []
@@ -286,7 +286,7 @@ def test_regularisers_are_terms_of_the_loss(recipe):
 
 
 @section("Constraints")
-def test_weights_can_be_projected_after_each_step(recipe):
+def test_recipe_projects_weights_after_each_step(recipe):
     cell = random(ConvLSTMCell2d(2, 3, 3))
     before = cell.weight_ih.detach().clone(), cell.weight_hh.detach().clone()
     with torch.no_grad():
@@ -301,7 +301,7 @@ def test_weights_can_be_projected_after_each_step(recipe):
 
 
 @section("Constraints")
-def test_weights_can_be_the_result_of_a_function(recipe):
+def test_recipe_computes_weights_by_a_function(recipe):
     rnn = recipe["rnn"]
     (free,) = [p for name, p in rnn.named_parameters() if "original" in name]
     assert free.grad.any()

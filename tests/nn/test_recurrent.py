@@ -25,7 +25,7 @@ CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
 
-def test_ten_steps_and_ten_more_are_twenty(varied):
+def test_sequence_in_two_parts_matches_the_whole(varied):
     rnn = varied.build()
     x, begin = varied.frames(20, 2), varied.start(rnn)
     whole, end = rnn(x, begin)
@@ -35,7 +35,7 @@ def test_ten_steps_and_ten_more_are_twenty(varied):
     assert_same(rnn(x[10:], middle, return_sequence=False), (whole[-1], end))
 
 
-def test_under_autocast_too(varied):
+def test_sequence_in_two_parts_under_autocast_matches_the_whole(varied):
     rnn = varied.build()
     x, begin = varied.frames(4, 2), varied.start(rnn)
     with torch.autocast("cpu", torch.bfloat16):
@@ -47,7 +47,7 @@ def test_under_autocast_too(varied):
     assert (whole - rnn(x, begin)[0]).abs().max() > 0
 
 
-def test_without_input_too(varied):
+def test_sequence_in_two_parts_without_input_matches_the_whole(varied):
     rnn = varied.build()
     begin = varied.start(rnn)
     whole, end = rnn(None, begin, steps=4)
@@ -57,7 +57,7 @@ def test_without_input_too(varied):
     assert_same(rnn(None, middle, steps=2, return_sequence=False), (whole[-1], end))
 
 
-def test_gradients_go_back_through_a_returned_state(kind):
+def test_gradients_pass_through_a_returned_state(kind):
     rnn = kind.build().double()
     frames = kind.frames(6, 2).double()
 
@@ -76,14 +76,14 @@ def test_gradients_go_back_through_a_returned_state(kind):
     torch.testing.assert_close(gradients(halves), gradients(rnn), **EXACT)
 
 
-def test_without_a_state_it_starts_from_zeros(varied):
+def test_missing_state_is_zeros(varied):
     rnn = varied.build()
     x = varied.frames(3, 2)
     zeros = tree_map(torch.zeros_like, varied.start(rnn))
     assert_same(rnn(x), rnn(x, zeros))
 
 
-def test_its_cells_step_by_step_are_the_layer(varied):
+def test_cells_step_by_step_match_the_layer(varied):
     rnn = varied.build()
     x, begin = varied.frames(4, 2), varied.start(rnn)
     states = varied.per_cell(begin)
@@ -97,7 +97,7 @@ def test_its_cells_step_by_step_are_the_layer(varied):
     assert_same(rnn(x, begin), (torch.stack(outputs), end))
 
 
-def test_all_layers_are_those_of_the_layers_alone(kind):
+def test_all_layers_match_single_layers(kind):
     rnn, lowest = kind.build(), kind.build(2, 4)
     x, begin = kind.frames(4, 2), kind.start(rnn)
     lowest.cells[0].load_state_dict(rnn.cells[0].state_dict())
@@ -108,7 +108,7 @@ def test_all_layers_are_those_of_the_layers_alone(kind):
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_batch_first_swaps_the_axes_of_sequences_only(kind, bidirectional):
+def test_batch_first_swaps_only_axes_of_sequences(kind, bidirectional):
     rnn = kind.build(bidirectional=bidirectional)
     x, begin = kind.frames(4, 3), kind.start(rnn, 3)
     twin = copy.deepcopy(rnn)
@@ -124,7 +124,7 @@ def test_batch_first_swaps_the_axes_of_sequences_only(kind, bidirectional):
     assert_same(twin(None, begin, steps=4)[0], without_input.transpose(0, 1))
 
 
-def test_how_the_input_lies_in_memory_changes_nothing(kind):
+def test_input_in_any_memory_layout_gives_the_same(kind):
     rnn = kind.build()
     x, begin = kind.frames(4, 3), kind.start(rnn, 3)
 
@@ -138,7 +138,7 @@ def test_how_the_input_lies_in_memory_changes_nothing(kind):
     torch.testing.assert_close(found, rnn(x, begin), **CLOSE)
 
 
-def test_a_sample_is_what_it_is_among_others(varied):
+def test_sample_alone_matches_sample_in_batch(varied):
     rnn = varied.build().double()
     x, begin = varied.frames(3, 3).double(), doubled(varied.start(rnn, 3))
     output, end = rnn(x, begin)
@@ -150,14 +150,14 @@ def doubled(tree):
     return tree_map(torch.Tensor.double, tree)
 
 
-def test_a_group_of_one_value_is_no_error_in_a_batch_of_one():
+def test_norm_of_one_value_in_batch_of_one_is_accepted():
     """torch's own group_norm on functionals refuses it there, and nowhere else."""
     rnn = PeepholeLSTM(2, 1, norm="group")
     x = numbers(3, 2, 2)
     torch.testing.assert_close(rnn(x[:, :1])[0], rnn(x)[0][:, :1], **CLOSE)
 
 
-def test_one_step_is_the_first_of_several(kind):
+def test_one_step_matches_the_first_of_several(kind):
     rnn = kind.build()
     x, begin = kind.frames(4, 2), kind.start(rnn)
     output, end = rnn(x[:1], begin)
@@ -165,7 +165,7 @@ def test_one_step_is_the_first_of_several(kind):
     assert_same(output[0], end[0][-1] if kind.lstm else end[-1])
 
 
-def test_an_empty_batch_gives_an_empty_output(varied):
+def test_empty_batch_gives_empty_output(varied):
     rnn = varied.build(bidirectional=True)
     full, end = rnn(varied.frames(2, 2))
     none, shapes = full[:, :0].shape, [s[:0].shape for s in tensors(end)]
@@ -182,7 +182,7 @@ def tensors(*trees):
     return tree_leaves(trees)
 
 
-def test_images_may_be_of_another_size_every_call(kind):
+def test_images_of_another_size_per_call_are_accepted(kind):
     rnn = kind.build()
     for larger in (0, 2, -1, 1):
         size = tuple(n + larger + k for k, n in enumerate(kind.size))
@@ -192,7 +192,7 @@ def test_images_may_be_of_another_size_every_call(kind):
         assert_same((output, end), kind.build()(x))
 
 
-def test_without_input_it_runs_as_if_it_saw_zeros(kind):
+def test_call_without_input_matches_zeros(kind):
     """A GRU's second bias belongs to the input, and goes with it."""
     rnn = kind.build()
     begin = kind.start(rnn)
@@ -203,7 +203,7 @@ def test_without_input_it_runs_as_if_it_saw_zeros(kind):
     torch.testing.assert_close(rnn(torch.zeros_like(kind.frames(3, 2)), begin), blind, **CLOSE)
 
 
-def test_a_layer_made_without_input_is_one_that_sees_none(varied):
+def test_layer_of_zero_channels_matches_call_without_input(varied):
     rnn, blind = varied.build(), varied.build(0)
     assert [name for name in rnn.state_dict() if name not in blind.state_dict()] == [
         f"cells.0.{name}" for name, _ in rnn.cells[0].named_parameters() if name.endswith("_ih")
@@ -213,13 +213,13 @@ def test_a_layer_made_without_input_is_one_that_sees_none(varied):
     assert_same(blind(None, begin, steps=3), rnn(None, begin, steps=3))
 
 
-def test_steps_may_repeat_what_the_input_says(kind):
+def test_steps_equal_to_those_of_input_are_accepted(kind):
     rnn = kind.build()
     x = kind.frames(4, 2)
     assert_same(rnn(x, steps=4), rnn(x))
 
 
-def test_dropout_acts_on_what_the_next_layer_sees_and_only_in_training(kind):
+def test_dropout_applies_between_layers_in_training_only(kind):
     rnn, upper = kind.build(), kind.build(4, 3)
     x = kind.frames(4, 2)
     plain, end = rnn.all_layers(x)
@@ -233,7 +233,7 @@ def test_dropout_acts_on_what_the_next_layer_sees_and_only_in_training(kind):
     assert_same(rnn(x, return_sequence=False)[0], blinded[-1])
 
 
-def test_dropout_hides_and_scales_some_of_what_the_next_layer_sees(kind):
+def test_dropout_drops_and_scales_input_of_next_layer(kind):
     """The upper layer is run on what it would see if the same elements were hidden."""
     rnn, upper = kind.build(dropout=0.4).train(), kind.build(4, 3)
     x = kind.frames(4, 2)
@@ -247,7 +247,7 @@ def test_dropout_hides_and_scales_some_of_what_the_next_layer_sees(kind):
     assert_same(output, upper(seen)[0])
 
 
-def test_dropout_with_one_layer_is_warned_of():
+def test_dropout_with_one_layer_warns():
     with pytest.warns(UserWarning, match="dropout=0.5 acts between layers, and there is only one"):
         ConvLSTM2d(2, 4, 3, dropout=0.5)
 
@@ -261,7 +261,7 @@ def drawing(kind):
     return [] if kind.layer is TrajGRU2d else [{"input_dropout": 0.3, "recurrent_dropout": 0.4}]
 
 
-def test_the_last_output_alone_is_the_last_of_all_with_the_same_masks(kind):
+def test_last_output_with_dropout_matches_the_sequence(kind):
     for options in drawing(kind):
         for bidirectional in (False, True):
             rnn = kind.build(bidirectional=bidirectional, **options).train()
@@ -280,7 +280,7 @@ def ends(rnn, output):
     return torch.cat([output[-1, :, :half], output[0, :, half:]], dim=1)
 
 
-def test_the_last_output_alone_is_the_last_of_all_with_the_same_zoneout(kind):
+def test_last_output_with_zoneout_matches_the_sequence(kind):
     """Of one layer, where the order is the same."""
     rnn = kind.build(2, 4, zoneout=0.5).train()
     x = kind.frames(5, 2)
@@ -298,7 +298,7 @@ def test_the_last_output_alone_is_the_last_of_all_with_the_same_zoneout(kind):
 
 @pytest.mark.parametrize("num_layers", [1, 3])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_on_one_pixel_it_is_torchs_layer(twins, num_layers, bidirectional):
+def test_layer_on_one_pixel_matches_torch(twins, num_layers, bidirectional):
     pair = twins(num_layers, bidirectional=bidirectional)
     x = numbers(5, 3, 4).double()
     begin, theirs = pair.start(numbers(2, num_layers * pair.ours.directions, 3, 3, seed=2).double())
@@ -312,7 +312,7 @@ def test_on_one_pixel_it_is_torchs_layer(twins, num_layers, bidirectional):
 # Parameters.
 
 
-def test_parameters_are_those_of_the_equations_and_have_these_names():
+def test_parameters_have_the_documented_names_and_shapes():
     rnn = ConvLSTM2d(3, [8, 4], (3, 5), recurrent_kernel_size=[1, (2, 3)])
     assert {name: tuple(value.shape) for name, value in rnn.named_parameters()} == {
         "cells.0.weight_ih": (32, 3, 3, 5),
@@ -328,7 +328,7 @@ def test_parameters_are_those_of_the_equations_and_have_these_names():
     assert [name for name, _ in bare.named_parameters()] == ["weight_hh"]
 
 
-def test_a_layer_both_ways_sees_both_outputs_of_the_one_below(kind):
+def test_bidirectional_layer_gets_both_outputs_of_the_one_below(kind):
     rnn = kind.build(2, [4, 3], bidirectional=True)
     assert [cell.in_channels for cell in rnn.cells] == [2, 2, 8, 8]
     assert [cell.hidden_channels for cell in rnn.cells] == [4, 4, 3, 3]
@@ -349,7 +349,7 @@ def test_every_parameter_and_state_gets_a_gradient(varied):
         assert leaf.grad.abs().max() > 0
 
 
-def test_parameters_start_as_they_say():
+def test_initial_parameters_have_the_documented_distribution():
     cell = ConvLSTMCell2d(6, 5, 3, forget_bias=2.5)
     matrix = cell.weight_hh.detach().flatten(1)  # (20, 45): more columns than rows, so rows are orthonormal
     torch.testing.assert_close(matrix @ matrix.T, torch.eye(20), rtol=0, atol=1e-5)
@@ -359,7 +359,7 @@ def test_parameters_start_as_they_say():
     assert cell.peephole.count_nonzero() == 0
 
 
-def test_starting_afresh_is_starting(varied):
+def test_reset_parameters_matches_construction(varied):
     rnn = varied.build()
     torch.manual_seed(3)
     fresh = varied.layer(2, [4, 3], **varied.options)

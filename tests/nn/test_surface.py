@@ -54,19 +54,19 @@ PUBLIC = [value for name, value in vars(nn).items() if inspect.isclass(value)]
 
 
 @pytest.mark.parametrize("layer", [layer for layer in PUBLIC if issubclass(layer, Recurrent)])
-def test_every_layer_has_its_cell_beside_it(layer):
+def test_layer_has_its_cell_in_the_namespace(layer):
     name, axes = re.fullmatch(r"(\w+?)(\dd)?", layer.__name__).groups()
     assert layer.cell is getattr(nn, f"{name}Cell{axes or ''}")
     assert len(layer.cell.space) == int((axes or "0")[0])
 
 
 @pytest.mark.parametrize("public", PUBLIC)
-def test_every_class_says_what_it_is_with_an_example(public):
+def test_class_docstring_has_an_example(public):
     assert ">>> " in public.__doc__
     assert public.__module__.startswith("stormcell.nn.")
 
 
-def test_torch_and_numpy_are_all_they_need():
+def test_layers_run_with_only_torch_and_numpy():
     done = subprocess.run([sys.executable, "-c", ALONE + STEP], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "['keras', 'pytest', 'safetensors', 'scipy', 'xarray']"

@@ -36,7 +36,7 @@ EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_it_computes_in_the_type_it_was_made_in(kind, dtype):
+def test_layer_computes_in_its_dtype(kind, dtype):
     """The error is measured in units of what the type can tell of numbers below one."""
     rnn, truth = kind.build().to(dtype), kind.build().double()
     truth.load_state_dict(rnn.state_dict())
@@ -53,7 +53,7 @@ def test_it_computes_in_the_type_it_was_made_in(kind, dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_autocast_lowers_the_convolutions_and_not_the_memory(kind, dtype):
+def test_autocast_lowers_convolutions_but_not_the_accumulating_state(kind, dtype):
     """An LSTM's memory is c, and a GRU's is h."""
     rnn = kind.build()
     x = kind.frames(3, 2)
@@ -69,7 +69,7 @@ def test_autocast_lowers_the_convolutions_and_not_the_memory(kind, dtype):
     assert 0 < (output - plain).abs().max() < 50 * torch.finfo(dtype).eps
 
 
-def test_low_precision_can_tell_the_pixels_of_a_wide_image_apart():
+def test_low_precision_distinguishes_pixels_of_a_wide_image():
     """bfloat16 has no 257: where nothing moves, no pixel may be warped."""
     cell = TrajGRU2d(1, 2, 1, num_flows=1, flow_channels=1, flow_kernel_size=1).cells[0].bfloat16()
     seen = {}
@@ -92,7 +92,7 @@ def _see(seen, n):
 # Devices, copies and files.
 
 
-def test_on_the_meta_device_it_tells_shapes(kind):
+def test_layer_on_meta_device_returns_shapes(kind):
     rnn = kind.layer(2, [4, 3], **kind.options, device="meta")
     real = kind.build()
     expected = real(kind.frames(2, 2))
@@ -108,7 +108,7 @@ def assert_places(tree, device, shapes):
     assert [(t.device.type, t.shape) for t in tree_leaves(tree)] == [(device, shape) for shape in shapes]
 
 
-def test_made_on_the_meta_device_it_can_be_filled(varied):
+def test_layer_made_on_meta_device_can_be_filled(varied):
     real, rnn = varied.build(), varied.layer(2, [4, 3], **varied.options, device="meta")
     assert_places(list(rnn.parameters()), "meta", [p.shape for p in real.parameters()])
     rnn.to_empty(device="cpu").load_state_dict(real.state_dict())
@@ -116,14 +116,14 @@ def test_made_on_the_meta_device_it_can_be_filled(varied):
     assert_same(rnn.eval()(x), real(x))
 
 
-def test_without_input_a_mask_goes_where_the_state_is(kind):
+def test_mask_without_input_is_moved_to_the_states_device(kind):
     rnn = kind.layer(2, [4, 3], **kind.options, device="meta")
     begin = tree_map(lambda s: s.to("meta"), kind.start(kind.build(), 3))
     mask = torch.ones(4, 3, dtype=torch.bool)
     assert rnn(None, begin, steps=4, mask=mask)[0].device.type == "meta"
 
 
-def test_copies_and_pickles_compute_the_same(varied):
+def test_copy_and_pickle_compute_the_same(varied):
     rnn = varied.build()
     x = varied.frames(3, 2)
     expected = rnn(x)
@@ -138,7 +138,7 @@ def test_copies_and_pickles_compute_the_same(varied):
     assert_same(twin(x), expected)
 
 
-def test_a_callable_activation_goes_into_a_pickle_too(kind):
+def test_callable_activation_is_pickled(kind):
     rnn = kind.build(activation=torch.nn.functional.softsign, recurrent_activation=partial(_steep, by=2.0))
     x = kind.frames(3, 2)
     assert_same(pickle.loads(pickle.dumps(rnn))(x), rnn(x))
@@ -148,7 +148,7 @@ def _steep(x, by):
     return torch.sigmoid(by * x)
 
 
-def test_the_state_dict_is_the_parameters_and_nothing_else(varied):
+def test_state_dict_has_only_the_parameters(varied):
     rnn = varied.build(bidirectional=True)
     names = [name for name, _ in rnn.named_parameters()]
     assert list(rnn.state_dict()) == names
@@ -165,7 +165,7 @@ def test_the_state_dict_is_the_parameters_and_nothing_else(varied):
     assert_same(twin(x), rnn(x))
 
 
-def test_what_does_not_match_a_state_dict_is_refused():
+def test_mismatched_state_dict_raises():
     rnn = ConvLSTM2d(2, 3, 3, peephole="pixel", norm="layer-pixel", spatial_size=(5, 7))
     weights = rnn.state_dict()
     assert [tuple(weights[f"cells.0.{name}"].shape) for name in ("peephole", "norm_hh", "bias")] == [
@@ -187,7 +187,7 @@ def test_what_does_not_match_a_state_dict_is_refused():
 # Transforms.
 
 
-def test_parameters_may_come_from_outside(varied):
+def test_functional_call_uses_given_parameters(varied):
     rnn, other = varied.build(), varied.layer(2, [4, 3], **varied.options).eval()
     x, begin = varied.frames(3, 2), varied.start(rnn)
     weights = dict(rnn.named_parameters())
@@ -197,7 +197,7 @@ def test_parameters_may_come_from_outside(varied):
     assert_same(found, rnn(None, begin, steps=2))
 
 
-def test_gradients_for_each_sample_and_an_ensemble(kind):
+def test_vmap_gives_gradients_per_sample_and_ensembles(kind):
     """torch.func's gradient of a sample by vmap is autograd's, sample by sample; so with members."""
     rnn = kind.build().double()
     x = kind.frames(2, 3).double()
@@ -243,14 +243,14 @@ def assert_compiled(rnn, x, call):
 
 
 @pytest.mark.usefixtures("fresh")
-def test_it_compiles_as_one_graph(kind):
+def test_layer_compiles_as_one_graph(kind):
     assert_compiled(kind.build(2, 3), kind.frames(2, 3), {})
 
 
 @pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize("name", ["mask", "lengths"])
 @pytest.mark.parametrize("layer", [PeepholeLSTM, partial(ConvGRU1d, kernel_size=3)])
-def test_so_it_does_where_steps_are_not_there(layer, name):
+def test_masked_layer_compiles_as_one_graph(layer, name):
     absent = {"mask": [[True, False, True], [True, True, False]], "lengths": [2, 0, 1]}
     rnn = layer(2, 3)
     x = numbers(2, 3, 2, *(5,) * len(rnn.cell.space))
@@ -298,7 +298,7 @@ class Meter(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("num_layers", [1, 2])
-def test_the_last_output_alone_takes_no_memory_for_the_others(kind, num_layers):
+def test_last_output_needs_no_memory_for_the_sequence(kind, num_layers):
     rnn = kind.build(2, 3, num_layers=num_layers)
 
     @torch.no_grad()
@@ -313,7 +313,7 @@ def test_the_last_output_alone_takes_no_memory_for_the_others(kind, num_layers):
     assert peak(25, kept=True) >= peak(5, kept=True) + 20 * frame
 
 
-def test_checkpoints_in_time_give_the_same_gradients_for_less_memory(kind):
+def test_checkpoints_in_time_give_the_same_gradients_with_less_memory(kind):
     """Of 24 steps in 6 pieces only the outputs, and the states between the pieces, are kept."""
     rnn = kind.build(2, 3).double()
     frames = kind.frames(24, 2).double()
@@ -346,7 +346,7 @@ def test_checkpoints_in_time_give_the_same_gradients_for_less_memory(kind):
 # Habits of training loops.
 
 
-def test_two_calls_before_a_gradient_do_not_meet(kind):
+def test_two_calls_before_a_gradient_are_independent(kind):
     rnn = kind.build().double()
     first, second = kind.frames(3, 2).double(), kind.frames(4, 1, seed=2).double()
 
@@ -363,7 +363,7 @@ def test_two_calls_before_a_gradient_do_not_meet(kind):
     torch.testing.assert_close(together, tuple(a + b for a, b in zip(*apart, strict=True)), **EXACT)
 
 
-def test_a_graph_may_be_gone_through_twice(kind):
+def test_retained_graph_gives_the_same_gradients_twice(kind):
     rnn = kind.build()
     value = rnn(kind.frames(3, 2))[0].square().sum()
     first = torch.autograd.grad(value, list(rnn.parameters()), retain_graph=True)
@@ -383,7 +383,7 @@ class Failing:
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_after_an_error_midway_it_is_as_it_was(kind, kept):
+def test_layer_after_an_error_is_unchanged(kind, kept):
     activation = Failing()
     rnn = kind.build(activation=activation)
     x, begin = kind.frames(6, 2), kind.start(rnn)
@@ -395,7 +395,7 @@ def test_after_an_error_midway_it_is_as_it_was(kind, kept):
     assert_same(rnn(x, begin, return_sequence=kept), expected)
 
 
-def test_a_call_changes_nothing_that_it_was_given(varied):
+def test_call_leaves_its_arguments_unchanged(varied):
     rnn = varied.build(bidirectional=True)
     x, begin, mask = varied.frames(3, 2), varied.start(rnn), torch.tensor([[True, False]] * 3)
     given = tree_map(torch.clone, (x, begin, mask, rnn.state_dict()))
@@ -409,7 +409,7 @@ def test_a_call_changes_nothing_that_it_was_given(varied):
     assert_same(rnn(x, begin, mask=mask), expected)
 
 
-def test_threads_may_share_a_layer(kind):
+def test_threads_share_a_layer(kind):
     rnn = kind.build()
     inputs = [kind.frames(4, 1 + n % 3, seed=n) for n in range(12)]
     alone = [rnn(x) for x in inputs]

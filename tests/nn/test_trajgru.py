@@ -95,7 +95,7 @@ def loop(convolve, frames, h, cell, *, align_corners=True, zoneout=0.0):
         ((1, 1), {}),
     ],
 )
-def test_it_is_its_equations(convolve, size, options, blind):
+def test_traj_gru_matches_its_equations(convolve, size, options, blind):
     told = {"kernel_size": (3, 2), "num_flows": 3, "flow_channels": 4, "flow_kernel_size": (3, 4), **options}
     rnn = randomised(TrajGRU2d(2, 3, **told))
     h = numbers(2, 3, *size, seed=2)
@@ -110,7 +110,7 @@ def test_it_is_its_equations(convolve, size, options, blind):
     np.testing.assert_allclose(h_n.detach(), last, **EXACT)
 
 
-def test_a_list_gives_each_layer_its_own_flows(convolve):
+def test_list_gives_each_layer_its_own_flows(convolve):
     told = {"num_flows": [3, 2], "flow_channels": [4, 5], "flow_kernel_size": [3, (1, 2)]}
     rnn = randomised(TrajGRU2d(2, [3, 4], [1, 3], **told))
     assert [cell.flow_weight.shape for cell in rnn.cells] == [(6, 4, 3, 3), (4, 5, 1, 2)]
@@ -124,7 +124,7 @@ def test_a_list_gives_each_layer_its_own_flows(convolve):
 
 
 @pytest.mark.parametrize(("flow", "shift"), [((1, 0), (0, 1)), ((0, 1), (1, 0)), ((-2, 1), (1, -2))])
-def test_rain_goes_where_the_flow_goes(flow, shift):
+def test_warp_moves_rain_along_the_flow(flow, shift):
     """A flow (dx, dy) of whole pixels takes one pixel of rain so many columns and rows on."""
     cell = randomised(TrajGRUCell2d(0, 1, 1, num_flows=1, flow_channels=1, activation="linear"), scale=0)
     with torch.no_grad():
@@ -139,7 +139,7 @@ def test_rain_goes_where_the_flow_goes(flow, shift):
 
 
 @pytest.mark.parametrize("fresh", [True, False])
-def test_where_nothing_moves_it_is_a_gru_with_a_1x1_recurrent_kernel(fresh):
+def test_traj_gru_without_motion_matches_gru_with_1x1_recurrent_kernel(fresh):
     torch.manual_seed(1)
     rnn = TrajGRU2d(2, 3, (3, 2), num_flows=5, flow_channels=4, dtype=torch.float64)
     if not fresh:
@@ -158,7 +158,7 @@ def test_where_nothing_moves_it_is_a_gru_with_a_1x1_recurrent_kernel(fresh):
     torch.testing.assert_close(rnn(x, h), gru(x, h), **EXACT)
 
 
-def test_the_flows_can_leave_where_they_start():
+def test_initial_flows_get_a_gradient():
     torch.manual_seed(1)
     rnn = TrajGRU2d(2, 3, 3, num_flows=2, flow_channels=4)
     rnn(torch.randn(3, 2, 2, 5, 6))[0].square().sum().backward()
@@ -170,7 +170,7 @@ def test_the_flows_can_leave_where_they_start():
 
 @pytest.mark.parametrize("check", [torch.autograd.gradcheck, torch.autograd.gradgradcheck])
 @pytest.mark.parametrize("align_corners", [True, False])
-def test_gradients_are_those_of_finite_differences(check, align_corners):
+def test_gradients_match_finite_differences(check, align_corners):
     options = {"num_flows": 2, "flow_channels": 1, "flow_kernel_size": 1, "align_corners": align_corners}
     rnn = randomised(TrajGRU2d(1, 1, 1, **options))
     with torch.no_grad():

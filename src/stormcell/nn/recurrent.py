@@ -98,9 +98,9 @@ class Recurrent(nn.Module):
     ) -> LayerExplanations:
         """Explain which back end computes each layer in a call with these arguments, and why.
 
-        The choice depends on dtype, device, autocast, options, mask and lengths, but not on values. Of sizes it
-        only depends on whether images are empty. The call computes the first step of the sequence, which
-        gives upper layers their input.
+        The choice depends on dtype, device, autocast, options, mask and lengths. It does not depend on values,
+        nor on sizes, except that the reference computes empty images. The call computes the first step of the
+        sequence, which gives upper layers their input.
 
         Args:
             x: As in ``forward``.

@@ -16,27 +16,27 @@ HAS_COMPILER = compiler.library(torch.float32) is not None
 
 @pytest.fixture
 def empty(tmp_path, monkeypatch):
-    """A cache with nothing in it, and nothing remembered."""
+    """An empty cache on disk, and no result of earlier calls."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     compiler.library.cache_clear()
-    compiler._explain.cache_clear()
+    compiler._warn.cache_clear()
     yield tmp_path / "cache" / "stormcell"
     compiler.library.cache_clear()
 
 
 @pytest.mark.skipif(not HAS_COMPILER, reason="no C compiler")
-def test_it_compiles_once_and_keeps_it(empty, monkeypatch):
+def test_library_compiles_once_and_is_stored(empty, monkeypatch):
     assert isinstance(compiler.library(torch.float32), ctypes.CDLL)
-    (kept,) = empty.iterdir()
+    (path,) = empty.iterdir()
     assert empty.stat().st_mode & 0o077 == 0
     compiler.library.cache_clear()  # another process
     monkeypatch.setattr(compiler, "_compile", lambda *_: pytest.fail("compiled again"))
     assert isinstance(compiler.library(torch.float32), ctypes.CDLL)
-    assert list(empty.iterdir()) == [kept]
+    assert list(empty.iterdir()) == [path]
 
 
 @pytest.mark.skipif(not HAS_COMPILER, reason="no C compiler")
-def test_what_makes_the_code_another_gives_it_another_name():
+def test_library_name_depends_on_dtype_and_flags():
     names = {compiler._key(COMPILER, real) for real in (torch.float32, torch.bfloat16, torch.float64)}
     assert len(names | {compiler._key([*COMPILER, "-m64"], torch.float32)}) == 4
     assert compiler._key(COMPILER, torch.float32) in names
@@ -46,7 +46,7 @@ def test_what_makes_the_code_another_gives_it_another_name():
     ("broken", "reason"),
     [("nowhere", "no C compiler was found"), ("refuses", "cc: no licence"), ("unwritable", "File exists")],
 )
-def test_where_it_cannot_it_says_so_once_and_goes_without(
+def test_library_without_working_compiler_warns_once_and_is_none(
     empty, monkeypatch, caplog, tmp_path, broken, reason
 ):
     other = tmp_path / "cc"
@@ -60,13 +60,14 @@ def test_where_it_cannot_it_says_so_once_and_goes_without(
         assert compiler.library(torch.float32) is None
         assert compiler.library(torch.bfloat16) is None
     (line,) = caplog.messages
-    assert line.startswith("the layers are slower on this machine's CPU than they could be: ")
+    assert line.startswith("the layers run slower, without compiled CPU kernels: ")
     assert reason in line
+    assert reason in compiler.failure(torch.float32)
     if broken == "refuses":
         assert list(empty.iterdir()) == []
 
 
-def test_without_a_compiler_the_layers_compute_the_same(tmp_path):
+def test_layers_without_compiler_compute_the_same(tmp_path):
     code = """
 import torch
 from stormcell.nn import ConvLSTM2d
@@ -79,4 +80,4 @@ torch.testing.assert_close(fused(x)[0], plain(x)[0])
     environment = os.environ | {"CC": "no-such-compiler", "XDG_CACHE_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("slower on this machine") == 1
+    assert done.stderr.count("the layers run slower") == 1

@@ -35,7 +35,7 @@ def convolutions(draw):
 
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(drawn=convolutions())
-def test_it_is_the_sum_over_the_kernel_at_every_pixel(convolve, drawn):
+def test_convolution_matches_the_sum_over_the_kernel(convolve, drawn):
     convolution, kernel, size = drawn
     x, weight, bias = numbers(2, 3, *size), numbers(4, 3, *kernel, seed=2), numbers(4, seed=3)
     expected = convolve(x.numpy(), weight.numpy(), **convolution._asdict())
@@ -56,7 +56,7 @@ def test_it_is_the_sum_over_the_kernel_at_every_pixel(convolve, drawn):
         (5, 1, 3, 0),  # a stride over the kernel leaves pixels out, and pads nothing
     ],
 )
-def test_what_cannot_be_padded_evenly_goes_to_the_end(size, kernel, stride, before):
+def test_uneven_padding_goes_to_the_end(size, kernel, stride, before):
     """Each output pixel lists what it sees: 1, 2, 3, ... for the image's pixels, 0 beyond its edge."""
     x = torch.arange(1.0, size + 1).view(1, 1, size)
     one_hot = torch.eye(kernel).unsqueeze(1)
@@ -67,14 +67,14 @@ def test_what_cannot_be_padded_evenly_goes_to_the_end(size, kernel, stride, befo
 
 @pytest.mark.parametrize("mode", PADDING_MODES)
 @pytest.mark.parametrize("padding", ["same", "valid", (1, 2)])
-def test_with_odd_kernels_it_is_that_of_torch(mode, padding):
+def test_convolution_with_odd_kernel_matches_torch(mode, padding):
     theirs = nn.Conv2d(3, 4, (3, 5), padding=padding, dilation=(2, 1), padding_mode=mode, dtype=torch.float64)
     x = numbers(2, 3, 6, 7)
     found = Convolution(padding=padding, dilation=(2, 1), padding_mode=mode)(x, theirs.weight, theirs.bias)
     torch.testing.assert_close(found, theirs(x), **EXACT)
 
 
-def test_of_vectors_it_is_the_matrix_product():
+def test_convolution_of_vectors_is_the_matrix_product():
     x, weight, bias = numbers(2, 3), numbers(4, 3, seed=2), numbers(4, seed=3)
     torch.testing.assert_close(Convolution()(x, weight, bias), x @ weight.T + bias, **EXACT)
     assert Convolution().size((), ()) == ()

@@ -98,7 +98,8 @@ def convolution_dtype(weights: Any) -> torch.dtype:
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
     """Return the dtype of convolutions under autocast on this device; None if autocast is off."""
-    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
+    available = torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+    return torch.get_autocast_dtype(device.type) if available else None
 
 
 def _forward(recurrence: Recurrence, call: Call, *, save: bool) -> tuple[Tensor, State, list[Tensor]]:

@@ -1,29 +1,29 @@
-"""Every engine is PyTorch's convolution, forwards and backwards."""
+"""Every convolution back end equals PyTorch's convolution, forward and backward."""
 
 import pytest
 import torch
 
-from stormcell.nn.ops import compiler, engines, onednn, winograd
+from stormcell.nn.ops import compiler, conv_backends, onednn, winograd
 
 needs_compiler = pytest.mark.skipif(compiler.library(torch.float64) is None, reason="no C compiler")
-ENGINES = [engines.Direct, pytest.param(winograd.Winograd, marks=needs_compiler)]
+BACKENDS = [conv_backends.Direct, pytest.param(winograd.Winograd, marks=needs_compiler)]
 
 
 def numbers(*shape, seed, dtype=torch.float64):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
-def convolve(made_by, weight, seen, bias, d_z, first):
-    """Return what images come to, and the gradients of what was seen and of the weight."""
-    one = made_by(weight, first)
-    z = one.forward(seen, bias)
-    one.to_weight(d_z, seen)
-    one.to_weight(d_z, seen)  # it adds up
-    return z, one.to_input(d_z), one.d_weight() / 2
+def convolve(backend, weight, images, bias, d_z, first):
+    """Return the output, and the gradients of the images, from channel ``first`` on, and of the weight."""
+    one = backend(weight, first)
+    z = one.forward(images, bias)
+    one.add_weight_gradient(d_z, images)
+    one.add_weight_gradient(d_z, images)  # gradients are added up
+    return z, one.input_gradient(d_z), one.weight_gradient() / 2
 
 
-def by_pytorch(weight, seen, bias, d_z, first):
-    weight, image = weight.detach().requires_grad_(), seen.detach().requires_grad_()
+def by_pytorch(weight, images, bias, d_z, first):
+    weight, image = weight.detach().requires_grad_(), images.detach().requires_grad_()
     convolve = getattr(torch.nn.functional, f"conv{weight.dim() - 2}d")
     z = convolve(image.movedim(-1, 1), weight, bias, padding=[k // 2 for k in weight.shape[2:]])
     z = z.movedim(1, -1)
@@ -32,19 +32,19 @@ def by_pytorch(weight, seen, bias, d_z, first):
 
 
 def case(kernel, channels=8, outputs=6, size=(7, 6), batch=2, dtype=torch.float64):
-    seen = numbers(batch, *size, channels, seed=7, dtype=dtype)
+    images = numbers(batch, *size, channels, seed=7, dtype=dtype)
     weight = numbers(outputs, channels, *kernel, seed=8, dtype=dtype)
     weight /= weight[0].numel() ** 0.5
     return (
         weight,
-        seen,
+        images,
         numbers(outputs, seed=9, dtype=dtype),
         numbers(batch, *size, outputs, seed=10, dtype=dtype),
     )
 
 
-@pytest.mark.usefixtures("poison")
-@pytest.mark.parametrize("made_by", ENGINES)
+@pytest.mark.usefixtures("nan_memory")
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("first", [0, 3])
 @pytest.mark.parametrize(
     "given",
@@ -66,21 +66,21 @@ def case(kernel, channels=8, outputs=6, size=(7, 6), batch=2, dtype=torch.float6
     ],
     ids=lambda given: "×".join(map(str, (*given[0].shape, *given[1].shape[:-1]))),
 )
-def test_it_is_a_convolution(made_by, given, first, monkeypatch):
-    monkeypatch.setattr(winograd, "_TILES", 16)  # so that there are several lots
-    monkeypatch.setattr(winograd, "_TILES_TO_WEIGHT", 16)
-    found, expected = convolve(made_by, *given, first), by_pytorch(*given, first)
+def test_backend_matches_convolution_of_torch(backend, given, first, monkeypatch):
+    monkeypatch.setattr(winograd, "_TILES", 16)  # several lots of tiles
+    monkeypatch.setattr(winograd, "_GRADIENT_TILES", 16)
+    found, expected = convolve(backend, *given, first), by_pytorch(*given, first)
     # Sums of at most some thousand terms of order one.
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.usefixtures("poison")
+@pytest.mark.usefixtures("nan_memory")
 @pytest.mark.parametrize("first", [0, 3])
 @pytest.mark.parametrize("size", [(1,), (7,)])
-def test_so_is_a_product_of_matrices(size, first):
+def test_matrix_backend_matches_convolution_of_torch(size, first):
     given = case((1,), size=size)
-    assert isinstance(engines.engine(given[0]), engines.Matrix)
-    found, expected = convolve(engines.Matrix, *given, first), by_pytorch(*given, first)
+    assert isinstance(conv_backends.conv_backend(given[0]), conv_backends.Matrix)
+    found, expected = convolve(conv_backends.Matrix, *given, first), by_pytorch(*given, first)
     # Sums of some ten terms of order one.
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
@@ -88,10 +88,10 @@ def test_so_is_a_product_of_matrices(size, first):
 @pytest.fixture(params=["oneDNN", "without it"])
 def library(request, monkeypatch):
     if request.param == "without it":
-        monkeypatch.setattr(onednn, "_knows", lambda *_: False)
+        monkeypatch.setattr(onednn, "_is_supported", lambda *_: False)
 
 
-@pytest.mark.usefixtures("poison", "library")
+@pytest.mark.usefixtures("nan_memory", "library")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("first", [0, 3])
 @pytest.mark.parametrize(
@@ -102,13 +102,13 @@ def library(request, monkeypatch):
         ((5, 3), (7, 6), 2),
         ((1, 1), (4, 4), 2),
         ((3, 5, 1), (4, 5, 6), 2),
-        ((5, 3, 3), (2, 6, 3), 1),  # planes of the kernel that see nothing
+        ((5, 3, 3), (2, 6, 3), 1),  # planes of the kernel outside the image
     ],
 )
-def test_the_plain_way_in_every_precision(kernel, size, batch, first, dtype):
-    weight, seen, bias, d_z = given = case(kernel, size=size, batch=batch, dtype=dtype)
-    found = convolve(engines.Direct, *given, first)
-    truth = by_pytorch(weight.double(), seen.double(), bias.double(), d_z.double(), first)
+def test_direct_backend_in_low_precision_has_bounded_error(kernel, size, batch, first, dtype):
+    weight, images, bias, d_z = given = case(kernel, size=size, batch=batch, dtype=dtype)
+    found = convolve(conv_backends.Direct, *given, first)
+    truth = by_pytorch(weight.double(), images.double(), bias.double(), d_z.double(), first)
     # Sums of at most n products are off by n roundings in single precision, and then rounded.
     n = max(weight[0].numel(), weight[:, 0].numel(), d_z[..., 0].numel())
     for each, other in zip(found, truth, strict=True):
@@ -117,57 +117,57 @@ def test_the_plain_way_in_every_precision(kernel, size, batch, first, dtype):
         torch.testing.assert_close(each.double(), other, rtol=0, atol=off)
 
 
-def test_what_is_laid_out_for_some_images_does_for_others():
-    weight, seen, bias, _ = case((5, 3), batch=1, size=(20, 16), dtype=torch.float32)
-    plain = engines.Direct(weight)
-    whole = plain.forward(seen, bias)
+def test_direct_backend_reuses_its_layout_for_other_sizes():
+    weight, images, bias, _ = case((5, 3), batch=1, size=(20, 16), dtype=torch.float32)
+    plain = conv_backends.Direct(weight)
+    whole = plain.forward(images, bias)
     for rows in (slice(0, 1), slice(4, 20)):
-        some = plain.forward(seen, bias, rows)
+        some = plain.forward(images, bias, rows)
         torch.testing.assert_close(some, whole[:, rows], rtol=0, atol=weight[0].numel() * 2**-22)
 
 
 @pytest.mark.filterwarnings("ignore:TF32 acceleration:UserWarning")  # PyTorch's own, of its flags
-def test_who_turns_onednn_off_gets_none(monkeypatch):
-    monkeypatch.setattr(onednn, "_convolve", lambda *_: pytest.fail("oneDNN was asked"))
+def test_direct_backend_with_onednn_disabled_does_not_use_it(monkeypatch):
+    monkeypatch.setattr(onednn, "_convolve", lambda *_: pytest.fail("oneDNN was called"))
     given = case((3, 3), dtype=torch.float32)
     with torch.backends.mkldnn.flags(enabled=False):
-        convolve(engines.Direct, *given, 0)
+        convolve(conv_backends.Direct, *given, 0)
 
 
 @pytest.mark.parametrize("rows", [(0, 7), (0, 1), (1, 5), (2, 4), (5, 7)])
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 1), (1, 3)])
-def test_some_rows_are_as_among_all(rows, kernel):
-    weight, seen, bias, _ = case(kernel, batch=1)
-    plain = engines.Direct(weight)
-    some = plain.forward(seen, bias, slice(*rows))
-    torch.testing.assert_close(some, plain.forward(seen, bias)[:, slice(*rows)], rtol=1e-13, atol=1e-13)
+def test_direct_backend_of_some_rows_matches_all(rows, kernel):
+    weight, images, bias, _ = case(kernel, batch=1)
+    plain = conv_backends.Direct(weight)
+    some = plain.forward(images, bias, slice(*rows))
+    torch.testing.assert_close(some, plain.forward(images, bias)[:, slice(*rows)], rtol=1e-13, atol=1e-13)
 
 
 @needs_compiler
-def test_its_pixels_may_lie_apart():
-    weight, seen, bias, d_z = case((3, 3))
-    wide = torch.full((*seen.shape[:3], 13), torch.nan, dtype=seen.dtype)
-    wide[..., 2:10] = seen
+def test_winograd_accepts_distant_pixels():
+    weight, images, bias, d_z = case((3, 3))
+    wide = torch.full((*images.shape[:3], 13), torch.nan, dtype=images.dtype)
+    wide[..., 2:10] = images
     found = convolve(winograd.Winograd, weight, wide[..., 2:10], bias, d_z, 0)
-    torch.testing.assert_close(found, by_pytorch(weight, seen, bias, d_z, 0), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found, by_pytorch(weight, images, bias, d_z, 0), rtol=1e-12, atol=1e-12)
 
 
 @needs_compiler
 @pytest.mark.parametrize("kernel", [3, 5, 7])
-def test_its_rounding_errors_are_no_larger_than_those_of_the_plain_way(kernel):
+def test_winograd_error_is_at_most_twice_that_of_direct(kernel):
     given = case((kernel, kernel), 64, 64, (24, 24), 4, torch.float32)
-    weight, seen, bias, d_z = given
-    exact = weight.double(), seen.double(), bias.double(), d_z.double()
+    weight, images, bias, d_z = given
+    exact = weight.double(), images.double(), bias.double(), d_z.double()
     truth = by_pytorch(*exact, 0)
     found, plain = convolve(winograd.Winograd, *given, 0), by_pytorch(*given, 0)
-    for name, *each in zip(("z", "to input", "to weight"), found, plain, truth, strict=True):
+    for name, *each in zip(("z", "input gradient", "weight gradient"), found, plain, truth, strict=True):
         ours, theirs = ((result.double() - each[2]).norm() for result in each[:2])
         assert 0 < ours <= 2 * theirs, (name, ours, theirs)
 
 
 @needs_compiler
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_any_number_of_threads_gives_the_same_to_the_bit(threads):
+def test_winograd_with_any_number_of_threads_gives_the_same_bits(threads):
     given = case((5, 5), 36, 64, (16, 16), 4, torch.float32)
     before = torch.get_num_threads()
     expected = convolve(winograd.Winograd, *given, 0)
@@ -180,10 +180,10 @@ def test_any_number_of_threads_gives_the_same_to_the_bit(threads):
 
 
 @needs_compiler
-def test_it_is_taken_where_it_has_less_to_do():
+def test_winograd_is_chosen_where_it_costs_less():
     def taken(outputs, *kernel, inputs=65, dtype=torch.float32):
         weight = torch.zeros(outputs, inputs, *kernel, dtype=dtype)
-        return isinstance(engines.engine(weight), winograd.Winograd)
+        return isinstance(conv_backends.conv_backend(weight), winograd.Winograd)
 
     assert taken(256, 3, 3)
     assert taken(256, 5, 5)
@@ -191,11 +191,11 @@ def test_it_is_taken_where_it_has_less_to_do():
     assert not taken(256, 3, 3, inputs=1)  # the transforms cost more than they save
     assert not taken(256, 1, 1)
     assert not taken(256, 1, 5)
-    assert not taken(3, 3, 3)  # most of what it computes would be nobody's
+    assert not taken(3, 3, 3)  # most results would be unused
     assert not taken(256, 3)
     assert not taken(256, 3, 3, dtype=torch.bfloat16)
 
 
-def test_without_a_compiler_there_is_the_plain_way(monkeypatch):
+def test_direct_is_chosen_without_compiler(monkeypatch):
     monkeypatch.setattr(compiler, "library", lambda _: None)
-    assert isinstance(engines.engine(torch.zeros(256, 64, 3, 3)), engines.Direct)
+    assert isinstance(conv_backends.conv_backend(torch.zeros(256, 64, 3, 3)), conv_backends.Direct)

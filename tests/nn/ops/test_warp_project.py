@@ -1,25 +1,23 @@
-"""What flows move, multiplied: either way beside the reference's warp and a product of its own."""
+"""Both implementations of warp and projection equal the reference's warp and a matrix product."""
 
 import pytest
 import torch
+from tests.nn.ops.recurrences import numbers
 
-from stormcell.nn.ops import compiler, moved, pieces, reference
-from stormcell.nn.ops.terms import TrajGRUWeights
-from stormcell.nn.ops.warp import Warp
+from stormcell.nn.ops import chunking, compiler
+from stormcell.nn.ops.traj_gru import reference, warp_project
+from stormcell.nn.ops.traj_gru.warp import Warp
+from stormcell.nn.ops.types import TrajGRUWeights
 
 HAS_COMPILER = pytest.mark.skipif(compiler.library(torch.float64) is None, reason="no C compiler")
 
 
-@pytest.fixture(params=[pytest.param("compiled", marks=HAS_COMPILER), "sampled"])
-def way(request):
-    def compiled(w, real, align_corners):
-        return moved.Compiled(w, real, Warp(compiler.library(real), align_corners))
+@pytest.fixture(params=[pytest.param("compiled", marks=HAS_COMPILER), "PyTorch"])
+def implementation(request):
+    def compiled(w, dtype, align_corners):
+        return warp_project.NativeWarpProject(w, dtype, Warp(compiler.library(dtype), align_corners))
 
-    return compiled if request.param == "compiled" else moved.Sampled
-
-
-def numbers(*shape, seed=1):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return compiled if request.param == "compiled" else warp_project.TorchWarpProject
 
 
 def weights(channels, flows, dtype):
@@ -33,52 +31,57 @@ def in_rows(images):
     return images.movedim(1, -1).flatten(0, 2)
 
 
-def found(way, h, flow, align_corners, real):
-    """What h (B, C, H, W) gives along flow (B, 2L, H, W), and the gradients of a sum weighted by numbers."""
+def found(implementation, h, flow, align_corners, dtype):
+    """Return the terms of h (B, C, H, W) and flow (B, 2L, H, W), and gradients of a random sum of them."""
     w = weights(h.shape[1], flow.shape[1] // 2, h.dtype)
-    it = way(w, real, align_corners)
+    it = implementation(w, dtype, align_corners)
     images, flows = h.movedim(1, -1).contiguous(), in_rows(flow).contiguous()
     z = it.forward(images, flows)
     d_h = torch.ones_like(images)
-    d_flows = it.backward(numbers(*z.shape, seed=9).to(real), images, flows, d_h, True)
-    unweighted = way(w, real, align_corners)
+    d_flows = it.backward(numbers(*z.shape, seed=9).to(dtype), images, flows, d_h, True)
+    unweighted = implementation(w, dtype, align_corners)
     assert not unweighted.backward(z, images, flows, d_h.clone(), False).isnan().all()
-    assert (unweighted.d_weight() == 0).all()
-    return z, (d_h - 1).movedim(-1, 1), d_flows, it.d_weight()
+    assert (unweighted.weight_gradient() == 0).all()
+    return z, (d_h - 1).movedim(-1, 1), d_flows, it.weight_gradient()
 
 
 def expected(h, flow, align_corners):
     h, flow = h.detach().requires_grad_(), flow.detach().requires_grad_()
     w = weights(h.shape[1], flow.shape[1] // 2, h.dtype)
     weight = w.weight_hh.requires_grad_()
-    z = in_rows(reference._warp(h, flow, align_corners)) @ weight[..., 0, 0].T + w.bias_hh
+    z = in_rows(reference.warp(h, flow, align_corners)) @ weight[..., 0, 0].T + w.bias_hh
     d_h, d_flow, d_weight = torch.autograd.grad(z, (h, flow, weight), numbers(*z.shape, seed=9).to(h.dtype))
     return z.detach(), d_h, in_rows(d_flow), d_weight
 
 
 @pytest.mark.parametrize("align_corners", [True, False])
-@pytest.mark.parametrize("numbers_at_once", [1 << 20, 400, 90])  # all; of an image; of a few pixels
+@pytest.mark.parametrize("chunk_numbers", [1 << 20, 400, 90])  # everything; an image; a few pixels
 @pytest.mark.parametrize(
     ("batch", "channels", "size", "flows"),
     [(3, 3, (5, 7), 2), (2, 5, (4, 3), 1), (2, 2, (3, 2), 13), (1, 1, (1, 9), 2), (2, 2, (1, 1), 2)],
 )
-def test_it_is_the_reference(monkeypatch, way, batch, channels, size, flows, numbers_at_once, align_corners):
-    monkeypatch.setattr(pieces, "_PIECE", 8 * numbers_at_once)
+def test_warp_project_matches_reference(
+    monkeypatch, implementation, batch, channels, size, flows, chunk_numbers, align_corners
+):
+    monkeypatch.setattr(chunking, "_CHUNK_BYTES", 8 * chunk_numbers)
     h, flow = numbers(batch, channels, *size), 2 * numbers(batch, 2 * flows, *size, seed=2)
-    # A place is off by the rounding of a few pixels, and what is there by that times a slope of order one.
-    ours = found(way, h, flow, align_corners, torch.float64)
+    # Places have rounding errors of a few pixels, which are multiplied by a slope of order one.
+    ours = found(implementation, h, flow, align_corners, torch.float64)
     torch.testing.assert_close(ours, expected(h, flow, align_corners), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("align_corners", [True, False])
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("far", [float("nan"), float("inf"), 1e38, -(2.0**31), 2.0**63, 5, -5])
-def test_flows_may_lead_anywhere(way, align_corners, axis, far):
-    """Zeros come from beyond the edge, and NaN from nowhere, in the results and in the gradients."""
+def test_warp_project_with_any_flow_matches_reference(implementation, align_corners, axis, far):
+    """Outside the image there are zeros, and NaN only where the reference has them, also in gradients."""
     h = numbers(2, 3, 3, 4).float()
     flow = 0.3 + 0.1 * numbers(2, 4, 3, 4, seed=2).float().clamp(-2, 2)
     flow[1, 2 + axis, 1, 2] = far
-    ours, right = found(way, h, flow, align_corners, torch.float32), expected(h, flow, align_corners)
+    ours, right = (
+        found(implementation, h, flow, align_corners, torch.float32),
+        expected(h, flow, align_corners),
+    )
     assert right[0].isnan().any() == (not abs(far) < float("inf"))
     for each, other in zip(ours, right, strict=True):
         # Single precision: sums of 24 products of numbers below 10, and as many of their gradients.
@@ -86,11 +89,11 @@ def test_flows_may_lead_anywhere(way, align_corners, axis, far):
 
 
 @pytest.mark.parametrize("align_corners", [True, False])
-def test_in_bfloat16_places_are_not_rounded(way, align_corners):
+def test_warp_project_in_bfloat16_does_not_round_places(implementation, align_corners):
     """Pixel 257 of a wide image is not pixel 256, as it would be in bfloat16."""
     h, flow = numbers(1, 2, 1, 300).float(), torch.zeros(1, 2, 1, 300)
-    real = torch.bfloat16
-    z, *_ = found(way, h, flow.to(real), align_corners, real)
-    right, *_ = found(way, h, flow, align_corners, torch.float32)
-    # Of what is seen, the weights and the products each is rounded, to 8 bits.
+    dtype = torch.bfloat16
+    z, *_ = found(implementation, h, flow.to(dtype), align_corners, dtype)
+    right, *_ = found(implementation, h, flow, align_corners, torch.float32)
+    # Warped states, weights and products are each rounded to 8 bits.
     torch.testing.assert_close(z.float(), right, rtol=0, atol=4 * 2**-8 * float(right.abs().max()))
