@@ -230,7 +230,7 @@ def test_other_kinds_with_wrong_argument_raise(layer, name, value, message):
         ({"hidden_channels": []}, r"hidden_channels: expected at least one entry, found \[\]"),
         (
             {"hidden_channels": [4, 4], "kernel_size": [3, 3, 3], "num_layers": 2},
-            "layer counts disagree: hidden_channels has 2 entries, kernel_size has 3 entries, num_layers is 2",
+            "layer counts disagree: hidden_channels has 2 entries, kernel_size has 3, num_layers is 2",
         ),
         ({"stride": [1, 2], "num_layers": 3}, "layer counts disagree: stride has 2 entries, num_layers is 3"),
         ({"num_layers": 0}, "num_layers: expected an int of at least 1, found 0"),

@@ -346,6 +346,6 @@ def test_state_has_the_size_of_the_convolved_input(kind):
 @pytest.mark.parametrize("stride", [1, 3])
 def test_image_smaller_than_kernel_raises(kind, stride):
     rnn = kind(1, 2, (4, 3), padding="valid", stride=stride)
-    message = r"^x: expected images that kernel_size=\(4, 3\) fits into, found \(1, 1, 3, 5\)$"
+    message = r"^x: expected images large enough for kernel_size=\(4, 3\), found \(1, 1, 3, 5\)$"
     with pytest.raises(ArgumentError, match=message):
         rnn(torch.zeros(2, 1, 1, 3, 5))

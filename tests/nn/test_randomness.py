@@ -80,7 +80,7 @@ def test_dropout_mask_differs_per_gate_and_is_constant_over_steps(reset):
         rnn = ConvGRU2d(INPUTS, HIDDEN, 3, bias=False, reset=reset, **RATES)
         state = STATE[:1]
     cell = randomised(rnn).cells[0]
-    masks = seeded(cell.draw, X, state)
+    masks = seeded(cell.draw_dropout, X, state)
     if reset is None:
         output, ((h,), (c,)) = seeded(rnn, X, ((state[0],), (state[1],)))
         torch.testing.assert_close((output, h, c), lstm(X, *state, cell, *masks), **EXACT)
@@ -92,7 +92,7 @@ def test_dropout_mask_differs_per_gate_and_is_constant_over_steps(reset):
 @pytest.mark.parametrize(("kind", "gates"), [(ConvLSTM2d, 4), (ConvGRU2d, 3)])
 def test_dropout_mask_has_the_expected_rate_and_scale(kind, gates):
     rnn = kind(INPUTS, HIDDEN, 3, **RATES)
-    masks = seeded(rnn.cells[0].draw, X, STATE)
+    masks = seeded(rnn.cells[0].draw_dropout, X, STATE)
     for mask, seen, rate in zip(masks, (X[0], STATE[0]), RATES.values(), strict=True):
         assert mask.shape == (gates, *seen.shape)
         assert within((mask == 0).sum(), mask.numel(), rate)

@@ -248,7 +248,7 @@ def test_dropout_drops_and_scales_input_of_next_layer(kind):
 
 
 def test_dropout_with_one_layer_warns():
-    with pytest.warns(UserWarning, match="dropout=0.5 acts between layers, and there is only one"):
+    with pytest.warns(UserWarning, match="dropout=0.5 applies between layers, but there is only one"):
         ConvLSTM2d(2, 4, 3, dropout=0.5)
 
 

@@ -23,10 +23,11 @@ def per_layer(num_layers: int | None, given: dict[str, Any]) -> list[dict[str, A
     counts = {name: len(value) for name, value in given.items() if isinstance(value, list)}
     number = max(counts.values(), default=1) if num_layers is None else count("num_layers", num_layers)
     if counts and set(counts.values()) != {number}:
-        entries = [f"{name} has {n} {'entry' if n == 1 else 'entries'}" for name, n in counts.items()]
+        first, *others = (f"{name} has {n}" for name, n in counts.items())
         if num_layers is not None:
-            entries.append(f"num_layers is {num_layers}")
-        raise ArgumentError(f"layer counts disagree: {', '.join(entries)}")
+            others.append(f"num_layers is {num_layers}")
+        unit = "entry" if first.endswith(" 1") else "entries"
+        raise ArgumentError(f"layer counts disagree: {', '.join([f'{first} {unit}', *others])}")
     if number == 0:
         raise ArgumentError(f"{next(iter(counts))}: expected at least one entry, found []")
     return [

@@ -172,8 +172,7 @@ class Cell(nn.Module):
             batch, inner = x.shape[1], self.state_size(x.shape[3:])
             if any(n < 1 for n in inner):
                 raise ArgumentError(
-                    f"x: expected images at least as large as kernel_size={self.kernel_size}, "
-                    f"found {shape(x[0])}"
+                    f"x: expected images large enough for kernel_size={self.kernel_size}, found {shape(x[0])}"
                 )
             self._check_padding(x.shape[3:], inner)
             if state is None:

@@ -40,7 +40,8 @@ class Recurrent(nn.Module):
         arguments.one_of("bidirectional", bidirectional, (True, False))
         if isinstance(hidden_channels, tuple):
             hidden_channels = list(hidden_channels)
-        check_names(type(self), options, {"kernel_size", "bias", *options_of(self.cell.options)})
+        kernel_size = {"kernel_size"} if self.cell.space else set()
+        check_names(type(self), options, {"bias", *kernel_size, *options_of(self.cell.options)})
         spatial_size = options.pop("spatial_size", None)
         layers = arguments.per_layer(num_layers, {"hidden_channels": hidden_channels, **options})
         if arguments.probability("dropout", dropout) and len(layers) == 1:
@@ -98,9 +99,9 @@ class Recurrent(nn.Module):
     ) -> LayerExplanations:
         """Explain which back end computes each layer in a call with these arguments, and why.
 
-        The choice depends on dtype, device, autocast, options, mask and lengths. It does not depend on values,
-        nor on sizes, except that the reference computes empty images. The call computes the first step of the
-        sequence, which gives upper layers their input.
+        The choice depends on dtype, device, autocast, options, mask and lengths. It does not depend on
+        values, nor on sizes, except that the reference computes empty images. The call computes the first
+        step of the sequence, which gives upper layers their input.
 
         Args:
             x: As in ``forward``.
