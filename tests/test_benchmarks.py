@@ -359,7 +359,7 @@ def test_all_of_it(measure, tmp_path):
     said = refused["wrong"]
     assert said.startswith("differs in 0.bias by ")
     assert "output by 1.0e-03, not " in said
-    assert f"refused: tiny, float32, training: wrong: {said}" in err
+    assert f"not equal: tiny, float32, training: wrong: {said}" in err
     (table,) = (tmp_path / "out").glob("*.md")
     text = table.read_text()
     assert f"Refused: tiny, float32, training: wrong: {said}." in text
@@ -368,7 +368,7 @@ def test_all_of_it(measure, tmp_path):
     with pytest.raises(SystemExit, match="2"):
         measure("--case", "tiny")
     status, out, _, _ = measure(*chosen, "--resume")
-    assert (status, out.splitlines()[0]) == (1, "tiny: there already")
+    assert (status, out.splitlines()[0]) == (1, "tiny: already measured")
 
 
 def follows_from_times(entrants: dict, needed: int) -> None:

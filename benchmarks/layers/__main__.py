@@ -1,11 +1,11 @@
-"""``python -m benchmarks.layers``: the layers' speed beside that of everything that computes the same.
+"""``python -m benchmarks.layers``: the speed of the layers, compared with other implementations.
 
-Every contender is first shown to compute what the plain equations compute, output and gradients, to
-rounding; who does not is named, and not timed. The others are timed in turn, A B A B, each in a process
-of its own, in float32 and bfloat16, forwards and backwards (training) or forwards alone (inference).
-Results go to ``benchmarks/results``, after each case, so that what is finished stays.
+Every contender must first agree with the reference to rounding, in output and gradients. A contender which
+does not is named and not timed. The others are timed in turn, A B A B, each in a process of its own, in
+float32 and bfloat16, forward and backward (training) or only forward (inference). Results are written to
+``benchmarks/results`` after each case, so that finished cases are not lost.
 
-Exit status: 0 all shown equal and timed; 1 somebody was refused; 2 nothing done.
+Exit status: 0 all equal and timed; 1 a contender was not equal; 2 nothing done.
 """
 
 import argparse
@@ -33,7 +33,7 @@ PARTS = reporting.PARTS
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure what is asked for, and write it down."""
+    """Measure the given cases and write the results."""
     parser = _parser()
     arguments = parser.parse_args(words)
     if arguments.list:
@@ -51,19 +51,19 @@ def main(words: Sequence[str] | None = None) -> int:
     if path.exists():
         there = json.loads(path.read_text())
         if not arguments.resume or there["about"]["threads"] != threads:
-            parser.error(f"{path} is there already: --resume adds what it lacks, --out writes elsewhere")
+            parser.error(f"{path} exists: --resume adds missing cases, --out writes elsewhere")
         report |= {part: there[part] for part in PARTS}
     if arguments.docs:
-        fill(PAGE, "layers", None)  # to know now whether it can be done in an hour
-    for said in (machine.disturbed(about), *(f"left out: {n}: {why}" for n, why in left_out.items())):
-        if said:
-            print(said, file=sys.stderr)
+        fill(PAGE, "layers", None)  # fails now rather than after the measurements
+    for line in (machine.disturbed(about), *(f"left out: {n}: {why}" for n, why in left_out.items())):
+        if line:
+            print(line, file=sys.stderr)
 
     unknown: list[str] = []
     for item in items:
         part = report[PARTS[(Case, Doubling, FirstCall).index(type(item))]]
         if item.name in part:
-            print(f"{item.name}: there already")
+            print(f"{item.name}: already measured")
             continue
         with tempfile.TemporaryDirectory() as scratch:
             how = How(
@@ -72,28 +72,28 @@ def main(words: Sequence[str] | None = None) -> int:
                 device=arguments.device,
                 threads=threads,
                 scratch=Path(scratch),
-                say=lambda said: print(said, flush=True),
+                say=lambda line: print(line, flush=True),
             )
             try:
                 part[item.name] = _measured(item, contenders, arguments.dtype, arguments.mode, how)
-            except Failed as error:  # there is nothing to compare with
-                unknown.append(f"{item.name}: what is true: {error}")
+            except Failed as error:  # without it nothing can be compared
+                unknown.append(f"{item.name}: reference: {error}")
                 continue
         reporting.write(report, path)
     if arguments.docs:
         fill(PAGE, "layers", reporting.markdown(report))
     print(path)
     refused = [*reporting.refused(report), *unknown]
-    for said in refused:
-        print(f"refused: {said}", file=sys.stderr)
+    for line in refused:
+        print(f"not equal: {line}", file=sys.stderr)
     return 1 if refused else 0
 
 
 def _measured(
     item: Item, contenders: Sequence[Contender], dtypes: Sequence[str], modes: Sequence[str], how: How
 ) -> dict[str, Any]:
-    """Measure a case with all contenders, or ours at all sizes; return what the report keeps of it."""
-    how.say(f"{item.name}: what is true")
+    """Measure a case with all contenders, or ours at all sizes, and return its part of the report."""
+    how.say(f"{item.name}: reference")
     truths = [truth(case, how) for case in item.cases]
     ours = [Entrant(CONTENDERS[OURS], case, true) for case, true in zip(item.cases, truths, strict=True)]
     measured = []
@@ -113,7 +113,7 @@ def _measured(
 
 
 def _present(asked: Sequence[str] | None) -> tuple[dict[str, str], list[Contender]]:
-    """Return why some contenders are left out, and the others; ours is what all are compared with."""
+    """Return the reasons for contenders left out, and the other contenders; ours is always among them."""
     names = [n for n, c in CONTENDERS.items() if (n in asked if asked else c.by_default) or n == OURS]
     missing = {name: why for name in names if (why := CONTENDERS[name].missing())}
     return missing, [CONTENDERS[name] for name in names if name not in missing]
@@ -125,17 +125,17 @@ def _list() -> None:
         print(f"{name:18}{first}" + ("" if first is last else f"; to {last.name}"))
     print()
     for name, contender in CONTENDERS.items():
-        print(f"{name:22}{contender.what}" + ("" if contender.by_default else " (only if asked for)"))
+        print(f"{name:22}{contender.what}" + ("" if contender.by_default else " (only on request)"))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="benchmarks.layers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--list", action="store_true", help="name the cases and contenders, and measure none")
-    parser.add_argument("--case", nargs="+", choices=known(), metavar="NAME", help="these cases only")
+    parser.add_argument("--list", action="store_true", help="list the cases and contenders, and exit")
+    parser.add_argument("--case", nargs="+", choices=known(), metavar="NAME", help="measure only these cases")
     parser.add_argument(
-        "--contender", nargs="+", choices=CONTENDERS, metavar="NAME", help="these contenders, and ours"
+        "--contender", nargs="+", choices=CONTENDERS, metavar="NAME", help="measure only these contenders, and ours"
     )
     parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=DTYPES, help="default: both")
     parser.add_argument("--mode", nargs="+", choices=MODES, default=MODES, help="default: both")
@@ -144,15 +144,15 @@ def _parser() -> argparse.ArgumentParser:
         "--minutes",
         type=float,
         default=1.0,
-        help=f"how long the rounds of a case go on, if not for {LEAST_ROUNDS}; default: %(default)s",
+        help=f"time for the rounds of a case, of which there are at least {LEAST_ROUNDS}; default: %(default)s",
     )
-    parser.add_argument("--threads", type=_at_least(1), help="default: as many as PyTorch takes")
+    parser.add_argument("--threads", type=_at_least(1), help="default: as many as PyTorch uses")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
     parser.add_argument(
         "--out", type=Path, default=machine.ROOT / "benchmarks" / "results", help="folder for the results"
     )
-    parser.add_argument("--resume", action="store_true", help="measure only what the results lack")
-    parser.add_argument("--docs", action="store_true", help="also put the tables into docs/speed.md")
+    parser.add_argument("--resume", action="store_true", help="measure only cases which the results lack")
+    parser.add_argument("--docs", action="store_true", help="also write the tables to docs/speed.md")
     return parser
 
 

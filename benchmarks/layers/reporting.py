@@ -1,4 +1,4 @@
-"""What the times say, and where it is written."""
+"""Statistics of the measured times, and the files and tables which show them."""
 
 import json
 import statistics
@@ -10,18 +10,19 @@ from typing import Any
 from benchmarks.layers.contenders import BARE, CONTENDERS, OURS
 from stormcell.atomic import write_file
 
-Report = dict[str, Any]  # "about", "left_out", and a dictionary of items for each of the parts; as JSON
+Report = dict[str, Any]  # as in the JSON file: "about", "left_out", and a dictionary of items for each of PARTS
 PARTS = ("cases", "doublings", "first_calls")
 _PEERS = [name for name in CONTENDERS if not name.startswith(OURS) and name != BARE]
 
 
 def derive(measured: dict[str, Any], operations: int | None = None) -> None:
-    """Add to each record what follows from its times, and from those of the others.
+    """Add the statistics of its times to each record.
 
-    ``median`` and ``spread``, the slowest less the fastest round by the median; ``beyond``, what the first
-    call took beyond the second; ``gflops``, the necessary operations a second, in thousand millions;
-    ``ratio``, how many times as long as ours it took, and ``share``, how much of its time the bare
-    convolutions take: both the median over rounds, for what disturbs a round disturbs all of it.
+    ``median``; ``spread``, the slowest minus the fastest round, divided by the median; ``beyond``, the time of
+    the first call minus that of the second; ``gflops``, operations of the direct convolution per second, in
+    10^9; ``ratio``, its time divided by ours, which is our speedup; ``share``, the time of the bare
+    convolutions divided by its time. The last two are medians over rounds, as disturbances affect a whole
+    round.
     """
     entrants = measured["entrants"]
     for record in entrants.values():
@@ -44,14 +45,14 @@ def _by_round(one: dict[str, Any] | None, other: dict[str, Any] | None) -> float
 
 
 def doubled(measured: dict[str, Any]) -> list[float]:
-    """Return how many times as long each entrant takes as the one before it, which is half as large."""
+    """Return the time of each entrant divided by that of the one before it, which is half as large."""
     records = list(measured["entrants"].values())
     ratios = [_by_round(after, before) for before, after in pairwise(records)]
     return [ratio for ratio in ratios if ratio is not None]
 
 
 def refused(report: Report) -> list[str]:
-    """Say who was refused."""
+    """Return one line for every contender which does not compute the same."""
     return [
         f"{name}, {measured['dtype']}, {measured['mode']}: {label}: {why}"
         for part in PARTS
@@ -62,7 +63,7 @@ def refused(report: Report) -> list[str]:
 
 
 def write(report: Report, path: Path) -> None:
-    """Write the results, and their tables beside them."""
+    """Write the results as JSON, and their tables as Markdown."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
     write_file(path.with_suffix(".md"), markdown(report).encode())
@@ -81,7 +82,7 @@ def markdown(report: Report) -> str:
     lines = [
         f"{', '.join(measured)}; {', '.join(versions)}.",
         *(f"Left out: {name}, {why}." for name, why in report["left_out"].items()),
-        *(f"Refused: {said}." for said in refused(report)),
+        *(f"Not equal: {line}." for line in refused(report)),
         *_times(report),
         *_memory(report),
         *_first_calls(report),
@@ -91,7 +92,7 @@ def markdown(report: Report) -> str:
 
 
 def _times(report: Report) -> Iterable[str]:
-    """A table for each dtype and mode."""
+    """Yield one table per dtype and mode: our times, and our speedup over each contender."""
     rows = _rows(report)
     for dtype, mode in dict.fromkeys((m["dtype"], m["mode"]) for _, m in rows):
         table = [(name, m["entrants"]) for name, m in rows if (m["dtype"], m["mode"]) == (dtype, mode)]
@@ -104,17 +105,17 @@ def _times(report: Report) -> Iterable[str]:
             ours = entrants.get(OURS, {})
             cells = [name, _three(ours.get("median")), _percent(ours.get("spread"))]
             cells += [_three(ours.get("gflops")), _percent(ours.get("share"))]
-            cells += [_times_as_long(entrants.get(other, {}).get("ratio")) for other in others]
-            cells.append(_times_as_long(_least(entrants, "ratio")))
+            cells += [_speedup(entrants.get(other, {}).get("ratio")) for other in others]
+            cells.append(_speedup(_least(entrants, "ratio")))
             if dtype != "float32":
-                cells.append(_times_as_long(_against_float32(report, name, mode, ours)))
+                cells.append(_speedup(_against_float32(report, name, mode, ours)))
             body.append(cells)
         yield from ("", f"### {mode.capitalize()}, {dtype}", "")
         yield from _table(heading, body)
 
 
 def _against_float32(report: Report, name: str, mode: str, ours: dict[str, Any]) -> float | None:
-    """How many times as long the fastest peer takes in float32, of the same run but other rounds."""
+    """Return our speedup over the fastest float32 peer, of the same run but of other rounds."""
     for measured in report["cases"][name]["measured"]:
         if (measured["dtype"], measured["mode"]) == ("float32", mode) and "median" in ours:
             fastest = _least(measured["entrants"], "median")
@@ -128,7 +129,7 @@ def _least(entrants: dict[str, Any], what: str) -> float | None:
 
 
 def _memory(report: Report) -> Iterable[str]:
-    """Peaks, and what is saved for the gradient."""
+    """Yield the table of peak memory, and of the memory saved for the backward pass."""
     rows = _rows(report)
     names = [n for n in CONTENDERS if n != BARE and any(n in m["entrants"] for _, m in rows)]
     body = []
@@ -138,17 +139,17 @@ def _memory(report: Report) -> Iterable[str]:
         for what, columns in (("peak_bytes", names), ("saved_bytes", (OURS, "loop"))):
             for name in columns:
                 found, theirs = m["entrants"].get(name, {}).get(what), loop.get(what)
-                said = "–" if found is None else f"{found / 1e6:.0f}"
-                cells.append(f"{said} ({found / theirs:.2f}×)" if found is not None and theirs else said)
+                text = "–" if found is None else f"{found / 1e6:.0f}"
+                cells.append(f"{text} ({found / theirs:.2f}×)" if found is not None and theirs else text)
         body.append(cells)
     if body:
-        yield from ("", "### Peak memory of a step, and what is saved for the gradient, MB", "")
+        yield from ("", "### Peak memory of a step, and memory saved for the backward pass, MB", "")
         heading = ["case", "", "", *names, "ours, saved", "loop, saved"]
         yield from _table(heading, body)
 
 
 def _first_calls(report: Report) -> Iterable[str]:
-    """What first calls cost."""
+    """Yield the tables of the costs of first calls."""
     rows = _rows(report)
     names = [n for n in CONTENDERS if n != BARE and any(n in m["entrants"] for _, m in rows)]
     body = [
@@ -156,14 +157,14 @@ def _first_calls(report: Report) -> Iterable[str]:
         for case, m in rows
     ]
     if body:
-        yield from ("", "### The first call beyond the second, s", "")
+        yield from ("", "### Time of the first call minus that of the second, s", "")
         yield from _table(["case", "", "", *names], body)
     both = [m for item in report["first_calls"].values() for m in item["measured"]]
     if both:
         labels = list(dict.fromkeys(label for m in both for label in m["entrants"]))
         yield from (
             "",
-            "### Ours, by what an earlier process has kept on disk: first call beyond the second, s",
+            "### Ours, with and without compiled code on disk: time of the first call minus that of the second, s",
             "",
         )
         body = [
@@ -174,7 +175,7 @@ def _first_calls(report: Report) -> Iterable[str]:
 
 
 def _doublings(report: Report) -> Iterable[str]:
-    """How many times as long twice as much takes."""
+    """Yield the tables of doublings: the time of each size divided by that of half of it."""
     for name, item in report["doublings"].items():
         measured = item["measured"]
         labels = list(dict.fromkeys(label for m in measured for label in m["entrants"]))
@@ -182,7 +183,7 @@ def _doublings(report: Report) -> Iterable[str]:
         body = []
         for m in measured:
             first = [f"{_three(record['median'])} s" for record in m["entrants"].values()][:1]
-            body.append([m["dtype"], m["mode"], *first, *map(_times_as_long, doubled(m))])
+            body.append([m["dtype"], m["mode"], *first, *map(_factor, doubled(m))])
         yield from _table(["", "", *labels], body)
 
 
@@ -197,9 +198,9 @@ def _table(heading: Sequence[str], body: Iterable[Sequence[str]]) -> Iterable[st
         yield f"| {' | '.join(row)} |"
 
 
-def _said(form: str) -> Callable[[float | None], str]:
+def _formatted(form: str) -> Callable[[float | None], str]:
     return lambda value: "–" if value is None else form.format(value)
 
 
-_three, _percent = _said("{:.3g}"), _said("{:.0%}")
-_times_as_long = _said("{:.2f}×")
+_three, _percent = _formatted("{:.3g}"), _formatted("{:.0%}")
+_speedup = _factor = _formatted("{:.2f}×")

@@ -169,5 +169,5 @@ def test_encoder_forecaster_with_feedback_requires_equal_channels():
 
 
 def test_encoder_forecaster_with_pixel_peepholes_is_refused():
-    with pytest.raises(ArgumentError, match=r"^spatial_size: expected .*, found None with peephole='pixel'"):
+    with pytest.raises(ArgumentError, match=r"^peephole='pixel' requires spatial_size$"):
         EncoderForecaster(peephole="pixel")

@@ -203,7 +203,7 @@ def test_multiscale_has_a_gradient_for_every_parameter(randomised, cell):
         ({"cell": "lstm"}, "cell: expected one of 'conv_lstm', 'conv_gru', 'traj_gru', found 'lstm'"),
         ({"cell": ["conv_gru"]}, r"cell: expected one for each of the 3 levels, found \['conv_gru'\]"),
         ({"cell": "traj_gru", "num_flows": 0}, "num_flows: expected an int of at least 1, found 0"),
-        ({"peephole": "pixel"}, "spatial_size: expected that of the images, .*"),
+        ({"peephole": "pixel"}, "peephole='pixel' requires spatial_size"),
     ],
 )
 def test_multiscale_with_impossible_arguments_is_refused(arguments, message):

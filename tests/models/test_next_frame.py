@@ -137,7 +137,7 @@ def test_next_frame_gradients_pass_through_its_own_forecasts(randomised):
         ({"hidden_channels": 0}, "hidden_channels: expected an int of at least 1, found 0"),
         ({"patch_size": 0}, "patch_size: expected an int of at least 1, found 0"),
         ({"feedback": None}, "feedback: expected one of 'linear', 'sigmoid', found None"),
-        ({"norm": "layer-pixel"}, "spatial_size: expected that of the images, .*"),
+        ({"norm": "layer-pixel"}, "norm='layer-pixel' requires spatial_size"),
     ],
 )
 def test_next_frame_with_impossible_arguments_is_refused(arguments, message):

@@ -138,7 +138,7 @@ def test_recipe_takes_unbatched_data(recipe):
     torch.testing.assert_close(recipe["output"], expected[:, 1], rtol=1e-5, atol=1e-6)
 
 
-@section("One answer for a sequence")
+@section("One class per sequence")
 def test_recipe_classifies_sequences_of_any_length(recipe):
     model = random(recipe["Classifier"](classes=3))
     x = numbers(6, 2, 1, 5, 6)

@@ -316,7 +316,7 @@ def test_from_keras_dropout_is_a_mask_per_gate_for_all_steps(keras, axes, monkey
     cell._dropout_mask = [case.theirs(mask) for mask in seen]
     cell._recurrent_dropout_mask = [case.theirs(mask) for mask in hidden]
     output, h, c = case.layer(case.theirs(case.frames), training=True)
-    monkeypatch.setattr(ours, "draw", lambda *_: (seen, hidden))
+    monkeypatch.setattr(ours, "draw_dropout", lambda *_: (seen, hidden))
     found, ((h_n,), (c_n,)) = module(case.frames)
     expected = [case.ours(t) for t in (output, h, c)]
     # Keras's matrix products are float32.
