@@ -43,8 +43,8 @@ class _Convolution(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("batch", "planes", "height", "width")),
         *((name, ctypes.c_int64) for name in ("kernel_planes", "kernel_height", "kernel_width")),
         *((name, ctypes.c_int64) for name in ("front", "top", "left", "outputs")),
-        ("seen", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in ("channels", "apart", "tiles", "threads")),
+        ("images", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("channels", "pixel_stride", "tiles", "threads")),
         ("zeros", ctypes.c_void_p),
     )
 
@@ -169,7 +169,7 @@ class Winograd:
         lots = -(-tiles // (max_tiles * workers)) * workers
         about = self._describe_kernel(outputs, channels)
         about.batch, about.planes, about.height, about.width = batch, planes, height, width
-        about.seen, about.apart = images.data_ptr(), as_pixels(images).stride(0)
+        about.images, about.pixel_stride = images.data_ptr(), as_pixels(images).stride(0)
         about.zeros, about.tiles = self._zeros.data_ptr(), -(-tiles // (lots * self._rows)) * self._rows
         return about
 

@@ -1,44 +1,44 @@
-/* What a ConvLSTM step does between its convolutions, in one pass over the pixels.
+/* The gate arithmetic of a ConvLSTM step, in one pass over the pixels.
 
-   Images lie channels last, a pixel so far from the next; its gates i, f, g, o are 4 C numbers in a row. */
+   Images are channels last, with a stride from pixel to pixel. Gates i, f, g, o are 4 C contiguous numbers. */
 
 #include "lstm.h"
 
 void lstm_forward(
     size pixels, size channels,
-    const real *gates, size gates_apart, /* W * X + b */
-    real *kept, size kept_apart,         /* the same once more; NULL if not wanted */
+    const real *gates, size gates_stride, /* W * X + b */
+    real *saved, size saved_stride,         /* a copy of the gates' arguments, or NULL */
     const lstm_images *images
 ) {
 #pragma omp parallel for schedule(static)
     for (size p = 0; p < pixels; p++) {
-        const real *z = gates + gates_apart * p;
+        const real *z = gates + gates_stride * p;
         lstm_pixel(channels, p, z, images);
-        if (kept) memcpy(kept + kept_apart * p, z, 4 * channels * sizeof(real));
+        if (saved) memcpy(saved + saved_stride * p, z, 4 * channels * sizeof(real));
     }
 }
 
 void lstm_backward(
     size pixels, size channels, size block,
-    real *restrict gates, size gates_apart, /* W * X + b on entry, on return its gradient */
-    const number *restrict c_old, size c_old_apart,
-    const number *restrict c_new, size c_new_apart,
-    const real *restrict d_output, size d_output_apart, /* the gradient of the output */
-    const real *restrict dh, size dh_apart,             /* that of h, from the step after */
-    number *restrict dc, size dc_apart, /* that of c, after the step on entry, before it on return */
-    real *restrict h, size h_apart,     /* h after this step, once more */
+    real *restrict gates, size gates_stride, /* W * X + b on entry, its gradient on return */
+    const number *restrict c_old, size c_old_stride,
+    const number *restrict c_new, size c_new_stride,
+    const real *restrict d_output, size d_output_stride, /* the gradient of the output */
+    const real *restrict dh, size dh_stride,             /* the gradient of h, from the next step */
+    number *restrict dc, size dc_stride, /* the gradient of the new c on entry, of the old c on return */
+    real *restrict h, size h_stride,     /* where the new h is written again */
     const number *restrict w,           /* (3, C) */
-    number *restrict sums               /* (blocks, 7, C): those of the biases and peepholes, block by block */
+    number *restrict sums               /* (blocks, 7, C): gradients of biases and peepholes, per block */
 ) {
 #pragma omp parallel for schedule(static)
     for (size b = 0; b < (pixels + block - 1) / block; b++) {
         number *restrict sum = sums + 7 * channels * b;
         memset(sum, 0, 7 * channels * sizeof(number));
         for (size p = b * block; p < pixels && p < (b + 1) * block; p++) {
-            real *restrict z = gates + gates_apart * p, *restrict out = h + h_apart * p;
-            const real *restrict d_out = d_output + d_output_apart * p, *restrict d_seen = dh + dh_apart * p;
-            const number *restrict old = c_old + c_old_apart * p, *restrict new = c_new + c_new_apart * p;
-            number *restrict d = dc + dc_apart * p;
+            real *restrict z = gates + gates_stride * p, *restrict out = h + h_stride * p;
+            const real *restrict d_out = d_output + d_output_stride * p, *restrict d_next = dh + dh_stride * p;
+            const number *restrict old = c_old + c_old_stride * p, *restrict new = c_new + c_new_stride * p;
+            number *restrict d = dc + dc_stride * p;
 #pragma omp simd
             for (size k = 0; k < channels; k++) {
                 size ki = k, kf = ki + channels, kg = kf + channels, ko = kg + channels;
@@ -46,7 +46,7 @@ void lstm_backward(
                 number f = sigmoid(load(z[kf]) + w[kf] * old[k]);
                 number g = hyperbolic_tangent(load(z[kg]));
                 number o = sigmoid(load(z[ko]) + w[kg] * new[k]);
-                number t = hyperbolic_tangent(new[k]), dh_k = load(d_out[k]) + load(d_seen[k]);
+                number t = hyperbolic_tangent(new[k]), dh_k = load(d_out[k]) + load(d_next[k]);
                 number dz_o = dh_k * t * o * (1 - o);
                 number dc_k = d[k] + dh_k * o * (1 - t * t) + w[kg] * dz_o;
                 number dz_i = dc_k * g * i * (1 - i);

@@ -1,6 +1,6 @@
-/* Numbers, and the functions of them that networks are made of.
+/* Number types, and the functions of gates.
 
-   What convolutions read and write is real; states, their gradients and all arithmetic are number. */
+   Convolutions read and write reals; states, their gradients and all arithmetic are numbers. */
 
 #ifndef NUMBER_H
 #define NUMBER_H
@@ -11,7 +11,7 @@
 
 typedef int64_t size;
 
-#if defined(FLOAT64) /* to be compared with the reference, not to be fast */
+#if defined(FLOAT64) /* for comparison with the reference, not for speed */
 typedef double real, number;
 static inline number load(real v) { return v; }
 static inline real store(number v) { return v; }
@@ -25,7 +25,7 @@ static inline number load(real v) {
     memcpy(&f, &bits, 4);
     return f;
 }
-static inline real store(number f) { /* rounds to the nearest, ties to even; a NaN stays one */
+static inline real store(number f) { /* round to nearest, ties to even; NaN stays NaN */
     uint32_t bits;
     memcpy(&bits, &f, 4);
     uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
@@ -37,11 +37,11 @@ static inline number load(real v) { return v; }
 static inline real store(number v) { return v; }
 #endif
 
-/* Written out, for a compiler turns it into vector instructions, and calls to expf and tanhf not everywhere. */
+/* Written out, because not every compiler vectorises calls of expf and tanhf. */
 static inline number exponential(number x) {
-    /* 2^n e^r with |r| <= log(2) / 2: n from the low bits of x / log(2) + 1.5 * 2^23, e^r by its series. */
-    /* Beyond e^43, 1 is lost in a sum and so is e^-43 beside 1. What it is multiplied with must not come
-       below the smallest normal number: that takes a processor a hundred times as long. */
+    /* 2^n e^r with |r| <= log(2) / 2: n is in the low bits of x / log(2) + 1.5 * 2^23, e^r is its series. */
+    /* Beyond e^43 adding 1 has no effect, nor has adding e^-43 to 1. Products must stay above the smallest
+       normal number: processors are a hundred times slower with subnormal numbers. */
     x = x < -43 ? -43 : x > 43 ? 43 : x;
     number shifted = x * 1.44269504f + 12582912;
     number n = shifted - 12582912;
@@ -64,7 +64,7 @@ static inline number exponential(number x) {
 
 #endif
 
-/* Division takes longer than all else, and of several fractions that are multiplied one is enough. */
+/* Division is the slowest operation, and a product of fractions needs only one. */
 typedef struct {
     number over, under;
 } fraction;
@@ -76,7 +76,7 @@ static inline fraction tangent_fraction(number x) { return (fraction){tanh(x), 1
 static inline fraction sigmoid_fraction(number x) { return (fraction){1, 1 + exponential(-x)}; }
 
 static inline fraction tangent_fraction(number x) {
-    /* Near 0, where the quotient's digits cancel, x + x^3 p(x^2), p fitted there by least squares. */
+    /* Near 0 the digits of the quotient cancel: use x + x^3 p(x^2), with p fitted by least squares. */
     number s = x * x;
     number p = -6.104948e-3f;
     p = p * s + 2.10036412e-2f;
@@ -88,7 +88,7 @@ static inline fraction tangent_fraction(number x) {
 }
 #endif
 
-/* Each is at most e^43, so that two of them are a number yet. */
+/* Numerators and denominators are at most about e^43, so that products of two do not overflow. */
 static inline number product(fraction a, fraction b) { return a.over * b.over / (a.under * b.under); }
 
 static inline number value(fraction a) { return a.over / a.under; }

@@ -1,24 +1,24 @@
-/* What moves along flows into the pixels of an image: bilinear between its pixels, zeros beyond its edge.
+/* The warp of images along flows: bilinear sampling, with zeros outside the image.
 
-   Images lie channels last. A pixel's flows are pairs dx, dy in pixels; what they bring lies flow by flow. */
+   Images are channels last. The flows of a pixel are pairs dx, dy in pixels; warped numbers are ordered by flow. */
 
 #include "number.h"
 
-enum { BLOCK = 16 }; /* channels that are worked through together: a line of the caches in float32 */
-enum { FLOWS = 16 }; /* of a pixel, likewise */
+enum { BLOCK = 16 }; /* channels processed together: a cache line in float32 */
+enum { FLOWS = 16 }; /* flows of a pixel processed together */
 
 typedef struct {
     size height, width, channels, flows;
-    double stretch[2], shift; /* row y is sampled at y + stretch y + shift, and so are columns */
+    double stretch[2], shift; /* row y is sampled at y + stretch y + shift; columns likewise */
 } warp;
 
-/* Where flows come from, each between four pixels. */
+/* The origins of flows, each between four pixels. */
 typedef struct {
-    int32_t top[FLOWS], left[FLOWS];   /* the row above it and the column before; beyond the image: its size */
-    number below[FLOWS], right[FLOWS]; /* how far it is from them */
+    int32_t top[FLOWS], left[FLOWS];   /* row above and column to the left; the size of the image if outside */
+    number below[FLOWS], right[FLOWS]; /* distance from them */
 } origins;
 
-/* Of n flows of a pixel. */
+/* Find the origins of n flows of a pixel. */
 static inline void find(const warp *w, size pixel, size n, const real *flow, origins *restrict o) {
     number height = w->height, width = w->width, row = pixel / w->width, column = pixel % w->width;
     number down = w->stretch[0], across = w->stretch[1], shift = w->shift;
@@ -32,17 +32,17 @@ static inline void find(const warp *w, size pixel, size n, const real *flow, ori
         number top = (number)floor(y), left = (number)floor(x);
         o->below[l] = y - top;
         o->right[l] = x - left;
-        /* Of NaN, or of what is huge, there is no integer. */
+        /* NaN and huge numbers cannot be converted to integers. */
         o->top[l] = (int32_t)(top >= -1 && top < height ? top : height);
         o->left[l] = (int32_t)(left >= -1 && left < width ? left : width);
     }
 }
 
-/* The four pixels around one of them, row by row. */
+/* The four pixels around an origin, row by row. */
 typedef struct {
-    size at[4];                   /* where in the image they lie, */
-    int there[4];                 /* if they are not beyond its edge, */
-    number part[4], below, right; /* and how much of each comes */
+    size at[4];                   /* their offsets in the image, */
+    int inside[4];                 /* whether they are inside the image, */
+    number part[4], below, right; /* and their weights */
 } corners;
 
 static inline corners around(const warp *w, const origins *o, size l) {
@@ -68,11 +68,11 @@ static inline void mix(
         out[k] = store(part[0] * a[k] + part[1] * b[k] + part[2] * c[k] + part[3] * d[k]);
 }
 
-/* To pixels first, first + 1, … of all images' in a row; of those come flow and warped. */
+/* Warp to the pixels first, first + 1, …, counted over all images; flow and warped belong to these pixels. */
 void warp_forward(
     const warp *about, size first, size count,
     const number *h, /* (B, H, W, C) */
-    const real *flow, size flow_apart,
+    const real *flow, size flow_stride,
     real *warped /* (count, L, C) */
 ) {
     static const number zeros[BLOCK];
@@ -86,13 +86,13 @@ void warp_forward(
         for (size l = 0; l < w.flows; l++, out += w.channels) {
             if (l % FLOWS == 0) {
                 size n = w.flows - l < FLOWS ? w.flows - l : FLOWS;
-                find(&w, (first + p) % area, n, flow + p * flow_apart + 2 * l, &o);
+                find(&w, (first + p) % area, n, flow + p * flow_stride + 2 * l, &o);
             }
             corners c = around(&w, &o, l % FLOWS);
             for (size start = 0; start < w.channels; start += BLOCK) {
                 size n = w.channels - start;
                 const number *at[4];
-                for (size k = 0; k < 4; k++) at[k] = c.there[k] ? image + c.at[k] + start : zeros;
+                for (size k = 0; k < 4; k++) at[k] = c.inside[k] ? image + c.at[k] + start : zeros;
                 if (n >= BLOCK)
                     mix(BLOCK, c.part, at[0], at[1], at[2], at[3], out + start);
                 else
@@ -107,7 +107,7 @@ static inline void halve(size half, number *v) {
     for (size k = 0; k < half; k++) v[k] += v[k + half];
 }
 
-/* In halves, for a compiler sums the lanes of one vector more slowly. */
+/* In halves, as compilers sum the lanes of one vector more slowly. */
 static inline number sum(number *v) {
     halve(8, v), halve(4, v), halve(2, v);
     return v[0] + v[1];
@@ -135,14 +135,14 @@ static inline void mix_back(
     d_flow[1] = sum(d_y);
 }
 
-/* Many pixels give to one. So that no two threads write to it, and sums have one order however many they are,
-   each has images and channels of its own; what these give to a flow is summed by who asks. */
+/* Many pixels add to one. Each thread has images and channels of its own, so that no two threads write to the same
+   number, and the order of sums does not depend on the number of threads. The caller adds up d_flow over blocks. */
 void warp_backward(
     const warp *about, size first, size count,
     const number *h, /* (B, H, W, C) */
-    const real *flow, size flow_apart,
-    real *warped,  /* (count, L, C), its gradient on entry, itself on return */
-    number *d_h,   /* (B, H, W, C), is added to */
+    const real *flow, size flow_stride,
+    real *warped,  /* (count, L, C), its gradient on entry, the warped images on return */
+    number *d_h,   /* (B, H, W, C), added to */
     number *d_flow /* (blocks of channels, count, L, 2) */
 ) {
     static const number zeros[BLOCK];
@@ -161,14 +161,14 @@ void warp_backward(
                 for (size l = 0; l < w.flows; l++, d += w.channels, d_pair += 2) {
                     if (l % FLOWS == 0) {
                         size some = w.flows - l < FLOWS ? w.flows - l : FLOWS;
-                        find(&w, p - begin, some, flow + p * flow_apart + 2 * l, &o);
+                        find(&w, p - begin, some, flow + p * flow_stride + 2 * l, &o);
                     }
                     corners c = around(&w, &o, l % FLOWS);
                     const number *at[4];
                     number *to[4];
                     for (size k = 0; k < 4; k++) {
-                        at[k] = c.there[k] ? h + offset + c.at[k] : zeros;
-                        to[k] = c.there[k] ? d_h + offset + c.at[k] : nowhere;
+                        at[k] = c.inside[k] ? h + offset + c.at[k] : zeros;
+                        to[k] = c.inside[k] ? d_h + offset + c.at[k] : nowhere;
                     }
                     if (n >= BLOCK)
                         mix_back(BLOCK, &c, at[0], at[1], at[2], at[3], to[0], to[1], to[2], to[3], d, d_pair);

@@ -1,16 +1,16 @@
-/* Convolution of images with fewer multiplications than it has terms: F(2x2, 3x3).
+/* Winograd's convolution F(2x2, 3x3), forward and for both gradients. All share tiles and transforms, so that they are
+   one file, although a long one.
 
-   A tile of 2 x 2 pixels of what comes out depends on a window of 4 x 4 of what is seen. Window and kernel,
-   each transformed to 4 x 4 by sums alone, are multiplied number by number, 16 products where the plain
-   way has 36, and summed over the channels, which is 16 products of matrices. Y = A' [(G g G') (B' d B)] A
-   in Lavin and Gray, arXiv:1509.09308; the rounding errors are those of the plain way.
+   A tile of 2 x 2 output pixels depends on a window of 4 x 4 input pixels. Window and kernel are each transformed to
+   4 x 4 numbers by additions, multiplied element by element (16 products instead of 36), and summed over the
+   channels, which makes 16 matrix products: Y = A' [(G g G') (B' d B)] A in Lavin and Gray, arXiv:1509.09308. The
+   rounding errors are as large as those of the direct convolution.
 
-   A larger kernel, or one over several planes of a volume, is cut into pieces of 3 x 3, each of which sees its
-   own window: to the sum over the channels they are more channels. How many there are in all is the depth. Of a piece with zeros in its last
-   row or column, because the kernel ends before, the last row or column of the transform is zeros too.
+   A larger kernel, or one over several planes of a volume, is cut into pieces of 3 x 3. Each has a window of its own,
+   and counts as more channels in the sums; the total is the depth. If the kernel ends before the last row or column
+   of a piece, that row or column of its transform is zero.
 
-   Where an array has channels last and they are that many, it is in slabs of BREADTH channels:
-   (16, slabs, depth, BREADTH). */
+   Transformed weights are stored in slabs of BREADTH output channels: (16, slabs, depth, BREADTH). */
 
 #include "lstm.h"
 
@@ -23,7 +23,7 @@
 #define THREAD 0
 #endif
 
-/* A matrix product's smallest part, ROWS by BREADTH numbers, is to stay in registers. */
+/* A block of a matrix product, ROWS by BREADTH numbers, fits into the registers. */
 #if defined(__AVX512F__)
 enum { BYTES = 64, ROWS = 8 };
 #elif defined(__AVX__)
@@ -38,15 +38,15 @@ size winograd_rows(void) { return ROWS; }
 size winograd_breadth(void) { return BREADTH; }
 
 typedef struct {
-    size batch, planes, height, width; /* of the images: a volume is some planes, each an image of the batch */
+    size batch, planes, height, width; /* of the images; a volume is several planes, each an image */
     size kernel_planes, kernel_height, kernel_width;
-    size front, top, left; /* how far before, above and left of its tile the first window begins */
+    size front, top, left; /* distances of the first window from its tile */
     size outputs;
-    const number *seen;
-    size channels, apart; /* of what is seen, and how far a pixel is from the next */
-    size tiles;                 /* that are worked through together: a multiple of ROWS */
+    const number *images;
+    size channels, pixel_stride; /* of the images */
+    size tiles;                  /* processed together: a multiple of ROWS */
     size threads;
-    const number *zeros; /* a pixel where there is none: as many zeros as there are channels */
+    const number *zeros; /* a pixel outside the image: a zero per channel */
 } convolution;
 
 static inline size padded(size n, size to) { return (n + to - 1) / to * to; }
@@ -56,7 +56,7 @@ static inline size down(const convolution *c) { return (c->kernel_height + 2) / 
 static inline size pieces(const convolution *c) { return c->kernel_planes * down(c) * across(c); }
 static inline size depth(const convolution *c) { return c->channels * pieces(c); }
 
-/* Where in the kernel a piece begins. */
+/* The first element of a piece in the kernel. */
 typedef struct {
     size plane, row, column;
 } place;
@@ -65,15 +65,15 @@ static inline place begin(const convolution *c, size piece) {
     return (place){piece / (down(c) * across(c)), 3 * (piece / across(c) % down(c)), 3 * (piece % across(c))};
 }
 
-/* Whether there may be anything but zeros in this of the 16 of a piece; of a first one there always may. */
-static inline int counts(const convolution *c, size which, size piece) {
+/* Whether one of the 16 transformed numbers of a piece may differ from zero. */
+static inline int is_nonzero(const convolution *c, size which, size piece) {
     place at = begin(c, piece);
     return (which / 4 < 3 || at.row == 0 || at.row + 3 <= c->kernel_height) &&
            (which % 4 < 3 || at.column == 0 || at.column + 3 <= c->kernel_width);
 }
 
 typedef struct {
-    size image, y, x; /* of its first pixel */
+    size image, y, x; /* its first pixel */
 } tile;
 
 static inline size tiles(const convolution *c) { return c->batch * ((c->height + 1) / 2) * ((c->width + 1) / 2); }
@@ -86,7 +86,7 @@ static inline tile find(const convolution *c, size number) {
 /* product (ROWS, BREADTH) = or += left (ROWS, n) right (n, BREADTH). */
 static inline void multiply(
     size n, const number *restrict left, size row, size column, const number *restrict right,
-    number *restrict product, size apart, int add
+    number *restrict product, size stride, int add
 ) {
     vector sum[ROWS][2] = {0};
     for (size k = 0; k < n; k++) {
@@ -99,15 +99,15 @@ static inline void multiply(
     }
     for (size r = 0; r < ROWS; r++)
         for (size s = 0; s < 2; s++) {
-            vector *at = (vector *)(product + r * apart + s * LANES);
+            vector *at = (vector *)(product + r * stride + s * LANES);
             if (add) sum[r][s] += *at;
             *at = sum[r][s];
         }
 }
 
-/* B' d B of a window, written n numbers apart. */
+/* B' d B of a window, written n numbers stride. */
 static inline void transform_window(
-    size channels, const number *const window[16], number *restrict v, size apart
+    size channels, const number *const window[16], number *restrict v, size stride
 ) {
 #pragma omp simd
     for (size k = 0; k < channels; k++) {
@@ -118,48 +118,48 @@ static inline void transform_window(
         }
         for (size r = 0; r < 4; r++) {
             number a = t[4 * r], b = t[4 * r + 1], c = t[4 * r + 2], d = t[4 * r + 3];
-            number *to = v + 4 * r * apart + k;
-            to[0] = a - c, to[apart] = b + c, to[2 * apart] = c - b, to[3 * apart] = b - d;
+            number *to = v + 4 * r * stride + k;
+            to[0] = a - c, to[stride] = b + c, to[2 * stride] = c - b, to[3 * stride] = b - d;
         }
     }
 }
 
-/* The pixel of what a piece of the kernel sees from a tile; zeros where there is none. */
-static inline const number *look(const convolution *c, tile at, place piece, size row, size column) {
+/* An input pixel of the window of a tile and a piece of the kernel; zeros outside the image. */
+static inline const number *pixel_at(const convolution *c, tile at, place piece, size row, size column) {
     size plane = at.image % c->planes + piece.plane - c->front;
     size y = at.y - c->top + piece.row + row, x = at.x - c->left + piece.column + column;
-    int there = 0 <= plane && plane < c->planes && 0 <= y && y < c->height && 0 <= x && x < c->width;
+    int inside = 0 <= plane && plane < c->planes && 0 <= y && y < c->height && 0 <= x && x < c->width;
     size image = at.image + piece.plane - c->front;
-    return there ? c->seen + ((image * c->height + y) * c->width + x) * c->apart : c->zeros;
+    return inside ? c->images + ((image * c->height + y) * c->width + x) * c->pixel_stride : c->zeros;
 }
 
-/* What a tile sees, (16, depth), the 16 so far apart. */
-static void see(const convolution *c, tile at, number *v, size apart) {
+/* Transform all windows of a tile to (16, depth), with a stride between the 16. */
+static void transform_windows(const convolution *c, tile at, number *v, size stride) {
     for (size piece = 0; piece < pieces(c); piece++) {
         const number *window[16];
-        for (size r = 0; r < 16; r++) window[r] = look(c, at, begin(c, piece), r / 4, r % 4);
-        transform_window(c->channels, window, v + piece * c->channels, apart);
+        for (size r = 0; r < 16; r++) window[r] = pixel_at(c, at, begin(c, piece), r / 4, r % 4);
+        transform_window(c->channels, window, v + piece * c->channels, stride);
     }
 }
 
-/* A' m A of a tile, and the bias, to the pixels of z that there are; what has no place there, to the four. */
-static void give(
-    const convolution *c, tile at, const number *restrict m, size apart, const number *restrict bias,
+/* Write A' m A of a tile, plus the bias, to the pixels of z, and pixels outside the image to the spare four. */
+static void write_tile(
+    const convolution *c, tile at, const number *restrict m, size stride, const number *restrict bias,
     number *restrict z, number *restrict four
 ) {
     number *to[4];
     for (size corner = 0; corner < 4; corner++) {
         size y = at.y + corner / 2, x = at.x + corner % 2;
-        int there = z && y < c->height && x < c->width;
-        to[corner] = there ? z + ((at.image * c->height + y) * c->width + x) * c->outputs : four + corner * c->outputs;
+        int inside = z && y < c->height && x < c->width;
+        to[corner] = inside ? z + ((at.image * c->height + y) * c->width + x) * c->outputs : four + corner * c->outputs;
     }
     number *restrict z_00 = to[0], *restrict z_01 = to[1], *restrict z_10 = to[2], *restrict z_11 = to[3];
 #pragma omp simd
     for (size k = 0; k < c->outputs; k++) {
         number t[8];
         for (size s = 0; s < 4; s++) {
-            const number *from = m + s * apart + k;
-            number p = from[0], q = from[4 * apart], r = from[8 * apart], u = from[12 * apart];
+            const number *from = m + s * stride + k;
+            number p = from[0], q = from[4 * stride], r = from[8 * stride], u = from[12 * stride];
             t[s] = p + q + r, t[4 + s] = q - r - u;
         }
         z_00[k] = t[0] + t[1] + t[2] + bias[k];
@@ -169,8 +169,10 @@ static void give(
     }
 }
 
-/* Take a ConvLSTM's step at the pixels of a tile, whose gates are at z, or if that is NULL at the four. */
-static void take_step(const convolution *c, tile at, const number *z, const number *four, const lstm_images *images) {
+/* Compute the gates of a ConvLSTM at the pixels of a tile: their arguments are in z or, if that is NULL, in four. */
+static void compute_gates(
+    const convolution *c, tile at, const number *z, const number *four, const lstm_images *images
+) {
     for (size corner = 0; corner < 4; corner++) {
         size y = at.y + corner / 2, x = at.x + corner % 2;
         if (y >= c->height || x >= c->width) continue;
@@ -179,9 +181,9 @@ static void take_step(const convolution *c, tile at, const number *z, const numb
     }
 }
 
-/* z (batch, height, width, outputs), by the transformed kernel u (16, slabs, depth, BREADTH); and if there
-   are images, a step of the ConvLSTM whose gates these are: z may then be NULL, and is not kept. Each thread
-   has workspace for (16, tiles, depth + outputs in whole slabs) and four pixels. */
+/* Compute z (batch, height, width, outputs), given the transformed kernel u (16, slabs, depth, BREADTH). If images
+   are given, also compute the gates of the ConvLSTM whose arguments these are; z may then be NULL. Each thread has
+   workspace for (16, tiles, depth + outputs in whole slabs) and four pixels. */
 void winograd_convolve(
     const convolution *c, const number *u, const number *bias, number *z, const lstm_images *images,
     number *workspace, size share
@@ -191,12 +193,12 @@ void winograd_convolve(
     for (size first = 0; first < all; first += c->tiles) {
         size count = all - first < c->tiles ? all - first : c->tiles;
         number *v = workspace + THREAD * share, *m = v + 16 * c->tiles * deep, *four = m + 16 * c->tiles * wide;
-        for (size t = 0; t < count; t++) see(c, find(c, first + t), v + t * deep, c->tiles * deep);
+        for (size t = 0; t < count; t++) transform_windows(c, find(c, first + t), v + t * deep, c->tiles * deep);
         for (size n = 0; n < 16; n++)
             for (size slab = 0; slab < wide; slab += BREADTH)
                 for (size t = 0; t < count; t += ROWS)
                     for (size piece = 0; piece < pieces(c); piece++)
-                        if (counts(c, n, piece))
+                        if (is_nonzero(c, n, piece))
                             multiply(
                                 some, v + (n * c->tiles + t) * deep + piece * some, deep, 1,
                                 u + (n * wide + slab) * deep + piece * some * BREADTH,
@@ -204,31 +206,31 @@ void winograd_convolve(
                             );
         for (size t = 0; t < count; t++) {
             tile at = find(c, first + t);
-            give(c, at, m + t * wide, c->tiles * wide, bias, z, four);
-            if (images) take_step(c, at, z, four, images);
+            write_tile(c, at, m + t * wide, c->tiles * wide, bias, z, four);
+            if (images) compute_gates(c, at, z, four, images);
         }
     }
 }
 
-/* What one of the 16 numbers of a transformed window is made of: two rows of it, and likewise columns. */
+/* Each of the 16 numbers of a transformed window combines two of its rows, and two of its columns. */
 static const struct {
     size one, other;
     number sign; /* of the other */
 } pairs[4] = {{0, 2, -1}, {1, 2, 1}, {2, 1, -1}, {1, 3, -1}};
 
-/* A: what the four are made of, in a transformed tile of a gradient. */
+/* A, which transforms the four pixels of a tile of a gradient. */
 static const number sums[4][2] = {{1, 0}, {1, 1}, {1, -1}, {0, -1}};
 
-/* Of what a tile sees, (depth), one of the 16. */
-static void see_one(const convolution *c, tile at, size which, number *restrict v) {
+/* Compute one of the 16 transformed numbers of all windows of a tile, (depth). */
+static void transform_one(const convolution *c, tile at, size which, number *restrict v) {
     size r = which / 4, s = which % 4;
     number sign_y = pairs[r].sign, sign_x = pairs[s].sign;
     for (size piece = 0; piece < pieces(c); piece++) {
         place from = begin(c, piece);
-        const number *a = look(c, at, from, pairs[r].one, pairs[s].one);
-        const number *b = look(c, at, from, pairs[r].one, pairs[s].other);
-        const number *d = look(c, at, from, pairs[r].other, pairs[s].one);
-        const number *e = look(c, at, from, pairs[r].other, pairs[s].other);
+        const number *a = pixel_at(c, at, from, pairs[r].one, pairs[s].one);
+        const number *b = pixel_at(c, at, from, pairs[r].one, pairs[s].other);
+        const number *d = pixel_at(c, at, from, pairs[r].other, pairs[s].one);
+        const number *e = pixel_at(c, at, from, pairs[r].other, pairs[s].other);
 #pragma omp simd
         for (size k = 0; k < c->channels; k++)
             v[k] = (a[k] + sign_x * b[k]) + sign_y * (d[k] + sign_x * e[k]);
@@ -236,15 +238,16 @@ static void see_one(const convolution *c, tile at, size which, number *restrict 
     }
 }
 
-/* Of A d A' of a tile of a gradient, by which the products that gave it are to be multiplied, one of the 16,
-   in slabs so far apart. */
-static void take_one(const convolution *c, tile at, size which, const number *restrict d_z, number *restrict d, size apart) {
+/* Compute one of the 16 numbers of A d A' of a tile of a gradient, in slabs with a stride. */
+static void transform_gradient(
+    const convolution *c, tile at, size which, const number *restrict d_z, number *restrict d, size stride
+) {
     d_z += ((at.image * c->height + at.y) * c->width + at.x) * c->outputs;
     size right = at.x + 1 < c->width ? c->outputs : 0, below = at.y + 1 < c->height ? c->width * c->outputs : 0;
     const number *y = sums[which / 4], *x = sums[which % 4];
     number p = y[0] * x[0], q = right ? y[0] * x[1] : 0, r = below ? y[1] * x[0] : 0;
     number s = right && below ? y[1] * x[1] : 0;
-    for (size start = 0; start < c->outputs; start += BREADTH, d += apart, d_z += BREADTH) {
+    for (size start = 0; start < c->outputs; start += BREADTH, d += stride, d_z += BREADTH) {
         size count = c->outputs - start < BREADTH ? c->outputs - start : BREADTH;
 #pragma omp simd
         for (size k = 0; k < count; k++)
@@ -252,8 +255,8 @@ static void take_one(const convolution *c, tile at, size which, const number *re
     }
 }
 
-/* Add to d_u, which is as u is, its gradient. Each of the 16 is for itself, so that all it needs stays
-   close; where there are many threads they share the depth too. Each has workspace for
+/* Add the gradient of u to d_u, which has the same layout. The 16 numbers are processed one after another, so that
+   their data stay in the caches; many threads also split the depth. Each thread has workspace for
    (tiles, 2 depth + outputs in whole slabs). */
 void winograd_to_weight(const convolution *c, const number *d_z, number *d_u, number *workspace, size share) {
     size deep = padded(depth(c), ROWS), wide = padded(c->outputs, BREADTH), all = tiles(c);
@@ -267,10 +270,10 @@ void winograd_to_weight(const convolution *c, const number *d_z, number *d_u, nu
                 size count = all - first < c->tiles ? all - first : c->tiles;
                 for (size t = 0; t < count; t++) {
                     tile at = find(c, first + t);
-                    see_one(c, at, which, v + t * deep);
-                    take_one(c, at, which, d_z, d + t * BREADTH, c->tiles * BREADTH);
+                    transform_one(c, at, which, v + t * deep);
+                    transform_gradient(c, at, which, d_z, d + t * BREADTH, c->tiles * BREADTH);
                 }
-                /* As the products read it: ROWS numbers of each tile, one tile after the other. */
+                /* Reorder for the products: ROWS numbers of each tile, tile by tile. */
                 for (size k = start; k < end; k += ROWS)
                     for (size t = 0; t < count; t++)
                         for (size r = 0; r < ROWS; r++) rows[k * c->tiles + t * ROWS + r] = v[t * deep + k + r];
@@ -278,7 +281,7 @@ void winograd_to_weight(const convolution *c, const number *d_z, number *d_u, nu
                     for (size k = start; k < end; k += ROWS) {
                         int any = 0;
                         for (size piece = k / c->channels; piece <= (k + ROWS - 1) / c->channels; piece++)
-                            any |= counts(c, which, piece);
+                            any |= is_nonzero(c, which, piece);
                         if (any)
                             multiply(
                                 count, rows + k * c->tiles, 1, ROWS, d + slab * c->tiles,
@@ -289,26 +292,27 @@ void winograd_to_weight(const convolution *c, const number *d_z, number *d_u, nu
         }
 }
 
-/* A kernel (outputs, channels, planes, height, width): where its first number is, and how far the next. */
+/* A kernel (outputs, channels, planes, height, width): the address of its first number, and its strides. */
 typedef struct {
     number *at;
     size output, channel, plane, row, column;
 } kernel;
 
-/* G: what a row of a piece is transformed by. */
+/* G, which transforms a row of a piece. */
 static const number g[4][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
 
-/* How many rows, or columns, there are in a piece that begins so far into the kernel. */
-static inline size there(size length, size start) { return length - start < 3 ? length - start : 3; }
+/* The number of rows, or columns, of a piece which starts at this row, or column, of the kernel. */
+static inline size piece_length(size length, size start) { return length - start < 3 ? length - start : 3; }
 
-/* u (16, slabs, depth, BREADTH): G w G' of each piece; where there is no kernel, zeros. */
+/* Compute u (16, slabs, depth, BREADTH): G w G' of each piece; zeros where there is no kernel. */
 void winograd_transform(const convolution *c, const kernel *w, number *u) {
     size deep = padded(depth(c), ROWS), wide = padded(c->outputs, BREADTH);
 #pragma omp parallel for schedule(static) num_threads(c->threads)
     for (size slab = 0; slab < wide; slab += BREADTH)
         for (size k = 0; k < deep; k++) {
             place at = begin(c, k / c->channels);
-            size rows = k < depth(c) ? there(c->kernel_height, at.row) : 0, columns = there(c->kernel_width, at.column);
+            size rows = k < depth(c) ? piece_length(c->kernel_height, at.row) : 0;
+            size columns = piece_length(c->kernel_width, at.column);
             size count = c->outputs - slab < BREADTH ? c->outputs - slab : BREADTH;
             number d[3][3][BREADTH] = {0}, *to = u + slab * deep + k * BREADTH;
             const number *from = w->at + slab * w->output + k % c->channels * w->channel + at.plane * w->plane;
@@ -327,14 +331,14 @@ void winograd_transform(const convolution *c, const kernel *w, number *u) {
         }
 }
 
-/* The gradient of the kernel, by that of what it was transformed to. */
+/* Compute the gradient of the kernel, given that of its transform. */
 void winograd_transform_back(const convolution *c, const number *d_u, const kernel *d_w) {
     size deep = padded(depth(c), ROWS), wide = padded(c->outputs, BREADTH);
 #pragma omp parallel for schedule(static) num_threads(c->threads)
     for (size slab = 0; slab < wide; slab += BREADTH)
         for (size k = 0; k < depth(c); k++) {
             place at = begin(c, k / c->channels);
-            size rows = there(c->kernel_height, at.row), columns = there(c->kernel_width, at.column);
+            size rows = piece_length(c->kernel_height, at.row), columns = piece_length(c->kernel_width, at.column);
             size count = c->outputs - slab < BREADTH ? c->outputs - slab : BREADTH;
             const number *from = d_u + slab * deep + k * BREADTH;
             number d[3][3][BREADTH] = {0};
