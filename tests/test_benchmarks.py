@@ -1,4 +1,4 @@
-"""The benchmark of the layers: what is the same is timed, what is not is refused, and the numbers follow."""
+"""The benchmark of the layers: contenders which match the reference are timed, others are named."""
 
 import importlib.util
 import json
@@ -64,7 +64,7 @@ def wrong(case: Case, errors: dict[str, float], dtype: str) -> set[str]:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", KINDS, ids=str)
-def test_contenders_are_equal(case, dtype, tmp_path):
+def test_contenders_match_reference(case, dtype, tmp_path):
     folder = true(case, tmp_path)
     for mode in case.modes:
         for runner, options in OPTIONS:
@@ -136,14 +136,14 @@ class ForgetsAGradient(LoopRunner):
     ("contender", "name"),
     [(GatesElsewhere, "output"), (OldCell, "0.peephole"), (Edge, "output"), (ForgetsAGradient, "0.bias")],
 )
-def test_what_is_wrong_is_seen(contender, name, dtype, tmp_path):
+def test_wrong_contender_is_detected(contender, name, dtype, tmp_path):
     case = replace(TINY, peephole=True)
     one = contender(task(case, dtype))
     errors = checking.errors(true(case, tmp_path), one.results(one.step()), "training")
     assert name in wrong(case, errors, dtype)
 
 
-def test_what_is_missing_or_not_a_number_is_wrong(tmp_path):
+def test_missing_result_or_nan_is_detected(tmp_path):
     results = {"output": np.ones((2, 3), np.float32), "0.bias": np.zeros(4, np.float32)}
     checking.write(tmp_path, results)
     assert checking.errors(tmp_path, results, "training") == {"output": 0, "0.bias": 0}
@@ -158,7 +158,7 @@ def test_what_is_missing_or_not_a_number_is_wrong(tmp_path):
     assert checking.errors(tmp_path, {"last": results["output"][:1] + 1}, "inference") == {"last": 1}
 
 
-def test_errors_are_those_of_the_worse_norm(tmp_path):
+def test_error_is_that_of_the_worse_norm(tmp_path):
     output = np.array([[1] + [0.1] * 99], np.float32)
     checking.write(tmp_path, {"output": output})
 
@@ -172,7 +172,7 @@ def test_errors_are_those_of_the_worse_norm(tmp_path):
 
 @pytest.mark.parametrize("mode", ["training", "inference"])
 @pytest.mark.parametrize("case", KINDS, ids=str)
-def test_operations_are_those_that_pytorch_counts(case, mode, monkeypatch):
+def test_operations_match_those_counted_by_pytorch(case, mode, monkeypatch):
     if mode not in case.modes:
         return
     per_image = bare.Bare._per_image  # it counts PyTorch's own convolutions only
@@ -188,7 +188,7 @@ def test_operations_are_those_that_pytorch_counts(case, mode, monkeypatch):
     assert counter.get_total_flops() == operations(case, mode)
 
 
-def test_operations_are_those_of_the_channels():
+def test_operations_follow_the_channels():
     """Of the first layer's input no gradient, if nobody asks; of the second one's always."""
     each = 2 * (3 * 2 * 6 * 5) * 9
     forwards = 12 * (2 + 3) + 16 * (3 + 4)
@@ -198,7 +198,7 @@ def test_operations_are_those_of_the_channels():
 
 
 @pytest.mark.parametrize("case", KINDS, ids=str)
-def test_a_loop_needs_no_fewer_operations(case):
+def test_operations_of_loop_are_not_fewer(case):
     """Going forwards; backwards it computes gradients that nobody asks for."""
     one = LoopRunner(task(case, mode="inference"))
     with FlopCounterMode(display=False) as counter:
@@ -210,7 +210,7 @@ def test_a_loop_needs_no_fewer_operations(case):
 @pytest.mark.parametrize("layout", bare.LAYOUTS)
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("case", [KINDS[0], KINDS[5], KINDS[6]], ids=str)
-def test_bare_convolutions_are_convolutions(case, part, layout, sort, backend, monkeypatch):
+def test_bare_convolution_matches_torch(case, part, layout, sort, backend, monkeypatch):
     """Pieces give what the whole does, and that is what autograd finds."""
     if backend is Winograd and compiler.library(torch.float32) is None:
         pytest.skip("no C compiler")
@@ -236,7 +236,7 @@ def test_bare_convolutions_are_convolutions(case, part, layout, sort, backend, m
             torch.testing.assert_close(whole, wanted, rtol=1e-5, atol=360 * 2**-24)
 
 
-def test_pieces_are_of_a_batch_or_of_all_steps_where_none_waits():
+def test_bare_chunks_have_a_batch_or_all_independent_steps():
     case = replace(TINY, batch=5)
     (fused,), (of_x, of_h) = ways(case)[0]
     batch, all_steps = [1, 2, 4, 5], [1, 2, 4, 5, 15]
@@ -248,7 +248,7 @@ def test_pieces_are_of_a_batch_or_of_all_steps_where_none_waits():
     assert [list(bare.pieces(frames, c, FORWARD)) for way in ways(frames)[0] for c in way] == [batch] * 3
 
 
-def test_a_pass_sees_every_image_once():
+def test_bare_pass_convolves_every_image_once():
     case = replace(TINY, batch=5)
     for convolution in ways(case)[0][1]:
         for part in PARTS:
@@ -264,7 +264,7 @@ def test_a_pass_sees_every_image_once():
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a process's peak")
-def test_a_peak_is_what_was_written_to():
+def test_peak_memory_counts_only_written_memory():
     size = 64 << 20  # above what an allocator keeps
     before = memory.held()
     np.ones(size, np.uint8)
@@ -286,7 +286,7 @@ class Exponential(TorchRunner):
         return (x * self.module.weight.reshape(2, 1, 1)).exp(), state
 
 
-def test_what_is_saved_is_counted():
+def test_saved_bytes_are_counted():
     assert Exponential(task(TINY)).saved() == math.prod((3, 2, 2, 6, 5)) * 4
     assert Exponential(task(TINY, mode="inference")).saved() is None
 
@@ -340,7 +340,7 @@ def measure(monkeypatch, tmp_path, capsys):
     return run
 
 
-def test_all_of_it(measure, tmp_path):
+def test_command_measures_and_writes_everything(measure, tmp_path):
     page = tmp_path / "speed.md"
     page.write_text("before\n<!-- layers -->\nold\n<!-- /layers -->\nafter\n")
     chosen = ["--case", "tiny", "--dtype", "float32", "--mode", "training", "--docs", "--contender"]
@@ -384,7 +384,7 @@ def follows_from_times(entrants: dict, needed: int) -> None:
         assert record["share"] == statistics.median(a / b for a, b in zip(alone, times, strict=True))
 
 
-def test_doublings_and_first_calls(measure):
+def test_command_measures_doublings_and_first_calls(measure):
     words = ("--case", "doubling-steps", "first-call", "--dtype", "bfloat16", "--mode", "inference")
     status, _, _, report = measure(*words)
     assert status == 0
@@ -396,7 +396,7 @@ def test_doublings_and_first_calls(measure):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("keras") is None, reason="Keras is not installed")
-def test_keras_is_equal(measure):
+def test_keras_contenders_match_reference(measure):
     there = importlib.util.find_spec("tensorflow")
     absent = {} if there else {"keras-tensorflow": "tensorflow not installed"}
     words = ("--case", "tiny", "--dtype", "float32", "--mode", "training")
@@ -406,13 +406,13 @@ def test_keras_is_equal(measure):
     assert measured["entrants"].keys() == {OURS, "keras-torch", "keras-tensorflow"} - absent.keys()
 
 
-def test_a_page_without_markers_is_refused_at_once(measure, tmp_path):
+def test_page_without_markers_raises_at_once(measure, tmp_path):
     with pytest.raises(OSError, match=r"speed.md: expected the lines <!-- layers -->"):
         measure("--docs")
     assert not (tmp_path / "out").exists()
 
 
-def test_tables_say_what_the_times_do():
+def test_tables_show_the_statistics_of_the_times():
     def record(seconds: float, **more: object) -> dict:
         return {"first": 3.0, "second": 1.0, "seconds": [seconds] * 3, **more}
 
@@ -453,7 +453,7 @@ def test_every_case_has_its_contenders():
             assert ("ours-last-output" in able) == (case.about_memory and mode == "inference")
 
 
-def test_what_an_experiment_found_is_put_into_the_docs(tmp_path, monkeypatch):
+def test_experiment_results_are_written_to_the_docs(tmp_path, monkeypatch):
     page, run = tmp_path / "docs" / "experiments.md", tmp_path / "run"
     run.mkdir()
     page.parent.mkdir()
@@ -477,14 +477,14 @@ def test_what_an_experiment_found_is_put_into_the_docs(tmp_path, monkeypatch):
     assert told["commit"] == "0123abc"
 
 
-def test_a_run_is_of_the_commit_that_it_began_with(tmp_path):
+def test_run_has_the_commit_of_its_start(tmp_path):
     assert experiments.begun(tmp_path / "runs" / "a", "first") == "first"
     assert experiments.begun(tmp_path / "runs" / "a", "second") == "first"
     (tmp_path / "b").mkdir()
     assert experiments.begun(tmp_path / "b", "second") == "unknown"
 
 
-def test_what_the_docs_show_can_be_run():
+def test_experiments_of_the_docs_can_be_run():
     """Every experiment, with its options, is one that there is, and has its place on the page."""
     for name, options in experiments.OPTIONS.items():
         assert name in catalogue.NAMES

@@ -25,7 +25,8 @@ from stormcell import nn
 from stormcell.cli.main import app
 from stormcell.nn import foreign
 from stormcell.nn.conv_gru import GRU
-from stormcell.nn.conv_lstm import LSTM, LSTMCell
+from stormcell.nn.conv_lstm import LSTM
+from stormcell.nn.conv_lstm_cell import LSTMCell
 from stormcell.training.recipes import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]

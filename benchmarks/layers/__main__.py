@@ -135,7 +135,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="list the cases and contenders, and exit")
     parser.add_argument("--case", nargs="+", choices=known(), metavar="NAME", help="measure only these cases")
     parser.add_argument(
-        "--contender", nargs="+", choices=CONTENDERS, metavar="NAME", help="measure only these contenders, and ours"
+        "--contender",
+        nargs="+",
+        choices=CONTENDERS,
+        metavar="NAME",
+        help="measure only these contenders, and ours",
     )
     parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=DTYPES, help="default: both")
     parser.add_argument("--mode", nargs="+", choices=MODES, default=MODES, help="default: both")
@@ -144,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         "--minutes",
         type=float,
         default=1.0,
-        help=f"time for the rounds of a case, of which there are at least {LEAST_ROUNDS}; default: %(default)s",
+        help=f"time for the rounds of a case, at least {LEAST_ROUNDS}; default: %(default)s",
     )
     parser.add_argument("--threads", type=_at_least(1), help="default: as many as PyTorch uses")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")

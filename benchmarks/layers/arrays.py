@@ -1,4 +1,4 @@
-"""The same weights, input and gradient for all contenders, named and laid out as our layers have them."""
+"""The same weights, input and gradient for all contenders, with the names and layouts of our layers."""
 
 import math
 
@@ -10,7 +10,7 @@ Array = np.ndarray
 
 
 def weights(case: Case) -> list[dict[str, Array]]:
-    """Return the weights of each layer: such that what makes the gates has a variance of about 1."""
+    """Return the weights of each layer, which give the arguments of the gates a variance of about 1."""
     random = np.random.default_rng([0, *case.hidden_channels])
     layers = []
     for inputs, channels in case.layers:
@@ -31,7 +31,7 @@ def frames(case: Case) -> Array:
 
 
 def output_gradient(case: Case) -> Array:
-    """Return the gradient that the output gets, ``(T, B, C, *space)``."""
+    """Return the upstream gradient of the output, ``(T, B, C, *space)``."""
     shape = (case.steps, case.batch, case.hidden_channels[-1], *case.size)
     return np.random.default_rng(2).standard_normal(shape, np.float32)
 

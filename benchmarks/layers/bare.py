@@ -1,4 +1,4 @@
-"""The convolutions of a case with nothing around them: what no implementation can be faster than.
+"""The convolutions of a case alone: a bound for the speed of every implementation.
 
 For each of them the fastest way is looked for: input and state side by side in one convolution or apart,
 the images in pieces of one size or another, either memory format, PyTorch's convolution or the layers' own
@@ -23,7 +23,7 @@ LAYOUTS = ("contiguous", "channels last")
 
 
 class Pass:
-    """One part of one convolution, over all images of a sequence, in pieces of so many."""
+    """One part of one convolution, over all images of a sequence, in chunks."""
 
     def __init__(self, task: Task, convolution: Convolution, part: str, layout: str, piece: int) -> None:
         case, c = task.case, convolution
@@ -32,7 +32,7 @@ class Pass:
         # Pieces of a step take turns over a step's images: the next step finds them in the caches, as it does
         # in a layer.
         images = max(case.batch, piece)
-        # A line is an image of one row: only of images there are two formats.
+        # A line becomes an image of one row: only images have two memory formats.
         kernel, size = ((1, *c.kernel), (1, *case.size)) if len(case.size) == 1 else (c.kernel, case.size)
         inputs = c.asked if part == TO_INPUT else c.inputs
         self.seen = _random(task, layout, images, inputs, *size)
@@ -41,7 +41,7 @@ class Pass:
         self.padding = [k // 2 for k in kernel]
 
     def __call__(self, images: int) -> None:
-        """Convolve so many images."""
+        """Convolve this number of images."""
         done, around = 0, len(self.seen)
         while done < images:
             start = done % around
@@ -50,7 +50,7 @@ class Pass:
             done += end - start
 
     def convolve(self, piece: slice) -> Tensor:
-        """Convolve a piece."""
+        """Convolve a chunk."""
         seen, ones, zeros = self.seen[piece], [1] * len(self.padding), [0] * len(self.padding)
         if self.gradient is None:
             return torch.convolution(seen, self.weight, None, ones, self.padding, ones, False, zeros, 1)
@@ -76,15 +76,15 @@ class Pass:
 
 
 class Ours(Pass):
-    """The same as the layers do it."""
+    """The same, by the layers' own back end."""
 
     def __call__(self, images: int) -> None:
-        """Convolve so many images, for which the weight is prepared once."""
+        """Convolve this number of images; the weight is prepared once."""
         self.backend = conv_backend(self.weight)
         super().__call__(images)
 
     def convolve(self, piece: slice) -> Tensor:
-        """Convolve a piece."""
+        """Convolve a chunk."""
         seen = self.seen[piece].movedim(1, -1)
         if self.gradient is None:
             return self.backend.forward(seen, None)
@@ -99,7 +99,7 @@ class Ours(Pass):
 
 
 class Bare(OnDevice):
-    """All convolutions of a case, each the fastest way found."""
+    """All convolutions of a case, each in the fastest way found."""
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
@@ -117,29 +117,29 @@ class Bare(OnDevice):
             for one in self.passes:
                 one(one.total)
 
-    def results(self, made: None) -> dict[str, Array]:  # noqa: ARG002 - there are none
-        """Nothing: tests show that all ways give the same."""
+    def results(self, made: None) -> dict[str, Array]:  # noqa: ARG002 - not compared
+        """Return nothing: the tests check that all ways agree."""
         return {}
 
     def saved(self) -> int | None:
-        """Nothing is known of it."""
+        """Return None: not measured."""
         return None
 
     def described(self) -> list[str]:
-        """Say which way each part is done."""
+        """Describe the way of each part."""
         return list(map(str, self.passes))
 
     def _fastest_way(self, layer: list[Way], part: str) -> list[Pass]:
-        """Return the convolutions of a layer's step, cut whichever way is fastest."""
+        """Return the convolutions of a layer's step, split in the fastest way."""
         found = [[self._fastest(c, part) for c in way if part != TO_INPUT or c.asked] for way in layer]
         return [one for _, one in min(found, key=lambda way: sum(seconds for seconds, _ in way))]
 
     def _fastest(self, convolution: Convolution, part: str) -> tuple[float, Pass]:
-        """Return the fastest way to do one, and how long it takes per image."""
+        """Return the fastest way for a convolution, and its time per image."""
         key = convolution, part
         if key not in self._found:
             sorts = [*((Pass, layout) for layout in LAYOUTS), (Ours, LAYOUTS[1])]
-            candidates = (  # made one after the other: they can be large
+            candidates = (  # created one by one, as they can be large
                 sort(self.task, convolution, part, layout, piece)
                 for sort, layout in sorts
                 for piece in pieces(self.task.case, convolution, part)
@@ -166,7 +166,7 @@ class Bare(OnDevice):
 
 
 def pieces(case: Case, convolution: Convolution, part: str) -> Iterator[int]:
-    """Yield how many images may be convolved at once: up to a batch, and all steps' where none waits."""
+    """Yield numbers of images per chunk: up to a batch, or all steps if no step depends on another."""
     size = 1
     while size < case.batch:
         yield size

@@ -1,4 +1,4 @@
-"""What is measured: layers by their sizes."""
+"""The cases: sizes of layers and inputs."""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -6,13 +6,13 @@ from typing import NamedTuple
 DTYPES = ("float32", "bfloat16")
 MODES = ("training", "inference")
 
-# A TrajGRU's, as its paper has them.
+# As in the paper of TrajGRU.
 FLOWS, FLOW_CHANNELS, FLOW_KERNEL = 13, 32, 5
 
 
 @dataclass(frozen=True)
 class Case:
-    """A stack of layers, and what it is given."""
+    """A stack of layers and its input."""
 
     name: str
     batch: int
@@ -23,9 +23,9 @@ class Case:
     steps: int = 10
     kind: str = "conv_lstm"  # or "conv_gru", "traj_gru"
     peephole: bool = False
-    frame_by_frame: bool = False  # one call for each frame, the state carried by the caller; inference only
-    input_gradient: bool = False  # as where other layers are below
-    about_memory: bool = False  # also measured: what keeps a long sequence's memory small
+    frame_by_frame: bool = False  # one call per frame, with the state passed on; inference only
+    input_gradient: bool = False  # as for a layer above others
+    about_memory: bool = False  # also measures the options which save memory
 
     @property
     def layers(self) -> list[tuple[int, int]]:
@@ -34,12 +34,12 @@ class Case:
 
     @property
     def cases(self) -> "tuple[Case, ...]":
-        """This one: what is measured may be of several."""
+        """Return this case, as other items have several."""
         return (self,)
 
     @property
     def modes(self) -> tuple[str, ...]:
-        """What it is measured in."""
+        """Return training or inference, or both."""
         return MODES[1:] if self.frame_by_frame else MODES
 
     def __str__(self) -> str:
@@ -51,21 +51,21 @@ class Case:
 
 
 class Doubling(NamedTuple):
-    """A case whose batch, steps or pixels double from one to the next."""
+    """Cases whose batch, steps or pixels double."""
 
     name: str
     cases: tuple[Case, ...]
 
 
 class FirstCall(NamedTuple):
-    """A case whose first call is looked at, with nothing kept on disk and with what that leaves there."""
+    """A case whose first call is measured, without and with compiled code on disk."""
 
     name: str
     case: Case
 
     @property
     def cases(self) -> tuple[Case, ...]:
-        """The one case."""
+        """Return the case."""
         return (self.case,)
 
 
@@ -74,15 +74,15 @@ Item = Case | Doubling | FirstCall
 _STEPS = Case("steps", 4, 1, (64,), (64, 64), 3, about_memory=True)
 
 CASES = (
-    # The rows of the first trial.
+    # The rows of the first benchmark.
     Case("1-64", 8, 1, (64,), (64, 64), 3),
     Case("64-64", 8, 64, (64,), (64, 64), 3),
     Case("1-64-64", 8, 1, (64, 64), (64, 64), 3),
     Case("16-128-64-64", 8, 16, (128, 64, 64), (16, 16), 5),
     Case("1-64-64-single", 1, 1, (64, 64), (64, 64), 3),
-    # OpenSTL's, with half its frames.
+    # As in OpenSTL, with half the frames.
     Case("deep", 16, 16, (128, 128, 128, 128), (16, 16), 5, steps=5),
-    # As an operational nowcast runs.
+    # As in operational nowcasting.
     Case("large-image", 1, 1, (64, 64), (512, 512), 3, steps=3, frame_by_frame=True),
     Case("peephole", 8, 64, (64,), (64, 64), 3, peephole=True),
     Case("input-gradient", 8, 64, (64,), (64, 64), 3, input_gradient=True),

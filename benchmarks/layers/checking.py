@@ -1,4 +1,4 @@
-"""Whether contenders compute the same."""
+"""The comparison of contenders with the reference."""
 
 import math
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from benchmarks.layers.cases import Case
 
 
 def write(folder: Path, results: Mapping[str, Array]) -> None:
-    """Keep what is true, for other processes."""
+    """Save the results of the reference for other processes."""
     for name, array in results.items():
         np.save(folder / f"{name}.npy", array)
 
 
 def errors(folder: Path, results: Mapping[str, Array], mode: str) -> dict[str, float]:
-    """Compare what a contender found with what is true.
+    """Compare the results of a contender with those of the reference.
 
     Returns:
         The relative error of each array, the greater of those in the Euclidean norm, which sees what is
@@ -31,7 +31,7 @@ def errors(folder: Path, results: Mapping[str, Array], mode: str) -> dict[str, f
 
 
 def limit(case: Case, name: str, dtype: str, device: str) -> float:
-    """Return how great a relative error may be that is nothing but rounding.
+    """Return the largest relative error which rounding can cause.
 
     Of ``m`` roundings to one part in ``1 / u``, of random sign, the sum has a standard deviation of at
     most √m u, and the greatest of n such sums is about √(2 ln n) of those; there are as many as the output
@@ -53,8 +53,8 @@ def limit(case: Case, name: str, dtype: str, device: str) -> float:
     if name in ("output", "last"):
         return greatest * u * math.sqrt(m)
     found = greatest * u * math.sqrt(2 * m + (pixels if exact else case.steps))
-    # Between pixels samples have a kink, and their gradient jumps. A flow that is wrong by so much of a
-    # pixel takes as large a share of them to the other side; the norm has its root.
+    # The gradient of bilinear sampling jumps at pixels. An error in the flows moves a proportional share of
+    # samples across a pixel; the norm grows with its square root.
     return math.sqrt(found) if case.kind == "traj_gru" else found
 
 
@@ -69,13 +69,13 @@ def _error(folder: Path, name: str, found: Array | None) -> float:
     if found.shape != true.shape:
         return math.inf
     squared, square, most, largest = 0.0, 0.0, 0.0, 0.0
-    for a, b in zip(found, true, strict=True):  # in pieces: the whole may be gigabytes
+    for a, b in zip(found, true, strict=True):  # in parts, as there may be gigabytes
         apart = np.asarray(a, np.float64) - b
         squared += float(np.sum(apart**2))
         square += float(np.sum(np.asarray(b, np.float64) ** 2))
         most = max(most, float(np.abs(apart).max()))
         largest = max(largest, float(np.abs(b).max()))
-    if not math.isfinite(squared):  # max() passes over what is not a number
+    if not math.isfinite(squared):  # max() ignores NaN
         return math.inf
     if square == 0:
         return 0.0 if squared == 0 else math.inf

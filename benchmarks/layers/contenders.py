@@ -1,4 +1,4 @@
-"""Who is timed. This table knows names only: a worker imports what it runs, in an environment of its own."""
+"""The contenders, by name only: each worker imports its contender in an environment of its own."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ OURS, BARE, TRUTH = "ours", "bare", "ours-reference"
 
 @dataclass(frozen=True)
 class Contender:
-    """A way to compute a case."""
+    """An implementation which can compute a case."""
 
     name: str
     what: str
-    runner: str  # "module.Class", made of a task and the options
+    runner: str  # "module.Class", called with a task and the options
     options: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(
         default_factory=dict
@@ -26,16 +26,16 @@ class Contender:
     modes: tuple[str, ...] = ("training", "inference")
     peepholes: bool = True
     only_about_memory: bool = False
-    compared: bool = True  # whether it has results
+    compared: bool = True  # whether its results are compared
     by_default: bool = True
 
     def missing(self) -> str | None:
-        """Say which package it needs is not there."""
+        """Return which of its packages is missing, or None."""
         absent = [package for package in self.needs if importlib.util.find_spec(package) is None]
         return f"{' and '.join(absent)} not installed" if absent else None
 
     def refusal(self, case: Case, mode: str) -> str | None:
-        """Say why this case is not for it."""
+        """Return why it cannot compute this case, or None."""
         if case.kind not in self.kinds:
             return f"has no {case.kind}"
         if case.peephole and not self.peepholes:
@@ -78,7 +78,7 @@ CONTENDERS = {
         Contender("loop", "the concat-and-split loop, eager", f"{_TORCH}.LoopRunner"),
         Contender(
             "loop-compiled",
-            "its step under torch.compile",  # of a whole sequence it takes minutes
+            "its step under torch.compile",  # compiling a whole sequence takes minutes
             f"{_TORCH}.LoopRunner",
             {"compiled": "step"},
             environment={"TORCHINDUCTOR_CACHE_DIR": "{scratch}/inductor"},

@@ -1,4 +1,4 @@
-"""Which convolutions a case cannot do without, and how many operations they are."""
+"""The convolutions which a case needs, and their number of operations."""
 
 import math
 from typing import NamedTuple
@@ -9,20 +9,20 @@ FORWARD, TO_INPUT, TO_WEIGHT = PARTS = ("forward", "to_input", "to_weight")
 
 
 class Convolution(NamedTuple):
-    """One convolution of a step. T steps are T of it: the first one too has a state to see."""
+    """One convolution of a step; T steps need T of them, as there is also an initial state."""
 
     inputs: int
     outputs: int
     kernel: tuple[int, ...]
-    in_sequence: bool  # it sees what the step before has made, so there is no doing all steps at once
-    asked: int  # of how many of its inputs, the last ones, the gradient is needed
+    in_sequence: bool  # it depends on the step before, so that steps cannot be computed at once
+    asked: int  # gradients are needed for this number of input channels, the last ones
 
 
 Way = tuple[Convolution, ...]
 
 
 def ways(case: Case) -> list[list[Way]]:
-    """Return for each layer the ways to cut its step into convolutions, any of which will do."""
+    """Return, for each layer, the equivalent ways to split its step into convolutions."""
     return [
         _ways(case, inputs, channels, inputs if number or case.input_gradient else 0)
         for number, (inputs, channels) in enumerate(case.layers)
@@ -31,7 +31,7 @@ def ways(case: Case) -> list[list[Way]]:
 
 def _ways(case: Case, inputs: int, channels: int, asked: int) -> list[Way]:
     kernel = (case.kernel_size,) * len(case.size)
-    live = case.frame_by_frame  # then the input too comes step by step
+    live = case.frame_by_frame  # then the input also arrives step by step
     if case.kind == "conv_lstm":
         fused = Convolution(inputs + channels, 4 * channels, kernel, True, asked + channels)
         of_x = Convolution(inputs, 4 * channels, kernel, live, asked)
@@ -53,7 +53,7 @@ def _ways(case: Case, inputs: int, channels: int, asked: int) -> list[Way]:
 
 
 def operations(case: Case, mode: str) -> int:
-    """Return how many multiplications and additions the convolutions of a case are, whatever the way."""
+    """Return the number of multiplications and additions of a case's direct convolutions."""
     pixels = case.steps * case.batch * math.prod(case.size)
     total = 0
     for first, *_ in ways(case):

@@ -1,4 +1,4 @@
-"""Contenders on Keras 3: its own layers, as its users have them, on either back end.
+"""Contenders on Keras 3: its own layers, on either back end.
 
 Keras has the channels last and the batch first; input and gradients are laid out so beforehand.
 """
@@ -14,11 +14,11 @@ from benchmarks.layers import arrays, memory
 from benchmarks.layers.arrays import Array
 from benchmarks.layers.runners import Task
 
-_WEIGHTS = ("weight_ih", "weight_hh", "bias")  # in Keras's order; its gates have ours
+_WEIGHTS = ("weight_ih", "weight_hh", "bias")  # in Keras's order; the gates are in ours
 
 
 class _Keras(ABC):
-    """A stack of Keras's layers with the weights in place."""
+    """A stack of Keras's layers with the given weights."""
 
     def __init__(self, task: Task) -> None:
         self.task, case = task, task.case
@@ -53,7 +53,7 @@ class _Keras(ABC):
         return x, last
 
     def frame_by_frame(self, call: Any) -> list[Any]:
-        """Return the outputs for one frame after the other."""
+        """Return the outputs, frame by frame."""
         states, outputs = None, []
         for t in range(self.task.case.steps):
             output, states = call(self.x[:, t : t + 1], states)
@@ -61,7 +61,7 @@ class _Keras(ABC):
         return outputs
 
     def named(self, outputs: list[Any], gradients: list[Any]) -> dict[str, Array]:
-        """Return what came out, under our names; gradients of weights, layer by layer, and of the input."""
+        """Return outputs, gradients of the weights per layer, and of the input, with our names."""
         pieces = [_array(output) for output in outputs]
         results = {"output": _ours(np.concatenate(pieces, axis=1))}
         names = [f"{number}.{name}" for number in range(len(self.layers)) for name in _WEIGHTS]
@@ -76,32 +76,32 @@ class _Keras(ABC):
 
     @abstractmethod
     def step(self) -> Any:
-        """See :class:`benchmarks.layers.runners.Runner`, also below."""
+        """See :class:`benchmarks.layers.runners.Runner`."""
 
     @abstractmethod
     def synchronise(self) -> None:
-        """Wait until all is done."""
+        """Wait for the device."""
 
     def timed(self, number: int) -> tuple[float, Any]:
-        """The time on the wall."""
+        """Return the elapsed time per step."""
         self.synchronise()
         start = time.perf_counter()
         for _ in range(number):
-            made = None  # what the step before has made is not needed any more
+            made = None  # frees the results of the step before
             made = self.step()
         self.synchronise()
         return (time.perf_counter() - start) / number, made
 
     def held(self) -> int | None:
-        """Known of the process only."""
+        """Return the memory of the process."""
         return memory.held() if self.task.device == "cpu" else None
 
     def peak(self) -> int | None:
-        """The most of it."""
+        """Return its peak."""
         return memory.peak() if self.task.device == "cpu" else None
 
     def saved(self) -> int | None:
-        """Not known."""
+        """Return None: unknown."""
         return None
 
 
@@ -109,7 +109,7 @@ class OnTensorflow(_Keras):
     """In a ``tf.function``, as in Keras's own training loop, with XLA or without."""
 
     def __init__(self, task: Task, xla: bool = False) -> None:
-        import tensorflow as tf  # only the worker of this back end has it
+        import tensorflow as tf  # installed only for this back end
 
         self.tf = tf
         tf.config.threading.set_intra_op_parallelism_threads(task.threads)
@@ -143,11 +143,11 @@ class OnTensorflow(_Keras):
         return outputs, []
 
     def results(self, made: Any) -> dict[str, Array]:
-        """Everything, in float32."""
+        """Return all results in float32."""
         return self.named(*made)
 
     def synchronise(self) -> None:
-        """Wait until all is done."""
+        """Wait for the device."""
         self.tf.test.experimental.sync_devices()
 
 
@@ -166,7 +166,7 @@ class OnTorch(_Keras):
         self.x.requires_grad_(task.trains and task.case.input_gradient)
 
     def step(self) -> Any:
-        """Return the outputs; gradients are with the variables."""
+        """Return the outputs; the variables hold the gradients."""
         with keras.device(self.task.device):
             if self.task.trains:
                 for variable in self.variables():
@@ -181,14 +181,14 @@ class OnTorch(_Keras):
                 return [self.forward(self.x)[0]]
 
     def results(self, made: Any) -> dict[str, Array]:
-        """Everything, in float32."""
+        """Return all results in float32."""
         gradients = [variable.value.grad for variable in self.variables()] if self.task.trains else []
         if self.x.requires_grad:
             gradients.append(self.x.grad)
         return self.named([output.detach() for output in made], gradients)
 
     def synchronise(self) -> None:
-        """Wait until all is done."""
+        """Wait for the device."""
         if self.task.device != "cpu":
             self.torch.cuda.synchronize()
 

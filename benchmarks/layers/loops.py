@@ -1,4 +1,4 @@
-"""The loops that circulate: concatenate input and state, convolve, split into gates, stack what comes out.
+"""The usual loops: concatenate input and state, convolve, split into gates, stack the outputs.
 
 Sequences are ``(T, B, C, *space)``. Peepholes, which most copies leave out, are there if asked for.
 """
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmarks.layers.cases import FLOW_CHANNELS, FLOW_KERNEL, FLOWS, Case
 
 State = tuple[Tensor, ...]
-Place = tuple[Tensor, slice | None]  # a parameter, and which of its input channels, if not the whole
+Place = tuple[Tensor, slice | None]  # a parameter, and some of its input channels or None for all
 _CONVOLUTION: tuple[type[nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -23,7 +23,7 @@ def _convolution(axes: int, inputs: int, outputs: int, kernel: int) -> Any:
 
 
 class LSTMCell(nn.Module):
-    """A step of a ConvLSTM: one convolution over input and state, side by side."""
+    """A step of a ConvLSTM: one convolution of input and state, concatenated."""
 
     states = 2
 
@@ -48,7 +48,7 @@ class LSTMCell(nn.Module):
         return h, c
 
     def tensors(self) -> dict[str, Place]:
-        """Return where our weights are."""
+        """Return our weights by name, as parts of its own."""
         weight = self.conv.weight
         inputs = weight.shape[1] - self.channels
         where: dict[str, Place] = {
@@ -60,7 +60,7 @@ class LSTMCell(nn.Module):
 
 
 class GRUCell(nn.Module):
-    """A step of a ConvGRU, the reset gate after the convolution: input and state each have their own."""
+    """A step of a ConvGRU, reset gate after the convolution; input and state are convolved separately."""
 
     states = 1
 
@@ -126,7 +126,7 @@ def _gru(of_x: Tensor, of_h: Tensor, h: Tensor, activation: Callable[[Tensor], T
 
 
 def _moved(h: Tensor, flow: Tensor) -> Tensor:
-    """Return what each pixel finds where its flow (dx, dy), in pixels, comes from."""
+    """Sample the image at the origin of each pixel's flow (dx, dy), in pixels."""
     height, width = h.shape[2:]
     rows = torch.arange(height, device=h.device, dtype=flow.dtype).reshape(-1, 1)
     columns = torch.arange(width, device=h.device, dtype=flow.dtype)
@@ -145,7 +145,7 @@ _CELLS: dict[str, type[LSTMCell] | type[GRUCell] | type[TrajGRUCell]] = {
 
 
 class Loop(nn.Module):
-    """Layers one after the other, each a loop over time."""
+    """A stack of layers, each with a loop over time."""
 
     def __init__(self, case: Case) -> None:
         super().__init__()
@@ -153,11 +153,11 @@ class Loop(nn.Module):
         self.cells = nn.ModuleList(_CELLS[case.kind](case, *layer) for layer in case.layers)
 
     def steps(self) -> list[Cell]:
-        """Return the cells as what they are: a ModuleList only knows that they are modules."""
+        """Return the cells with their type, which a ModuleList does not have."""
         return cast("list[Cell]", list(self.cells))
 
     def forward(self, x: Tensor, states: Sequence[State] | None = None) -> tuple[Tensor, list[State]]:
-        """Return the last layer's h at every step, and the state of each layer after the last one."""
+        """Return h of the last layer at every step, and the last state of each layer."""
         last: list[State] = []
         for number, cell in enumerate(self.steps()):
             if states is None:

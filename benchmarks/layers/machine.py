@@ -1,4 +1,4 @@
-"""On what it is measured."""
+"""The machine and versions of a measurement."""
 
 import os
 import platform
@@ -14,11 +14,11 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("stormcell", "torch", "numpy", "keras", "tensorflow")
-_QUIET = 0.3  # of the cores
+_QUIET = 0.3  # share of the cores
 
 
 def about(device: str, threads: int) -> dict[str, Any]:
-    """Return what a reader has to know of a measurement."""
+    """Return machine, versions, date and commit of a measurement."""
     return {
         "machine": _name(device),
         "threads": threads,
@@ -33,18 +33,18 @@ def about(device: str, threads: int) -> dict[str, Any]:
 
 
 def file_name(told: dict[str, Any]) -> str:
-    """Return what the results of such a measurement are called, without a suffix."""
+    """Return the file name of the results, without suffix."""
     machine = re.sub(r"[^a-z0-9]+", "-", told["machine"].lower().replace("(r)", "")).strip("-")
     return f"{machine}-{told['date']}-{told['commit']}"
 
 
 def load() -> float | None:
-    """Return how many processes have wanted a core in the last minute, where that is known."""
+    """Return the load average of the last minute; None if unknown."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def disturbed(told: dict[str, Any]) -> str | None:
-    """Say that others are at work here, if they are."""
+    """Return a warning if other processes are busy; otherwise None."""
     cores = os.cpu_count() or 1
     if told["load"] is None or told["load"] <= _QUIET * cores:
         return None
@@ -52,7 +52,7 @@ def disturbed(told: dict[str, Any]) -> str | None:
 
 
 def _name(device: str) -> str:
-    """The processor's name, or the GPU's."""
+    """Return the name of the processor or the GPU."""
     if device != "cpu":
         return torch.cuda.get_device_name(device)
     model = platform.processor() or platform.machine()
@@ -75,7 +75,7 @@ def _versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Return the commit, and whether files that it knows have been changed since."""
+    """Return the commit, and mark it if tracked files were changed."""
     command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
     return said or "unknown"

@@ -1,4 +1,4 @@
-"""Contenders shown equal first, and then timed in turn."""
+"""The measurement: contenders are compared first, and then timed in turn."""
 
 import math
 import time
@@ -16,16 +16,16 @@ from benchmarks.layers.worker import Failed, Worker, worker
 
 LEAST_ROUNDS = 3
 _CACHES = ("XDG_CACHE_HOME", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR")
-_SHORTEST = 0.2  # seconds that a turn lasts at least: what takes less is done several times
+_SHORTEST = 0.2  # seconds of a turn; shorter steps are repeated
 
-Record = dict[str, Any]  # what is known of one entrant, as JSON
+Record = dict[str, Any]  # of one entrant, as JSON
 
 
 class How(NamedTuple):
-    """What is the same for everything that is measured."""
+    """Settings shared by all measurements."""
 
     rounds: int
-    seconds: float  # for the rounds of one dtype and mode: when they are over, so are the rounds
+    seconds: float  # for the rounds of one dtype and mode
     device: str
     threads: int
     scratch: Path
@@ -33,7 +33,7 @@ class How(NamedTuple):
 
 
 class Entrant(NamedTuple):
-    """Who is timed, doing what, and the folder of what is true of it."""
+    """A contender, its case, and the folder of the reference's results."""
 
     contender: Contender
     case: Case
@@ -41,11 +41,11 @@ class Entrant(NamedTuple):
 
 
 class Unequal(Exception):
-    """What a contender computed is something else."""
+    """A contender does not compute the same."""
 
 
 def truth(case: Case, how: How) -> Path:
-    """Have the plain equations computed in float32, and return the folder that holds what came out."""
+    """Compute the reference in float32, and return the folder of its results."""
     folder = how.scratch / "truth" / case.name
     folder.mkdir(parents=True)
     task = Task(case, "float32", case.modes[0], "cpu", how.threads)  # a GPU rounds more
@@ -56,10 +56,10 @@ def truth(case: Case, how: How) -> Path:
 
 
 def in_turn(entrants: Mapping[str, Entrant], dtype: str, mode: str, how: How) -> dict[str, Any]:
-    """Show each entrant equal, then time all of them, A B A B.
+    """Compare each entrant with the reference, then time all of them, A B A B.
 
     Returns:
-        ``"entrants"``, a record of each that was timed, and ``"refused"``, why the others were not.
+        ``"entrants"``, a record of each timed one, and ``"refused"``, why others were not timed.
     """
     records: dict[str, Record] = {}
     refused: dict[str, str] = {}
@@ -74,16 +74,16 @@ def in_turn(entrants: Mapping[str, Entrant], dtype: str, mode: str, how: How) ->
             except (Failed, Unequal) as error:
                 own.close()
                 refused[label] = str(error)
-                how.say(f"  {label}: refused: {error}")
+                how.say(f"  {label}: not equal: {error}")
             else:
-                stack.enter_context(own)  # it stays, to take its turns
+                stack.enter_context(own)  # stays alive for its turns
                 running[label] = one
         _rounds(running, records, refused, how)
     return {"dtype": dtype, "mode": mode, "entrants": records, "refused": refused}
 
 
 def first_calls(entrant: Entrant, dtype: str, mode: str, how: How) -> dict[str, Any]:
-    """Take a first and a second step with nothing kept on disk, and again with what that left there.
+    """Take a first and a second step without compiled code on disk, and again with it.
 
     Returns:
         ``"entrants"``, a record of each of the two, and ``"refused"``, why there is none.
@@ -100,7 +100,7 @@ def first_calls(entrant: Entrant, dtype: str, mode: str, how: How) -> dict[str, 
                 records[label] = _shown_equal(one, entrant, dtype, how)
         except (Failed, Unequal) as error:
             refused[label] = str(error)
-            how.say(f"  {label}: refused: {error}")
+            how.say(f"  {label}: not equal: {error}")
     return {"dtype": dtype, "mode": mode, "entrants": records, "refused": refused}
 
 
@@ -108,7 +108,7 @@ def _shown_equal(one: Worker, entrant: Entrant, dtype: str, how: How) -> Record:
     """Take the first two steps.
 
     Raises:
-        Unequal: The first one did not compute what is true.
+        Unequal: The first one does not agree with the reference.
     """
     record: Record = {"first": one.ask("first")}
     if entrant.contender.compared:
@@ -128,7 +128,7 @@ def _shown_equal(one: Worker, entrant: Entrant, dtype: str, how: How) -> Record:
 def _rounds(
     running: dict[str, Worker], records: dict[str, Record], refused: dict[str, str], how: How
 ) -> None:
-    """Time whoever is running, in turn, until there are enough rounds or the time is over."""
+    """Time the workers in turn, until there are enough rounds or the time is over."""
     repeats = {label: max(1, math.ceil(_SHORTEST / records[label]["second"])) for label in running}
     begun = time.monotonic()
     for number in range(how.rounds):
@@ -139,5 +139,5 @@ def _rounds(
                 records[label]["seconds"].append(one.ask("turn", repeats[label]))
             except Failed as error:
                 refused[label] = str(error)
-                how.say(f"  {label}: refused: {error}")
+                how.say(f"  {label}: not equal: {error}")
                 del running[label], records[label]

@@ -1,4 +1,4 @@
-"""How much memory this process has had at most. Linux tells; elsewhere it is unknown."""
+"""The peak memory of this process, which only Linux reports."""
 
 import ctypes
 import gc
@@ -8,22 +8,22 @@ _PROCESS = Path("/proc/self")
 
 
 def held() -> int | None:
-    """Return how many bytes of memory this process has written to, and begin to watch for a peak.
+    """Return the bytes of memory in use by this process, and reset the peak.
 
     Files that are mapped, libraries above all, are not counted: their pages come as they are first used.
     """
     gc.collect()
     _give_back()
     try:
-        (_PROCESS / "clear_refs").write_text("5")  # the high-water mark is what there is now
+        (_PROCESS / "clear_refs").write_text("5")  # resets the peak to the current value
     except OSError:
         return None
     return _kilobytes("RssAnon") * 1024
 
 
 def peak() -> int:
-    """Return how many bytes they have been at most since :func:`held`."""
-    # Of the mark the files are a part. They are taken to be now what they were then.
+    """Return the peak since :func:`held`, in bytes."""
+    # The peak includes mapped files, whose size is assumed to be unchanged.
     return (_kilobytes("VmHWM") - _kilobytes("RssFile") - _kilobytes("RssShmem")) * 1024
 
 
@@ -33,7 +33,7 @@ def _kilobytes(name: str) -> int:
 
 
 def _give_back() -> None:
-    """Make the allocator return what it keeps for later."""
+    """Make the allocator return its free memory."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -10,7 +10,9 @@ from typing import Any
 from benchmarks.layers.contenders import BARE, CONTENDERS, OURS
 from stormcell.atomic import write_file
 
-Report = dict[str, Any]  # as in the JSON file: "about", "left_out", and a dictionary of items for each of PARTS
+Report = dict[
+    str, Any
+]  # as in the JSON file: "about", "left_out", and a dictionary of items for each of PARTS
 PARTS = ("cases", "doublings", "first_calls")
 _PEERS = [name for name in CONTENDERS if not name.startswith(OURS) and name != BARE]
 
@@ -18,8 +20,8 @@ _PEERS = [name for name in CONTENDERS if not name.startswith(OURS) and name != B
 def derive(measured: dict[str, Any], operations: int | None = None) -> None:
     """Add the statistics of its times to each record.
 
-    ``median``; ``spread``, the slowest minus the fastest round, divided by the median; ``beyond``, the time of
-    the first call minus that of the second; ``gflops``, operations of the direct convolution per second, in
+    ``median``; ``spread``, the slowest minus the fastest round, divided by the median; ``beyond``, the time
+    of the first call minus that of the second; ``gflops``, operations of the direct convolution per second, in
     10^9; ``ratio``, its time divided by ours, which is our speedup; ``share``, the time of the bare
     convolutions divided by its time. The last two are medians over rounds, as disturbances affect a whole
     round.
@@ -164,7 +166,7 @@ def _first_calls(report: Report) -> Iterable[str]:
         labels = list(dict.fromkeys(label for m in both for label in m["entrants"]))
         yield from (
             "",
-            "### Ours, with and without compiled code on disk: time of the first call minus that of the second, s",
+            "### Ours, without and with compiled code on disk: first call minus second, s",
             "",
         )
         body = [

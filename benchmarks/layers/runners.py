@@ -1,4 +1,4 @@
-"""What a worker asks of what it runs."""
+"""The interface between a worker and its contender."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -7,7 +7,7 @@ from benchmarks.layers.cases import Case
 
 
 class Task(NamedTuple):
-    """What a worker computes."""
+    """The task of a worker."""
 
     case: Case
     dtype: str
@@ -17,19 +17,19 @@ class Task(NamedTuple):
 
     @property
     def trains(self) -> bool:
-        """Whether it goes backwards too."""
+        """Whether it also computes gradients."""
         return self.mode == "training"
 
 
 class Runner(Protocol):
-    """A contender, its weights and input in place."""
+    """A contender with weights and input."""
 
     def step(self) -> Any:
-        """Do what is timed, and return what came out."""
+        """Take one timed step and return its results."""
         ...
 
     def results(self, made: Any) -> dict[str, Array]:
-        """Return what came out as float32, laid out as our layers have it.
+        """Return the results as float32, in the layout of our layers.
 
         That is the ``"output"``, or the ``"last"`` one, and in training the gradients: of the weights,
         ``"0.weight_ih"``, and, if it is asked for, of the input, ``"input"``. Bare convolutions have nothing.
@@ -37,17 +37,17 @@ class Runner(Protocol):
         ...
 
     def timed(self, number: int) -> tuple[float, Any]:
-        """Take so many steps; return how many seconds one took, and what the last one returned."""
+        """Take this number of steps; return the seconds per step, and the last results."""
         ...
 
     def held(self) -> int | None:
-        """Return how many bytes of memory are in use, and begin to watch for a peak; None if unknown."""
+        """Return the bytes of memory in use, and reset the peak; None if unknown."""
         ...
 
     def peak(self) -> int | None:
-        """Return how many have been in use at most."""
+        """Return the peak in bytes."""
         ...
 
     def saved(self) -> int | None:
-        """Return how many bytes a forward pass saves for the backward pass; None if unknown."""
+        """Return the bytes saved for the backward pass; None if unknown."""
         ...

@@ -24,16 +24,16 @@ class OnDevice(ABC):
         self.task = task
         self.device = torch.device(task.device)
         torch.set_num_threads(task.threads)
-        if task.trains:  # what PyTorch imports at its first gradient is no contender's memory
+        if task.trains:  # PyTorch's imports at its first gradient are not the contender's memory
             one = torch.zeros(1, device=self.device, requires_grad=True)
             one.sin().backward(one.detach())  # type: ignore[no-untyped-call]
 
     @abstractmethod
     def step(self) -> Any:
-        """See :class:`benchmarks.layers.runners.Runner`, also below."""
+        """See :class:`benchmarks.layers.runners.Runner`."""
 
     def timed(self, number: int) -> tuple[float, Any]:
-        """A GPU's own clock, where there is one."""
+        """Return the time per step, by the GPU's own clock on a GPU."""
         if self.device.type == "cpu":
             start = time.perf_counter()
             made = self._steps(number)
@@ -48,12 +48,12 @@ class OnDevice(ABC):
 
     def _steps(self, number: int) -> Any:
         for _ in range(number):
-            made = None  # what the step before has made is not needed any more
+            made = None  # frees the results of the step before
             made = self.step()
         return made
 
     def held(self) -> int | None:
-        """Memory in use: the process's, or the GPU's."""
+        """Return the memory in use by the process, or on the GPU."""
         if self.device.type == "cpu":
             return memory.held()
         torch.cuda.synchronize(self.device)
@@ -61,12 +61,12 @@ class OnDevice(ABC):
         return torch.cuda.memory_allocated(self.device)
 
     def peak(self) -> int | None:
-        """The most of it."""
+        """Return its peak."""
         return memory.peak() if self.device.type == "cpu" else torch.cuda.max_memory_allocated(self.device)
 
 
 class TorchRunner(OnDevice):
-    """A module that is given a sequence, forwards and, in training, backwards."""
+    """A module which runs over a sequence, forward and, in training, backward."""
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
@@ -83,11 +83,11 @@ class TorchRunner(OnDevice):
 
     @abstractmethod
     def build(self) -> nn.Module:
-        """Make the module."""
+        """Create the module."""
 
     @abstractmethod
     def places(self) -> dict[str, Place]:
-        """Return where the weights are, named ``"0.weight_ih"`` with the layer first."""
+        """Return the weights by name, with the layer first: ``"0.weight_ih"``."""
 
     def run(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Return the output and the last state."""
@@ -95,7 +95,7 @@ class TorchRunner(OnDevice):
         return output, state
 
     def forward(self) -> list[Tensor]:
-        """Return the output, in as many pieces as there are calls."""
+        """Return the output, in one part per call."""
         lowered = self.task.dtype == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=lowered):
             if not self.task.case.frame_by_frame:
@@ -107,20 +107,20 @@ class TorchRunner(OnDevice):
             return outputs
 
     def step(self) -> list[Tensor]:
-        """Forwards and, in training, backwards from a given gradient."""
+        """Run forward and, in training, backward from a given gradient."""
         if not self.task.trains:
             with torch.no_grad():
                 return self.forward()
         self.module.zero_grad()
         self.x.grad = None
         (output,) = self.forward()
-        # Converted once: how an output comes to have a gradient is not the layer's business.
+        # Converted once, as the upstream gradient is not part of the layer.
         self._gradient = self._gradient.to(output.dtype)
         output.backward(self._gradient)  # type: ignore[no-untyped-call]
         return [output]
 
     def results(self, made: list[Tensor]) -> dict[str, Array]:
-        """Everything, in float32."""
+        """Return all results in float32."""
         output = torch.cat([piece.detach() for piece in made])
         results = {"output": output}
         if self.task.trains:
@@ -135,7 +135,7 @@ class TorchRunner(OnDevice):
         return {name: tensor.float().cpu().numpy() for name, tensor in results.items()}
 
     def saved(self) -> int | None:
-        """What autograd is given to keep, beside weights and input, each memory once."""
+        """Return the bytes saved by autograd, without weights and input, each memory counted once."""
         if not self.task.trains:
             return None
         known = {t.untyped_storage().data_ptr() for t in (self.x, *self.module.parameters())}
@@ -148,7 +148,7 @@ class TorchRunner(OnDevice):
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            made = self.forward()  # holds on to it, lest a storage takes the place of one that is gone
+            made = self.forward()  # keeps it alive, so that no storage is reused
         del made
         return sum(kept.values())
 
@@ -166,11 +166,11 @@ class Ours(TorchRunner):
     ) -> None:
         self.backend, self.checkpointed, self.last_output = backend, checkpointed, last_output
         super().__init__(task)
-        if checkpointed:  # nor is what it imports at its first checkpoint
+        if checkpointed:  # nor are the imports of the first checkpoint
             checkpoint(torch.sin, torch.zeros(1, requires_grad=True), use_reentrant=False)
 
     def build(self) -> nn.Module:
-        """The layer that a user would make."""
+        """Return the layer."""
         case = self.task.case
         sizes = (case.in_channels, list(case.hidden_channels), case.kernel_size)
         if case.kind == "conv_gru":
@@ -187,43 +187,43 @@ class Ours(TorchRunner):
         return kind(*sizes, peephole="channel" if case.peephole else None, backend=self.backend)
 
     def places(self) -> dict[str, Place]:
-        """The parameters, under their own names."""
+        """Return the parameters by name."""
         return {
             name.removeprefix("cells."): (parameter, None)
             for name, parameter in self.module.named_parameters()
         }
 
     def run(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Run all of it, or parts of about √T steps each."""
+        """Run the whole sequence, or parts of about √T steps."""
         if not self.checkpointed:
             output, state = self.module(x, state, return_sequence=not self.last_output)
             return output, state
         outputs = []
-        # Within a part a step keeps four gates, a cell and an output; between parts there are two states.
+        # A step within a part saves four gates, a cell and an output; between parts two states are saved.
         for part in torch.split(x, math.ceil(math.sqrt(len(x) / 3))):
             output, state = checkpoint(self.module, part, state, use_reentrant=False)
             outputs.append(output)
         return torch.cat(outputs), state
 
     def results(self, made: list[Tensor]) -> dict[str, Array]:
-        """The last output has a name of its own."""
+        """Return the results; the last output alone has another name."""
         results = super().results(made)
         return {"last": results["output"]} if self.last_output else results
 
     def saved(self) -> int | None:
-        """Of a checkpoint only the peak tells."""
+        """Return None for checkpoints, which only the peak describes."""
         return None if self.checkpointed else super().saved()
 
 
 class LoopRunner(TorchRunner):
-    """The loops that circulate."""
+    """The usual loops."""
 
     def __init__(self, task: Task, compiled: str | None = None) -> None:
         self.compiled = compiled
         super().__init__(task)
 
     def build(self) -> nn.Module:
-        """The loop, eager or compiled."""
+        """Return the loop, eager or compiled."""
         loop = Loop(self.task.case)
         compiled: dict[str | None, list[nn.Module]]
         compiled = {None: [], "step": list(loop.cells), "sequence": [loop]}
@@ -232,7 +232,7 @@ class LoopRunner(TorchRunner):
         return loop
 
     def places(self) -> dict[str, Place]:
-        """Where its cells say."""
+        """Return the weights of its cells by name."""
         return {
             f"{number}.{name}": place
             for number, cell in enumerate(cast("Loop", self.module).steps())
@@ -240,5 +240,5 @@ class LoopRunner(TorchRunner):
         }
 
     def saved(self) -> int | None:
-        """What compiled code keeps cannot be asked for without compiling it anew."""
+        """Return None for compiled code, which would have to be compiled again."""
         return None if self.compiled else super().saved()

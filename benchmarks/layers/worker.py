@@ -1,4 +1,4 @@
-"""A process for each contender, so that none lives in what another has made of the process."""
+"""One process per contender, so that contenders do not affect each other."""
 
 import contextlib
 import importlib
@@ -19,17 +19,17 @@ from benchmarks.layers.runners import Runner, Task
 
 
 class Failed(Exception):
-    """What a worker could not do."""
+    """A worker failed."""
 
 
 class Worker:
-    """The near end: asks, and waits for the answer, so that only one worker works at a time."""
+    """The caller's end: sends a request and waits for the answer, so that only one worker is busy."""
 
     def __init__(self, connection: Connection, log: Path) -> None:
         self._connection, self._log = connection, log
 
     def ask(self, what: str, *arguments: object) -> Any:
-        """Have a method of :class:`_Served` called.
+        """Call a method of :class:`_Served`.
 
         Raises:
             Failed: It raised something, or the process is gone.
@@ -47,8 +47,8 @@ class Worker:
 
 @contextlib.contextmanager
 def worker(contender: Contender, task: Task, scratch: Path) -> Iterator[Worker]:
-    """Start a process that runs a contender, and end it afterwards."""
-    # Forked from a process that has imported PyTorch and done nothing, or, for others, begun afresh.
+    """Start the process of a contender, and end it afterwards."""
+    # Forked from a process which only imported PyTorch, or a new process for other libraries.
     context: Any = multiprocessing.get_context("forkserver" if contender.needs == ("torch",) else "spawn")
     if contender.needs == ("torch",):
         context.set_forkserver_preload(["numpy", "torch", "stormcell.nn"])
@@ -71,7 +71,7 @@ def worker(contender: Contender, task: Task, scratch: Path) -> Iterator[Worker]:
 
 
 class _Served:
-    """The far end."""
+    """The worker's end."""
 
     def __init__(self, contender: Contender, task: Task) -> None:
         module, _, name = contender.runner.rpartition(".")
@@ -81,24 +81,24 @@ class _Served:
         self._before: int | None = None
 
     def ready(self) -> None:
-        """Say that weights and input are in place."""
+        """Confirm that weights and input are loaded."""
 
     def first(self) -> float:
-        """Take the first step, and return how long it took."""
+        """Take the first step and return its time."""
         self._before = self._runner.held()
         seconds, self._made = self._runner.timed(1)
         return seconds
 
     def write(self, folder: Path) -> None:
-        """Keep what the first step made as what is true."""
+        """Save the results of the first step as those of the reference."""
         checking.write(folder, self._runner.results(self._made))
 
     def compare(self, folder: Path) -> dict[str, float]:
-        """Compare what the first step made with what is true."""
+        """Compare the results of the first step with those of the reference."""
         return checking.errors(folder, self._runner.results(self._made), self._task.mode)
 
     def second(self) -> tuple[float, int | None]:
-        """Return how long another step takes, and its peak of memory.
+        """Return the time of another step, and its peak memory.
 
         That is beyond what was in use before the first step: what a contender keeps between steps counts.
         """
@@ -109,23 +109,23 @@ class _Served:
         return seconds, None if peak is None or self._before is None else max(0, peak - self._before)
 
     def saved(self) -> int | None:
-        """Return how many bytes are saved for the backward pass."""
+        """Return the bytes saved for the backward pass."""
         return self._runner.saved()
 
     def described(self) -> list[str]:
-        """Return what the runner has to say of how it does it."""
+        """Return the runner's description of itself."""
         return getattr(self._runner, "described", list)()
 
     def turn(self, number: int) -> float:
-        """Take so many steps, and return how long one took."""
+        """Take this number of steps and return the time per step."""
         return self._runner.timed(number)[0]
 
 
 def _serve(connection: Connection, contender: Contender, task: Task, scratch: Path, log: Path) -> None:
-    """Answer until nobody asks any more."""
-    with log.open("wb") as file:  # libraries have much to say for themselves
+    """Answer requests until the connection is closed."""
+    with log.open("wb") as file:  # output of the libraries
         os.dup2(file.fileno(), 2)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asked will go, and then so does this
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller will end, and then this process
     os.environ["OMP_NUM_THREADS"] = str(task.threads)
     for name, value in contender.environment.items():
         os.environ[name] = value.format(scratch=scratch)
