@@ -21,7 +21,7 @@ def derive(measured: dict[str, Any], operations: int | None = None) -> None:
     """Add the statistics of its times to each record.
 
     ``median``; ``spread``, the slowest minus the fastest round, divided by the median; ``beyond``, the time
-    of the first call minus that of the second; ``gflops``, operations of the direct convolution per second, in
+    of the first call minus that of the second; ``gflops``, operations of the direct convolution a second, in
     10^9; ``ratio``, its time divided by ours, which is our speedup; ``share``, the time of the bare
     convolutions divided by its time. The last two are medians over rounds, as disturbances affect a whole
     round.

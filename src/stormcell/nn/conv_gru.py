@@ -118,7 +118,7 @@ class GRU(Recurrent):
         Raises:
             ArgumentError: A tensor is missing, is not expected, or has another shape than expected.
         """
-        output, states = self._run(x, self._state_per_cell(state), steps, lengths, mask, return_sequence)
+        output, states = self._run(self._read(x, state, steps, lengths, mask), return_sequence)
         return output, tuple(h for (h,) in states)
 
     def all_layers(
@@ -136,7 +136,7 @@ class GRU(Recurrent):
             ``outputs, h_n``: ``outputs[-1]`` is the output of :meth:`forward`. The outputs are those before
             dropout.
         """
-        outputs, states = self._run_all(x, self._state_per_cell(state), steps, lengths, mask)
+        outputs, states = self._run_all(self._read(x, state, steps, lengths, mask))
         return outputs, tuple(h for (h,) in states)
 
     def _state_per_cell(self, state: Sequence[Tensor] | None) -> list[State] | None:
@@ -256,11 +256,7 @@ class ConvGRU2d(_ConvGRU):
             from its state.
         hidden_channels: Number of channels of ``h``: an int, or one per layer.
         kernel_size: Kernel size of the input convolution.
-        num_layers: Number of layers. None is the length of the lists among the arguments, or 1.
-        bias: Whether the gates have biases.
-        batch_first: Whether sequences are ``(B, T, C, H, W)`` instead of ``(T, B, C, H, W)``.
-        dropout: Probability of dropping an element of a layer's output before the next layer.
-        bidirectional: As in :class:`ConvLSTM2d`.
+        num_layers, bias, batch_first, dropout, bidirectional: As in :class:`ConvLSTM2d`.
         **options: All other arguments of :class:`ConvGRUCell2d`.
 
     Raises:

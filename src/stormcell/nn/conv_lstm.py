@@ -55,7 +55,7 @@ class LSTM(Recurrent):
         Raises:
             ArgumentError: A tensor is missing, is not expected, or has another shape than expected.
         """
-        output, states = self._run(x, self._state_per_cell(state), steps, lengths, mask, return_sequence)
+        output, states = self._run(self._read(x, state, steps, lengths, mask), return_sequence)
         return output, self._tuples(states)
 
     def all_layers(
@@ -73,7 +73,7 @@ class LSTM(Recurrent):
             ``outputs, (h_n, c_n)``: ``outputs[-1]`` is the output of :meth:`forward`. The outputs are those
             before dropout.
         """
-        outputs, states = self._run_all(x, self._state_per_cell(state), steps, lengths, mask)
+        outputs, states = self._run_all(self._read(x, state, steps, lengths, mask))
         return outputs, self._tuples(states)
 
     def _state_per_cell(self, state: States | None) -> list[State] | None:

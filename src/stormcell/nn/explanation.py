@@ -1,7 +1,11 @@
-"""What ``layer.explain`` returns: which back end computes each layer, and why."""
+"""The result of ``layer.explain``: which back end computes each layer, and why."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+import torch
+
+from stormcell.nn.cells import Cell
 from stormcell.nn.ops.backends import Explanation
 
 
@@ -29,3 +33,23 @@ class LayerExplanations(tuple[LayerExplanation, ...]):
         return "\n".join(f"layer {layer}, {direction}: {how}" for layer, direction, how in self)
 
     __repr__ = __str__
+
+
+def explain_calls(cells: Sequence[Cell], directions: int, run: Callable[[], Any]) -> LayerExplanations:
+    """Explain the calls of these cells, in order, while they are run; random numbers are not used up."""
+    explanations: list[LayerExplanation] = []
+
+    def note(cell: Cell, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        layer, direction = divmod(len(explanations), directions)
+        how = cell.explain(*args, *kwargs["_sequence"])
+        explanations.append(LayerExplanation(layer, ("forward", "backward")[direction], how))
+
+    handles = [cell.register_forward_pre_hook(note, with_kwargs=True) for cell in cells]
+    device = cells[0].weight_hh.device
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return LayerExplanations(explanations)

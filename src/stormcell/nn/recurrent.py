@@ -11,13 +11,16 @@ from torch import Tensor, nn
 from stormcell.errors import ArgumentError
 from stormcell.nn import arguments
 from stormcell.nn.cells import Cell, Dropout
-from stormcell.nn.explanation import LayerExplanation, LayerExplanations
+from stormcell.nn.explanation import LayerExplanations, explain_calls
 from stormcell.nn.ops.types import CallSpec, State
 from stormcell.nn.options import check_names, options_of
 from stormcell.nn.shapes import check_input, check_like, check_mask, mask_of_lengths, shape
 
 # Steps per chunk if only the last output is returned, and the numbers which its outputs may have.
 _CHUNK_STEPS, _CHUNK_NUMBERS = 4, 16 << 20
+
+# The input (T, B, C_in, *space), the state per layer and direction, and what else a call gives.
+_Call = tuple[Tensor | None, Sequence[State | None], CallSpec]
 
 
 class Recurrent(nn.Module):
@@ -104,11 +107,7 @@ class Recurrent(nn.Module):
         step of the sequence, which gives upper layers their input.
 
         Args:
-            x: As in ``forward``.
-            state: As in ``forward``.
-            steps: As in ``forward``.
-            lengths: As in ``forward``.
-            mask: As in ``forward``.
+            x, state, steps, lengths, mask: As in ``forward``.
 
         Returns:
             A tuple with the layer's number, its direction, and the explanation ``how``, for each layer and
@@ -125,41 +124,18 @@ class Recurrent(nn.Module):
             layer 0, forward: reference (proj_channels or norm)
               all operations: PyTorch
         """
-        x, start, spec = self._read(x, self._state_per_cell(state), steps, lengths, mask)
-        first = spec._replace(steps=1, mask=None if spec.mask is None else spec.mask[:1])
-        explanations: list[LayerExplanation] = []
-
-        def note(cell: Cell, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            layer, direction = divmod(len(explanations), self.directions)
-            how = cell.explain(*args, *kwargs["_sequence"])
-            explanations.append(LayerExplanation(layer, ("forward", "backward")[direction], how))
-
-        handles = [cell.register_forward_pre_hook(note, with_kwargs=True) for cell in self._cells()]
-        devices = [self._cells()[0].weight_hh.device] if self._cells()[0].weight_hh.is_cuda else []
-        try:
-            with torch.random.fork_rng(devices):
-                for _ in self._layers(self.num_layers, None if x is None else x[:1], start, first):
-                    pass
-        finally:
-            for handle in handles:
-                handle.remove()
-        return LayerExplanations(explanations)
+        x, start, spec = self._read(x, state, steps, lengths, mask)
+        spec = spec._replace(steps=1, mask=None if spec.mask is None else spec.mask[:1])
+        first = None if x is None else x[:1], start, spec
+        return explain_calls(self._cells(), self.directions, lambda: self._run_all(first))
 
     def _state_per_cell(self, state: Any) -> list[State] | None:
         """Convert the state of the stack to one tuple per layer and direction."""
         raise NotImplementedError
 
-    def _run(
-        self,
-        x: Tensor | None,
-        states: Sequence[State] | None,  # per layer and direction
-        steps: int | None,
-        lengths: Tensor | Sequence[int] | None,
-        mask: Tensor | None,
-        return_sequence: bool = True,
-    ) -> tuple[Tensor, list[State]]:
+    def _run(self, call: _Call, return_sequence: bool) -> tuple[Tensor, list[State]]:
         """Return the output of the top layer, and the last state per layer and direction."""
-        x, start, spec = self._read(x, states, steps, lengths, mask)
+        x, start, spec = call
         if return_sequence:
             last: list[State] = []
             for output, end in self._layers(self.num_layers, x, start, spec):
@@ -180,17 +156,9 @@ class Recurrent(nn.Module):
         backward_output, backward_end = self._last_output(backward, x, start, spec)
         return torch.cat([forward_output, backward_output], dim=1), last + forward_end + backward_end
 
-    def _run_all(
-        self,
-        x: Tensor | None,
-        states: Sequence[State] | None,
-        steps: int | None,
-        lengths: Tensor | Sequence[int] | None,
-        mask: Tensor | None,
-    ) -> tuple[tuple[Tensor, ...], list[State]]:
+    def _run_all(self, call: _Call) -> tuple[tuple[Tensor, ...], list[State]]:
         """Return the outputs of all layers, and the last state per layer and direction."""
-        x, start, spec = self._read(x, states, steps, lengths, mask)
-        outputs, last = zip(*self._layers(self.num_layers, x, start, spec), strict=True)
+        outputs, last = zip(*self._layers(self.num_layers, *call), strict=True)
         return tuple(map(self._swap_time, outputs)), [state for layer in last for state in layer]
 
     def _layers(
@@ -252,8 +220,8 @@ class Recurrent(nn.Module):
 
     def _begin(self, k: int, x: Tensor | None, state: State | None) -> tuple[State, Dropout]:
         """Return the initial state of a cell, and its dropout masks."""
-        begun = self._start(k, x, state)
-        return begun, self._cells()[k].draw_dropout(x, begun)
+        start = self._start(k, x, state)
+        return start, self._cells()[k].draw_dropout(x, start)
 
     def _start(self, k: int, x: Tensor | None, state: State | None) -> State:
         """Return the initial state of a cell."""
@@ -271,12 +239,13 @@ class Recurrent(nn.Module):
     def _read(
         self,
         x: Tensor | None,
-        states: Sequence[State] | None,
+        state: Any,  # as in forward
         steps: int | None,
         lengths: Tensor | Sequence[int] | None,
         mask: Tensor | None,
-    ) -> tuple[Tensor | None, Sequence[State | None], CallSpec]:
+    ) -> _Call:
         """Check the arguments of a call, and put time first."""
+        states = self._state_per_cell(state)
         if x is not None or steps is None or not self.in_channels:
             time, batch = ("B", "T") if self.batch_first else ("T", "B")
             check_input(x, self.in_channels, (time, batch, "C", *self.cell.space))
@@ -293,29 +262,16 @@ class Recurrent(nn.Module):
             if len(x) == 0:
                 raise ArgumentError(f"x: expected at least one step, found {shape(x)} with time first")
             steps, size, device = len(x), x.shape[1], x.device
-        present = self._read_mask(lengths, mask, steps, size, device)
+        if lengths is not None and mask is not None:
+            raise ArgumentError("lengths, mask: expected at most one of them, found both")
+        present = None if lengths is None else mask_of_lengths(lengths, steps, size, device)
+        if mask is not None:
+            check_mask(mask, (size, steps) if self.batch_first else (steps, size))
+            present = self._swap_time(mask).to(device)
         if present is not None and x is not None:
             # Missing frames may have any values, which must not reach a gradient.
             x = x.masked_fill(~present.reshape(*present.shape, *(1,) * (x.dim() - 2)), 0)
         return x, start, CallSpec(steps, mask=present, repeat=lengths is None)
-
-    def _read_mask(
-        self,
-        lengths: Tensor | Sequence[int] | None,
-        mask: Tensor | None,
-        steps: int,
-        batch: int,
-        device: torch.device,
-    ) -> Tensor | None:
-        """Return the mask ``(T, B)``; None if no step is missing."""
-        if lengths is not None:
-            if mask is not None:
-                raise ArgumentError("lengths, mask: expected at most one of them, found both")
-            return mask_of_lengths(lengths, steps, batch, device)
-        if mask is None:
-            return None
-        check_mask(mask, (batch, steps) if self.batch_first else (steps, batch))
-        return self._swap_time(mask).to(device)
 
     def _swap_time(self, sequence: Tensor) -> Tensor:
         """Swap time and batch if ``batch_first``."""

@@ -143,11 +143,7 @@ class TrajGRU2d(GRU):
             from its state.
         hidden_channels: Number of channels of ``h``: an int, or one per layer.
         kernel_size: Kernel size of the input convolution.
-        num_layers: Number of layers. None is the length of the lists among the arguments, or 1.
-        bias: Whether the gates and the flows have biases.
-        batch_first: Whether sequences are ``(B, T, C, H, W)`` instead of ``(T, B, C, H, W)``.
-        dropout: Probability of dropping an element of a layer's output before the next layer.
-        bidirectional: As in :class:`ConvLSTM2d`.
+        num_layers, bias, batch_first, dropout, bidirectional: As in :class:`ConvLSTM2d`.
         **options: All other arguments of :class:`TrajGRUCell2d`.
 
     Raises:
