@@ -22,7 +22,7 @@ def _convolve(
     dilation: int | tuple[int, ...] = 1,
     padding_mode: str = "zeros",
 ) -> np.ndarray:
-    """The convolution as the sum over its kernel, with TensorFlow's padding; of vectors the product."""
+    """The convolution as a sum over its kernel, with TensorFlow's padding; for vectors a matrix product."""
     kernel = weight.shape[2:]
     strides, dilations = (np.broadcast_to(value, len(kernel)).tolist() for value in (stride, dilation))
     spans = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
@@ -52,7 +52,7 @@ def convolve() -> Callable[..., np.ndarray]:
 
 
 class Kind(NamedTuple):
-    """A kind of layer, with a small image for it."""
+    """A kind of layer, and the size of a small image."""
 
     name: str
     layer: type[Recurrent]
@@ -66,7 +66,7 @@ class Kind(NamedTuple):
     def build(
         self, in_channels: int = 2, hidden_channels: int | list[int] | None = None, **options: Any
     ) -> Recurrent:
-        """A stack, of two layers if not told, that computes in evaluation; see :func:`randomised`."""
+        """A stack, by default of two layers, in evaluation mode; see :func:`randomised`."""
         hidden_channels = [4, 3] if hidden_channels is None else hidden_channels
         return randomised(self.layer(in_channels, hidden_channels, **self.options | options)).eval()
 
@@ -74,7 +74,7 @@ class Kind(NamedTuple):
         return numbers(*leading, channels, *self.size, seed=seed)
 
     def start(self, rnn: Recurrent, batch: int = 2, seed: int = 5) -> Any:
-        """A state to start from, as the layer takes it."""
+        """An initial state, as the layer takes it."""
         states, size = [], self.size
         for cell in rnn.cells[:: rnn.directions]:
             size = cell.state_size(size)
@@ -97,7 +97,7 @@ def numbers(*shape: int, seed: int = 1) -> Tensor:
 
 
 def randomised(module: Any) -> Any:
-    """Give every parameter values that matter: peepholes and flows start at zero and would hide."""
+    """Give every parameter random values: peepholes and flows start at zero, which would hide errors."""
     with torch.no_grad():
         for seed, parameter in enumerate(module.parameters()):
             parameter.copy_(0.3 * numbers(*parameter.shape, seed=seed))
@@ -119,7 +119,7 @@ _KINDS = [
 
 
 def _varied(kind: Kind) -> Iterator[dict[str, Any]]:
-    """Every option whose result is not drawn, each once; what has no space not for all dimensions again."""
+    """Every option without random results, each once; options without a relation to space not in 1-D and 3-D."""
     flows, axes = kind.layer is nn.TrajGRU2d, len(kind.size)
     yield {}
     if kind.layer is nn.ConvLSTM2d:
@@ -162,7 +162,7 @@ def varied(request: pytest.FixtureRequest) -> Kind:
 
 
 class Twins(NamedTuple):
-    """A layer of ours on images of one pixel, and the one of torch that it equals."""
+    """A layer of ours for images of one pixel, and the equal layer of torch."""
 
     ours: Recurrent
     theirs: torch.nn.LSTM | torch.nn.GRU
@@ -172,12 +172,12 @@ class Twins(NamedTuple):
         return flat.reshape(*flat.shape, *self.pixel)
 
     def start(self, states: Tensor) -> tuple[Any, Any]:
-        """The same states, (h and c, L, B, C), as our layer takes them and as theirs does."""
+        """The same states, (h and c, L, B, C), for our layer and for theirs."""
         ours, theirs = [tuple(self.image(s)) for s in states], tuple(states)
         return (tuple(ours), theirs) if isinstance(self.theirs, torch.nn.LSTM) else (ours[0], theirs[0])
 
     def plain(self, output: Tensor, last: Any) -> list[Tensor]:
-        """What either layer returns: the output and the states, stacked and without space."""
+        """The results of a layer: the output and the states, stacked, without spatial axes."""
         states = last if isinstance(self.theirs, torch.nn.LSTM) else [last]
         stacked = [s if isinstance(s, Tensor) else torch.stack(s) for s in states]
         return [t.reshape(t.shape[:3]) for t in (output, *stacked)]

@@ -24,9 +24,9 @@ def test_activations_have_the_documented_names():
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_activation_by_name_computes_its_formula(name):
-    # Both sides of where the hard sigmoids bend, at 2.5 and 3, and these points themselves.
+    # The kinks of the hard sigmoids, at 2.5 and 3, and both sides of them.
     x = torch.cat([torch.linspace(-4, 4, 81, dtype=torch.float64), torch.tensor([-2.5, 2.5])])
-    # A few roundings of numbers up to 4, 2^-53 of them each.
+    # A few roundings of numbers up to 4, with relative errors of 2^-53.
     np.testing.assert_allclose(activation("φ", name)(x), EXPECTED[name](x.numpy()), rtol=0, atol=1e-14)
 
 

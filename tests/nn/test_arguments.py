@@ -445,7 +445,7 @@ def test_cell_attributes_rebuild_an_equal_cell(kind):
     }
     known = {name: value for name, value in given.items() if name in parameters(kind)}
     cell = kind(**known)
-    # The weights tell the others.
+    # The other arguments are visible in the parameters.
     names = parameters(kind).keys() - {"bias", "peephole", "device", "dtype"}
     known = {name: getattr(cell, name) for name in names}
     assert {name: known[name] for name in known if name != "zoneout"} == {

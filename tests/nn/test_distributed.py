@@ -1,4 +1,4 @@
-"""Two processes with half of the batch each have the gradients of one with all of it."""
+"""Two processes with half of the batch each get the gradients of one process with the whole batch."""
 
 import os
 import subprocess
@@ -64,7 +64,7 @@ os._exit(0)  # gloo's threads may outlive the interpreter, which then aborts: th
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch was built without gloo")
 def test_two_processes_get_the_gradients_of_one(tmp_path):
-    # Of all network devices the loopback is always there. Threads would only be in each other's way.
+    # The loopback device always exists. Several threads would only compete.
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "error", "-c", CODE]
     processes = [

@@ -1,4 +1,4 @@
-"""What is exported computes what the layers compute: rung 6 of the oracles."""
+"""Exported layers compute the same as eager ones: rung 6 of the ladder of oracles."""
 
 from functools import partial
 
@@ -9,8 +9,8 @@ from torch.export import Dim
 
 from stormcell import nn
 
-# Foreign: torch's exporter to ONNX uses what torch itself deprecates; says of two axes that they are one,
-# which is what a caller means who gives them one name; and gives no names to any if an argument is None.
+# Warnings of torch's ONNX exporter: it uses deprecated functions of torch, reports that axes with the same name
+# are equal, and names no axes if an argument is None.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`isinstance\\(treespec, LeafSpec\\)` is deprecated:FutureWarning"),
     pytest.mark.filterwarnings("ignore:# The axis name. \\w+ will not be used, since it shares:UserWarning"),
@@ -26,14 +26,14 @@ def numbers(*shape, seed=1):
 
 
 def randomised(module):
-    """Give every parameter values that matter, and let it compute as in evaluation."""
+    """Give every parameter random values, in evaluation mode."""
     with torch.no_grad():
         for seed, parameter in enumerate(module.parameters()):
             parameter.copy_(0.3 * numbers(*parameter.shape, seed=seed))
     return module.eval()
 
 
-# Cells of two channels in and three hidden, and an image; its size is of no meaning to the export.
+# Cells with two input and three hidden channels, and the image size used for the export.
 lstm, gru = partial(nn.ConvLSTMCell2d, 2, 3), partial(nn.ConvGRUCell2d, 2, 3)
 CELLS = {
     "ConvLSTM1d": (partial(nn.ConvLSTMCell1d, 2, 3, 3), (9,)),
@@ -78,7 +78,7 @@ def make(name):
 
 
 def given(cell, size, batch, *, blind=False, seed=1):
-    """An input for a cell, and a state as it takes it."""
+    """An input and a state for a cell."""
     x = None if blind else numbers(batch, 2, *size, seed=seed)
     inner = cell.state_size(size)
     states = [numbers(batch, c, *inner, seed=seed + 1 + k) for k, c in enumerate(cell.state_channels)]
@@ -86,20 +86,20 @@ def given(cell, size, batch, *, blind=False, seed=1):
 
 
 def sizes(cell, size):
-    """The exported size and others, so that both parities come to every stride."""
+    """The exported size and others, so that every stride meets even and odd sizes."""
     if getattr(cell, "spatial_size", None) is not None:
         return [size]
     return [size, tuple(n + 1 for n in size), tuple(n + 3 + k for k, n in enumerate(size))]
 
 
 def axes(cell, size, name):
-    """Which axes of an image's tensor may change, by name."""
+    """The dynamic axes of an image, by name."""
     changing = () if getattr(cell, "spatial_size", None) is not None else range(len(size))
     return {0: "batch"} | {2 + axis: f"{name}_{axis}" for axis in changing}
 
 
 def shapes(cell, size, *, blind=False):
-    """Of an input and a state, with the same names where the sizes are the same."""
+    """The dynamic axes of input and state, with the same names for equal sizes."""
     state = axes(cell, size, "image" if cell.state_size(size) == size else "state")
     states = (state,) * len(cell.states)
     return None if blind else axes(cell, size, "image"), states if len(states) > 1 else state
@@ -120,7 +120,7 @@ IN_ONNX = ["even kernels, dilated", "stride", "all else", "PeepholeLSTM", "ConvG
 
 @pytest.mark.parametrize(("name", "blind"), [*((name, False) for name in IN_ONNX), ("ConvLSTM2d", True)])
 def test_step_in_onnxruntime_runs_over_sequences(name, blind):
-    """Of any length, the state going from call to call."""
+    """For sequences of any length, with the state passed from call to call."""
     cell, size = make(name)
     names = ["x", "h", "c"][blind : 1 + len(cell.states)]
     program = torch.onnx.export(

@@ -1,4 +1,4 @@
-"""A stack calls its cells as modules are called: what hangs on a cell takes part."""
+"""A stack calls its cells as modules, so that hooks, pruning and parametrizations of cells work."""
 
 import pytest
 import torch

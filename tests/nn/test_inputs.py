@@ -1,4 +1,4 @@
-"""What callers give that is legal but odd, or nearly right."""
+"""Unusual but valid arguments, and almost valid ones."""
 
 import numpy as np
 import pytest

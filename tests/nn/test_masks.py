@@ -1,4 +1,4 @@
-"""Steps that are not there; ``kind`` and ``twins`` are in conftest.py.
+"""Missing steps; ``kind`` and ``twins`` are in conftest.py.
 
 All in float64, where what is computed in another order differs by some 2^-53 times a hundred terms.
 """
@@ -26,7 +26,7 @@ def doubled(tree):
     return tree_map(torch.Tensor.double, tree)
 
 
-# Samples: all there, none, without the first ones, without the last ones, with holes. (T, B)
+# Samples: no step missing, all, the first ones, the last ones, some in between. (T, B)
 MASK = torch.tensor(
     [
         [True, True, True, True, True, True],
@@ -40,7 +40,7 @@ LENGTHS = [6, 0, 3, 1, 5]
 
 
 def loop(kind, rnn, x, begin, there, *, repeat):
-    """Each sample for itself, cell by cell, going over the steps that are not there.
+    """Each sample on its own, cell by cell, without the missing steps.
 
     Returns:
         Every layer's output, and the cells' last states.
@@ -79,7 +79,7 @@ def bidirectional(request):
 
 @pytest.fixture(params=["mask", "lengths"])
 def absent(request):
-    """What to call a layer with, and which steps of (T, B) that leaves."""
+    """Arguments of a call, and the steps (T, B) which are present with them."""
     if request.param == "mask":
         return {"mask": MASK}, MASK
     return {"lengths": LENGTHS}, torch.arange(6).unsqueeze(1) < torch.tensor(LENGTHS)
@@ -183,7 +183,7 @@ def test_lengths_of_any_int_dtype_are_accepted(kind):
 
 
 def test_state_of_masked_sequence_continues_it(varied):
-    """The output before a hole is not in the state: only where a step is there must outputs agree."""
+    """The output before a gap is not part of the state: outputs must agree only at present steps."""
     rnn = varied.build()
     x, begin = varied.frames(6, 5), varied.start(rnn, 5)
     whole, end = rnn(x, begin, mask=MASK)
@@ -200,10 +200,10 @@ def test_state_of_masked_sequence_continues_it(varied):
 
 
 def test_mask_with_dropout_skips_the_same_steps(kind):
-    """What dropout hides is the same at every step, whether the step is there or not."""
+    """The dropout mask is the same at every step, missing or not."""
     warped = "TrajGRU" in kind.name
     options = {"dropout": 1.0} if warped else {"input_dropout": 0.3, "recurrent_dropout": 0.3}
-    # The fused way, which knows no masks, rounds otherwise.
+    # The fused back end does not support masks, and rounds differently.
     rnn = kind.build(**options, backend="reference").train()
     x = kind.frames(6, 5)
     torch.manual_seed(1)
@@ -225,7 +225,7 @@ def test_lengths_match_packed_sequences_of_torch(twins, bidirectional, num_layer
     begin, _ = pair.start(states)
     found = pair.plain(*pair.ours(pair.image(x), begin, lengths=lengths))
 
-    # torch packs no sequence without steps: for such a sample the state stays and the output is zero.
+    # torch cannot pack a sequence without steps: its state stays as it is and its output is zero.
     some = [b for b, n in enumerate(lengths) if n]
     _, theirs = pair.start(states[:, :, some])
     theirs = tree_map(torch.Tensor.contiguous, theirs)

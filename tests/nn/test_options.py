@@ -39,7 +39,7 @@ def numbers(*shape, seed=1):
 
 
 def randomised(module):
-    """Give every parameter, those that start at zero or one included, values that matter."""
+    """Give every parameter random values, also those which start at zero or one."""
     with torch.no_grad():
         for seed, parameter in enumerate(module.parameters()):
             parameter.copy_(0.4 * numbers(*parameter.shape, seed=seed))
@@ -53,7 +53,7 @@ def agree(found, expected):
 
 
 class Equations:
-    """One layer's equations; ``options`` are the arguments it was made with."""
+    """The equations of one layer; ``options`` are its arguments."""
 
     def __init__(self, convolve, cell, options):
         self.convolve = convolve
@@ -63,11 +63,11 @@ class Equations:
         self.σ = GATES[options.get("recurrent_activation", "sigmoid")]
 
     def over(self, weight, axes):
-        """One number per channel is the same for all pixels."""
+        """Broadcast numbers per channel to all pixels."""
         return weight.reshape(weight.shape + (1,) * (axes + 1 - weight.ndim))
 
     def term(self, image, which, gates, rows=slice(None)):
-        """What an image gives to some of the gates: convolved, and normalised."""
+        """The terms of an image for some gates: convolved and normalised."""
         names = ("stride", "padding", "dilation", "padding_mode")
         how = {name: self.options[name] for name in names if name in self.options}
         if which == "hh":
@@ -133,7 +133,7 @@ class GRU(Equations):
 
 
 class Drawn(NamedTuple):
-    """A layer, and what it is run on."""
+    """A layer and its input."""
 
     kind: type[torch.nn.Module]
     options: dict[str, Any]
@@ -190,7 +190,7 @@ def layers(draw, kinds):
 
     kernel, dilation = (np.broadcast_to(options.get(n, 1), axes) for n in ("kernel_size", "dilation"))
     plain = (options.get("padding"), options.get("padding_mode")) == ("same", "zeros")
-    # An edge that is made of the image is narrower than it: at most 2, or half of what the kernel spans.
+    # Padding by the image itself must be narrower than the image: at most 2, or half the span of the kernel.
     least = [1 if plain else max(d * (k - 1) + 1, 3) for k, d in zip(kernel, dilation, strict=True)]
     size = tuple(draw(st.integers(n, n + 2)) for n in least)
     if any("pixel" in str(options.get(name)) for name in ("peephole", "norm")):
@@ -199,7 +199,7 @@ def layers(draw, kinds):
 
 
 def state_size(convolve, options, size):
-    """What comes out of the input's convolution, however that is told."""
+    """The size of the convolved input."""
     if not size:
         return ()
     how = {name: options[name] for name in ("stride", "padding", "dilation") if name in options}

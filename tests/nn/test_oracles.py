@@ -21,7 +21,7 @@ from stormcell.nn import (
 )
 
 # In float64 two correct computations differ by the order of their sums only: a hundred terms of order
-# one, carried over a few steps, make some 1e-14. A wrong term is off by 1e-3 and more.
+# one, carried over a few steps, make some 1e-14. A wrong term has an error of 1e-3 or more.
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
 BACKENDS = ["reference", "auto"]  # what is plain and what is fast are held to the same
@@ -32,7 +32,7 @@ def numbers(*shape, seed=1):
 
 
 def randomised(module):
-    """Give every parameter, peepholes included, values that matter."""
+    """Give every parameter random values, including peepholes."""
     with torch.no_grad():
         for seed, parameter in enumerate(module.parameters()):
             parameter.copy_(0.3 * numbers(*parameter.shape, seed=seed))
@@ -114,7 +114,7 @@ def assert_same_as_torchs(ours, theirs):
     steps, batch, axes = 7, 3, len(ours.cells[0].space)
 
     def middle(parameter):
-        """Where SAME puts an image's one pixel: an even kernel looks further ahead than back."""
+        """The kernel element at an image's only pixel: an even kernel reaches further after its centre."""
         return parameter[(..., *((n - 1) // 2 for n in parameter.shape[2:]))]
 
     def on_one_pixel(tensor):
@@ -207,7 +207,7 @@ def loop(x, h, c, parameters):
         return 1 / (1 + np.exp(-v))
 
     def seen(image, kernel, row, column):
-        """What a kernel sees around a pixel: zeros beyond the edge, one more row at an even one's end."""
+        """The window of a kernel around a pixel, with zeros outside; an even kernel has one more row at its end."""
         total = 0.0
         for a in range(kernel.shape[2]):
             for b in range(kernel.shape[3]):
@@ -316,7 +316,7 @@ def test_hard_sigmoid_of_torch_differentiated_twice_raises():
 
 
 def test_error_under_autocast_is_at_most_twice_that_of_plain_torch():
-    """Plain torch: the loop people write, one convolution over [x, h] and autocast's choice of the rest."""
+    """The usual loop in torch: one convolution of [x, h], with autocast's choice of dtypes."""
     rnn = randomised(ConvLSTM2d(3, 8, 3, peephole=None)).float()
     cell = rnn.cells[0]
     x = numbers(12, 2, 3, 9, 11).float()

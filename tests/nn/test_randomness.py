@@ -1,4 +1,4 @@
-"""Dropout and zoneout in training. What they are in evaluation is tested with the other options."""
+"""Dropout and zoneout in training. Evaluation is tested with the other options."""
 
 import math
 
@@ -31,7 +31,7 @@ def seeded(function, *arguments, **options):
 
 
 def within(count, trials, probability):
-    """Whether a count is one that five standard deviations allow: all but one in two million are."""
+    """Whether a count is within five standard deviations: all but one in two million are."""
     return abs(count - trials * probability) <= 5 * math.sqrt(trials * probability * (1 - probability))
 
 
@@ -40,7 +40,7 @@ STATE = [numbers(BATCH, HIDDEN, *SPACE, seed=2 + n) for n in range(2)]
 
 
 def each(image, weight, masks):
-    """What an image gives to the gates, each of which sees it through its own mask."""
+    """The terms of an image for the gates, each with its own mask."""
     rows = weight.chunk(len(masks))
     return [functional.conv2d(image * m, w, padding="same") for m, w in zip(masks, rows, strict=True)]
 
@@ -97,7 +97,7 @@ def test_dropout_mask_has_the_expected_rate_and_scale(kind, gates):
         assert mask.shape == (gates, *seen.shape)
         assert within((mask == 0).sum(), mask.numel(), rate)
         torch.testing.assert_close(mask, (mask != 0) / (1 - seen.new_tensor(rate)), **EXACT)
-        # Nothing shares one: neither gates nor samples, channels, rows or columns.
+        # No two gates, samples, channels, rows or columns share a mask.
         assert all(mask.diff(dim=axis).any() for axis in range(mask.dim()))
 
 
@@ -117,7 +117,7 @@ def test_dropout_of_everything_gives_zeros(kind):
 
 @pytest.mark.parametrize("direction", [0, 1])
 def test_dropout_between_layers_is_drawn_per_element_and_step(direction):
-    """The upper layer shows what it sees: c = 0 c + 1 g and h = 1 c, where g is its input."""
+    """The upper layer returns its input: c = 0 c + 1 g and h = 1 c, where g is the input."""
     rate, hidden = 0.6, 4 * (1 + direction)
     linear = {"activation": ["tanh", "linear"], "recurrent_activation": ["sigmoid", "linear"]}
     rnn = PeepholeLSTM(3, [4, hidden], dropout=rate, bidirectional=bool(direction), **linear)
@@ -182,8 +182,8 @@ def test_zoneout_in_training_keeps_or_replaces_each_element(kind, options, rates
         for after, before, there, old, rate in zip(found, state, new, kept, rates, strict=True):
             torch.testing.assert_close(after, torch.where(old, before, there), **SAME)
             assert within(old.sum(), elements, rate)
-        if len(rates) == 2:  # h and c are drawn apart
+        if len(rates) == 2:  # h and c are drawn independently
             assert within((kept[0] & kept[1]).sum(), elements, rates[0] * rates[1])
         state = found
-    # A sequence's steps are these, and the next one starts from what the last one kept.
+    # The steps of a sequence, each from the last state of the one before.
     torch.testing.assert_close(seeded(run, rnn, X, STATE[: len(rates)]), state, **SAME)

@@ -1,4 +1,4 @@
-"""The recipes of docs/recipes.md do what the page says of them, on numbers that the page does not know."""
+"""The recipes of docs/recipes.md do what the page says, also with other numbers."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ SAME = {"rtol": 1e-12, "atol": 1e-12}
 
 @pytest.fixture
 def recipe(request, tmp_path, monkeypatch) -> dict[str, Any]:
-    """What the code of a section makes, run after the page's imports in an empty folder."""
+    """The names defined by a section's code, run after the page's imports in an empty folder."""
     monkeypatch.chdir(tmp_path)
     sections = dict(zip(SECTIONS[::2], SECTIONS[1::2], strict=True))
     names: dict[str, Any] = {}
@@ -54,7 +54,7 @@ def assert_same(found, expected):
 
 
 def alone(rnn, k):
-    """One of the cells of a layer, as a layer of its own."""
+    """A layer with one of the cells of another layer."""
     cell = rnn.cells[k]
     single = ConvLSTM2d(cell.in_channels, cell.hidden_channels, cell.kernel_size).double()
     single.cells[0].load_state_dict(cell.state_dict())
@@ -176,7 +176,7 @@ def test_recipe_learns_initial_states(recipe):
         output, state = model(x)
         assert_same(output, expected)
         assert_same(model(x, state)[0], model.rnn(x, state)[0])
-    # A number that is spread over batch and image has the sum of their gradients.
+    # A number which is expanded over batch and image gets the sum of the gradients.
     weights = numbers(*output.shape, seed=2)
     per_pixel = torch.autograd.grad((expected * weights).sum(), [*start[0], *start[1]])
     (output * weights).sum().backward()

@@ -1,4 +1,4 @@
-"""How every kind of layer goes through sequences; ``kind`` and ``varied`` are in conftest.py."""
+"""Every kind of layer on sequences; ``kind`` and ``varied`` are in conftest.py."""
 
 import copy
 
@@ -129,7 +129,7 @@ def test_input_in_any_memory_layout_gives_the_same(kind):
     x, begin = kind.frames(4, 3), kind.start(rnn, 3)
 
     def strided(dense):
-        """The same numbers, the axes in reverse order and every second element elsewhere."""
+        """The same numbers, with axes in reverse order and gaps between elements."""
         holder = dense.new_full((*dense.shape[::-1], 2), torch.nan)[..., 0]
         return holder.permute(*reversed(range(dense.dim()))).copy_(dense)
 
@@ -151,7 +151,7 @@ def doubled(tree):
 
 
 def test_norm_of_one_value_in_batch_of_one_is_accepted():
-    """torch's own group_norm on functionals refuses it there, and nowhere else."""
+    """torch.nn.functional.group_norm raises an error for this case only."""
     rnn = PeepholeLSTM(2, 1, norm="group")
     x = numbers(3, 2, 2)
     torch.testing.assert_close(rnn(x[:, :1])[0], rnn(x)[0][:, :1], **CLOSE)
@@ -193,7 +193,7 @@ def test_images_of_another_size_per_call_are_accepted(kind):
 
 
 def test_call_without_input_matches_zeros(kind):
-    """A GRU's second bias belongs to the input, and goes with it."""
+    """A GRU's input bias is left out together with the input."""
     rnn = kind.build()
     begin = kind.start(rnn)
     blind = rnn(None, begin, steps=3)
@@ -234,7 +234,7 @@ def test_dropout_applies_between_layers_in_training_only(kind):
 
 
 def test_dropout_drops_and_scales_input_of_next_layer(kind):
-    """The upper layer is run on what it would see if the same elements were hidden."""
+    """The upper layer is run on the lower one's output with the same elements dropped."""
     rnn, upper = kind.build(dropout=0.4).train(), kind.build(4, 3)
     x = kind.frames(4, 2)
     upper.cells[0].load_state_dict(rnn.cells[1].state_dict())
@@ -252,12 +252,12 @@ def test_dropout_with_one_layer_warns():
         ConvLSTM2d(2, 4, 3, dropout=0.5)
 
 
-# What is drawn. With one output only, all layers take a step before any takes the next: what is drawn at
-# every step, which is zoneout and what goes from one layer to the next, comes in another order then.
+# Random numbers. With only the last output, all layers take a step before any takes the next one: numbers drawn at
+# every step, for zoneout and for dropout between layers, then have another order.
 
 
 def drawing(kind):
-    """Options that draw a mask, or a random number, for each cell."""
+    """Options which draw a mask or random numbers for each cell."""
     return [] if kind.layer is TrajGRU2d else [{"input_dropout": 0.3, "recurrent_dropout": 0.4}]
 
 
@@ -275,13 +275,13 @@ def test_last_output_with_dropout_matches_the_sequence(kind):
 
 
 def ends(rnn, output):
-    """The step that each direction came to last."""
+    """The last step in each direction."""
     half = output.shape[2] // rnn.directions
     return torch.cat([output[-1, :, :half], output[0, :, half:]], dim=1)
 
 
 def test_last_output_with_zoneout_matches_the_sequence(kind):
-    """Of one layer, where the order is the same."""
+    """For one layer, where the order is the same."""
     rnn = kind.build(2, 4, zoneout=0.5).train()
     x = kind.frames(5, 2)
     torch.manual_seed(3)
@@ -293,7 +293,7 @@ def test_last_output_with_zoneout_matches_the_sequence(kind):
     assert (whole[-1] - other).abs().max() > 1e-3
 
 
-# Both ways.
+# Bidirectional layers.
 
 
 @pytest.mark.parametrize("num_layers", [1, 3])

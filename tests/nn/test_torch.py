@@ -1,4 +1,4 @@
-"""How the layers fit into PyTorch; ``kind`` and ``varied`` are in conftest.py."""
+"""The layers together with PyTorch's features; ``kind`` and ``varied`` are in conftest.py."""
 
 import copy
 import io
@@ -54,7 +54,7 @@ def test_layer_computes_in_its_dtype(kind, dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_autocast_lowers_convolutions_but_not_the_accumulating_state(kind, dtype):
-    """An LSTM's memory is c, and a GRU's is h."""
+    """The accumulating state is c of an LSTM, and h of a GRU."""
     rnn = kind.build()
     x = kind.frames(3, 2)
     plain, _ = rnn(x)
@@ -198,7 +198,7 @@ def test_functional_call_uses_given_parameters(varied):
 
 
 def test_vmap_gives_gradients_per_sample_and_ensembles(kind):
-    """torch.func's gradient of a sample by vmap is autograd's, sample by sample; so with members."""
+    """vmap of torch.func gives the gradients of autograd, for samples and for members of an ensemble."""
     rnn = kind.build().double()
     x = kind.frames(2, 3).double()
     weights = {name: p.detach() for name, p in rnn.named_parameters()}
@@ -226,14 +226,14 @@ def test_vmap_gives_gradients_per_sample_and_ensembles(kind):
 
 @pytest.fixture
 def fresh():
-    """Compilers remember what they have seen."""
+    """Empty the caches of the compiler."""
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
 
 
 def assert_compiled(rnn, x, call):
-    """Outputs and gradients are those of the layer."""
+    """Outputs and gradients match those of the layer."""
     compiled = torch.compile(rnn.double(), fullgraph=True, backend="aot_eager")
     found, expected = ([*run(x.double(), **call)] for run in (compiled, rnn))
     torch.testing.assert_close(found, expected, **EXACT)
@@ -258,7 +258,7 @@ def test_masked_layer_compiles_as_one_graph(layer, name):
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="inductor needs a C++ compiler, and there is no cc")
-# torch's own use of what it deprecates, on the way to its compiler.
+# torch's compiler uses deprecated functions of torch.
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 @pytest.mark.usefixtures("fresh")
 @torch.no_grad()
@@ -269,11 +269,11 @@ def test_inductor_computes_the_same():
     torch.testing.assert_close([*torch.compile(rnn, fullgraph=True)(x)], [*rnn(x)], rtol=1e-5, atol=1e-6)
 
 
-# The whole way.
+# Memory.
 
 
 class Meter(TorchDispatchMode):
-    """Counts the bytes of what operations make, for as long as anything keeps it."""
+    """Counts the bytes of all results of operations which are alive."""
 
     def __init__(self):
         super().__init__()
@@ -314,7 +314,7 @@ def test_last_output_needs_no_memory_for_the_sequence(kind, num_layers):
 
 
 def test_checkpoints_in_time_give_the_same_gradients_with_less_memory(kind):
-    """Of 24 steps in 6 pieces only the outputs, and the states between the pieces, are kept."""
+    """For 24 steps in 6 parts only the outputs and the states between the parts are saved."""
     rnn = kind.build(2, 3).double()
     frames = kind.frames(24, 2).double()
 
@@ -371,7 +371,7 @@ def test_retained_graph_gives_the_same_gradients_twice(kind):
 
 
 class Failing:
-    """An activation that fails once, some time after it is told to."""
+    """An activation which fails once, some calls after it is armed."""
 
     left = -1
 
@@ -402,7 +402,7 @@ def test_call_leaves_its_arguments_unchanged(varied):
     expected = rnn(x, begin, mask=mask)
     output, end = rnn(x, begin)
     assert_same((x, begin, mask, rnn.state_dict()), given)
-    # Nor does what it returned hang together with what it was given.
+    # Nor do results share memory with arguments.
     for tensor in tree_leaves((output, end)):
         tensor.detach().zero_()
     assert_same((x, begin), given[:2])

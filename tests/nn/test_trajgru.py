@@ -1,4 +1,4 @@
-"""TrajGRU against its equations in numpy, with a bilinear sampler of their own."""
+"""TrajGRU against its equations in numpy, with a separate bilinear sampler."""
 
 import math
 
@@ -32,7 +32,7 @@ def leaky(v):
 
 
 def sample(image, row, column):
-    """What is between the pixels of ``image``, (C, H, W): bilinear, zero beyond the edge."""
+    """Sample ``image``, (C, H, W), between its pixels: bilinear, zero outside."""
     total = np.zeros(len(image))
     for y in (math.floor(row), math.floor(row) + 1):
         for x in (math.floor(column), math.floor(column) + 1):
@@ -42,7 +42,7 @@ def sample(image, row, column):
 
 
 def warp(image, flow, align_corners):
-    """Let the image (C, H, W) move along the flow (2, H, W): each pixel shows what was upstream of it."""
+    """Warp the image (C, H, W) along the flow (2, H, W): each pixel gets the value upstream of it."""
     _, height, width = image.shape
 
     def place(pixel, size):
@@ -125,7 +125,7 @@ def test_list_gives_each_layer_its_own_flows(convolve):
 
 @pytest.mark.parametrize(("flow", "shift"), [((1, 0), (0, 1)), ((0, 1), (1, 0)), ((-2, 1), (1, -2))])
 def test_warp_moves_rain_along_the_flow(flow, shift):
-    """A flow (dx, dy) of whole pixels takes one pixel of rain so many columns and rows on."""
+    """A flow (dx, dy) of whole pixels moves one pixel of rain by dx columns and dy rows."""
     cell = randomised(TrajGRUCell2d(0, 1, 1, num_flows=1, flow_channels=1, activation="linear"), scale=0)
     with torch.no_grad():
         cell.flow_bias.copy_(torch.tensor(flow))

@@ -17,7 +17,7 @@ def numbers(*shape, seed=1):
 
 @st.composite
 def convolutions(draw):
-    """A convolution, a kernel, and the size of an image that the two fit on."""
+    """A convolution, a kernel size, and a size of images which fits both."""
     axes = draw(st.integers(1, 3))
 
     def per_axis(least, most):
@@ -27,7 +27,7 @@ def convolutions(draw):
     padding = draw(st.sampled_from(["same", "valid"]) | st.tuples(*[st.integers(0, 2)] * axes))
     mode = draw(st.sampled_from(PADDING_MODES))
     spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
-    # What is beyond the edge is taken from the image, which must be larger than that.
+    # Padding is taken from the image, which must be larger than the padding.
     least = [1 if (padding, mode) == ("same", "zeros") else max(span, 3) for span in spans]
     size = tuple(draw(st.integers(n, n + 3)) for n in least)
     return Convolution(stride, padding, dilation, mode), kernel, size
@@ -57,7 +57,7 @@ def test_convolution_matches_the_sum_over_the_kernel(convolve, drawn):
     ],
 )
 def test_uneven_padding_goes_to_the_end(size, kernel, stride, before):
-    """Each output pixel lists what it sees: 1, 2, 3, ... for the image's pixels, 0 beyond its edge."""
+    """Each output pixel lists its window: 1, 2, 3, ... for pixels of the image, 0 outside."""
     x = torch.arange(1.0, size + 1).view(1, 1, size)
     one_hot = torch.eye(kernel).unsqueeze(1)
     found = Convolution((stride,))(x, one_hot)[0].T.long().tolist()
