@@ -362,7 +362,7 @@ def test_command_measures_and_writes_everything(measure, tmp_path):
     assert f"not equal: tiny, float32, training: wrong: {said}" in err
     (table,) = (tmp_path / "out").glob("*.md")
     text = table.read_text()
-    assert f"Refused: tiny, float32, training: wrong: {said}." in text
+    assert f"Not equal: tiny, float32, training: wrong: {said}." in text
     assert page.read_text() == f"before\n<!-- layers -->\n\n{text}\n<!-- /layers -->\nafter\n"
 
     with pytest.raises(SystemExit, match="2"):

@@ -119,7 +119,7 @@ _KINDS = [
 
 
 def _varied(kind: Kind) -> Iterator[dict[str, Any]]:
-    """Every option without random results, each once; options without a relation to space not in 1-D and 3-D."""
+    """Every option without random results, each once; those unrelated to space only in 0-D and 2-D."""
     flows, axes = kind.layer is nn.TrajGRU2d, len(kind.size)
     yield {}
     if kind.layer is nn.ConvLSTM2d:

@@ -9,8 +9,8 @@ from torch.export import Dim
 
 from stormcell import nn
 
-# Warnings of torch's ONNX exporter: it uses deprecated functions of torch, reports that axes with the same name
-# are equal, and names no axes if an argument is None.
+# Warnings of torch's ONNX exporter: it uses deprecated functions, reports that axes with one name are
+# equal, and names no axes if an argument is None.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`isinstance\\(treespec, LeafSpec\\)` is deprecated:FutureWarning"),
     pytest.mark.filterwarnings("ignore:# The axis name. \\w+ will not be used, since it shares:UserWarning"),

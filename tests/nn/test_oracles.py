@@ -207,7 +207,7 @@ def loop(x, h, c, parameters):
         return 1 / (1 + np.exp(-v))
 
     def seen(image, kernel, row, column):
-        """The window of a kernel around a pixel, with zeros outside; an even kernel has one more row at its end."""
+        """The window of a kernel around a pixel, zeros outside; an even one has one more row at its end."""
         total = 0.0
         for a in range(kernel.shape[2]):
             for b in range(kernel.shape[3]):

@@ -252,8 +252,8 @@ def test_dropout_with_one_layer_warns():
         ConvLSTM2d(2, 4, 3, dropout=0.5)
 
 
-# Random numbers. With only the last output, all layers take a step before any takes the next one: numbers drawn at
-# every step, for zoneout and for dropout between layers, then have another order.
+# Random numbers. With only the last output, all layers take a step before the next step: numbers drawn
+# at every step, for zoneout and for dropout between layers, then have another order.
 
 
 def drawing(kind):
