@@ -218,7 +218,7 @@ def test_bare_convolution_matches_torch(case, part, layout, sort, backend, monke
     for convolution in ways(case)[1][0]:
         for piece in bare.pieces(case, convolution, part):
             one = sort(task(case), convolution, part, layout, piece)
-            seen = one.seen.clone().requires_grad_()
+            seen = one.images.clone().requires_grad_()
             weight = one.weight.clone().requires_grad_()
             function = (torch.conv2d, torch.conv3d)[seen.dim() - 4]
             z = function(seen, weight, padding=one.padding)
@@ -257,7 +257,7 @@ def test_bare_pass_convolves_every_image_once():
             for piece in bare.pieces(case, convolution, part):
                 one = bare.Pass(task(case), convolution, part, bare.LAYOUTS[0], piece)
                 seen = []
-                one.convolve = lambda images, seen=seen, one=one: seen.append(len(one.seen[images]))
+                one.convolve = lambda images, seen=seen, one=one: seen.append(len(one.images[images]))
                 one(one.total)
                 assert sum(seen) == 15
                 assert max(seen) == piece
@@ -392,7 +392,7 @@ def test_command_measures_doublings_and_first_calls(measure):
     two, four = (measured["entrants"][label]["seconds"] for label in ("T 2", "T 4"))
     assert reporting.doubled(measured) == [statistics.median(b / a for a, b in zip(two, four, strict=True))]
     (measured,) = report["first_calls"]["first-call"]["measured"]
-    assert list(measured["entrants"]) == ["nothing kept", "kept"]
+    assert list(measured["entrants"]) == ["empty cache", "cached"]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("keras") is None, reason="Keras is not installed")

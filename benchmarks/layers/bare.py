@@ -1,8 +1,8 @@
 """The convolutions of a case alone: a bound for the speed of every implementation.
 
-For each of them the fastest way is looked for: input and state side by side in one convolution or apart,
-the images in pieces of one size or another, either memory format, PyTorch's convolution or the layers' own
-way; forwards, to the input and to the weights each for itself.
+For each convolution the fastest way is searched: input and state in one convolution or in two, several chunk
+sizes, both memory formats, and PyTorch's convolution or the layers' own back ends; separately for the forward
+pass, the input gradient and the weight gradient.
 """
 
 import math
@@ -25,39 +25,38 @@ LAYOUTS = ("contiguous", "channels last")
 class Pass:
     """One part of one convolution, over all images of a sequence, in chunks."""
 
-    def __init__(self, task: Task, convolution: Convolution, part: str, layout: str, piece: int) -> None:
+    def __init__(self, task: Task, convolution: Convolution, part: str, layout: str, chunk: int) -> None:
         case, c = task.case, convolution
-        self.convolution, self.part, self.layout, self.piece = convolution, part, layout, piece
+        self.convolution, self.part, self.layout, self.chunk = convolution, part, layout, chunk
         self.total = case.batch * case.steps
-        # Pieces of a step take turns over a step's images: the next step finds them in the caches, as it does
-        # in a layer.
-        images = max(case.batch, piece)
+        # Chunks cycle through the images of one step, which stay in the caches as in a layer.
+        images = max(case.batch, chunk)
         # A line becomes an image of one row: only images have two memory formats.
         kernel, size = ((1, *c.kernel), (1, *case.size)) if len(case.size) == 1 else (c.kernel, case.size)
         inputs = c.asked if part == TO_INPUT else c.inputs
-        self.seen = _random(task, layout, images, inputs, *size)
+        self.images = _random(task, layout, images, inputs, *size)
         self.weight = _random(task, layout, c.outputs, inputs, *kernel)
         self.gradient = None if part == FORWARD else _random(task, layout, images, c.outputs, *size)
         self.padding = [k // 2 for k in kernel]
 
     def __call__(self, images: int) -> None:
         """Convolve this number of images."""
-        done, around = 0, len(self.seen)
+        done, around = 0, len(self.images)
         while done < images:
             start = done % around
-            end = min(start + self.piece, around)
+            end = min(start + self.chunk, around)
             self.convolve(slice(start, end))
             done += end - start
 
-    def convolve(self, piece: slice) -> Tensor:
+    def convolve(self, chunk: slice) -> Tensor:
         """Convolve a chunk."""
-        seen, ones, zeros = self.seen[piece], [1] * len(self.padding), [0] * len(self.padding)
+        images, ones, zeros = self.images[chunk], [1] * len(self.padding), [0] * len(self.padding)
         if self.gradient is None:
-            return torch.convolution(seen, self.weight, None, ones, self.padding, ones, False, zeros, 1)
+            return torch.convolution(images, self.weight, None, ones, self.padding, ones, False, zeros, 1)
         wanted = [self.part == TO_INPUT, self.part == TO_WEIGHT, False]
         found: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
-            self.gradient[piece],
-            seen,
+            self.gradient[chunk],
+            images,
             self.weight,
             None,
             ones,
@@ -72,7 +71,7 @@ class Pass:
 
     def __str__(self) -> str:
         c = self.convolution
-        return f"{self.part} {c.inputs}→{c.outputs}, {self.layout}, {self.piece} at once"
+        return f"{self.part} {c.inputs}→{c.outputs}, {self.layout}, {self.chunk} at once"
 
 
 class Ours(Pass):
@@ -83,15 +82,15 @@ class Ours(Pass):
         self.backend = conv_backend(self.weight)
         super().__call__(images)
 
-    def convolve(self, piece: slice) -> Tensor:
+    def convolve(self, chunk: slice) -> Tensor:
         """Convolve a chunk."""
-        seen = self.seen[piece].movedim(1, -1)
+        images = self.images[chunk].movedim(1, -1)
         if self.gradient is None:
-            return self.backend.forward(seen, None)
-        gradient = self.gradient[piece].movedim(1, -1)
+            return self.backend.forward(images, None)
+        gradient = self.gradient[chunk].movedim(1, -1)
         if self.part == TO_INPUT:
             return self.backend.input_gradient(gradient)
-        self.backend.add_weight_gradient(gradient, seen)
+        self.backend.add_weight_gradient(gradient, images)
         return gradient
 
     def __str__(self) -> str:
@@ -140,16 +139,16 @@ class Bare(OnDevice):
         if key not in self._found:
             sorts = [*((Pass, layout) for layout in LAYOUTS), (Ours, LAYOUTS[1])]
             candidates = (  # created one by one, as they can be large
-                sort(self.task, convolution, part, layout, piece)
+                sort(self.task, convolution, part, layout, chunk)
                 for sort, layout in sorts
-                for piece in pieces(self.task.case, convolution, part)
+                for chunk in pieces(self.task.case, convolution, part)
             )
             timed = ((self._per_image(one), one) for one in candidates)
             self._found[key] = min(timed, key=lambda pair: pair[0])
         return self._found[key]
 
     def _per_image(self, one: Pass) -> float:
-        images = len(one.seen)
+        images = len(one.images)
         one(images)
         return min(self._timed(one, images) for _ in range(2)) / images
 

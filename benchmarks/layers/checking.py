@@ -70,10 +70,10 @@ def _error(folder: Path, name: str, found: Array | None) -> float:
         return math.inf
     squared, square, most, largest = 0.0, 0.0, 0.0, 0.0
     for a, b in zip(found, true, strict=True):  # in parts, as there may be gigabytes
-        apart = np.asarray(a, np.float64) - b
-        squared += float(np.sum(apart**2))
+        difference = np.asarray(a, np.float64) - b
+        squared += float(np.sum(difference**2))
         square += float(np.sum(np.asarray(b, np.float64) ** 2))
-        most = max(most, float(np.abs(apart).max()))
+        most = max(most, float(np.abs(difference).max()))
         largest = max(largest, float(np.abs(b).max()))
     if not math.isfinite(squared):  # max() ignores NaN
         return math.inf

@@ -32,10 +32,10 @@ def about(device: str, threads: int) -> dict[str, Any]:
     }
 
 
-def file_name(told: dict[str, Any]) -> str:
+def file_name(about: dict[str, Any]) -> str:
     """Return the file name of the results, without suffix."""
-    machine = re.sub(r"[^a-z0-9]+", "-", told["machine"].lower().replace("(r)", "")).strip("-")
-    return f"{machine}-{told['date']}-{told['commit']}"
+    machine = re.sub(r"[^a-z0-9]+", "-", about["machine"].lower().replace("(r)", "")).strip("-")
+    return f"{machine}-{about['date']}-{about['commit']}"
 
 
 def load() -> float | None:
@@ -43,12 +43,12 @@ def load() -> float | None:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
-def disturbed(told: dict[str, Any]) -> str | None:
+def disturbed(about: dict[str, Any]) -> str | None:
     """Return a warning if other processes are busy; otherwise None."""
     cores = os.cpu_count() or 1
-    if told["load"] is None or told["load"] <= _QUIET * cores:
+    if about["load"] is None or about["load"] <= _QUIET * cores:
         return None
-    return f"this machine is not quiet: a load of {told['load']:.1f} on {cores} cores, and times will suffer"
+    return f"this machine is not quiet: a load of {about['load']:.1f} on {cores} cores, and times will suffer"
 
 
 def _name(device: str) -> str:

@@ -88,13 +88,13 @@ def first_calls(entrant: Entrant, dtype: str, mode: str, how: How) -> dict[str, 
     Returns:
         ``"entrants"``, a record of each of the two, and ``"refused"``, why there is none.
     """
-    folder = f"{{scratch}}/kept-{dtype}-{mode}"
+    folder = f"{{scratch}}/cache-{dtype}-{mode}"
     caches = {name: f"{folder}/{name}" for name in _CACHES}
     contender = replace(entrant.contender, environment={**entrant.contender.environment, **caches})
     task = Task(entrant.case, dtype, mode, how.device, how.threads)
     records: dict[str, Record] = {}
     refused: dict[str, str] = {}
-    for label in ("nothing kept", "kept"):
+    for label in ("empty cache", "cached"):
         try:
             with worker(contender, task, how.scratch) as one:
                 records[label] = _shown_equal(one, entrant, dtype, how)

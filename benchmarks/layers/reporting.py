@@ -173,7 +173,9 @@ def _first_calls(report: Report) -> Iterable[str]:
             [m["dtype"], m["mode"], *(_three(m["entrants"].get(n, {}).get("beyond")) for n in labels)]
             for m in both
         ]
-        yield from _table(["", "", *labels], body)
+        # Results of earlier versions have other labels.
+        names = {"nothing kept": "empty cache", "kept": "cached"}
+        yield from _table(["", "", *(names.get(label, label) for label in labels)], body)
 
 
 def _doublings(report: Report) -> Iterable[str]:

@@ -139,18 +139,18 @@ class TorchRunner(OnDevice):
         if not self.task.trains:
             return None
         known = {t.untyped_storage().data_ptr() for t in (self.x, *self.module.parameters())}
-        kept: dict[int, int] = {}
+        saved: dict[int, int] = {}
 
         def keep(tensor: Tensor) -> Tensor:
             storage = tensor.untyped_storage()
             if storage.data_ptr() not in known:
-                kept[storage.data_ptr()] = storage.nbytes()
+                saved[storage.data_ptr()] = storage.nbytes()
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             made = self.forward()  # keeps it alive, so that no storage is reused
         del made
-        return sum(kept.values())
+        return sum(saved.values())
 
 
 def _found(tensor: Tensor) -> Tensor:

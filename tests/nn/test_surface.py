@@ -28,9 +28,9 @@ def needed(name, found):
 def plain(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 
-kept = {plain(name) for name in needed("torch", set()) | needed("numpy", set()) | {"stormcell"}}
+allowed = {plain(name) for name in needed("torch", set()) | needed("numpy", set()) | {"stormcell"}}
 modules = metadata.packages_distributions()
-blocked = {module for module, names in modules.items() if not kept & set(map(plain, names))}
+blocked = {module for module, names in modules.items() if not allowed & set(map(plain, names))}
 
 class Blocked:
     def find_spec(self, name, path=None, target=None):

@@ -102,16 +102,18 @@ class Recurrent(nn.Module):
     ) -> LayerExplanations:
         """Explain which back end computes each layer in a call with these arguments, and why.
 
-        The choice depends on dtype, device, autocast, options, mask and lengths. It does not depend on
-        values, nor on sizes, except that the reference computes empty images. The call computes the first
-        step of the sequence, which gives upper layers their input.
+        The choice depends on dtype, device, autocast, options, mask and lengths, not on values, and on sizes
+        only for empty images. The first step is computed, which gives upper layers their input.
 
         Args:
-            x, state, steps, lengths, mask: As in ``forward``.
+            x: As in ``forward``.
+            state: As in ``forward``.
+            steps: As in ``forward``.
+            lengths: As in ``forward``.
+            mask: As in ``forward``.
 
         Returns:
-            A tuple with the layer's number, its direction, and the explanation ``how``, for each layer and
-            direction. ``print`` shows it as text.
+            Number, direction and explanation ``how`` per layer and direction; ``print`` shows them as text.
 
         Raises:
             ArgumentError: As in ``forward``.

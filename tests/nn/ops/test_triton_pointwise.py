@@ -67,9 +67,9 @@ def numbers(*shape, seed=1):
 class Image:
     """Pixels at some distance from each other, with NaN all around them."""
 
-    def __init__(self, values, apart, dtype):
+    def __init__(self, values, stride, dtype):
         pixels, channels = values.shape
-        self.sea = torch.full((pixels + 2, apart), math.nan, dtype=dtype, device=DEVICE)
+        self.sea = torch.full((pixels + 2, stride), math.nan, dtype=dtype, device=DEVICE)
         self.pixels = self.sea[1:-1, 1 : channels + 1]
         self.pixels.copy_(values)
 
@@ -142,12 +142,12 @@ def test_kernels_keep_digits_of_small_numbers_and_stay_finite(triton, number):
 
 @HAS_TRITON
 def test_kernels_index_images_beyond_32_bits(triton):
-    apart = 1 << 30
+    stride = 1 << 30
     try:
-        memory = torch.empty(2 * apart + 4, dtype=torch.bfloat16, device=DEVICE)  # hardly touched
+        memory = torch.empty(2 * stride + 4, dtype=torch.bfloat16, device=DEVICE)  # hardly touched
     except RuntimeError:
         pytest.skip("there are no 4 GB of memory")
-    far = memory.as_strided((3, 4), (apart, 1)).copy_(numbers(3, 4))
+    far = memory.as_strided((3, 4), (stride, 1)).copy_(numbers(3, 4))
     c_old, w = numbers(3, 1).float(), numbers(3, 1).float()
     found = []
     for z in (far.contiguous(), far):
