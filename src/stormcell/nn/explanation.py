@@ -10,7 +10,7 @@ from stormcell.nn.ops.backends import Explanation
 
 
 class LayerExplanation(NamedTuple):
-    """How one layer, in one direction, computes a kind of input.
+    """The computation of one layer, in one direction, for a kind of input.
 
     Attributes:
         layer: The number of the layer, from 0.

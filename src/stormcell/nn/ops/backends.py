@@ -22,7 +22,7 @@ _TRACED = "tracing, torch.compile and torch.func"
 
 @dataclass(frozen=True)
 class Explanation:
-    """How one kind of call is computed.
+    """The computation of one kind of call.
 
     Attributes:
         backend: ``"fused"`` or ``"reference"``.

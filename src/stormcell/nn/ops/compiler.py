@@ -80,7 +80,7 @@ def _compile(compiler: list[str], dtype: torch.dtype, path: Path) -> None:
 
 
 def _cache_folder() -> Path:
-    """Return the folder of compiled kernels, which belongs to the user and is writable by nobody else."""
+    """Return the folder of compiled kernels, which belongs to the user and is writable only by the user."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stormcell"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.stat()

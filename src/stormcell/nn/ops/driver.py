@@ -44,7 +44,7 @@ class Call(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """What the backward pass is given: the upstream gradients, and the names of those to compute."""
+    """Arguments of the backward pass: the upstream gradients, and the names of the gradients to compute."""
 
     output: Tensor  # (T, B, C, *)
     state: State  # of the last state

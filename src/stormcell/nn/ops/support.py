@@ -19,7 +19,7 @@ _AUTOCAST_DTYPES = {"cpu": (torch.bfloat16,), "cuda": (torch.bfloat16, torch.flo
 
 
 class TensorKind(NamedTuple):
-    """What the choice of a back end depends on in a tensor."""
+    """The properties of a tensor that the choice of a back end depends on."""
 
     type: type
     dtype: torch.dtype
@@ -27,7 +27,7 @@ class TensorKind(NamedTuple):
 
 
 class InputKind(NamedTuple):
-    """What the choice of a back end depends on in a call: everything except the steps and the numbers."""
+    """The properties of a call that the choice of a back end depends on: all but steps and numbers."""
 
     option: str | None  # an unsupported option of the layer
     tensors: tuple[TensorKind | None, ...]  # input, state and weights

@@ -58,7 +58,7 @@ def _tile(channels: int) -> tuple[int, int]:
 
 
 def _launch(kernel: Any, images: tuple[Tensor, ...], *others: Tensor) -> None:
-    """Launch a kernel over images, the first of which is ``(P, C)``, without waiting for it."""
+    """Launch a kernel over images without waiting for it; the first image is ``(P, C)``."""
     pixels, channels = images[0].shape
     tall, wide = _tile(channels)
     grid = triton.cdiv(pixels, tall), triton.cdiv(channels, wide)

@@ -1,5 +1,5 @@
-/* Winograd's convolution F(2x2, 3x3), forward and for both gradients. All share tiles and transforms, so that they are
-   one file, although a long one.
+/* Winograd's convolution F(2x2, 3x3), forward and for both gradients. One file, because all three share tiles and
+   transforms.
 
    A tile of 2 x 2 output pixels depends on a window of 4 x 4 input pixels. Window and kernel are each transformed to
    4 x 4 numbers by additions, multiplied element by element (16 products instead of 36), and summed over the

@@ -61,7 +61,7 @@ def _flow_weights(weights: TrajGRUWeights) -> tuple[Tensor, Tensor]:
 
 
 class _Saved(NamedTuple):
-    """What is saved of a step, for a chunk of the batch."""
+    """The tensors that a step saves, for a chunk of the batch."""
 
     old: Tensor  # (B', H, W, C), the state before it
     hidden: Tensor  # (B', H, W, F), the hidden layer of the flows

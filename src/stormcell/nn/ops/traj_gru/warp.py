@@ -39,7 +39,7 @@ class Warp:
         Args:
             h: (B, H, W, C).
             first: The number of the first pixel.
-            flow: (P, 2L), of P pixels from there on.
+            flow: (P, 2L), of P pixels from that pixel on.
             warped: (P, L·C), written; contiguous.
         """
         self._forward(self._describe(h, flow), *_pointers(h, first, flow, warped))
