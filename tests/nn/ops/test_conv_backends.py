@@ -103,6 +103,8 @@ def library(request, monkeypatch):
         ((1, 1), (4, 4), 2),
         ((3, 5, 1), (4, 5, 6), 2),
         ((5, 3, 3), (2, 6, 3), 1),  # planes of the kernel outside the image
+        ((3, 3, 3), (2, 6, 3), 2),
+        ((7, 3, 3), (4, 6, 3), 1),
     ],
 )
 def test_direct_backend_in_low_precision_has_bounded_error(kernel, size, batch, first, dtype):
