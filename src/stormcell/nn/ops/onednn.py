@@ -57,8 +57,8 @@ def conv_weight_gradient(d_z: Tensor, images: Tensor, weight: Tensor) -> Tensor:
         lines = (each.unsqueeze(-2) for each in (d_z, images, weight))
         return conv_weight_gradient(*lines).squeeze(-2)
     dtype, device = weight.dtype, images.device
-    # In float32, planes are faster. In bfloat16, oneDNN's gradient of volumes is wrong where a kernel is about
-    # as deep as the volume.
+    # In float32, planes are faster. In bfloat16, oneDNN's gradient of volumes is wrong where a kernel is
+    # about as deep as the volume.
     wrong = dtype == torch.bfloat16 and device.type == "cpu"
     if weight.dim() == 5 and (wrong or _is_supported(device, dtype)):
         return _plane_by_plane(d_z, images, weight)
