@@ -35,12 +35,12 @@ from stormcell.training.task import Moment
 
 
 @pytest.mark.parametrize("text", ["", "2", "m", "0m", "0u", "1.5u", "-2m", "2h", "2m ", "nanm", "1e3m"])
-def test_a_budget_that_is_none(text):
+def test_budget_malformed_text_raises(text):
     with pytest.raises(ArgumentError, match="--budget: expected minutes or updates above zero"):
         Budget.parse(text)
 
 
-def test_budgets():
+def test_budget_is_shared_and_divided():
     assert Budget.parse("0.5m").progress(updates=10**9, seconds=15.0) == 0.5
     assert Budget.parse("10u").progress(updates=5, seconds=1e9) == 0.5
     assert Budget.parse("10u").progress(updates=11, seconds=0) == 1.0
@@ -48,7 +48,7 @@ def test_budgets():
     assert str(Budget.parse("3m").each(3)) == "1m"
 
 
-def test_rows_are_cut_back_to_a_checkpoint(tmp_path):
+def test_curve_file_begin_retains_rows_up_to_a_checkpoint(tmp_path):
     path = tmp_path / "a.csv"
     rows = CurveFile(path, ("update", "loss"))
     rows.truncate(0)
@@ -56,14 +56,14 @@ def test_rows_are_cut_back_to_a_checkpoint(tmp_path):
     for update, value in enumerate(values, 1):
         rows.append(update, value)
     with path.open("a") as file:
-        file.write("5,1")  # cut off by a kill
+        file.write("5,1")  # truncated by a kill
     CurveFile(path, ("update", "loss")).truncate(4)
     assert path.read_text() == f"update,loss\n1,{1 / 3!r}\n2,1e-30\n3,nan\n4,2.0\n"
     CurveFile(path, ("update", "loss")).truncate(2)
     assert path.read_text() == f"update,loss\n1,{1 / 3!r}\n2,1e-30\n"
 
 
-def test_every_epoch_has_everything_once_in_another_order():
+def test_epochs_contain_every_example_once_in_another_order():
     stream = Epochs(lambda places: Batch(torch.tensor(places), torch.empty(0)), 7, seed=3)
     row = torch.cat([stream.batch(first, 4).x for first in range(0, 28, 4)]).tolist()
     epochs = [row[first : first + 7] for first in range(0, 28, 7)]
@@ -71,7 +71,7 @@ def test_every_epoch_has_everything_once_in_another_order():
     assert len({tuple(epoch) for epoch in epochs}) == 4
 
 
-def test_processes_are_fed_the_parts_of_one_draw():
+def test_scheduled_sampling_processes_share_one_draw():
     given = []
 
     class Spy(NextFrameForecaster):
@@ -87,7 +87,7 @@ def test_processes_are_fed_the_parts_of_one_draw():
         sampling.loss(net, Batch(*(part[:4] for part in frames)), Moment(5, 3, 0.1, rank, 2))
     alone, first, second = given
     assert torch.equal(alone, torch.cat([first, second]))
-    assert not torch.equal(first, second)  # a matter of 8 bits: it does not depend on luck, but on the seed
+    assert not torch.equal(first, second)  # 8 random bits, which differ for this seed
     sampling.loss(net, Batch(*frames), Moment(5, 4, 0.1))
     assert not torch.equal(alone, given[-1])
 
@@ -101,7 +101,7 @@ def predictors(**more):
 MARKS = {"last": "", "zero": "abc"}
 
 
-def test_a_test_goes_on_where_it_was_stopped(tmp_path):
+def test_scoring_after_a_stop_continues(tmp_path):
     examples, protocols = tiny.experiment().tests[""], (OpenSTL(tiny.STEPS),)
     told: list[int] = []
 
@@ -119,7 +119,7 @@ def test_a_test_goes_on_where_it_was_stopped(tmp_path):
         )
 
     at_once = until(9, tmp_path / "a.npz", size=9)
-    assert at_once.examples == 5  # as many as there are
+    assert at_once.examples == 5  # all that exist
     until(2, tmp_path / "b.npz")
     told.clear()
     pieces = until(9, tmp_path / "b.npz")
@@ -127,10 +127,10 @@ def test_a_test_goes_on_where_it_was_stopped(tmp_path):
     for who in ("last", "zero"):
         ours, theirs = (scoring.scores(found.tallies[who], protocols) for found in (pieces, at_once))
         assert ours == theirs
-    assert until(9, tmp_path / "c.npz", seconds=0.0).examples == 2  # one batch, whatever it takes
+    assert until(9, tmp_path / "c.npz", seconds=0.0).examples == 2  # one batch, however long it takes
 
 
-def test_a_test_of_others_is_begun_anew_and_a_damaged_one_named(tmp_path):
+def test_scoring_of_other_models_starts_over_and_a_damaged_file_raises(tmp_path):
     examples, protocols = tiny.experiment().tests[""], (OpenSTL(tiny.STEPS),)
     rest = {"count_limit": 2, "seconds": None, "batch_size": 2, "progress": lambda _: None}
     score(predictors(), MARKS, examples, protocols, tmp_path / "a.npz", **rest)
@@ -142,7 +142,7 @@ def test_a_test_of_others_is_begun_anew_and_a_damaged_one_named(tmp_path):
         TestState.read(tmp_path / "a.npz", MARKS)
 
 
-def test_what_is_no_number_is_not_scored(tmp_path):
+def test_scoring_of_nan_predictions_stops(tmp_path):
     def astray(x):
         return np.full((len(x), tiny.STEPS, 1, 32, 32), np.inf, np.float32)
 
@@ -164,14 +164,14 @@ def test_what_is_no_number_is_not_scored(tmp_path):
     assert TestState.read(tmp_path / "a.npz", marks).lost == ["astray"]
 
 
-def test_pixels_of_logits_do_not_overflow():
+def test_pixels_of_large_logits_do_not_overflow():
     logits = np.array([-1e4, -2.0, 0.0, 2.0, 1e4])
     expected = [0.0, 1 / (1 + math.exp(2)), 0.5, 1 / (1 + math.exp(-2)), 1.0]
     np.testing.assert_allclose(scoring.pixels(logits, "logits"), expected, rtol=1e-14)
     assert scoring.pixels(logits, "pixels") is logits
 
 
-def test_accuracy_adds_up():
+def test_accuracy_tallies_add_up():
     rng = np.random.default_rng(0)
     logits, truth = rng.normal(size=(50, 4)), rng.integers(0, 4, 50)
     accuracy = Accuracy()
@@ -182,7 +182,7 @@ def test_accuracy_adds_up():
     assert accuracy.scores(tally) == {"accuracy": pytest.approx(100 * right / 50, rel=1e-15)}
 
 
-def test_a_table_says_what_is_not_known():
+def test_table_marks_unknown_values():
     columns = {"mse": Column("MSE", 2, "lowest"), "csi": Column("CSI", 3, "highest")}
     lines = [
         Line("a", {"mse": 1.005, "csi": math.nan}, 1234567, 1e-3, 10, 90.0, 123.4),
@@ -221,8 +221,8 @@ def found(store: Path, **changes) -> rain.RadarExamples:
     return rain.radar_examples(options, REFLECTIVITY, **told)
 
 
-def test_windows_of_rain_are_the_archive_s(store):
-    """Frames averaged and cut here by loops; windows looked for by hand in the blocks that a split gives."""
+def test_radar_examples_windows_are_those_of_the_archive(store):
+    """Frames are averaged and cropped by loops here, and windows are searched in the blocks of the split."""
     ds = archive.rain(archive.open(store))
     rates, times = ds.values.astype(np.float64), ds["time"].values
     made = found(store)
@@ -231,7 +231,7 @@ def test_windows_of_rain_are_the_archive_s(store):
     for t in range(len(rates)):
         for row in range(16):
             for column in range(16):
-                top, left = 2 * (row + 2), 2 * (column + 5)  # 20 × 26 blocks, of which the middle 16 × 16
+                top, left = 2 * (row + 2), 2 * (column + 5)  # the middle 16 × 16 of 20 × 26 blocks
                 block = rates[t, top : top + 2, left : left + 2]
                 if np.isfinite(block).any():
                     pixels[t, row, column] = REFLECTIVITY.pixel(np.nanmean(block))
@@ -254,7 +254,7 @@ def test_windows_of_rain_are_the_archive_s(store):
             np.testing.assert_allclose(batch.y[0, :, 0], np.nan_to_num(truth), atol=1e-6)
 
 
-def test_small_frames_are_taken_whole_and_the_title_tells_data_apart(store, tmp_path):
+def test_radar_examples_small_frames_are_whole_and_titles_differ_by_data(store, tmp_path):
     assert found(store, side=64).size == (40, 52)
     assert found(store, side=45).size == (40, 45)
     synthetic.write(tmp_path / "radar", seed=4, events=6, steps=14, shape=(40, 52))
@@ -263,12 +263,12 @@ def test_small_frames_are_taken_whole_and_the_title_tells_data_apart(store, tmp_
     assert found(store).description == found(store).description
 
 
-def test_an_archive_without_whole_windows_is_refused(store):
+def test_radar_examples_archive_without_whole_windows_raises(store):
     with pytest.raises(ArchiveError, match="expected 33 frames without a gap, found none"):
         found(store, steps=30)
 
 
-def test_generated_rain_is_made_once(tmp_path, monkeypatch):
+def test_generated_rain_is_generated_once(tmp_path, monkeypatch):
     monkeypatch.setattr(rain, "_EVENTS", 5)
     options = Options(tmp_path, Console(file=io.StringIO()))
     told = {"inputs": 2, "steps": 3, "side": 16}
@@ -278,7 +278,7 @@ def test_generated_rain_is_made_once(tmp_path, monkeypatch):
     np.testing.assert_array_equal(xr.open_zarr(tmp_path / "rain.zarr")["time"].values, before)
 
 
-def test_generated_rain_is_made_by_the_first_process_alone(tmp_path, monkeypatch):
+def test_generated_rain_is_generated_by_the_first_process_only(tmp_path, monkeypatch):
     monkeypatch.setattr(rain, "rank", lambda: 1)
     with pytest.raises(ArchiveError, match=r"rain\.zarr"):
         rain.radar_examples(
@@ -287,7 +287,7 @@ def test_generated_rain_is_made_by_the_first_process_alone(tmp_path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
-def test_what_counts_of_rain_can_be_said(store):
+def test_radar_examples_mask_can_be_chosen(store):
     every, some = found(store), found(store, counts=lambda asked: asked > 0.1)
     one, other = (made.training.batch(0, 2 * len(made.validation)) for made in (every, some))
     assert torch.equal(one.x, other.x)
@@ -299,8 +299,8 @@ def test_what_counts_of_rain_can_be_said(store):
         assert torch.equal(batch.mask, batch.y > 0.1)
 
 
-def test_digits_are_moved_to_learn_from():
-    """By whole pixels, otherwise in every epoch, alike for the same seed; nothing else is done to them."""
+def test_mnist_patches_training_digits_are_shifted():
+    """Shifts are whole pixels, differ between epochs, and depend on the seed; nothing else changes."""
     images = np.zeros((3, 28, 28), np.uint8)
     images[np.arange(3), 13, 14] = 10, 20, 30
     stream = mnist_patches._Shifted(Digits(images, np.array([1, 2, 3], np.uint8)), seed=4)
