@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 from scores.categorical import BasicContingencyManager
 
 from stormcell.errors import ArgumentError
 from stormcell.verification.contingency import Contingency, contingency
-from stormcell.verification.scores import mean_over_leads
+from stormcell.verification.scores import contingency_manager, mean_over_leads, ratio
 
 Counts = NDArray[np.int64]
 Sums = NDArray[np.float64]
@@ -66,27 +65,11 @@ class SequenceTally:
 
     def contingency(self) -> BasicContingencyManager:
         """Return the contingency table of the ``scores`` package, with dimensions ``(lead, threshold)``."""
-        tables = [xr.DataArray(self.counts[name], dims=("lead", "threshold")) for name in EVENTS]
-        hits, misses, false_alarms, correct_negatives = tables
-        return BasicContingencyManager(
-            {
-                "tp_count": hits,
-                "fn_count": misses,
-                "fp_count": false_alarms,
-                "tn_count": correct_negatives,
-                "total_count": hits + misses + false_alarms + correct_negatives,
-            }
-        )
+        return contingency_manager(Contingency(*(self.counts[name] for name in EVENTS)))
 
     def _layout(self) -> dict[str, tuple[int, ...]]:
         rows = {name: rows.shape[1:] for name, rows in self.sums.items()}
         return rows | {name: count.shape for name, count in self.counts.items()}
-
-
-def ratio(numerator: Sums, denominator: Sums) -> Sums:
-    """Return the ratio, NaN where the denominator is 0."""
-    undefined = np.full(numerator.shape, np.nan)
-    return np.asarray(np.divide(numerator, denominator, where=denominator != 0, out=undefined))
 
 
 def mean_where_defined(values: Sums) -> float:
