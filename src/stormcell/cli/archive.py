@@ -8,11 +8,11 @@ from rich.progress import Progress
 
 from stormcell.cli.exit_status import ALL_DONE, NOTHING_DONE, SOME_REFUSED
 from stormcell.data import archive
-from stormcell.data.quantity import UnitOverrides
+from stormcell.data.read_options import ReadOptions
 from stormcell.data.summary import describe
 
 
-def append(files: Sequence[Path], out: Path, overrides: UnitOverrides) -> int:
+def append(files: Sequence[Path], out: Path, options: ReadOptions) -> int:
     """Append files to an archive, and name the refused ones."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True) as bar:
@@ -20,7 +20,7 @@ def append(files: Sequence[Path], out: Path, overrides: UnitOverrides) -> int:
         done = archive.append(
             out,
             files,
-            overrides=overrides,
+            options=options,
             progress=lambda n, total: bar.update(task, completed=n, total=total),
         )
     for file, reason in done.refused:

@@ -2,17 +2,18 @@
 
 from typing import cast
 
-from stormcell.data.quantity import Quantity, UnitOverrides
+from stormcell.data.quantity import Quantity
+from stormcell.data.read_options import ReadOptions
 from stormcell.errors import ArgumentError
 
 
-def unit_overrides(quantity: str | None, units: str | None, zr: str | None) -> UnitOverrides:
+def read_options(quantity: str | None, units: str | None, zr: str | None) -> ReadOptions:
     """Combine the options --quantity, --units and --zr.
 
     Raises:
         ArgumentError: An option is malformed.
     """
-    return UnitOverrides(quantity=cast(Quantity | None, quantity), units=units, zr=_constants(zr))
+    return ReadOptions(quantity=cast(Quantity | None, quantity), units=units, zr=_constants(zr))
 
 
 def _constants(zr: str | None) -> tuple[float, float] | None:

@@ -89,7 +89,7 @@ def demo(
     """Run all steps on generated radar, or on the files of a folder, in minutes."""
     from stormcell.cli import data_options, demo
 
-    return demo.run(out, data, data_options.unit_overrides(quantity, units, zr))
+    return demo.run(out, data, data_options.read_options(quantity, units, zr))
 
 
 @app.command()
@@ -109,7 +109,7 @@ def archive(
     """
     from stormcell.cli import archive, data_options
 
-    return archive.append(files, out, data_options.unit_overrides(quantity, units, zr))
+    return archive.append(files, out, data_options.read_options(quantity, units, zr))
 
 
 @app.command()

@@ -17,7 +17,8 @@ import xarray as xr
 from stormcell.data import schema
 from stormcell.data.archive_files import ROOT
 from stormcell.data.grid import Grid
-from stormcell.data.readers import FORMATS, RadarFile, UnitOverrides, looks_like_radar, open_radar
+from stormcell.data.read_options import ReadOptions
+from stormcell.data.readers import RadarFile, formats, looks_like_radar, open_radar
 from stormcell.data.store import Store, writing
 from stormcell.errors import ArchiveError, InputError
 
@@ -50,7 +51,7 @@ def append(
     path: str | PathLike[str],
     files: Sequence[str | PathLike[str]],
     *,
-    overrides: UnitOverrides | None = None,
+    options: ReadOptions | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Appended:
     """Read radar files and append their frames to an archive, which is created if it does not exist.
@@ -69,7 +70,7 @@ def append(
     Args:
         path: Folder of the archive.
         files: Radar files, compressed by gzip or not, and folders, which are searched for radar files.
-        overrides: Quantity, units and Z–R relation, if the metadata does not give them.
+        options: Statements about the files, where their metadata does not make them.
         progress: Called with the number of finished frames and the number of all frames.
 
     Raises:
@@ -80,10 +81,10 @@ def append(
         >>> append("rain.zarr", ["no-such-file.pgm"]).refused
         ((PosixPath('no-such-file.pgm'), 'expected a file, found no such file'),)
     """
-    overrides = overrides or UnitOverrides()
+    options = options or ReadOptions()
     path = Path(path)
     refused: dict[Path, str] = {}
-    frames = _survey([Path(file) for file in files], refused)
+    frames = _survey([Path(file) for file in files], options, refused)
     added: list[np.datetime64] = []
     present: list[np.datetime64] = []
     if frames:
@@ -93,7 +94,7 @@ def append(
                 file = run[0].file
                 if file.path not in refused:
                     try:
-                        block = file.read(overrides, slice(run[0].index, run[-1].index + 1))
+                        block = file.read(options, slice(run[0].index, run[-1].index + 1))
                         _expect_alike(block, store)
                         for index, frame in enumerate(run):
                             new = _put(block.isel(time=[index]), store)
@@ -153,12 +154,12 @@ class _Frame:
     index: int
 
 
-def _survey(files: Iterable[Path], refused: dict[Path, str]) -> list[_Frame]:
+def _survey(files: Iterable[Path], options: ReadOptions, refused: dict[Path, str]) -> list[_Frame]:
     """Return every frame that the files list, in time order."""
     frames = []
     for path in dict.fromkeys(_expand(files, refused)):
         try:
-            file = open_radar(path)
+            file = open_radar(path, options)
         except InputError as error:
             refused[path] = str(error)
         else:
@@ -175,7 +176,7 @@ def _expand(files: Iterable[Path], refused: dict[Path, str]) -> Iterator[Path]:
         below = [Path(folder, name) for folder, _, names in walk(path) for name in names]
         radar = [file for file in sorted(below) if looks_like_radar(file)]
         if not radar:
-            refused[path] = f"expected a folder with radar files, found no {FORMATS}"
+            refused[path] = f"expected a folder with radar files, found no {formats()}"
         yield from radar
 
 

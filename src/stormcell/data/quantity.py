@@ -1,17 +1,16 @@
 """Conversion of rain rates, accumulations and reflectivity to rain rates in mm/h."""
 
 import re
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stormcell.errors import ArgumentError, InputError
+from stormcell.errors import InputError
 
 Quantity = Literal["rate", "dbz", "amount"]
 
-_QUANTITIES: tuple[Quantity, ...] = ("rate", "dbz", "amount")
+QUANTITIES: tuple[Quantity, ...] = ("rate", "dbz", "amount")
 # Factors to mm/h. A kilogram of water on a square metre is one millimetre deep.
 _RATES = {
     "mm/h": 1.0,
@@ -29,46 +28,6 @@ _RATES = {
 }
 _AMOUNTS = {"mm": 1.0, "millimeter": 1.0, "millimetre": 1.0, "kg m-2": 1.0, "kg/m2": 1.0, "m": 1000.0}
 _AMOUNT_OVER = re.compile(r"mm ?/ ?(\d+(?:\.\d+)?) ?(min|h)")
-
-
-@dataclass(frozen=True)
-class UnitOverrides:
-    """Quantity, units and Z–R relation given by the user, for files whose metadata does not give them.
-
-    Attributes:
-        quantity: ``"rate"``, ``"dbz"`` (reflectivity) or ``"amount"`` (accumulated).
-        units: For example ``"mm/h"``, ``"kg m-2 s-1"``, ``"dBZ"``; ``"mm/15min"`` is an amount and its
-            period.
-        zr: a and b of Z = a R^b, with Z in mm⁶ m⁻³ and R in mm/h.
-
-    Raises:
-        ArgumentError: A quantity, unit or relation is unknown, or quantity and units contradict each other.
-
-    Example:
-        >>> UnitOverrides(quantity="rate", units="mm/h").units
-        'mm/h'
-    """
-
-    quantity: Quantity | None = None
-    units: str | None = None
-    zr: tuple[float, float] | None = None
-
-    def __post_init__(self) -> None:
-        if self.quantity is not None and self.quantity not in _QUANTITIES:
-            raise ArgumentError(
-                f"quantity: expected one of {', '.join(_QUANTITIES)}, found {self.quantity!r}"
-            )
-        if self.zr is not None and not (len(self.zr) == 2 and all(np.isfinite(self.zr)) and min(self.zr) > 0):
-            raise ArgumentError(f"zr: expected two positive numbers, a and b of Z = a R^b, found {self.zr!r}")
-        if self.units is not None:
-            try:
-                kind, _, _ = unit(self.units)
-            except InputError as error:
-                raise ArgumentError(str(error)) from None
-            if self.quantity is not None and kind != self.quantity:
-                raise ArgumentError(
-                    f"units: expected a unit of {self.quantity}, found {self.units!r}, a unit of {kind}"
-                )
 
 
 def unit(name: str) -> tuple[Quantity, float, float | None]:
@@ -167,17 +126,3 @@ def to_rate(
         )
     minutes = float(np.ravel(hours)[0]) * 60
     return rate / hours, attributes | {"accumulation_minutes": minutes, "cell_methods": "time: mean"}
-
-
-def check_overrides(overrides: UnitOverrides, quantity: Quantity, units: str) -> None:
-    """Check that the user's overrides do not contradict the file.
-
-    Raises:
-        InputError: They contradict it.
-    """
-    if overrides.quantity not in (None, quantity):
-        raise InputError(
-            f"quantity: expected the file's {quantity}, found {overrides.quantity} in the options"
-        )
-    if overrides.units is not None and unit(overrides.units)[:2] != unit(units)[:2]:
-        raise InputError(f"units: expected the file's {units}, found {overrides.units} in the options")

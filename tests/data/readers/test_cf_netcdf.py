@@ -5,7 +5,9 @@ import pytest
 import xarray as xr
 
 from stormcell.data import archive, schema
-from stormcell.data.readers import UnitOverrides, cf_netcdf, find
+from stormcell.data.read_options import ReadOptions
+from stormcell.data.readers import cf_netcdf, find
+from stormcell.data.readers.source import Source
 from stormcell.errors import ArgumentError, InputError
 
 ALL = slice(None)
@@ -27,8 +29,8 @@ def save(tmp_path):
     return to_file
 
 
-def read(path, overrides=None, frames=ALL):
-    ds = cf_netcdf.read(path, overrides or UnitOverrides(), frames)
+def read(path, options=None, frames=ALL):
+    ds = cf_netcdf.read(Source(path), options or ReadOptions(), frames)
     schema.check(ds)
     return ds
 
@@ -49,7 +51,7 @@ def read(path, overrides=None, frames=ALL):
 @pytest.mark.parametrize("engine", ["h5netcdf", "scipy"])
 def test_cf_netcdf_units_of_the_file_are_converted(cf, save, values, units, factor, engine):
     path = save(cf(values / factor, units=units), engine)
-    assert find(path) is cf_netcdf
+    assert find(Source(path)) is cf_netcdf
     np.testing.assert_allclose(read(path)["rainfall_rate"], values, rtol=1e-6)
 
 
@@ -63,7 +65,7 @@ def test_cf_netcdf_reflectivity_without_z_r_raises(cf, save, values):
     path = save(cf(10 * np.log10(values.clip(1e-4)), units="dBZ"))
     with pytest.raises(InputError, match=r"zr: expected a and b"):
         read(path)
-    found = read(path, UnitOverrides(zr=(256.0, 1.42)))["rainfall_rate"]
+    found = read(path, ReadOptions(zr=(256.0, 1.42)))["rainfall_rate"]
     expected = (values.clip(1e-4) / 256) ** (1 / 1.42)
     np.testing.assert_allclose(found, np.where(expected < 0.0005, 0, expected), rtol=1e-6)
     assert found.attrs["zr_a"] == 256
@@ -72,9 +74,9 @@ def test_cf_netcdf_reflectivity_without_z_r_raises(cf, save, values):
 def test_cf_netcdf_amount_without_a_period_raises(cf, save, values):
     with pytest.raises(InputError, match="expected time bounds or accum_time_h"):
         read(save(cf(values, units="mm")))
-    overrides = read(save(cf(values, units="mm")), UnitOverrides(units="mm/15min"))
+    options = read(save(cf(values, units="mm")), ReadOptions(units="mm/15min"))
     stated = read(save(cf(values, units="mm", accum_time_h=0.25)))
-    for ds in (overrides, stated):
+    for ds in (options, stated):
         np.testing.assert_allclose(ds["rainfall_rate"], values * 4, rtol=1e-6)
         assert ds["rainfall_rate"].attrs["accumulation_minutes"] == 15
 
@@ -88,35 +90,37 @@ def test_cf_netcdf_amount_with_bounds_has_the_time_of_its_end(cf, save, values):
     path = save(ds)
     np.testing.assert_allclose(read(path)["rainfall_rate"], values * 6, rtol=1e-6)
     np.testing.assert_array_equal(read(path)["time"], starts + np.timedelta64(10, "m"))
-    np.testing.assert_array_equal(cf_netcdf.times(path), starts + np.timedelta64(10, "m"))
+    np.testing.assert_array_equal(
+        cf_netcdf.times(Source(path), ReadOptions()), starts + np.timedelta64(10, "m")
+    )
 
 
 def test_cf_netcdf_missing_units_require_an_override(cf, save, values):
     path = save(cf(values).rename(rain="rainfall_amount"))
-    for overrides, reason in (
-        (UnitOverrides(), "expected units, found none"),
-        (UnitOverrides(quantity="rate"), "expected units, found none"),
-        (UnitOverrides(units="mm/h"), r"expected its name \(amount\) and its units 'mm/h' \(rate\) to agree"),
+    for options, reason in (
+        (ReadOptions(), "expected units, found none"),
+        (ReadOptions(quantity="rate"), "expected units, found none"),
+        (ReadOptions(units="mm/h"), r"expected its name \(amount\) and its units 'mm/h' \(rate\) to agree"),
     ):
         with pytest.raises(InputError, match=reason):
-            read(path, overrides)
-    np.testing.assert_allclose(read(path, UnitOverrides("rate", "mm/h"))["rainfall_rate"], values, rtol=1e-6)
+            read(path, options)
+    np.testing.assert_allclose(read(path, ReadOptions("rate", "mm/h"))["rainfall_rate"], values, rtol=1e-6)
 
 
 def test_cf_netcdf_contradictory_file_requires_an_override(cf, save, values):
     path = save(cf(values, units="kg m-2", standard_name="rainfall_flux", accum_time_h=1.0))
     with pytest.raises(InputError, match="to agree"):
         read(path)
-    np.testing.assert_allclose(read(path, UnitOverrides("amount"))["rainfall_rate"], values, rtol=1e-6)
+    np.testing.assert_allclose(read(path, ReadOptions("amount"))["rainfall_rate"], values, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
-    "overrides",
-    [UnitOverrides("amount"), UnitOverrides(units="kg m-2 s-1"), UnitOverrides("dbz", zr=(200.0, 1.6))],
+    "options",
+    [ReadOptions("amount"), ReadOptions(units="kg m-2 s-1"), ReadOptions("dbz", zr=(200.0, 1.6))],
 )
-def test_cf_netcdf_override_that_contradicts_the_file_raises(cf, save, values, overrides):
+def test_cf_netcdf_override_that_contradicts_the_file_raises(cf, save, values, options):
     with pytest.raises(InputError, match=r"expected the file.s .*in the options"):
-        read(save(cf(values, units="mm/h")), overrides)
+        read(save(cf(values, units="mm/h")), options)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +136,7 @@ def test_cf_netcdf_override_that_contradicts_the_file_raises(cf, save, values, o
 )
 def test_cf_netcdf_impossible_override_raises(wrong):
     with pytest.raises(ArgumentError):
-        UnitOverrides(**wrong)
+        ReadOptions(**wrong)
 
 
 def test_cf_netcdf_rows_run_south_and_columns_east(cf, save, values):
@@ -222,7 +226,7 @@ def twice(ds):
 def test_cf_netcdf_faulty_file_raises_and_names_the_fault(cf, save, values, change, reason):
     path = save(change(cf(values, units="mm/h")))
     with pytest.raises(InputError, match=reason):
-        cf_netcdf.times(path), read(path)
+        cf_netcdf.times(Source(path), ReadOptions()), read(path)
 
 
 @pytest.mark.parametrize("engine", ["h5netcdf", "scipy"])
@@ -230,7 +234,7 @@ def test_cf_netcdf_truncated_file_raises(cf, save, values, engine):
     path = save(cf(values, units="mm/h"), engine)
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(InputError, match="expected complete"):
-        cf_netcdf.times(path)
+        cf_netcdf.times(Source(path), ReadOptions())
 
 
 def test_cf_netcdf_impossible_size_raises(tmp_path):
@@ -240,14 +244,14 @@ def test_cf_netcdf_impossible_size_raises(tmp_path):
         file.create_variable("time", ("time",), "f8", chunks=(1024,))
         file.create_variable("rain", ("time", "y", "x"), "f4", chunks=(1, 64, 64))
     with pytest.raises(InputError, match="expected a size that a radar file can have"):
-        cf_netcdf.times(path)
+        cf_netcdf.times(Source(path), ReadOptions())
 
 
 def test_cf_netcdf_real_openmrg_agrees_with_the_file(radar_data):
     path = radar_data / "openmrg_20150827" / "openMRG_Radar_180minutes.nc"
     with pytest.raises(InputError, match="expected units, found none"):
         read(path)
-    ds = read(path, UnitOverrides("rate", "mm/h"))
+    ds = read(path, ReadOptions("rate", "mm/h"))
     with h5netcdf.File(path) as file:
         raw = file["rainfall_amount"][:]
         lat, lon, seconds = file["lat"][:], file["lon"][:], file["time"][:]

@@ -6,7 +6,9 @@ import numpy as np
 import pyproj
 import pytest
 
-from stormcell.data.readers import UnitOverrides, find, fmi_pgm
+from stormcell.data.read_options import ReadOptions
+from stormcell.data.readers import find, fmi_pgm
+from stormcell.data.readers.source import Source
 from stormcell.errors import InputError
 
 ALL = slice(None)
@@ -15,7 +17,7 @@ ALL = slice(None)
 def test_fmi_pgm_codes_become_rates(write_pgm):
     values = np.full((6, 5), 64)
     values[0, :4] = [0, 255, 110, 1]
-    rate = fmi_pgm.read(write_pgm(values=values), UnitOverrides(), ALL)["rainfall_rate"].values[0]
+    rate = fmi_pgm.read(Source(write_pgm(values=values)), ReadOptions(), ALL)["rainfall_rate"].values[0]
     # By hand: v = 110 is 23 dBZ, Z = 10^2.3 = 199.526; R = exp(ln(0.894736) / 1.53) = 0.92988.
     expected = [0.0, math.nan, 0.92988, (10**-3.15 / 223) ** (1 / 1.53)]
     np.testing.assert_allclose(rate[0, :4], expected, rtol=1e-5)
@@ -25,13 +27,15 @@ def test_fmi_pgm_codes_become_rates(write_pgm):
 
 def test_fmi_pgm_z_r_override_is_used_and_recorded(write_pgm):
     path = write_pgm(values=np.full((6, 5), 110))
-    rate = fmi_pgm.read(path, UnitOverrides(zr=(200.0, 1.6)), ALL)["rainfall_rate"]
+    rate = fmi_pgm.read(Source(path), ReadOptions(zr=(200.0, 1.6)), ALL)["rainfall_rate"]
     np.testing.assert_allclose(rate, (10**2.3 / 200) ** (1 / 1.6), rtol=1e-6)
     assert (rate.attrs["zr_a"], rate.attrs["zr_b"]) == (200.0, 1.6)
 
 
 def test_fmi_pgm_time_is_that_of_the_comments(write_pgm):
-    assert fmi_pgm.times(write_pgm("201609281445")) == [np.datetime64("2016-09-28T14:45")]
+    assert fmi_pgm.times(Source(write_pgm("201609281445")), ReadOptions()) == [
+        np.datetime64("2016-09-28T14:45")
+    ]
 
 
 def cut(content: bytes) -> bytes:
@@ -62,15 +66,18 @@ def replace(old: bytes, new: bytes):
 def test_fmi_pgm_faulty_file_raises_and_names_the_fault(write_pgm, edit, reason):
     path = write_pgm(edit=edit)
     with pytest.raises(InputError, match=reason):
-        find(path).times(path), find(path).read(path, UnitOverrides(), ALL)
+        (
+            find(Source(path)).times(Source(path), ReadOptions()),
+            find(Source(path)).read(Source(path), ReadOptions(), ALL),
+        )
 
 
 @pytest.mark.parametrize(
-    "overrides", [UnitOverrides(quantity="rate"), UnitOverrides(units="mm/h"), UnitOverrides(units="mm/5min")]
+    "options", [ReadOptions(quantity="rate"), ReadOptions(units="mm/h"), ReadOptions(units="mm/5min")]
 )
-def test_fmi_pgm_override_that_contradicts_the_file_raises(write_pgm, overrides):
+def test_fmi_pgm_override_that_contradicts_the_file_raises(write_pgm, options):
     with pytest.raises(InputError, match=r"expected the file.s .*in the options"):
-        fmi_pgm.read(write_pgm(), overrides, ALL)
+        fmi_pgm.read(Source(write_pgm()), options, ALL)
 
 
 def raw(path: Path) -> np.ndarray:
@@ -80,7 +87,7 @@ def raw(path: Path) -> np.ndarray:
 
 def test_fmi_pgm_real_frames_agree_with_their_bytes(radar_data):
     for path in sorted(radar_data.glob("fmi_pgm_20160928/*.pgm.gz"))[::13]:
-        ds = fmi_pgm.read(path, UnitOverrides(), ALL)
+        ds = fmi_pgm.read(Source(path), ReadOptions(), ALL)
         rate, codes = ds["rainfall_rate"].values[0], raw(path)
         np.testing.assert_array_equal(np.isnan(rate), codes == 255)
         np.testing.assert_array_equal(rate == 0, codes == 0)
@@ -96,7 +103,7 @@ def test_fmi_pgm_real_frames_agree_with_their_bytes(radar_data):
 
 def test_fmi_pgm_real_corners_agree_with_the_header(radar_data):
     path = min(radar_data.glob("fmi_pgm_20160928/*.pgm.gz"))
-    ds = fmi_pgm.read(path, UnitOverrides(), ALL)
+    ds = fmi_pgm.read(Source(path), ReadOptions(), ALL)
     x, y = ds["x"].values, ds["y"].values
     dx, dy = x[1] - x[0], y[0] - y[1]
     to_degrees = pyproj.Proj(pyproj.CRS.from_wkt(ds["crs"].attrs["crs_wkt"]))
@@ -112,7 +119,7 @@ def test_fmi_pgm_real_frames_agree_with_pysteps(radar_data):
     importers = pytest.importorskip("pysteps.io.importers", reason="pysteps is not installed")
     path = min(radar_data.glob("fmi_pgm_20160928/*.pgm.gz"))
     dbz, _, metadata = importers.import_fmi_pgm(str(path), gzipped=True)
-    ds = fmi_pgm.read(path, UnitOverrides(), ALL)
+    ds = fmi_pgm.read(Source(path), ReadOptions(), ALL)
     rate = ds["rainfall_rate"].values[0]
     np.testing.assert_array_equal(np.isnan(rate), np.isnan(dbz))
     echo = dbz > -32  # pysteps treats −32 dBZ, "no echo", as a reflectivity

@@ -1,97 +1,115 @@
 """The interface of readers, for each of them on a sample file."""
 
 import gzip
-from collections.abc import Callable
+import importlib.util
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from stormcell.data import schema
-from stormcell.data.readers import READERS, Reader, UnitOverrides, find, looks_like_radar, open_radar
+from stormcell.data.read_options import ReadOptions
+from stormcell.data.readers import READERS, Reader, find, looks_like_radar, open_radar
+from stormcell.data.readers.source import Source
 from stormcell.errors import InputError
 
 ALL = slice(None)
-NO_OVERRIDES = UnitOverrides()
+SAMPLES = Path(__file__).parent / "samples"
 
 
-@pytest.fixture(params=READERS, ids=lambda reader: reader.NAME)
-def reader(request) -> Reader:
+@pytest.fixture(params=READERS)
+def module(request) -> str:
+    """Name of the module of a reader. Its sample is written by the module of the same name in samples/.
+
+    That module has ``write(path, request)``, which writes a small complete file, ``CONTRADICTION``, options
+    that contradict the sample, and, if the sample cannot be read without options, ``OPTIONS``.
+    """
     return request.param
 
 
 @pytest.fixture
-def sample(reader: Reader, request, tmp_path) -> Path:
+def reader(module: str) -> Reader:
+    return importlib.import_module(f"stormcell.data.readers.{module}")
+
+
+@pytest.fixture
+def samples(module: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"sample_{module}", SAMPLES / f"{module}.py")
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+@pytest.fixture
+def options(samples: ModuleType) -> ReadOptions:
+    return getattr(samples, "OPTIONS", ReadOptions())
+
+
+@pytest.fixture
+def sample(samples: ModuleType, reader: Reader, request, tmp_path) -> Path:
     """A small complete file of the format."""
-
-    def netcdf(path: Path) -> None:
-        make: Callable[..., xr.Dataset] = request.getfixturevalue("cf")
-        make(np.random.default_rng(0).gamma(1, 2, (3, 4, 5)), units="mm/h").to_netcdf(path, engine="h5netcdf")
-
-    def knmi(path: Path) -> None:
-        request.getfixturevalue("write_knmi")(np.arange(30, dtype=np.uint16).reshape(6, 5), name=path.name)
-
-    def pgm(path: Path) -> None:
-        request.getfixturevalue("write_pgm")(name=path.name)
-
     path = tmp_path / f"sample{reader.SUFFIXES[0]}"
-    {"CF NetCDF": netcdf, "KNMI HDF5": knmi, "FMI PGM": pgm}[reader.NAME](path)
+    samples.write(path, request)
     return path
 
 
 def test_readers_sample_is_recognised_by_content(reader, sample):
-    assert find(sample) is reader
+    assert find(Source(sample)) is reader
     unnamed = sample.rename(sample.with_name("sample"))
-    assert find(unnamed) is reader
+    assert find(Source(unnamed)) is reader
     assert looks_like_radar(unnamed)
 
 
-def test_readers_frames_follow_the_schema_at_the_listed_times(reader, sample):
-    ds = reader.read(sample, NO_OVERRIDES, ALL)
+def test_readers_frames_follow_the_schema_at_the_listed_times(reader, sample, options):
+    ds = reader.read(Source(sample), options, ALL)
     schema.check(ds)
     assert not schema.value_problems(ds["rainfall_rate"].values)
-    np.testing.assert_array_equal(ds["time"].values, reader.times(sample))
+    np.testing.assert_array_equal(ds["time"].values, reader.times(Source(sample), options))
     assert {"source_quantity", "units"} <= ds["rainfall_rate"].attrs.keys()
     assert ds.attrs["source"]
 
 
-def test_readers_slice_of_frames_is_read(reader, sample):
-    whole, last = reader.read(sample, NO_OVERRIDES, ALL), slice(len(reader.times(sample)) - 1, None)
-    part = reader.read(sample, NO_OVERRIDES, last)
+def test_readers_slice_of_frames_is_read(reader, sample, options):
+    whole, last = (
+        reader.read(Source(sample), options, ALL),
+        slice(len(reader.times(Source(sample), options)) - 1, None),
+    )
+    part = reader.read(Source(sample), options, last)
     xr.testing.assert_identical(part["rainfall_rate"], whole["rainfall_rate"].isel(time=last))
 
 
-def test_readers_compressed_file_gives_the_same_frames(reader, sample):
+def test_readers_compressed_file_gives_the_same_frames(reader, sample, options):
     packed = sample.with_name(sample.name + ".gz")
     packed.write_bytes(gzip.compress(sample.read_bytes()))
-    assert find(packed) is reader
-    expected, found = (reader.read(path, NO_OVERRIDES, ALL) for path in (sample, packed))
+    assert find(Source(packed)) is reader
+    expected, found = (reader.read(Source(path), options, ALL) for path in (sample, packed))
     # A file without a source is named instead.
     xr.testing.assert_identical(found.drop_attrs(deep=False), expected.drop_attrs(deep=False))
 
 
-def test_readers_override_that_contradicts_the_file_raises(reader, sample):
+def test_readers_override_that_contradicts_the_file_raises(reader, sample, samples):
     with pytest.raises(InputError, match="expected the file's"):
-        reader.read(sample, UnitOverrides(units="mm/7min" if reader.NAME != "KNMI HDF5" else "dBZ"), ALL)
+        reader.read(Source(sample), samples.CONTRADICTION, ALL)
 
 
 @pytest.mark.parametrize("share", np.linspace(0, 0.97, 9))
-def test_readers_truncated_file_raises_input_error(sample, share):
+def test_readers_truncated_file_raises_input_error(sample, options, share):
     content = sample.read_bytes()
     sample.write_bytes(content[: int(share * len(content))])
     with pytest.raises(InputError):
-        open_radar(sample).read(NO_OVERRIDES, ALL)
+        open_radar(sample, options).read(options, ALL)
 
 
 @pytest.mark.parametrize("function", ["recognises", "times", "read"])
-def test_readers_error_of_a_library_becomes_an_input_error(reader, sample, monkeypatch, function):
+def test_readers_error_of_a_library_becomes_an_input_error(reader, sample, options, monkeypatch, function):
     def fail(*_: object) -> None:
         raise IndexError("too short")
 
     monkeypatch.setattr(reader, function, fail)
     with pytest.raises(InputError, match="could not be read: IndexError: too short"):
-        open_radar(sample).read(NO_OVERRIDES, ALL)
+        open_radar(sample, options).read(options, ALL)
     if function == "recognises":
         assert not looks_like_radar(sample.rename(sample.with_name("sample")))
 
@@ -103,11 +121,11 @@ def test_readers_times_in_different_centuries_raise_input_error(cf, tmp_path):
     )
     ds.to_netcdf(tmp_path / "r.nc", engine="h5netcdf")
     with pytest.raises(InputError, match=r"^time: expected a frame every 5 min, .* missing$"):
-        open_radar(tmp_path / "r.nc").read(NO_OVERRIDES, ALL)
+        open_radar(tmp_path / "r.nc").read(ReadOptions(), ALL)
 
 
 def test_readers_folder_and_missing_file_raise(tmp_path):
-    with pytest.raises(InputError, match="found a folder"):
+    with pytest.raises(InputError, match="found a folder of another kind"):
         open_radar(tmp_path)
     with pytest.raises(InputError, match="found no such file"):
         open_radar(tmp_path / "none.h5")

@@ -1,38 +1,34 @@
 """Readers of radar files: one small module per format, all returning frames in the archive's schema.
 
-To add a format, write a module with the names of :class:`Reader` and add it to ``READERS``. Formats are
+To add a format, write a module with the names of :class:`Reader`, and a line in ``READERS``. Formats are
 recognised by content. The first reader that recognises a file reads it, so specific formats come before
-general ones. :mod:`~stormcell.data.readers.contents` decompresses, :func:`~stormcell.data.quantity.to_rate`
-converts to mm/h, :class:`~stormcell.data.grid.Grid` places the pixels, and
-:func:`~stormcell.data.schema.build` returns the frames. Every reader must pass the tests of the interface, in
-``tests/data/readers/test_readers.py``, which need a sample file of the format.
+general ones. :class:`~stormcell.data.readers.source.Source` decompresses,
+:func:`~stormcell.data.quantity.to_rate` converts to mm/h, :class:`~stormcell.data.grid.Grid` places the
+pixels, and :func:`~stormcell.data.schema.build` returns the frames. Every reader must pass the tests of the
+interface, in ``tests/data/readers/test_readers.py``, which need a sample file of the format.
+
+Another package adds a format by an entry point in the group ``stormcell.readers`` that names such a module.
+Readers of other packages are asked first.
 """
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from stormcell.data.quantity import UnitOverrides
-from stormcell.data.readers import cf_netcdf, fmi_pgm, knmi_hdf5
-from stormcell.data.readers.contents import head
+from stormcell.data.read_options import ReadOptions
+from stormcell.data.readers.source import Source
 from stormcell.errors import InputError, StormcellError
 
-__all__ = [
-    "FORMATS",
-    "READERS",
-    "RadarFile",
-    "Reader",
-    "UnitOverrides",
-    "find",
-    "looks_like_radar",
-    "open_radar",
-]
+__all__ = ["READERS", "RadarFile", "Reader", "find", "formats", "looks_like_radar", "open_radar", "readers"]
 
 
 class Reader(Protocol):
@@ -44,19 +40,19 @@ class Reader(Protocol):
 
     @property
     def SUFFIXES(self) -> tuple[str, ...]:
-        """Usual suffixes of its files, in lower case, without ``.gz``."""
+        """Usual suffixes of its files, in lower case, without ``.gz`` and ``.bz2``."""
 
-    def recognises(self, path: Path, head: bytes) -> bool:
-        """Whether a file is of this format; ``head`` is its (unpacked) beginning."""
+    def recognises(self, source: Source) -> bool:
+        """Whether a file is of this format."""
 
-    def times(self, path: Path) -> NDArray[np.datetime64]:
+    def times(self, source: Source, options: ReadOptions) -> NDArray[np.datetime64]:
         """Return the time of each frame in the file, UTC, in whole seconds, without decoding the frames.
 
         Raises:
             InputError: The file cannot be used.
         """
 
-    def read(self, path: Path, overrides: UnitOverrides, frames: slice) -> xr.Dataset:
+    def read(self, source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
         """Return some of the frames, in the archive's schema.
 
         Raises:
@@ -64,8 +60,29 @@ class Reader(Protocol):
         """
 
 
-READERS: tuple[Reader, ...] = (fmi_pgm, knmi_hdf5, cf_netcdf)
-FORMATS = f"{', '.join(reader.NAME for reader in READERS[:-1])} or {READERS[-1].NAME}"
+# Names of the modules. A library for a format is imported only when files are read.
+READERS = ("fmi_pgm", "knmi_hdf5", "cf_netcdf")
+
+
+@cache
+def readers() -> tuple[Reader, ...]:
+    """Return all readers, in the order in which they are asked."""
+    others = [
+        point.load() for point in sorted(entry_points(group="stormcell.readers"), key=lambda each: each.name)
+    ]
+    own = [importlib.import_module(f"{__name__}.{name}") for name in READERS]
+    return tuple(cast(Reader, reader) for reader in (*others, *own))
+
+
+def formats() -> str:
+    """Return the names of all formats, for a message.
+
+    Example:
+        >>> formats().startswith("FMI PGM, ")
+        True
+    """
+    names = [reader.NAME for reader in readers()]
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 @dataclass(frozen=True)
@@ -82,38 +99,39 @@ class RadarFile:
     reader: Reader
     times: NDArray[np.datetime64]
 
-    def read(self, overrides: UnitOverrides, frames: slice) -> xr.Dataset:
+    def read(self, options: ReadOptions, frames: slice) -> xr.Dataset:
         """Return some of the frames, in the archive's schema.
 
         Raises:
             InputError: The file cannot be used.
         """
         with _library_errors():
-            return self.reader.read(self.path, overrides, frames)
+            return self.reader.read(Source(self.path), options, frames)
 
 
-def open_radar(path: Path) -> RadarFile:
+def open_radar(path: Path, options: ReadOptions | None = None) -> RadarFile:
     """Recognise the format of a radar file, and read the times of its frames.
 
     Raises:
         InputError: The file cannot be used.
     """
+    source = Source(path)
     with _library_errors():
-        reader = find(path)
-        return RadarFile(path, reader, reader.times(path))
+        reader = find(source)
+        return RadarFile(path, reader, reader.times(source, options or ReadOptions()))
 
 
-def find(path: Path) -> Reader:
+def find(source: Source) -> Reader:
     """Return the reader of a file.
 
     Raises:
         InputError: The file is missing, empty, damaged at its beginning, or of an unknown format.
     """
-    beginning = head(path)
-    for reader in READERS:
-        if reader.recognises(path, beginning):
+    for reader in readers():
+        if reader.recognises(source):
             return reader
-    raise InputError(f"expected {FORMATS}, found another format")
+    found = "a folder of another kind" if source.is_folder else "another format"
+    raise InputError(f"expected {formats()}, found {found}")
 
 
 def looks_like_radar(path: Path) -> bool:
@@ -121,12 +139,12 @@ def looks_like_radar(path: Path) -> bool:
 
     A file with a suffix of radar files is to be read even if it is damaged. It is then refused by name.
     """
-    name = path.name.lower().removesuffix(".gz")
-    if any(name.endswith(suffix) for reader in READERS for suffix in reader.SUFFIXES):
+    source = Source(path)
+    if any(source.name.lower().endswith(suffix) for reader in readers() for suffix in reader.SUFFIXES):
         return True
     try:
         with _library_errors():
-            find(path)
+            find(source)
     except InputError:
         return False
     return True

@@ -7,11 +7,8 @@ other, the user must give the quantity and the units. Nothing is guessed.
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pyproj
 import xarray as xr
@@ -19,10 +16,12 @@ from numpy.typing import NDArray
 from pyproj.exceptions import CRSError
 
 from stormcell.data import schema
-from stormcell.data.grid import MOST_PIXELS, Grid, parse_crs
-from stormcell.data.quantity import UnitOverrides, to_rate, unit
-from stormcell.data.readers.contents import head, seekable
+from stormcell.data.grid import Grid, parse_crs
+from stormcell.data.quantity import to_rate, unit
+from stormcell.data.read_options import ReadOptions
+from stormcell.data.readers.hdf5 import MAGIC, open_hdf5
 from stormcell.data.readers.rain_variable import RainVariable, find_rain
+from stormcell.data.readers.source import Source
 from stormcell.errors import InputError
 
 NAME = "CF NetCDF"
@@ -33,25 +32,24 @@ SUFFIXES = (".nc", ".nc4", ".cdf")
 NO_ECHO = 0.0005
 
 _LENGTHS = {"m": 1.0, "meter": 1.0, "metre": 1.0, "meters": 1.0, "metres": 1.0, "km": 1000.0}
-_MOST_FRAMES = 2**24
 _CREATIVE_COMMONS = re.compile(r"creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)")
 
 
-def recognises(path: Path, head: bytes) -> bool:  # noqa: ARG001 - a reader may also look into the file
+def recognises(source: Source) -> bool:
     """Whether the file is HDF5 or classic NetCDF."""
-    return head.startswith((b"\x89HDF", b"CDF"))
+    return source.head(4).startswith((MAGIC, b"CDF"))
 
 
-def times(path: Path) -> NDArray[np.datetime64]:
+def times(source: Source, options: ReadOptions) -> NDArray[np.datetime64]:  # noqa: ARG001
     """Return the times; of times with bounds, the ends of their intervals."""
-    with _open(path) as ds:
+    with _open(source) as ds:
         return _times(ds)
 
 
-def read(path: Path, overrides: UnitOverrides, frames: slice) -> xr.Dataset:
+def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
     """Return frames in mm/h, with rows from north to south."""
-    with _open(path) as ds:
-        rain = find_rain(ds, overrides)
+    with _open(source) as ds:
+        rain = find_rain(ds, options)
         grid = _grid(ds, rain)
         moments = _times(ds)[frames]
         values = rain.array
@@ -60,28 +58,27 @@ def read(path: Path, overrides: UnitOverrides, frames: slice) -> xr.Dataset:
         values = values.isel(time=frames).transpose("time", rain.y, rain.x)
         # Both axes may increase or decrease in a file. In the archive, x runs east and y runs south.
         values = values.sortby(rain.x).sortby(rain.y, ascending=False)
-        rate, measured = _rate(values.values, ds, rain, overrides, frames)
+        rate, measured = _rate(values.values, ds, rain, options, frames)
         order = np.argsort(moments, kind="stable")
         return schema.build(
-            rate[order], moments[order], grid, measured=measured, attributes=_attributes(ds, path)
+            rate[order], moments[order], grid, measured=measured, attributes=_attributes(ds, source)
         )
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[xr.Dataset]:
-    magic = head(path, 4)
-    file = seekable(path)
-    hdf5 = magic == b"\x89HDF"
-    if hdf5:
-        _check_sizes(file)
+def _open(source: Source) -> Iterator[xr.Dataset]:
+    magic = source.head(4)
+    if magic == MAGIC:
+        with open_hdf5(source):  # checks the sizes
+            pass
     elif magic[3:] not in (b"\x01", b"\x02"):
         raise InputError(f"expected NetCDF of version 1, 2 or 4, found version {magic[3:]!r}")
     try:
         ds = xr.open_dataset(
-            file,
-            engine="h5netcdf" if hdf5 else "scipy",
+            source.file(),
+            engine="h5netcdf" if magic == MAGIC else "scipy",
             # HDF5 that is not NetCDF has dimensions without names.
-            backend_kwargs={"phony_dims": "sort"} if hdf5 else None,
+            backend_kwargs={"phony_dims": "sort"} if magic == MAGIC else None,
             decode_timedelta=False,
             cache=False,
         )
@@ -89,33 +86,6 @@ def _open(path: Path) -> Iterator[xr.Dataset]:
         raise InputError(f"expected complete CF NetCDF: {error}") from None
     with ds:
         yield ds
-
-
-def _check_sizes(file: Path | BytesIO) -> None:
-    """Refuse HDF5 that claims impossible sizes, before memory is allocated for them.
-
-    Raises:
-        InputError: A coordinate, a frame or a chunk is too large for a radar file, or the file is damaged.
-    """
-
-    def look(name: str, item: h5py.Group | h5py.Dataset) -> None:
-        if not isinstance(item, h5py.Dataset) or not item.shape:
-            return
-        frame = int(np.prod(item.shape[-2:], dtype=object)) if item.ndim > 1 else 0
-        chunk = int(np.prod(item.chunks or (0,), dtype=object))
-        if item.shape[0] > _MOST_FRAMES or frame > MOST_PIXELS or chunk > MOST_PIXELS:
-            raise InputError(
-                f"{name}: expected a size that a radar file can have, found {item.shape} in chunks "
-                f"{item.chunks}"
-            )
-
-    try:
-        with h5py.File(file, "r") as opened:
-            opened.visititems(look)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"expected complete HDF5: {error}") from None
-    if isinstance(file, BytesIO):
-        file.seek(0)
 
 
 def _times(ds: xr.Dataset) -> NDArray[np.datetime64]:
@@ -131,12 +101,12 @@ def _times(ds: xr.Dataset) -> NDArray[np.datetime64]:
 
 
 def _rate(
-    values: NDArray[Any], ds: xr.Dataset, rain: RainVariable, overrides: UnitOverrides, frames: slice
+    values: NDArray[Any], ds: xr.Dataset, rain: RainVariable, options: ReadOptions, frames: slice
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """Return rates in mm/h, and the attributes that describe the conversion."""
     quantity, factor, hours = unit(rain.units)
     period = _hours(ds, rain, frames) if quantity == "amount" and hours is None else hours
-    rate, measured = to_rate(np.asarray(values, np.float64) * factor, quantity, hours=period, zr=overrides.zr)
+    rate, measured = to_rate(np.asarray(values, np.float64) * factor, quantity, hours=period, zr=options.zr)
     # A file in the archive's schema describes the measured quantity; its rates were converted before.
     attributes = rain.array.attrs
     for name in ("source_quantity", "accumulation_minutes", "zr_a", "zr_b", "cell_methods"):
@@ -201,7 +171,7 @@ def _crs(ds: xr.Dataset, rain: RainVariable) -> tuple[pyproj.CRS, str]:
     raise InputError("projection: expected a grid mapping or a PROJ string in proj_string, found neither")
 
 
-def _attributes(ds: xr.Dataset, path: Path) -> dict[str, str]:
+def _attributes(ds: xr.Dataset, source: Source) -> dict[str, str]:
     attributes = {
         name: str(ds.attrs[name])
         for name in ("title", "institution", "license", "references")
@@ -212,4 +182,4 @@ def _attributes(ds: xr.Dataset, path: Path) -> dict[str, str]:
         attributes["license"] = f"CC-{found[1].upper()}-{found[2]}"
     elif licence:
         attributes["license"] = licence
-    return {"source": str(ds.attrs.get("source", path.name)), **attributes}
+    return {"source": str(ds.attrs.get("source", source.name)), **attributes}

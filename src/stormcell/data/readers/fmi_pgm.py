@@ -8,7 +8,6 @@ between the given corners agrees with ``metersperpixel`` and the number of pixel
 import warnings
 from datetime import datetime
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pyproj
@@ -18,8 +17,9 @@ from PIL import Image
 
 from stormcell.data import schema
 from stormcell.data.grid import Grid
-from stormcell.data.quantity import UnitOverrides, check_overrides, to_rate
-from stormcell.data.readers.contents import contents, head
+from stormcell.data.quantity import to_rate
+from stormcell.data.read_options import ReadOptions
+from stormcell.data.readers.source import Source
 from stormcell.errors import InputError
 
 NAME = "FMI PGM"
@@ -32,27 +32,28 @@ _EARTH_RADIUS = 6371288
 _NO_ECHO, _NO_DATA = 0, 255
 
 
-def recognises(path: Path, head: bytes) -> bool:  # noqa: ARG001 - a reader may also look into the file
+def recognises(source: Source) -> bool:
     """Whether the file is a binary PGM."""
-    return head[:2] == b"P5" and head[2:3].isspace()
+    head = source.head(3)
+    return head[:2] == b"P5" and head[2:].isspace()
 
 
-def times(path: Path) -> NDArray[np.datetime64]:
+def times(source: Source, options: ReadOptions) -> NDArray[np.datetime64]:  # noqa: ARG001
     """Return the observation time, from the comments."""
-    return _times(_comments(head(path, _HEADER_BYTES)))
+    return _times(_comments(source.head(_HEADER_BYTES)))
 
 
-def read(path: Path, overrides: UnitOverrides, frames: slice) -> xr.Dataset:
-    """Return the frame in mm/h, by the Z–R relation of this network or that of the overrides."""
-    data = contents(path)
+def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
+    """Return the frame in mm/h, by the Z–R relation of this network or that of the options."""
+    data = source.contents()
     comments = _comments(data[:_HEADER_BYTES])
     parameter = " ".join(comments.get("param", ["nothing"]))
     if "reflectivity" not in parameter.lower():
         raise InputError(f"param: expected reflectivity, found {parameter}")
-    check_overrides(overrides, "dbz", "dBZ")
+    options.expect_agreement("dbz", "dBZ")
     values = _pixels(data)
     # A lookup table, because there are only 256 values.
-    rates, measured = to_rate((np.arange(256) - 64) / 2, "dbz", zr=overrides.zr or ZR)
+    rates, measured = to_rate((np.arange(256) - 64) / 2, "dbz", zr=options.zr or ZR)
     rates[_NO_ECHO], rates[_NO_DATA] = 0, np.nan
     return schema.build(
         rates.astype(np.float32)[values][None],

@@ -5,7 +5,6 @@ is the end of its period. The file gives the earth's axes and the grid in kilome
 """
 
 import re
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -16,8 +15,10 @@ from numpy.typing import NDArray
 
 from stormcell.data import schema
 from stormcell.data.grid import MOST_PIXELS, Grid, parse_crs
-from stormcell.data.quantity import UnitOverrides, check_overrides, to_rate
-from stormcell.data.readers.contents import seekable
+from stormcell.data.quantity import to_rate
+from stormcell.data.read_options import ReadOptions
+from stormcell.data.readers.hdf5 import has_groups, open_hdf5
+from stormcell.data.readers.source import Source
 from stormcell.errors import InputError
 
 NAME = "KNMI HDF5"
@@ -31,38 +32,32 @@ _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _FORMULA = re.compile(rf"GEO=({_NUMBER})\*PV(?:({_NUMBER}))?")
 
 
-def recognises(path: Path, head: bytes) -> bool:
+def recognises(source: Source) -> bool:
     """Whether the file is HDF5 and has KNMI's groups."""
-    if not head.startswith(b"\x89HDF"):
-        return False
-    try:
-        with h5py.File(seekable(path), "r") as file:
-            return all(name in file for name in ("overview", "geographic", "image1/image_data"))
-    except (OSError, RuntimeError, InputError):
-        return False  # The reader of general HDF5 will name the error.
+    return has_groups(source, "overview", "geographic", "image1/image_data")
 
 
-def times(path: Path) -> NDArray[np.datetime64]:
+def times(source: Source, options: ReadOptions) -> NDArray[np.datetime64]:  # noqa: ARG001
     """Return the end of the accumulation period."""
-    with h5py.File(seekable(path), "r") as file:
+    with open_hdf5(source) as file:
         return np.array([_date(file, "product_datetime_end")])
 
 
-def read(path: Path, overrides: UnitOverrides, frames: slice) -> xr.Dataset:
+def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
     """Return the frame in mm/h: an accumulation divided by its period, or reflectivity converted by Z–R."""
-    with h5py.File(seekable(path), "r") as file:
+    with open_hdf5(source) as file:
         end = _date(file, "product_datetime_end")
         parameter = str(_attribute(file, "image1", "image_geo_parameter"))
         values, missing = _values(file)
         if parameter == "ACCUMULATED_PRECIPITATION_[MM]":
-            check_overrides(overrides, "amount", "mm")
+            options.expect_agreement("amount", "mm")
             hours = (end - _date(file, "product_datetime_start")) / np.timedelta64(1, "h")
             if not hours > 0:
                 raise InputError(f"product_datetime: expected an end after the start, found {hours:g} hours")
-            rate, measured = to_rate(values, "amount", hours=hours, zr=overrides.zr)
+            rate, measured = to_rate(values, "amount", hours=hours, zr=options.zr)
         elif parameter == "REFLECTIVITY_[DBZ]":
-            check_overrides(overrides, "dbz", "dBZ")
-            rate, measured = to_rate(values, "dbz", zr=overrides.zr or ZR)
+            options.expect_agreement("dbz", "dBZ")
+            rate, measured = to_rate(values, "dbz", zr=options.zr or ZR)
             measured["cell_methods"] = "time: point"
             # The lowest code means no echo.
             rate = np.where(values > _calibration(file)[1], rate, 0)

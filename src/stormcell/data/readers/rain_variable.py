@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import xarray as xr
 
-from stormcell.data.quantity import Quantity, UnitOverrides, check_overrides, unit
+from stormcell.data.quantity import Quantity, unit
+from stormcell.data.read_options import ReadOptions
 from stormcell.errors import InputError
 
 # Standard names of CF, and variable names of the MLCast conventions and pysteps.
@@ -50,7 +51,7 @@ class RainVariable:
     degrees: bool
 
 
-def find_rain(ds: xr.Dataset, overrides: UnitOverrides) -> RainVariable:
+def find_rain(ds: xr.Dataset, options: ReadOptions) -> RainVariable:
     """Return the rain variable of a dataset.
 
     Raises:
@@ -66,9 +67,9 @@ def find_rain(ds: xr.Dataset, overrides: UnitOverrides) -> RainVariable:
     }
     known = {name: array for name, array in gridded.items() if _named_quantity(array)}
     candidates = known or gridded
-    if overrides.quantity and len(candidates) > 1:
+    if options.quantity and len(candidates) > 1:
         candidates = {
-            name: array for name, array in candidates.items() if _named_quantity(array) == overrides.quantity
+            name: array for name, array in candidates.items() if _named_quantity(array) == options.quantity
         }
     if len(candidates) != 1:
         raise InputError(
@@ -79,7 +80,7 @@ def find_rain(ds: xr.Dataset, overrides: UnitOverrides) -> RainVariable:
         raise InputError(f"{array.name}: expected frames, found {dict(array.sizes)}")
     y, x = _axis(array, "y"), _axis(array, "x")
     degrees = y.lower().startswith("lat") or str(array[y].attrs.get("units", "")).startswith("degree")
-    return RainVariable(array, _units(array, overrides), y, x, degrees)
+    return RainVariable(array, _units(array, options), y, x, degrees)
 
 
 def _axis(array: xr.DataArray, axis: str) -> str:
@@ -101,26 +102,26 @@ def _named_quantity(array: xr.DataArray) -> Quantity | None:
     return _STANDARD_NAMES.get(standard) or _NAMES.get(str(array.name).lower())
 
 
-def _units(array: xr.DataArray, overrides: UnitOverrides) -> str:
-    """Return the units of the file or of the overrides, after a check for contradictions."""
+def _units(array: xr.DataArray, options: ReadOptions) -> str:
+    """Return the units of the file or of the options, after a check for contradictions."""
     own = array.attrs.get("units")
-    if own is None and overrides.units is None:
+    if own is None and options.units is None:
         raise InputError(
             f"{array.name}: expected units, found none; give them with --units (mm/h, mm/5min, dBZ)"
         )
-    units = str(overrides.units if own is None else own)
+    units = str(options.units if own is None else own)
     quantity = unit(units)[0]
     if own is not None:
-        check_overrides(overrides, quantity, units)
+        options.expect_agreement(quantity, units)
         # An override "mm/5min" adds the period that a file with "mm" leaves out.
-        units = overrides.units or units
+        units = options.units or units
     # A standard name states the quantity. Any other name counts only if the file states no units.
     named = (
         _STANDARD_NAMES.get(str(array.attrs.get("standard_name", "")))
         if own is not None
         else _named_quantity(array)
     )
-    if overrides.quantity is None and named not in (None, quantity):
+    if options.quantity is None and named not in (None, quantity):
         raise InputError(
             f"{array.name}: expected its name ({named}) and its units {units!r} ({quantity}) to agree; "
             "give the quantity with --quantity"
