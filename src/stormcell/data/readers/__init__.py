@@ -60,6 +60,8 @@ class Reader(Protocol):
         """
 
 
+_LONGEST_MESSAGE = 500
+
 # Names of the modules. A library for a format is imported only when files are read.
 READERS = ("fmi_pgm", "knmi_hdf5", "cf_netcdf")
 
@@ -155,9 +157,14 @@ def _library_errors() -> Iterator[None]:
     """Turn any error into an InputError, because a library may raise any error for a damaged file."""
     try:
         yield
-    except InputError:
-        raise
     except StormcellError as error:
-        raise InputError(str(error)) from error
+        raise InputError(_one_line(str(error))) from error
     except Exception as error:
-        raise InputError(f"could not be read: {type(error).__name__}: {error}") from error
+        raise InputError(_one_line(f"could not be read: {type(error).__name__}: {error}")) from error
+
+
+def _one_line(message: str) -> str:
+    """Return a message as one line of printable characters, although it may quote a damaged file."""
+    line = " ".join(message.split())
+    printable = "".join(character if character.isprintable() else "�" for character in line)
+    return printable if len(printable) <= _LONGEST_MESSAGE else f"{printable[: _LONGEST_MESSAGE - 1]}…"

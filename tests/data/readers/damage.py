@@ -1,0 +1,134 @@
+"""Damaged copies of a radar file, read one after the other under a limit of memory and time.
+
+``python tests/data/readers/damage.py SAMPLE --mutants 2000`` damages the sample in its place, and
+prints a JSON line. A damaged file must be refused with an ``InputError``, or give frames of the
+schema. It is a program, because a C library may end the whole process.
+"""
+
+import argparse
+import json
+import resource
+import signal
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from stormcell.data import schema
+from stormcell.data.read_options import ReadOptions
+from stormcell.data.readers import open_radar
+from stormcell.errors import InputError
+
+CUTS = 20  # a file is cut off at this number of places
+SECONDS = 20  # one file may take no longer
+MEMORY = 2**30  # bytes that reading may take beyond those of the undamaged file
+_EXTREMES = (b"\0" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x80\0\0\0", b"\0\0\0\x80")
+
+
+def mutant(content: bytes, rng: np.random.Generator) -> bytes:
+    """Return a damaged copy of a file's content; half of the damage is in its first 4096 bytes."""
+    changed = bytearray(content)
+    for _ in range(int(rng.integers(1, 4))):
+        near = len(changed) if rng.random() < 0.5 else min(len(changed), 4096)
+        at, length = int(rng.integers(0, max(near, 1))), int(rng.integers(1, 17))
+        kind = rng.integers(0, 6)
+        if kind == 0:
+            changed[at : at + 1] = bytes(
+                byte ^ (1 << int(rng.integers(0, 8))) for byte in changed[at : at + 1]
+            )
+        elif kind == 1:
+            changed[at : at + length] = rng.bytes(len(changed[at : at + length]))
+        elif kind == 2:
+            size = int(rng.choice([1, 2, 4]))
+            extreme = _EXTREMES[int(rng.integers(0, len(_EXTREMES)))][:size]
+            changed[at : at + size] = extreme[: len(changed[at : at + size])]
+        elif kind == 3:
+            del changed[at : at + length]
+        elif kind == 4:
+            changed[at:at] = changed[at : at + length]
+        else:
+            changed[at : at + 1] = bytes([rng.choice(list(b"0123456789+-.eE \n\0aZ"))])
+    return bytes(changed)
+
+
+def damaged(content: bytes, mutants: int) -> Iterator[tuple[str, bytes]]:
+    """Yield names and contents: the file cut off at 20 places, then mutants."""
+    for cut in range(CUTS):
+        yield f"cut {cut} of {CUTS}", content[: cut * len(content) // CUTS]
+    for seed in range(mutants):
+        yield f"mutant {seed}", mutant(content, np.random.default_rng(seed))
+
+
+def attempt(path: Path, options: ReadOptions) -> str:
+    """Read a file, and return "refused" or "read"; any other outcome raises."""
+    try:
+        file = open_radar(path, options)
+        ds = file.read(options, slice(None))
+    except InputError as error:
+        text = str(error)
+        if len(text.splitlines()) != 1 or not text.isprintable():
+            raise AssertionError(f"expected one printable line, found {text!r}") from None
+        return "refused"
+    if found := schema.problems(ds) + schema.value_problems(ds[schema.RATE].values):
+        raise AssertionError("; ".join(found))
+    return "read"
+
+
+def main() -> int:
+    """Read all damaged copies of a sample; the status is 1 if one of them did anything else than expected."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sample", type=Path)
+    parser.add_argument(
+        "--progress", type=Path, default=Path("progress.txt"), help="file that names the present damage"
+    )
+    parser.add_argument("--mutants", type=int, required=True)
+    parser.add_argument("--options", default="{}", help="options for reading, as JSON")
+    arguments = parser.parse_args()
+    options = _options(arguments.options)
+    warnings.simplefilter("ignore")  # a library may warn of damage
+    signal.signal(signal.SIGALRM, _too_long)
+    copy = arguments.sample
+    if attempt(copy, options) != "read":
+        raise AssertionError(f"{copy}: expected a sample that can be read")
+    outcomes: Counter[str] = Counter()
+    limit = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + MEMORY
+    # Private memory only: the libraries' code and mapped files do not count.
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    # A folder is damaged in one of its files at a time.
+    members = [copy] if copy.is_file() else sorted(path for path in copy.rglob("*") if path.is_file())
+    failures = []
+    for member in members:
+        whole = member.read_bytes()
+        for name, content in damaged(whole, -(-arguments.mutants // len(members))):
+            member.write_bytes(content)
+            # If the library ends the process, the number of the copy is known.
+            arguments.progress.write_text(f"{member.name}: {name}")
+            signal.alarm(SECONDS)
+            try:
+                outcomes[attempt(copy, options)] += 1
+            except BaseException as error:
+                failures.append(f"{member.name}: {name}: {type(error).__name__}: {error}")
+            finally:
+                signal.alarm(0)
+        member.write_bytes(whole)
+    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    summary = {**outcomes, "failures": failures, "peak_bytes": peak, "limit_bytes": limit}
+    sys.stdout.write(json.dumps(summary) + "\n")
+    return 1 if failures else 0
+
+
+def _options(text: str) -> ReadOptions:
+    # JSON has lists in place of tuples.
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in json.loads(text).items()}
+    return ReadOptions(**values)
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError(f"took more than {SECONDS} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
