@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from pyproj.exceptions import CRSError, ProjError
 
+from stormcell.data.projection import expect_on_earth
 from stormcell.errors import FramesError, InputError
 
 # The largest composite in use has 24.5 million pixels (the United States at 0.01°). A file that claims
@@ -96,6 +97,10 @@ class Grid:
         columns: Number of columns.
         rows: Number of rows.
 
+    Raises:
+        InputError: A number is not finite, the pixels are fewer than 2 × 2 or too many, or they are not on
+            the earth where the projection is valid.
+
     Example:
         >>> grid = Grid.from_centres(pyproj.CRS(3067), [0, 1000, 2000], [6_600_000, 6_601_000])
         >>> grid.north, grid.dy, grid.rows
@@ -109,6 +114,17 @@ class Grid:
     dy: float
     columns: int
     rows: int
+
+    def __post_init__(self) -> None:
+        place = (self.west, self.north, self.dx, self.dy)
+        if not (np.isfinite(place).all() and min(self.dx, self.dy) > 0 and min(self.columns, self.rows) >= 2):
+            raise InputError(
+                f"grid: expected at least 2 × 2 pixels at finite places, found {self.rows} × {self.columns} "
+                f"at {self.west:g}, {self.north:g}, {self.dx:g} × {self.dy:g} apart"
+            )
+        if self.columns * self.rows > MOST_PIXELS:
+            raise InputError(f"grid: expected at most {MOST_PIXELS} pixels, found {self.columns * self.rows}")
+        _expect_on_earth(self)
 
     @classmethod
     def from_centres(cls, crs: pyproj.CRS, x: ArrayLike, y: ArrayLike) -> "Grid":
@@ -129,9 +145,6 @@ class Grid:
         if crs.is_geographic and east[0] >= 180:  # from 180 … 360 to -180 … 0
             east = east - 360
         dx, dy = _even_distance("x", east), _even_distance("y", north)
-        size = len(east) * len(north)
-        if size > MOST_PIXELS:
-            raise InputError(f"grid: expected at most {MOST_PIXELS} pixels, found {size}")
         return cls(crs.to_wkt(), float(east[0]), float(north[0]), dx, dy, len(east), len(north))
 
     @classmethod
@@ -237,6 +250,11 @@ def _even_distance(name: str, centres: NDArray[np.float64]) -> float:
     if step == 0 or np.abs(centres - even).max() > abs(step) / 100:
         raise InputError(f"{name}: expected evenly spaced pixel centres, found other steps than {step:g}")
     return float(abs(step))
+
+
+@lru_cache(maxsize=8)
+def _expect_on_earth(grid: Grid) -> None:
+    expect_on_earth(pyproj.CRS.from_wkt(grid.crs_wkt), grid.x, grid.y)
 
 
 # All frames of an archive share one grid, and computing its coordinates takes longer than reading a frame.
