@@ -1,65 +1,63 @@
 """Conversion of rain rates, accumulations and reflectivity to rain rates in mm/h."""
 
 import re
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stormcell.data.units import parse_unit, split_period
 from stormcell.errors import InputError
 
 Quantity = Literal["rate", "dbz", "amount"]
 
 QUANTITIES: tuple[Quantity, ...] = ("rate", "dbz", "amount")
-# Factors to mm/h. A kilogram of water on a square metre is one millimetre deep.
-_RATES = {
-    "mm/h": 1.0,
-    "mm h-1": 1.0,
-    "mm/hr": 1.0,
-    "mm hr-1": 1.0,
-    "mm hour-1": 1.0,
-    "kg m-2 h-1": 1.0,
-    "kg m-2 hour-1": 1.0,
-    "mm/s": 3600.0,
-    "mm s-1": 3600.0,
-    "kg m-2 s-1": 3600.0,
-    "m s-1": 3.6e6,
-    "m/s": 3.6e6,
+_DBZ = re.compile(r"dbze?", re.IGNORECASE)
+_MM, _MM_PER_HOUR = 1e3, 3.6e6
+# Exponents of length, mass and time: the quantity, and the factor from metres, kilograms and seconds.
+# A kilogram of water on a square metre is one millimetre deep.
+_DIMENSIONS: dict[tuple[float, float, float], tuple[Quantity, float]] = {
+    (1, 0, 0): ("amount", _MM),
+    (-2, 1, 0): ("amount", _MM / 1e3),
+    (1, 0, -1): ("rate", _MM_PER_HOUR),
+    (-2, 1, -1): ("rate", _MM_PER_HOUR / 1e3),
 }
-_AMOUNTS = {"mm": 1.0, "millimeter": 1.0, "millimetre": 1.0, "kg m-2": 1.0, "kg/m2": 1.0, "m": 1000.0}
-_AMOUNT_OVER = re.compile(r"mm ?/ ?(\d+(?:\.\d+)?) ?(min|h)")
 
 
+@lru_cache(maxsize=256)
 def unit(name: str) -> tuple[Quantity, float, float | None]:
     """Return the quantity of a unit, and the factor to mm or mm/h.
 
+    The quantity follows from the dimension: a length or a mass per area is an amount, and divided by a time
+    it is a rate. A number before the time makes it an amount over this period.
+
     Args:
-        name: The unit, as CF or people write it.
+        name: The unit, as CF, UDUNITS or people write it.
 
     Returns:
         The quantity; the factor to mm/h (a rate) or mm (an amount), 1 for dBZ; and the accumulation period in
         hours, if the unit of an amount contains it.
 
     Raises:
-        InputError: The unit is unknown.
+        InputError: The unit is not one of rain.
 
     Example:
-        >>> unit("kg m-2 s-1")
-        ('rate', 3600.0, None)
-        >>> unit("mm/5min")[2] == 5 / 60
+        >>> unit("kg m-2 s-1"), unit("inch/day")[0], unit("0.1 mm")[1]
+        (('rate', 3600.0, None), 'rate', 0.1)
+        >>> unit("mm/5min")[2] == unit("mm (5 min)-1")[2] == 5 / 60
         True
     """
-    plain = " ".join(name.replace("^", "").replace("**", "").replace("·", " ").split())
-    if plain.lower() == "dbz":
+    if _DBZ.fullmatch(name.strip()):
         return "dbz", 1.0, None
-    if plain in _RATES:
-        return "rate", _RATES[plain], None
-    if plain in _AMOUNTS:
-        return "amount", _AMOUNTS[plain], None
-    over = _AMOUNT_OVER.fullmatch(plain)
-    if over and float(over[1]) > 0:
-        return "amount", 1.0, float(over[1]) / (60 if over[2] == "min" else 1)
-    raise InputError(f"units: expected a rate (mm/h, kg m-2 s-1), dBZ, or mm, mm/5min; found {name!r}")
+    amount, hours = split_period(name)
+    parsed = parse_unit(amount)
+    if parsed:
+        found = _DIMENSIONS.get((parsed.length, parsed.mass, parsed.time))
+        if found and (hours is None or found[0] == "amount"):
+            # Fifteen digits: the factor of mm/h is 1 and not 0.9999999999999999.
+            return found[0], float(f"{parsed.factor * found[1]:.15g}"), hours
+    raise InputError(f"units: expected a rate (mm/h, kg m-2 s-1), dBZ, or mm, mm/5min; found {name[:60]!r}")
 
 
 def rate_from_dbz(dbz: NDArray[np.floating], zr: tuple[float, float]) -> NDArray[np.float64]:
