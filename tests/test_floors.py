@@ -60,7 +60,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     ),
     "cli": (
         {"errors", "atomic", "data", "forecast", "verification", "training", "experiments"},
-        {"numpy", "rich", "typer"},
+        {"numpy", "rich", "typer", "xarray"},
     ),
 }
 

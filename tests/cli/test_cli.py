@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from stormcell.cli.main import app
 from stormcell.data import synthetic
+from stormcell.data.store import writing
 
 TINY = [
     "inputs=2", "steps=3", "hidden_channels=[4]", "crop=32", "batch_size=2", "windows_per_batch=2",
@@ -154,6 +155,33 @@ def test_forecast_writes_rates_at_valid_times(journey, name, tmp_path):
         assert forecast["forecast_reference_time"].values == np.datetime64(at, "ns")
         assert (np.diff(forecast["time"].values) == np.timedelta64(5, "m")).all()
         assert forecast.sizes["time"] == 4
+
+
+def test_forecast_folder_of_a_run_is_taken_as_its_model(journey, tmp_path):
+    for number, model in enumerate((journey / "run", journey / "run" / "model.safetensors")):
+        done = stormcell("forecast", journey / "a.zarr", "--model", model, "--out", tmp_path / f"{number}.nc")
+        assert done.exit_code == 0, done.output
+    folder, file = (xr.load_dataset(tmp_path / f"{number}.nc") for number in (0, 1))
+    xr.testing.assert_equal(folder, file)
+
+
+def test_forecast_unobserved_newest_frame_warns_and_suggests_the_latest_observed(tmp_path):
+    frames = synthetic.generate(seed=3, steps=8, shape=(40, 48))
+    frames["rainfall_rate"][-2:] = np.nan
+    with writing(tmp_path / "a.zarr") as store:
+        store.extend(frames)
+    times = frames["time"].values
+    words = ["forecast", tmp_path / "a.zarr", "--model", "persistence", "--out", tmp_path / "f.nc"]
+    done = stormcell(*words)
+    assert done.exit_code == 0, done.output
+    (warning,) = done.stderr.splitlines()
+    suggested = str(np.datetime_as_string(times[-3], unit="m"))
+    assert warning.startswith("stormcell: warning: the frame at")
+    assert warning.endswith(f"--at {suggested}")
+    assert np.isnan(xr.load_dataset(tmp_path / "f.nc")["rainfall_rate"]).all()
+    done = stormcell(*words, "--at", suggested)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert np.isfinite(xr.load_dataset(tmp_path / "f.nc")["rainfall_rate"]).any()
 
 
 def test_forecast_old_order_warns_and_writes_the_same(journey, tmp_path):

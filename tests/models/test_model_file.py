@@ -265,3 +265,14 @@ def test_shipped_directory_of_the_cache_follows_the_environment(monkeypatch, tmp
     assert shipped_models.directory("cache") == tmp_path / "stormcell"
     monkeypatch.setenv("STORMCELL_CACHE", str(tmp_path / "own"))
     assert shipped_models.directory("cache") == tmp_path / "own"
+
+
+def test_model_file_load_of_a_run_folder_loads_the_model_in_it(path):
+    assert model_file.load(path.parent)[2] == model_file.load(path)[2]
+    assert stormcell.load(str(path.parent)).digest == model_file.load(path)[2]
+
+
+def test_model_file_load_of_another_folder_raises(tmp_path):
+    (tmp_path / "other").mkdir()
+    with pytest.raises(ModelFileError, match=r"expected a model file or a run with model\.safetensors"):
+        model_file.load(tmp_path / "other")

@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -226,3 +227,45 @@ def test_scores_new_entry_is_in_the_file_the_tables_and_the_curves(written, monk
     assert "Share correct" in [table.title for table in view(found)["means"]]
     titles = [ax.get_title(loc="left") for ax in lead_time_figure(found).axes]
     assert "SC, ≥ 1 mm/h" in titles
+
+
+CREDITS = [
+    "Source: Royal Netherlands Meteorological Institute (KNMI); modified. CC-BY-4.0",
+    "Source: an institute with a long name, its partners and all who lent their radars; modified. " * 4,
+]
+
+
+@pytest.mark.parametrize("credit", CREDITS, ids=["short", "long"])
+@pytest.mark.parametrize("kind", ["case", "curves"])
+def test_figures_credit_overlaps_nothing_and_is_inside_the_figure(written, kind, credit):
+    _, evaluation = written
+    if kind == "case":
+        figure = case_figure(evaluation.case, evaluation.titles, credit=credit)
+    else:
+        figure = lead_time_figure(evaluation.to_scores(), credit=credit)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    lines = figures.credit_lines(credit, figure.get_size_inches()[0])
+    assert " ".join(lines) == credit.strip()
+    written_lines = [text for text in figure.texts if text.get_text() in lines]
+    assert len(written_lines) == len(lines)
+    for text in written_lines:
+        box = text.get_window_extent(canvas.get_renderer())
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert 0 <= box.y0 < box.y1
+        # With tick labels, titles and notes.
+        others = [ax.get_tightbbox(canvas.get_renderer()) for ax in figure.axes if ax.axison]
+        others += [
+            other.get_window_extent(canvas.get_renderer()) for other in figure.texts if other is not text
+        ]
+        assert not any(box.overlaps(other) for other in others)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [("An institute; modified.", "An institute; modified. CC-BY-4.0"), ("a model", "a model, CC-BY-4.0")],
+)
+def test_evaluate_credit_joins_source_and_license(rain, forecasters, source, expected):
+    rain = rain.assign_attrs(source=source, license="CC-BY-4.0")
+    found = evaluate(rain, forecasters, issue_times=rain.time.values[3:4], steps=1)
+    assert found.credit == expected

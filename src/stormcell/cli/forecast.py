@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 
 from stormcell.cli.exit_status import ALL_DONE
 from stormcell.data import archive
@@ -13,6 +14,7 @@ from stormcell.data.time_axis import minute
 from stormcell.errors import ArgumentError, FramesError
 from stormcell.forecast import export
 from stormcell.forecast.contract import DEFAULT_STEPS
+from stormcell.forecast.observed import LOOK_BACK, is_observed, latest_observed
 from stormcell.forecast.resolve import forecaster
 
 
@@ -30,6 +32,7 @@ def forecast(path: Path, model: str | None, out: Path, *, at: str | None, steps:
     if issue not in times:
         nearest = times[np.abs(times - issue).argmin()]
         raise FramesError(f"{path}: no frame at {minute(issue)}; the nearest is at {minute(nearest)}")
+    _warn_if_unobserved(rain, issue)
     result = chosen(rain.sel(time=slice(None, issue)), steps or chosen.default_steps or DEFAULT_STEPS)
     export.write(result, out)
     print(
@@ -37,6 +40,23 @@ def forecast(path: Path, model: str | None, out: Path, *, at: str | None, steps:
         f"{minute(result['time'].values[-1])} UTC"
     )
     return ALL_DONE
+
+
+def _warn_if_unobserved(rain: xr.DataArray, issue: np.datetime64) -> None:
+    """Warn of a frame without an observed pixel, from which every forecast is undefined."""
+    if is_observed(rain.sel(time=issue)):
+        return
+    latest = latest_observed(rain.sel(time=slice(None, issue)))
+    advice = (
+        f"no frame of the {LOOK_BACK} before it is observed either"
+        if latest is None
+        else f"the latest observed frame is at {minute(latest)}: --at {minute(latest)}"
+    )
+    print(
+        f"stormcell: warning: the frame at {minute(issue)} has no observed pixel, "
+        f"so neither has the forecast; {advice}",
+        file=sys.stderr,
+    )
 
 
 def from_old_order(words: Sequence[str], option: str | None) -> tuple[Path, str]:

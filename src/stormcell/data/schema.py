@@ -13,6 +13,7 @@ amount, ``zr_a`` and ``zr_b`` of a reflectivity. The attributes of the dataset g
 ``license``.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,7 @@ STANDARD_NAME = "rainfall_flux"
 # Attributes of the dataset that describe the origin of the data.
 ORIGIN = ("title", "source", "license", "institution")
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _MAP_AXES = {
     "y": {"standard_name": "projection_y_coordinate", "units": "m", "axis": "Y"},
     "x": {"standard_name": "projection_x_coordinate", "units": "m", "axis": "X"},
@@ -90,8 +92,27 @@ def build(
                 {"long_name": "time steps without a frame"},
             ),
         },
-        attrs={"Conventions": "CF-1.11", **attributes},
+        attrs=readable({"Conventions": "CF-1.11", **attributes}),
     )
+
+
+def readable(attributes: Mapping[Any, Any]) -> dict[str, Any]:
+    r"""Return attributes in which every text is Unicode: bytes that are not UTF-8 are replaced.
+
+    Example:
+        >>> readable({"title": b"caf\xc3\xa9", "zr_a": 200.0})
+        {'title': 'café', 'zr_a': 200.0}
+        >>> readable({"title": "caf\udce9"})["title"] == "caf\ufffd"
+        True
+    """
+
+    def text(value: Any) -> Any:
+        if isinstance(value, bytes):
+            return value.decode("utf-8", "replace")
+        # Python keeps a byte that it cannot decode as a lone surrogate, which no file can have.
+        return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value) if isinstance(value, str) else value
+
+    return {str(text(name)): text(value) for name, value in attributes.items()}
 
 
 def adopt(ds: xr.Dataset) -> xr.Dataset:
@@ -115,7 +136,7 @@ def adopt(ds: xr.Dataset) -> xr.Dataset:
     names = {
         old: new for old, new in ((rates[0], RATE), (mapping, "crs")) if old != new and old in ds.variables
     }
-    ds = ds.rename_vars(names)
+    ds = ds.rename_vars(names).assign_attrs(readable(ds.attrs))
     ds[RATE].attrs.update(standard_name=STANDARD_NAME, grid_mapping="crs")
     if rate.attrs.get("units") in ("mm/h", "mm h-1"):
         ds[RATE].attrs["units"] = UNITS

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from stormcell.models.model_file import Card
 
 
+RUN_MODEL = "model.safetensors"  # the model file in the folder of a run
+
+
 class Shipped(NamedTuple):
     """The file of a shipped model.
 
@@ -48,6 +51,8 @@ def shipped() -> dict[str, "Card"]:
 def locate(path_or_name: str | os.PathLike[str]) -> tuple[Path, str | None]:
     """Return the path of a model file, and the SHA-256 that it must have if it is a shipped model.
 
+    The folder of a run stands for the model file in it.
+
     Raises:
         ModelFileError: There is no such model or file.
     """
@@ -61,6 +66,12 @@ def locate(path_or_name: str | os.PathLike[str]) -> tuple[Path, str | None]:
     if not path.exists():
         names = f" or one of the shipped models {', '.join(SHIPPED)}" if SHIPPED else ""
         raise ModelFileError(f"{path}: expected a model file{names}, found no such file")
+    if path.is_dir():
+        if not (path / RUN_MODEL).is_file():
+            raise ModelFileError(
+                f"{path}: expected a model file or a run with {RUN_MODEL}, found a folder without it"
+            )
+        path /= RUN_MODEL
     return path, None
 
 

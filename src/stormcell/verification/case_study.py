@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from stormcell.verification.figures import (
     INK,
-    MUTED,
     average,
+    credit_height,
+    draw_credit,
     gif,
     line_colour,
     rain_map,
@@ -140,7 +141,8 @@ def case_figure(case: Case, titles: Mapping[str, str], *, credit: str | None = N
     """Draw observed and forecast rain at up to four lead times, in the square with the most rain."""
     maps = case.close_up
     columns = maps.columns(titles)
-    left, foot, head, gap = 0.75, 0.75, 0.58, 0.06  # inches
+    left, head, gap = 0.75, 0.58, 0.06  # inches
+    foot = 0.65 + credit_height(credit, _WIDTH)
     panel = (_WIDTH - left) / len(columns) - gap
     tall = panel * maps.size_km[0] / maps.size_km[1]
     total = head + len(maps.leads) * (tall + gap) + foot
@@ -203,9 +205,8 @@ def _axes(figure: Figure, left: float, bottom: float, width: float, height: floa
 
 def _foot(figure: Figure, credit: str | None) -> None:
     width, _ = figure.get_size_inches()
-    rain_scale(figure, _axes(figure, 0.95, 0.27, width * 0.5, 0.12))
-    if credit:
-        figure.text(0.995, 0.004, credit, ha="right", va="bottom", fontsize=7, color=MUTED)
+    rain_scale(figure, _axes(figure, 0.95, 0.27 + credit_height(credit, width), width * 0.5, 0.12))
+    draw_credit(figure, credit)
 
 
 def _wettest(observed: Rate, pixel_km: tuple[float, float]) -> tuple[slice, slice]:

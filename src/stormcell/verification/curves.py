@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from stormcell.verification.axes import AXES
-from stormcell.verification.figures import GRID, INK, MUTED, line_colour
+from stormcell.verification.figures import GRID, INK, MUTED, credit_height, draw_credit, line_colour
 from stormcell.verification.scores import SCORES, Score
 
 _COLUMNS = 3
@@ -38,8 +38,12 @@ def lead_time_figure(scores: Scores, *, credit: str | None = None) -> Figure:
     first = next(iter(scores.values()))
     panels = list(_panels(first))
     rows = -(-len(panels) // _COLUMNS)
-    layout = ConstrainedLayoutEngine(rect=(0.005, 0.015, 0.99, 0.98), hspace=0.06, wspace=0.04)
-    figure = Figure(figsize=(9.2, 0.6 + 2.15 * rows), dpi=110, layout=layout, facecolor="white")
+    width, foot = 9.2, 0.05 + credit_height(credit, 9.2)  # inches
+    height = 0.6 + 2.15 * rows + foot
+    layout = ConstrainedLayoutEngine(
+        rect=(0.005, foot / height, 0.99, 1 - foot / height - 0.005), hspace=0.06, wspace=0.04
+    )
+    figure = Figure(figsize=(width, height), dpi=110, layout=layout, facecolor="white")
     grid = figure.subplots(rows, _COLUMNS, sharex=True, squeeze=False)
     for ax, panel in zip(grid.ravel(), [*panels, *[None] * (-len(panels) % _COLUMNS)], strict=True):
         if panel is None:
@@ -65,8 +69,7 @@ def lead_time_figure(scores: Scores, *, credit: str | None = None) -> Figure:
         fontsize=10,
         labelcolor=colours,
     )
-    if credit:
-        figure.text(0.995, 0.004, credit, ha="right", va="bottom", fontsize=7, color=MUTED)
+    draw_credit(figure, credit)
     return figure
 
 

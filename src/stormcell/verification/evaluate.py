@@ -141,8 +141,10 @@ def _events(observation: Rate, axes: Axes) -> int:
 
 def _origin(rain: xr.DataArray) -> tuple[str, str | None]:
     """Return a digest of the grid and the source, and the credit."""
-    credit = ", ".join(str(rain.attrs[key]) for key in ("source", "license") if key in rain.attrs)
-    digest = hashlib.sha256(credit.encode())
+    origin = [str(rain.attrs[key]) for key in ("source", "license") if key in rain.attrs]
+    # A source that ends a sentence is followed by another; "modified., CC-BY-4.0" would be wrong.
+    credit = (" " if origin and origin[0].endswith(".") else ", ").join(origin)
+    digest = hashlib.sha256(", ".join(origin).encode())
     for name in ("y", "x"):
         digest.update(np.asarray(rain[name].values, np.float64).tobytes())
     return digest.hexdigest()[:8], credit or None

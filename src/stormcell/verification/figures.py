@@ -1,6 +1,7 @@
 """Maps of rain, colours of forecasters, and pictures as files."""
 
 import io
+import textwrap
 from collections.abc import Iterable
 
 import numpy as np
@@ -22,6 +23,7 @@ RAIN_COLOURS = ListedColormap(list(_COLOURS)).with_extremes(bad=_UNKNOWN, under=
 RAIN_NORM = BoundaryNorm(LEVELS, len(_COLOURS))
 
 INK, MUTED, GRID = "#22282e", "#68727c", "#e3e6e9"
+_CREDIT_SIZE, _CREDIT_LINE = 7, 0.14  # points; inches from line to line
 _LINES = ("#1764ab", "#d1495b", "#e09f1f", "#3a8f6b", "#7b5aa6", "#68727c", "#a0522d", "#14a3b8")
 
 
@@ -106,6 +108,34 @@ def rain_scale(figure: Figure, cax: Axes) -> Colorbar:
         color=MUTED,
     )
     return scale
+
+
+def credit_lines(credit: str | None, width: float) -> list[str]:
+    """Break a credit into the lines that fit into a figure.
+
+    Args:
+        credit: Source and license of the data.
+        width: Width of the figure in inches.
+
+    Example:
+        >>> credit_lines("Institute A; modified. CC-BY-4.0", 9.2)
+        ['Institute A; modified. CC-BY-4.0']
+    """
+    # A letter is about half as wide as the font is high; 72 points are an inch.
+    return textwrap.wrap(credit or "", int(width * 72 / (0.55 * _CREDIT_SIZE)))
+
+
+def credit_height(credit: str | None, width: float) -> float:
+    """Return the height in inches that :func:`draw_credit` needs at the foot of a figure."""
+    return _CREDIT_LINE * len(credit_lines(credit, width))
+
+
+def draw_credit(figure: Figure, credit: str | None) -> None:
+    """Write source and license of the data at the foot of a figure, on lines of their own."""
+    width, height = figure.get_size_inches()
+    for number, line in enumerate(reversed(credit_lines(credit, width))):
+        low = (0.03 + number * _CREDIT_LINE) / height
+        figure.text(0.995, low, line, ha="right", va="bottom", fontsize=_CREDIT_SIZE, color=MUTED)
 
 
 def png(figure: Figure) -> bytes:
