@@ -8,6 +8,7 @@
     ├── ArchiveError         (ValueError)           an archive does not follow the schema
     ├── FramesError          (ValueError)           frames do not meet a forecaster's needs
     ├── OutputError          (OSError)              a file could not be written
+    ├── WorkerError          (RuntimeError)         the processes that work on a task were killed or lost
     ├── ModelFileError       (ValueError)           a model file cannot be used
     └── RecipeError          (ValueError)           a recipe has an unknown key or an invalid value
 
@@ -46,6 +47,10 @@ class FramesError(StormcellError, ValueError):
 
 class OutputError(StormcellError, OSError):
     """A file could not be written; its old content is intact."""
+
+
+class WorkerError(StormcellError, RuntimeError):
+    """The processes that worked on a task were killed or lost; what was finished before is intact."""
 
 
 class ModelFileError(StormcellError, ValueError):
