@@ -11,6 +11,18 @@ from typing import Annotated, Literal, ParamSpec
 import typer
 
 from stormcell.cli.exit_status import ALL_DONE, NOTHING_DONE
+from stormcell.cli.option_types import (
+    ZR,
+    Bounds,
+    Crs,
+    Format,
+    MinQuality,
+    Quantity,
+    Start,
+    Step,
+    Units,
+    Variable,
+)
 from stormcell.errors import StormcellError
 
 P = ParamSpec("P")
@@ -22,20 +34,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Archive = Annotated[Path, typer.Argument(metavar="A.zarr", help="An archive written by «stormcell archive».")]
-Quantity = Annotated[
-    str | None, typer.Option(help="Quantity, if the metadata does not give it: rate, dbz or amount.")
-]
-Units = Annotated[str | None, typer.Option(help='Units, if the metadata does not give them, such as "mm/h".')]
 Precision = Literal["auto", "float32", "bfloat16"]
-ZR = Annotated[
-    str | None,
-    typer.Option(
-        "--zr",
-        metavar="A,B",
-        help="Constants of the Z–R relation Z = A · R^B, if the metadata does not give them.",
-    ),
-]
+Archive = Annotated[Path, typer.Argument(metavar="A.zarr", help="An archive written by «stormcell archive».")]
 
 
 def _verb(function: Callable[P, int]) -> Callable[P, None]:
@@ -99,9 +99,16 @@ def archive(
         list[Path], typer.Argument(metavar="FILES", help="Radar files, or folders that contain them.")
     ],
     out: Annotated[Path, typer.Option(metavar="A.zarr", help="Archive to create or to append to.")],
+    variable: Variable = None,
+    min_quality: MinQuality = None,
+    format: Format = None,  # noqa: A002 - the name of the option
     quantity: Quantity = None,
     units: Units = None,
     zr: ZR = None,
+    start: Start = None,
+    step: Step = None,
+    crs: Crs = None,
+    bounds: Bounds = None,
 ) -> int:
     """Read and check radar files, and append their frames to an archive.
 
@@ -109,7 +116,19 @@ def archive(
     """
     from stormcell.cli import archive, data_options
 
-    return archive.append(files, out, data_options.read_options(quantity, units, zr))
+    options = data_options.read_options(
+        quantity,
+        units,
+        zr,
+        variable=variable,
+        min_quality=min_quality,
+        start=start,
+        step=step,
+        crs=crs,
+        bounds=bounds,
+        format=format,
+    )
+    return archive.append(files, out, options)
 
 
 @app.command()

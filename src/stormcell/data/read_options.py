@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from stormcell.data.grid import Grid, parse_crs
 from stormcell.data.quantity import QUANTITIES, Quantity, unit
+from stormcell.data.time_text import parse_step, parse_time
 from stormcell.errors import ArgumentError, InputError
 
 
@@ -61,6 +64,24 @@ class ReadOptions:
                 raise ArgumentError(
                     f"units: expected a unit of {self.quantity}, found {self.units!r}, a unit of {kind}"
                 )
+        if self.min_quality is not None and not np.isfinite(self.min_quality):
+            raise ArgumentError(f"min_quality: expected a finite number, found {self.min_quality!r}")
+        try:
+            if self.start is not None:
+                parse_time(self.start)
+            if self.step is not None:
+                parse_step(self.step)
+            if self.crs is not None:
+                parse_crs(self.crs)
+        except InputError as error:
+            raise ArgumentError(str(error)) from None
+        if self.bounds is not None:
+            west, south, east, north = self.bounds
+            if not (np.isfinite(self.bounds).all() and west < east and south < north):
+                raise ArgumentError(
+                    f"bounds: expected west < east and south < north, found {west:g}, {south:g}, "
+                    f"{east:g}, {north:g} as west, south, east, north"
+                )
 
     def expect_agreement(self, quantity: Quantity, units: str) -> None:
         """Check that the user does not contradict the file.
@@ -77,3 +98,52 @@ class ReadOptions:
             )
         if self.units is not None and unit(self.units)[:2] != unit(units)[:2]:
             raise InputError(f"units: expected the file's {units}, found {self.units} in the options")
+
+    def times(self, count: int) -> NDArray[np.datetime64]:
+        """Return the times of frames that have no times of their own, ``(count,)``, UTC.
+
+        Raises:
+            InputError: The start, or the step of several frames, is missing.
+
+        Example:
+            >>> ReadOptions(start="2020-05-01T12:00", step="5min").times(2)[1]
+            np.datetime64('2020-05-01T12:05:00')
+        """
+        if self.start is None:
+            raise InputError("time: expected times in the file or its name, found none; give --start")
+        if self.step is None:
+            if count > 1:
+                raise InputError(f"time: expected the time step of {count} frames, found none; give --step")
+            return np.array([parse_time(self.start)])
+        return parse_time(self.start) + np.arange(count) * parse_step(self.step)
+
+    def grid(self, columns: int, rows: int) -> Grid:
+        """Return the grid of an array that has no coordinates of its own.
+
+        Raises:
+            InputError: The projection or the bounds are missing, or do not fit together.
+
+        Example:
+            >>> options = ReadOptions(crs="EPSG:3067", bounds=(0.0, 0.0, 4000.0, 2000.0))
+            >>> options.grid(4, 2).x
+            array([ 500., 1500., 2500., 3500.])
+        """
+        if self.crs is None or self.bounds is None:
+            missing = [name for name in ("crs", "bounds") if getattr(self, name) is None]
+            raise InputError(
+                "grid: expected the positions of the pixels, found none; give "
+                + " and ".join(f"--{name}" for name in missing)
+            )
+        west, south, east, north = self.bounds
+        dx, dy = (east - west) / columns, (north - south) / rows
+        x, y = west + dx * (np.arange(columns) + 0.5), north - dy * (np.arange(rows) + 0.5)
+        return Grid.from_centres(parse_crs(self.crs), x, y)
+
+    def expect_no_quality(self, format_name: str) -> None:
+        """Check that no lowest quality is asked of a format without a quality field.
+
+        Raises:
+            InputError: ``min_quality`` is given.
+        """
+        if self.min_quality is not None:
+            raise InputError(f"min_quality: expected a quality field, found {format_name}, which has none")
