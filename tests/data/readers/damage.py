@@ -97,6 +97,9 @@ def main() -> int:
     limit = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + MEMORY
     # Private memory only: the libraries' code and mapped files do not count.
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    # Otherwise all would be refused, for want of memory.
+    if attempt(copy, options) != "read":
+        raise AssertionError(f"{copy}: expected a sample that can be read in {limit} bytes")
     # A folder is damaged in one of its files at a time.
     members = [copy] if copy.is_file() else sorted(path for path in copy.rglob("*") if path.is_file())
     failures = []

@@ -12,6 +12,7 @@ from stormcell.errors import InputError
 # A gzip stream can decompress to a thousand times its size. The largest radar files have about 200 MB.
 MOST_BYTES = 2**30
 _HEAD_BYTES = 2**16
+_PART_BYTES = 2**24
 _GZIP, _BZIP2 = b"\x1f\x8b", b"BZh"
 
 
@@ -100,7 +101,7 @@ class Source:
             elif compression == _BZIP2:
                 unpacked = bz2.BZ2File(file)
             try:
-                found = unpacked.read(size)
+                found = _read(unpacked, size)
             except (EOFError, OSError, zlib.error) as error:
                 raise InputError(
                     f"expected a complete file, found a truncated or damaged one: {error}"
@@ -108,3 +109,11 @@ class Source:
         if not found:
             raise InputError("expected a radar file, found an empty one")
         return found
+
+
+def _read(file: IO[bytes], size: int) -> bytes:
+    """Return up to ``size`` bytes, without allocating all of them first, as ``file.read(size)`` does."""
+    buffer = BytesIO()
+    while part := file.read(min(size - buffer.tell(), _PART_BYTES)):
+        buffer.write(part)
+    return buffer.getvalue()
