@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from stormcell.cli.main import app
 from stormcell.data import synthetic
-from stormcell.data.store import writing
 
 TINY = [
     "inputs=2", "steps=3", "hidden_channels=[4]", "crop=32", "batch_size=2", "windows_per_batch=2",
@@ -157,6 +157,24 @@ def test_forecast_writes_rates_at_valid_times(journey, name, tmp_path):
         assert forecast.sizes["time"] == 4
 
 
+def test_clutter_writes_mask_and_map(journey, tmp_path):
+    done = stormcell("clutter", journey / "a.zarr", "--out", tmp_path / "c.nc", "--excess", 0.5)
+    assert done.exit_code == 0, done.output
+    with xr.open_dataset(tmp_path / "c.nc") as found:
+        assert (found.attrs["frames"], found.attrs["excess"]) == (48, 0.5)
+        number = int(found["clutter"].sum())
+    assert done.stdout.splitlines()[0] == f"{tmp_path / 'c.nc'}: {number} of 1920 pixels are static clutter"
+    with Image.open(tmp_path / "c.png") as picture:
+        assert picture.width >= 900
+    assert {path.name for path in tmp_path.iterdir()} == {"c.nc", "c.png"}
+    for words, reason in (
+        ([tmp_path / "c.txt"], "ends in .nc"),
+        ([tmp_path / "d.nc", "--excess", 2], "found 2"),
+    ):
+        assert reason in refused(stormcell("clutter", journey / "a.zarr", "--out", *words))
+    assert not (tmp_path / "d.nc").exists()
+
+
 def test_forecast_folder_of_a_run_is_taken_as_its_model(journey, tmp_path):
     for number, model in enumerate((journey / "run", journey / "run" / "model.safetensors")):
         done = stormcell("forecast", journey / "a.zarr", "--model", model, "--out", tmp_path / f"{number}.nc")
@@ -168,8 +186,8 @@ def test_forecast_folder_of_a_run_is_taken_as_its_model(journey, tmp_path):
 def test_forecast_unobserved_newest_frame_warns_and_suggests_the_latest_observed(tmp_path):
     frames = synthetic.generate(seed=3, steps=8, shape=(40, 48))
     frames["rainfall_rate"][-2:] = np.nan
-    with writing(tmp_path / "a.zarr") as store:
-        store.extend(frames)
+    frames.drop_vars("missing_times").to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    assert stormcell("archive", tmp_path / "a.nc", "--out", tmp_path / "a.zarr").exit_code == 0
     times = frames["time"].values
     words = ["forecast", tmp_path / "a.zarr", "--model", "persistence", "--out", tmp_path / "f.nc"]
     done = stormcell(*words)

@@ -1,6 +1,7 @@
 """The verbs of the command line and their options.
 
-Heavy packages are imported only by the verb that needs them.
+Heavy packages are imported only by the verb that needs them. One file, because it lists all verbs with their
+options; the other modules have the code.
 """
 
 from collections.abc import Callable
@@ -138,6 +139,25 @@ def check(archive: Archive) -> int:
     from stormcell.cli.archive import check as print_summary
 
     return print_summary(archive)
+
+
+@app.command()
+@_verb
+def clutter(
+    archive: Archive,
+    out: Annotated[Path, typer.Option(metavar="C.nc", help="File for the mask; its map is C.png.")],
+    excess: Annotated[
+        float, typer.Option(help="By how much its wet frequency exceeds the median around it, 0 to 1.")
+    ] = 0.3,
+    spread: Annotated[float, typer.Option(help="The same, in standard deviations around it.")] = 4.0,
+) -> int:
+    """Find static clutter: pixels that are wet far more often than the pixels around them.
+
+    The mask is for «stormcell archive --clutter C.nc».
+    """
+    from stormcell.cli import clutter
+
+    return clutter.clutter(archive, out, excess=excess, spread=spread)
 
 
 @app.command()

@@ -1,0 +1,41 @@
+"""``clutter``: find the static clutter of an archive, and write its mask and map."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from stormcell.atomic import write_file
+from stormcell.cli.exit_status import ALL_DONE
+from stormcell.data import archive, static_clutter
+from stormcell.errors import ArgumentError
+from stormcell.verification.clutter_map import clutter_map
+from stormcell.verification.figures import png
+
+
+def clutter(path: Path, out: Path, *, excess: float, spread: float) -> int:
+    """Write a mask of static clutter, and beside it a map as PNG.
+
+    Raises:
+        ArgumentError: The output is no NetCDF file, or a threshold is out of range.
+        InputError: Too few frames were observed.
+    """
+    if out.suffix != ".nc" or out.is_dir():
+        raise ArgumentError(f"{out}: expected a file that ends in .nc, found {out.suffix or 'another name'}")
+    ds = archive.open(path)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("counting")
+        found = static_clutter.find(
+            ds,
+            excess=excess,
+            spread=spread,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    static_clutter.write(found, out)
+    picture = out.with_suffix(".png")
+    credit = " ".join(str(ds.attrs[name]) for name in ("source", "license") if name in ds.attrs)
+    write_file(picture, png(clutter_map(found, credit=credit)))
+    number = int(found[static_clutter.MASK].sum())
+    pixels = found[static_clutter.MASK].size
+    print(f"{out}: {number} of {pixels} pixels are static clutter\n{picture}")
+    return ALL_DONE
