@@ -1,9 +1,12 @@
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from distributed import LocalCluster
 
+from stormcell.data.parallel import Workers, workers
 from stormcell.models.model_file import Card, Nowcasting, Units
 from stormcell.models.nowcaster import Nowcaster
 
@@ -19,6 +22,25 @@ def radar_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real radar data is not at {folder}; set STORMCELL_DATA to where it is")
     return folder
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    """Two worker processes of one thread each, and a scheduler with an address."""
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        silence_logs=logging.CRITICAL,
+        scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+    ) as started:
+        yield started
+
+
+@pytest.fixture
+def by_address(cluster: LocalCluster) -> Iterator[Workers]:
+    """The two workers, reached by the address of their scheduler."""
+    with workers(cluster.scheduler_address) as found:
+        yield found
 
 
 @pytest.fixture

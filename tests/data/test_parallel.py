@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from distributed import LocalCluster
 
 from stormcell.data import dask_cluster, parallel
 from stormcell.errors import ArgumentError, InputError, WorkerError
@@ -41,24 +40,6 @@ def threads_of_libraries(task):  # noqa: ARG001
     import cv2
 
     return cv2.getNumThreads(), os.environ["OMP_NUM_THREADS"], parallel.in_worker()
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        dashboard_address=None,
-        silence_logs=50,
-        scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-    ) as started:
-        yield started
-
-
-@pytest.fixture
-def by_address(cluster):
-    with parallel.workers(cluster.scheduler_address) as found:
-        yield found
 
 
 def results(workers, function, tasks):

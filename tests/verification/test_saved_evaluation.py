@@ -1,12 +1,19 @@
 import json
+from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load, save
 
+from stormcell.data.scaling import LogScaling
 from stormcell.data.splits import Block
-from stormcell.errors import ArgumentError, InputError
-from stormcell.verification import report
+from stormcell.data.synthetic import generate
+from stormcell.errors import ArgumentError, InputError, WorkerError
+from stormcell.forecast.resolve import forecaster
+from stormcell.models import model_file
+from stormcell.models.nowcaster import Nowcaster
+from stormcell.verification import report, saved_evaluation
 from stormcell.verification.evaluate import evaluate
 from stormcell.verification.plan import Plan
 from stormcell.verification.saved_evaluation import (
@@ -104,6 +111,40 @@ def test_evaluate_resumably_with_a_damaged_file_starts_over(run, tmp_path):
 def test_evaluate_resumably_saves_only_at_intervals(run, tmp_path):
     run(interrupted_at=6, seconds=1000)
     assert not (tmp_path / "report" / UNFINISHED).exists()
+
+
+@pytest.fixture
+def network(tmp_path, card_of):
+    """A nowcaster of kilometre pixels with random weights, which computes with one thread."""
+    torch.manual_seed(0)
+    nowcaster = Nowcaster(LogScaling(), steps=6, hidden_channels=[8], kernel_size=3, patch_size=4)
+    torch.nn.init.normal_(nowcaster.network.head.weight, std=0.3)
+    torch.nn.init.constant_(nowcaster.network.head.bias[-16:], 0.05)
+    model_file.save(tmp_path / "model.safetensors", nowcaster, card_of(nowcaster))
+    return forecaster(str(tmp_path / "model.safetensors"), threads=1)
+
+
+def test_evaluate_resumably_on_two_workers_equals_this_process_to_the_bit(by_address, network, tmp_path):
+    rain = generate(seed=1, steps=14).rainfall_rate
+    compared = {"network": network, "extrapolation": forecaster("extrapolation")}
+    plan, done = plan_of(rain, 4, 10), []
+
+    def evaluated(**options):
+        evaluation = evaluate_resumably(
+            tmp_path / "report", rain, compared, plan, progress=done.append, log=print, **options
+        )
+        return to_bytes(evaluation)
+
+    assert evaluated(workers=by_address) == evaluated()
+    assert done == [*range(8), *range(8)]
+
+
+def test_evaluate_resumably_on_a_worker_that_reads_other_data_raises(by_address, rain, forecasters):
+    plan = plan_of(rain)
+    function = partial(saved_evaluation._evaluate_one, rain, forecasters, plan, "0" * 64)
+    (done,) = by_address.run(function, plan.issue_times[:1])
+    with pytest.raises(WorkerError, match="expected workers that read the same archive, found other rates"):
+        done.result()
 
 
 def test_merge_of_halves_equals_the_whole_to_the_bit(rain, forecasters, tmp_path):

@@ -38,6 +38,15 @@ app = typer.Typer(
 Precision = Literal["auto", "float32", "bfloat16"]
 Archive = Annotated[Path, typer.Argument(metavar="A.zarr", help="An archive written by «stormcell archive».")]
 
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Dask scheduler, such as tcp://host:8786; or cores, for those of this machine; or none. "
+        "Default: the cores, if there is work for more than some seconds.",
+    ),
+]
+
 
 def _verb(function: Callable[P, int]) -> Callable[P, None]:
     """Make a verb print an error as one line and exit with its status."""
@@ -202,6 +211,7 @@ def verify(
     merge: Annotated[
         bool, typer.Option("--merge", help="Merge reports of different periods into one report.")
     ] = False,
+    scheduler: Scheduler = None,
 ) -> int:
     """Score forecasters side by side, by default on the model's test period.
 
@@ -217,7 +227,16 @@ def verify(
     elif len(archive) > 1:
         raise ArgumentError(f"verify: expected one archive, found {len(archive)} (--merge takes reports)")
     else:
-        verify.verify(archive[0], forecaster or [], out, start=start, end=end, every=every, steps=steps)
+        verify.verify(
+            archive[0],
+            forecaster or [],
+            out,
+            start=start,
+            end=end,
+            every=every,
+            steps=steps,
+            scheduler=scheduler,
+        )
     return ALL_DONE
 
 

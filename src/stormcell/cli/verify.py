@@ -9,12 +9,16 @@ from rich.progress import Progress
 
 from stormcell.cli.forecast import moment
 from stormcell.data import archive
+from stormcell.data.parallel import GIB, workers
 from stormcell.data.time_axis import TimeAxis
 from stormcell.errors import ArgumentError
 from stormcell.forecast.resolve import forecaster
 from stormcell.verification import report, saved_evaluation
 from stormcell.verification.evaluation import Evaluation
 from stormcell.verification.plan import make_plan
+
+# Of a forecast, its copies and its scores. A network takes another gigabyte for a tile.
+_BYTES_PER_VALUE = 16
 
 
 def verify(
@@ -26,8 +30,12 @@ def verify(
     end: str | None = None,
     every: int | None = None,
     steps: int | None = None,
+    scheduler: str | None = None,
 ) -> Evaluation:
     """Score forecasters at the same issue times of an archive, and write a report into ``out``.
+
+    Networks compute with one thread, and the cores work on several issue times at once. So the scores are the
+    same on any number of cores.
 
     Raises:
         ArgumentError: A name or a time is malformed, or a name is given twice.
@@ -37,7 +45,7 @@ def verify(
         raise ArgumentError("--forecaster: expected at least one, found none")
     if len(set(names)) != len(names):
         raise ArgumentError(f"--forecaster: expected different names, found {', '.join(names)}")
-    forecasters = {name: forecaster(name) for name in names}
+    forecasters = {name: forecaster(name, threads=1) for name in names}
     rain = archive.rain(archive.open(path))
     plan = make_plan(
         TimeAxis(rain["time"].values),
@@ -49,10 +57,18 @@ def verify(
     )
     for note in plan.notes:
         _print(note)
-    with Progress(console=Console(stderr=True)) as bar:
+    fields = len(forecasters) + 2  # the observation and a motion field
+    memory = GIB + _BYTES_PER_VALUE * fields * plan.steps * rain[0].size
+    with workers(scheduler, memory=memory) as started, Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("verifying", total=len(plan.issue_times))
         evaluation = saved_evaluation.evaluate_resumably(
-            out, rain, forecasters, plan, progress=lambda done: bar.update(task, completed=done), log=_print
+            out,
+            rain,
+            forecasters,
+            plan,
+            progress=lambda done: bar.update(task, completed=done),
+            log=_print,
+            workers=started,
         )
         bar.update(task, description="drawing")
         _write(out, evaluation)

@@ -2,7 +2,8 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 import xarray as xr
 
 from stormcell.data.grid import Spacing
+from stormcell.data.parallel import in_worker
 from stormcell.errors import ModelFileError
 from stormcell.forecast.contract import (
     MOTION_FRAMES,
@@ -40,12 +42,15 @@ class NetworkForecaster:
         digest: SHA-256 of the model file.
         inflow: Rain from outside the grid: ``"mean"`` of the edge region, or ``"nan"``; see
             :func:`~stormcell.motion.coordinates.forecast_to_fixed`.
+        threads: Number of threads of the network on a CPU; None for that of PyTorch. Forecasts with another
+            number differ in the last bits, because convolutions are summed in another order.
     """
 
     nowcaster: Nowcaster
     card: model_file.Card
     digest: str
     inflow: Inflow = "mean"
+    threads: int | None = None
 
     @classmethod
     def from_file(
@@ -155,7 +160,7 @@ class NetworkForecaster:
         for tile in tiles(height, width, side=side, overlap=overlap, multiple=patch):
             rate = inputs(tile.read_rows, tile.read_cols)
             raining = raining or bool((rate > 0).any())
-            with torch.inference_mode():
+            with torch.inference_mode(), _threads(self.threads):
                 x = torch.from_numpy(rate)[None].to(self.device)
                 result = self.nowcaster(x, steps, keep_dry=False)[0]
             forecast[:, tile.rows, tile.cols] = result[:, *tile.crop].cpu().numpy()
@@ -169,3 +174,19 @@ class NetworkForecaster:
             "stormcell_training_data_sha256": self.card.data_hash,
             "source": f"Stormcell {self.card.versions['stormcell']}, {self.card.model}",
         }
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Let PyTorch compute with a number of threads."""
+    before = torch.get_num_threads()
+    if count in (None, before):
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        # In a worker process, other threads may be computing now, and all of them with the same number.
+        if not in_worker():
+            torch.set_num_threads(before)

@@ -1,5 +1,6 @@
 """Forecasters by their name on the command line: a baseline, a model file or a shipped model."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from stormcell.errors import ArgumentError
@@ -7,8 +8,13 @@ from stormcell.forecast.baselines import BASELINES, baseline
 from stormcell.forecast.contract import DescribedForecaster
 
 
-def forecaster(name: str | None) -> DescribedForecaster:
+def forecaster(name: str | None, *, threads: int | None = None) -> DescribedForecaster:
     """Return the baseline or the model with a name; None takes the first shipped model.
+
+    Args:
+        name: The name.
+        threads: Number of threads of a network; see
+            :class:`~stormcell.forecast.network.NetworkForecaster`.
 
     Raises:
         ArgumentError: No baseline, file or shipped model has that name, or no model is shipped.
@@ -31,4 +37,4 @@ def forecaster(name: str | None) -> DescribedForecaster:
         raise ArgumentError(
             f'forecaster: expected a model file or one of {", ".join([*BASELINES, *SHIPPED])}, found "{name}"'
         )
-    return NetworkForecaster.from_file(name)
+    return replace(NetworkForecaster.from_file(name), threads=threads)

@@ -20,8 +20,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from stormcell.atomic import make_folder, write_file
+from stormcell.data.parallel import THIS_PROCESS, Workers, in_worker
 from stormcell.data.splits import Block
-from stormcell.errors import InputError, StormcellError
+from stormcell.data.time_axis import minute
+from stormcell.errors import InputError, StormcellError, WorkerError
 from stormcell.forecast.contract import Forecaster
 from stormcell.verification.axes import Axes
 from stormcell.verification.case_study import Case, Maps
@@ -39,6 +41,7 @@ Arrays = dict[str, NDArray[Any]]
 _KEY = "stormcell_evaluation"
 _TOGETHER = 4  # issue times between two looks at the clock
 _SECONDS = 30.0  # between two saves
+_SAME_DATA: set[str] = set()  # digests of the evaluations whose data this process was found to read
 
 
 def evaluate_resumably(
@@ -49,9 +52,13 @@ def evaluate_resumably(
     *,
     progress: Callable[[int], None],
     log: Callable[[str], None],
+    workers: Workers = THIS_PROCESS,
     seconds: float = _SECONDS,
 ) -> Evaluation:
     """Evaluate by a plan, and resume an interrupted evaluation of the same forecasters, plan and data.
+
+    Each issue time is a task. The result is the same, to the bit, wherever the tasks run, if the forecasters
+    are the same there: a network must use the same number of threads.
 
     Args:
         folder: Folder of the report, for the unfinished evaluation. It is deleted when a report is written.
@@ -60,10 +67,12 @@ def evaluate_resumably(
         plan: Issue times, period and lead times.
         progress: Called with the number of issue times that are done.
         log: Called with a line of text if an evaluation is resumed or discarded.
+        workers: What runs the tasks; see :func:`stormcell.data.parallel.workers`.
         seconds: Time between two saves.
 
     Raises:
         OutputError: The unfinished evaluation cannot be saved.
+        WorkerError: A worker process reads other data, or the processes of an issue time were killed.
     """
     path, parts = folder / UNFINISHED, list[Evaluation]()
     digest = _digest(rain, forecasters, plan)
@@ -84,29 +93,44 @@ def evaluate_resumably(
     done, saved = len(plan.issue_times) - len(remaining), time.monotonic()
     progress(done)
     make_folder(folder)
-    for first in range(0, len(remaining), _TOGETHER):
-        issue_times = remaining[first : first + _TOGETHER]
-        parts.append(
-            evaluate(
-                rain,
-                forecasters,
-                issue_times=issue_times,
-                steps=plan.steps,
-                valid=plan.period,
-                progress=partial(_ahead, progress, done),
-            )
-        )
+    at_issue_time = partial(_evaluate_one, rain, forecasters, plan, digest)
+    for count, task in enumerate(workers.run(at_issue_time, list(remaining), name=_issued), start=done + 1):
+        parts.append(task.result())
         # One case is enough. Those of many parts would take a lot of memory.
         case = max(parts[0].case, parts[-1].case, key=Case.rank)
         parts = [replace(part, case=case) for part in parts]
-        done += len(issue_times)
-        if time.monotonic() - saved >= seconds and done < len(plan.issue_times):
+        progress(count)
+        look = (count - done) % _TOGETHER == 0 and count < len(plan.issue_times)
+        if look and time.monotonic() - saved >= seconds:
             began = time.monotonic()
             parts = [Evaluation.sum(parts)]
             write_file(path, to_bytes(parts[0], digest))
             saved = time.monotonic()
             seconds = max(seconds, 20 * (saved - began))
     return replace(Evaluation.sum(parts), notes=plan.notes)
+
+
+def _evaluate_one(
+    rain: xr.DataArray,
+    forecasters: Mapping[str, Forecaster],
+    plan: Plan,
+    digest: str,
+    issue_time: np.datetime64,
+) -> Evaluation:
+    """Evaluate at one issue time, perhaps in another process."""
+    if in_worker() and digest not in _SAME_DATA:
+        # Where the archive cannot be reached, Zarr would read every frame as not observed.
+        if _digest(rain, forecasters, plan) != digest:
+            raise WorkerError(
+                "verify: expected workers that read the same archive, found other rates; an archive must lie "
+                "in a folder or an object store that all workers reach by the same name"
+            )
+        _SAME_DATA.add(digest)
+    return evaluate(rain, forecasters, issue_times=[issue_time], steps=plan.steps, valid=plan.period)
+
+
+def _issued(issue_time: np.datetime64) -> str:
+    return f"issue time {minute(issue_time)}"
 
 
 def merge(reports: Sequence[Path]) -> Evaluation:
@@ -242,10 +266,6 @@ def _evaluation(header: Mapping[str, Any], arrays: Arrays) -> Evaluation:
         credit=header["credit"],
         notes=tuple(map(str, header["notes"])),
     )
-
-
-def _ahead(progress: Callable[[int], None], before: int, count: int) -> None:
-    progress(before + count)
 
 
 def _typed(array: NDArray[Any], dtype: type, shape: tuple[int | None, ...]) -> NDArray[Any]:

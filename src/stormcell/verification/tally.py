@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stormcell.data.parallel import in_worker
 from stormcell.data.time_axis import Times, minute
 from stormcell.errors import ArgumentError
 from stormcell.verification.axes import Axes
@@ -176,7 +177,7 @@ def tally_forecasts(
         for name in forecasts
     }
     leads = [lead for lead, inside in enumerate(mask) if inside.any()]
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(1 if in_worker() else _THREADS) as pool:
         for lead, found in zip(leads, pool.map(of_lead, leads), strict=True):
             for name, statistics in found.items():
                 for statistic, values in statistics.items():
