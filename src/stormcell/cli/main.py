@@ -4,14 +4,12 @@ Heavy packages are imported only by the verb that needs them. One file, because 
 options; the other modules have the code.
 """
 
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Literal, ParamSpec
+from typing import Annotated, Literal
 
 import typer
 
-from stormcell.cli.exit_status import ALL_DONE, NOTHING_DONE
+from stormcell.cli.exit_status import ALL_DONE
 from stormcell.cli.option_types import (
     ZR,
     Bounds,
@@ -19,14 +17,13 @@ from stormcell.cli.option_types import (
     Format,
     MinQuality,
     Quantity,
+    Scheduler,
     Start,
     Step,
     Units,
     Variable,
 )
-from stormcell.errors import StormcellError
-
-P = ParamSpec("P")
+from stormcell.cli.verb import verb
 
 app = typer.Typer(
     help="Precipitation nowcasting: radar archive → train → verify → forecast.",
@@ -37,37 +34,6 @@ app = typer.Typer(
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Archive = Annotated[Path, typer.Argument(metavar="A.zarr", help="An archive written by «stormcell archive».")]
-
-Scheduler = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ADDRESS",
-        help="Dask scheduler, such as tcp://host:8786; or cores, for those of this machine; or none. "
-        "Default: the cores, if there is work for more than some seconds.",
-    ),
-]
-
-
-def _verb(function: Callable[P, int]) -> Callable[P, None]:
-    """Make a verb print an error as one line and exit with its status."""
-
-    @wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            status = function(*args, **kwargs)
-        except (StormcellError, OSError) as error:
-            typer.echo(f"stormcell: {' '.join(str(error).split())}", err=True)
-            status = NOTHING_DONE
-        except ModuleNotFoundError as missing:
-            if (missing.name or "").startswith("stormcell"):
-                raise
-            typer.echo(
-                f'stormcell: {missing.name} is not installed: pip install "stormcell[nowcast]"', err=True
-            )
-            status = NOTHING_DONE
-        raise typer.Exit(status)
-
-    return run
 
 
 def _version(asked: bool) -> None:
@@ -88,7 +54,7 @@ def _options(
 
 
 @app.command()
-@_verb
+@verb
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo"),
     data: Annotated[Path | None, typer.Option(help="Folder of radar files to use instead.")] = None,
@@ -103,7 +69,7 @@ def demo(
 
 
 @app.command()
-@_verb
+@verb
 def archive(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILES", help="Radar files, or folders that contain them.")
@@ -142,7 +108,7 @@ def archive(
 
 
 @app.command()
-@_verb
+@verb
 def check(archive: Archive) -> int:
     """Summarize an archive: its contents, gaps and errors."""
     from stormcell.cli.archive import check as print_summary
@@ -151,7 +117,7 @@ def check(archive: Archive) -> int:
 
 
 @app.command()
-@_verb
+@verb
 def clutter(
     archive: Archive,
     out: Annotated[Path, typer.Option(metavar="C.nc", help="File for the mask; its map is C.png.")],
@@ -170,7 +136,7 @@ def clutter(
 
 
 @app.command()
-@_verb
+@verb
 def train(
     archive: Archive,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the training run.")],
@@ -189,7 +155,7 @@ def train(
 
 
 @app.command()
-@_verb
+@verb
 def verify(
     archive: Annotated[
         list[Path], typer.Argument(metavar="A.zarr", help="Archive; with --merge, folders of reports.")
@@ -241,7 +207,7 @@ def verify(
 
 
 @app.command(context_settings={"allow_extra_args": True})
-@_verb
+@verb
 def forecast(
     context: typer.Context,
     archive: Archive,
@@ -270,7 +236,7 @@ def forecast(
 
 
 @app.command()
-@_verb
+@verb
 def experiment(
     name: Annotated[
         str,

@@ -1,4 +1,4 @@
-"""The types of options that describe radar files: their help texts, and how they are grouped."""
+"""The types of options that several verbs share: their help texts, and how they are grouped."""
 
 from typing import Annotated
 
@@ -60,5 +60,13 @@ Bounds = Annotated[
         metavar="W,S,E,N",
         help="Outer edges of the grid, in units of the projection.",
         rich_help_panel=_METADATA,
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Dask scheduler, such as tcp://host:8786; or cores, for those of this machine; or none. "
+        "Default: the cores, if there is work for more than some seconds.",
     ),
 ]
