@@ -1,6 +1,6 @@
 """Rules for echoes that cannot be rain, applied to frames before they are archived.
 
-Three rules, each of which counts the pixels that it changed:
+Three rules, and each counts the pixels that it changed:
 
 impossible
     A rate above a limit counts as not observed. By default the limit is the highest that has been measured on
