@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stormcell.data.grid import Grid, parse_crs
+from stormcell.data.projection import in_metres
 from stormcell.data.quantity import QUANTITIES, Quantity, unit
 from stormcell.data.time_text import parse_step, parse_time
 from stormcell.errors import ArgumentError, InputError
@@ -134,10 +135,11 @@ class ReadOptions:
                 "grid: expected the positions of the pixels, found none; give "
                 + " and ".join(f"--{name}" for name in missing)
             )
-        west, south, east, north = self.bounds
+        crs, factor = in_metres(parse_crs(self.crs))
+        west, south, east, north = (edge * factor for edge in self.bounds)
         dx, dy = (east - west) / columns, (north - south) / rows
         x, y = west + dx * (np.arange(columns) + 0.5), north - dy * (np.arange(rows) + 0.5)
-        return Grid.from_centres(parse_crs(self.crs), x, y)
+        return Grid.from_centres(crs, x, y)
 
     def expect_no_quality(self, format_name: str) -> None:
         """Check that no lowest quality is asked of a format without a quality field.

@@ -1,0 +1,125 @@
+"""Conversion of the numbers in an image or array to rain rates, in bounded memory."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stormcell.data.quantity import to_rate, unit
+from stormcell.data.read_options import ReadOptions
+from stormcell.errors import InputError
+
+# Reflectivity that no weather radar detects: written where there was no echo, which is dry.
+NO_ECHO_DBZ = -30.0
+# Values that are converted at once: 8 MB as float64.
+_BLOCK = 2**20
+
+
+@dataclass(frozen=True)
+class Packing:
+    """The meaning of the numbers in an image or array: value = scale · number + offset, in ``units``.
+
+    Attributes:
+        units: Units of the values, such as ``"mm/h"``, ``"dBZ"``, ``"mm"`` or ``"mm/5min"``.
+        hours: Accumulation period of an amount, if the units do not contain it.
+        zr: a and b of Z = a R^b, for reflectivity.
+        scale: Factor of the numbers.
+        offset: Value of the number 0.
+        nodata: Numbers of pixels that were not observed.
+        undetect: Numbers of pixels that were observed dry.
+
+    Example:
+        >>> packing = Packing("dBZ", zr=(200.0, 1.6), scale=0.5, offset=-32.0, nodata=(255,), undetect=(0,))
+        >>> rates, measured = packing.rates(np.array([[0, 110, 255]], np.uint8))
+        >>> rates.round(4).tolist(), measured["zr_a"]
+        ([[0.0, 0.9985, nan]], 200.0)
+    """
+
+    units: str
+    hours: float | None = None
+    zr: tuple[float, float] | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+    nodata: tuple[float, ...] = ()
+    undetect: tuple[float, ...] = ()
+
+    def rates(
+        self, numbers: NDArray[Any], unobserved: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Return rain rates in mm/h, and the attributes that describe the conversion.
+
+        Args:
+            numbers: Numbers of the file, any shape.
+            unobserved: Where pixels were not observed, in addition to the codes, of the same shape.
+
+        Raises:
+            InputError: The Z–R relation or the period is missing, or a rain rate is negative.
+        """
+        rates = np.empty(numbers.shape, np.float32)
+        if numbers.dtype.kind in "iu" and numbers.dtype.itemsize <= 2:
+            # A table of all numbers: at most 65536.
+            limits = np.iinfo(numbers.dtype)
+            table, measured = self._convert(np.arange(limits.min, limits.max + 1))
+            rates[...] = table[numbers.astype(np.int32) - limits.min]
+        else:
+            flat, converted = numbers.reshape(-1), rates.reshape(-1)
+            measured = self._convert(flat[:0])[1]
+            for begin in range(0, flat.size, _BLOCK):
+                converted[begin : begin + _BLOCK] = self._convert(flat[begin : begin + _BLOCK])[0]
+        if unobserved is not None:
+            rates[unobserved] = np.nan
+        if (lowest := np.fmin.reduce(rates, axis=None, initial=np.inf)) < 0:
+            raise InputError(
+                f"rain: expected 0 or more, found {lowest:g} mm/h; is it a code for missing values that the "
+                "metadata does not list?"
+            )
+        return rates, measured
+
+    def _convert(self, numbers: NDArray[Any]) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        quantity, factor, hours = unit(self.units)
+        values = (numbers.astype(np.float64) * self.scale + self.offset) * factor
+        with np.errstate(over="ignore"):  # an absurd reflectivity becomes infinite, which is refused later
+            rates, measured = to_rate(values, quantity, hours=hours or self.hours, zr=self.zr)
+            converted = rates.astype(np.float32)
+        if quantity == "dbz":
+            converted[values <= NO_ECHO_DBZ] = 0
+            measured["cell_methods"] = "time: point"
+        # Numbers are compared as the file has them, because a code is exact there. NaN equals nothing.
+        for code in self.undetect:
+            converted[numbers == _as(code, numbers)] = 0
+        for code in self.nodata:
+            converted[numbers == _as(code, numbers)] = np.nan
+        return converted, measured
+
+
+def _as(code: float, numbers: NDArray[Any]) -> Any:
+    """Return a code in the precision of the numbers: 1e-30 as float32 is another number than as float64."""
+    return numbers.dtype.type(code) if numbers.dtype.kind == "f" else code
+
+
+def stated_units(own: str | None, options: ReadOptions, thing: str) -> str:
+    """Return the units of a file or of the options, after a check for contradictions.
+
+    Args:
+        own: Units in the metadata; None if it has none.
+        options: Statements of the user. ``"mm/5min"`` adds the period to a file that states ``"mm"``.
+        thing: Name of the array, for the message.
+
+    Raises:
+        InputError: They contradict each other, or are missing.
+
+    Example:
+        >>> stated_units("mm", ReadOptions(units="mm/5min"), "band 1")
+        'mm/5min'
+    """
+    if own is not None:
+        options.expect_agreement(unit(own)[0], own)
+        return options.units or own
+    if options.units is not None:
+        return options.units
+    if options.quantity == "dbz":
+        return "dBZ"
+    raise InputError(
+        f"{thing}: expected units in the metadata, found none; give them with --units (mm/h, mm/5min, dBZ)"
+    )
