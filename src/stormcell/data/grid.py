@@ -1,5 +1,6 @@
 """Pixel positions: a regular grid in a map projection, or in degrees, and the spacing of its pixels."""
 
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -10,7 +11,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from pyproj.exceptions import CRSError, ProjError
 
-from stormcell.data.projection import expect_on_earth
+from stormcell.data.projection import expect_on_earth, to_degrees
 from stormcell.errors import FramesError, InputError
 
 # The largest composite in use has 24.5 million pixels (the United States at 0.01°). A file that claims
@@ -180,7 +181,10 @@ class Grid:
 
     def crs_attributes(self) -> dict[str, Any]:
         """Return the attributes of a CF grid mapping variable, with the WKT under both common names."""
-        attributes = pyproj.CRS.from_wkt(self.crs_wkt).to_cf()
+        with warnings.catch_warnings():
+            # CF has no name for the skew of an oblique Mercator projection (Switzerland). The WKT has it.
+            warnings.filterwarnings("ignore", message=".*lost in conversion to CF")
+            attributes = pyproj.CRS.from_wkt(self.crs_wkt).to_cf()
         return {**attributes, "crs_wkt": self.crs_wkt, "spatial_ref": self.crs_wkt}
 
     def lat_lon(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -263,9 +267,8 @@ def _lat_lon(grid: Grid) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     x, y = np.meshgrid(grid.x, grid.y)
     if not grid.degrees:
         crs = pyproj.CRS.from_wkt(grid.crs_wkt)
-        to_degrees = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
         try:
-            x, y = to_degrees.transform(x, y, errcheck=True)
+            x, y = to_degrees(crs).transform(x, y, errcheck=True)
         except ProjError as error:
             raise InputError(f"grid: expected pixels with latitude and longitude: {error}") from None
     # float32 is accurate to half a metre.

@@ -57,14 +57,15 @@ def in_metres(crs: pyproj.CRS) -> tuple[pyproj.CRS, float]:
     kilometres = ellipsoid.semi_major_metre < _SHORTEST_AXIS
     if math.isclose(factor, 1, rel_tol=1e-12) and not kilometres:
         return crs, 1.0
-    described = plain.to_json_dict()
+    whole = crs.to_json_dict()
+    described = whole["source_crs"] if crs.is_bound else whole
     for axis in described["coordinate_system"]["axis"]:
         axis["unit"] = "degree" if degrees else "metre"
     if kilometres:
         _enlarge(described)
         factor = factor if degrees else 1000.0
     try:
-        return pyproj.CRS.from_json_dict(described), factor
+        return pyproj.CRS.from_json_dict(whole), factor
     except CRSError as error:
         raise InputError(f"projection: expected one that can be given in metres: {error}") from None
 
@@ -83,6 +84,22 @@ def _enlarge(described: dict[str, Any]) -> None:
         elif isinstance(unit, dict) and unit.get("type") == "LinearUnit":
             parameter["value"] *= 1000 * unit["conversion_factor"]
             parameter["unit"] = "metre"
+
+
+def to_degrees(crs: pyproj.CRS) -> pyproj.Transformer:
+    """Return the transformation of x and y to longitude and latitude.
+
+    The degrees are those of the system's own datum; of a system that gives its shift to WGS 84
+    (``+towgs84``), those of WGS 84.
+
+    Example:
+        >>> swiss = "+proj=somerc +lat_0=46.95 +lon_0=7.44 +x_0=600000 +y_0=200000 +ellps=bessel"
+        >>> degrees = to_degrees(pyproj.CRS(f"{swiss} +towgs84=674.374,15.056,405.346"))
+        >>> [round(value, 4) for value in degrees.transform(600_000, 200_000)]
+        [7.439, 46.9487]
+    """
+    geodetic = crs.target_crs if crs.is_bound else crs.geodetic_crs
+    return pyproj.Transformer.from_crs(crs, geodetic, always_xy=True)
 
 
 def expect_on_earth(crs: pyproj.CRS, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
@@ -122,15 +139,15 @@ def _beyond_earth(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> str:
 def _distortion(crs: pyproj.CRS, x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
     """Describe the distortion of a projection that is not valid at all of these places; else nothing."""
     assert crs.ellipsoid is not None
-    to_degrees = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
+    degrees = to_degrees(crs)
     columns, rows = (
         np.unique([0, 1, len(axis) // 2, len(axis) - 2, len(axis) - 1]).clip(0) for axis in (x, y)
     )
     east, north = np.meshgrid(x[columns], y[rows])
     dx, dy = abs(x[-1] - x[0]) / (len(x) - 1), abs(y[-1] - y[0]) / (len(y) - 1)
     try:
-        lon, lat = to_degrees.transform(east, north, errcheck=True)
-        back = to_degrees.transform(lon, lat, errcheck=True, direction="INVERSE")
+        lon, lat = degrees.transform(east, north, errcheck=True)
+        back = degrees.transform(lon, lat, errcheck=True, direction="INVERSE")
     except ProjError as error:
         return str(error)
     off = max(np.abs(back[0] - east).max(), np.abs(back[1] - north).max())

@@ -1,12 +1,13 @@
 """HDF5 files, opened only after a check of the sizes that they claim."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from stormcell.data.grid import MOST_PIXELS
 from stormcell.data.readers.source import Source
@@ -14,6 +15,8 @@ from stormcell.errors import InputError
 
 MAGIC = b"\x89HDF"
 _MOST_FRAMES = 2**24
+# Values that are converted at once: 8 MB in double precision.
+_BLOCK = 2**20
 
 
 @contextmanager
@@ -21,9 +24,11 @@ def open_hdf5(source: Source) -> Iterator[h5py.File]:
     """Open an HDF5 file for reading.
 
     Raises:
-        InputError: It is not HDF5 or is damaged, or an array is larger than a radar file can have.
+        InputError: It is not HDF5 or is damaged, an array is larger than a radar file can have, or its data
+            are in another file.
     """
     with _opened(source) as file:
+        _check_links(file)
         file.visititems(_check_size)
         yield file
 
@@ -60,6 +65,49 @@ def attribute(group: h5py.Group | h5py.Dataset, name: str) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def number(group: h5py.Group | h5py.Dataset, name: str) -> float:
+    """Return an attribute that is a number, or the text of a number.
+
+    Raises:
+        InputError: It is missing or not a number.
+    """
+    value = attribute(group, name)
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{group.name}: expected a number in {name}, found {str(value)[:40]!r}") from None
+
+
+def decode(
+    data: h5py.Dataset, meaning: Callable[[NDArray[np.float64]], NDArray[np.floating]]
+) -> NDArray[np.float32]:
+    """Read a frame ``(y, x)`` and convert its stored numbers.
+
+    Args:
+        data: Numbers of any type, ``(y, x)`` or ``(1, y, x)``.
+        meaning: The values that the numbers mean, of the same shape. It is called with parts of the frame, or
+            with every number of 8 or 16 bits once.
+
+    Raises:
+        InputError: It is not an array of numbers of this shape.
+    """
+    if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "uif":
+        raise InputError(f"{data.name}: expected an array of numbers, found {getattr(data, 'dtype', data)}")
+    if data.shape is None or data.shape[:-2] not in ((), (1,)) or len(data.shape) < 2:
+        raise InputError(f"{data.name}: expected (y, x), found {data.shape}")
+    codes = np.asarray(data[()]).reshape(data.shape[-2:])
+    if codes.dtype.kind in "ui" and codes.dtype.itemsize <= 2:
+        limits = np.iinfo(codes.dtype)
+        table = meaning(np.arange(limits.min, limits.max + 1, dtype=np.float64)).astype(np.float32)
+        return table[codes.astype(np.intp) - limits.min]
+    found = np.empty(codes.size, np.float32)
+    flat = codes.reshape(-1)
+    for start in range(0, codes.size, _BLOCK):
+        part = slice(start, start + _BLOCK)
+        found[part] = meaning(flat[part].astype(np.float64))
+    return found.reshape(codes.shape)
+
+
 @contextmanager
 def _opened(source: Source) -> Iterator[h5py.File]:
     file = source.file()
@@ -73,10 +121,25 @@ def _opened(source: Source) -> Iterator[h5py.File]:
         file.close()
 
 
+def _check_links(file: h5py.File) -> None:
+    """Refuse links to other files, which the author of a file could point at anything."""
+    found: list[str] = []
+
+    def look(name: str, link: h5py.HardLink | h5py.SoftLink | h5py.ExternalLink) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            found.append(name)
+
+    file.visititems_links(look)
+    if found:
+        raise InputError(f"{found[0]}: expected data in the file, found a link to another file")
+
+
 def _check_size(name: str, item: h5py.Group | h5py.Dataset) -> None:
     """Refuse impossible sizes before memory is allocated for them."""
     if not isinstance(item, h5py.Dataset) or not item.shape:
         return
+    if item.is_virtual or item.external:
+        raise InputError(f"{name}: expected data in the file, found data in another file")
     frame = int(np.prod(item.shape[-2:], dtype=object)) if item.ndim > 1 else 0
     chunk = int(np.prod(item.chunks or (0,), dtype=object))
     if item.shape[0] > _MOST_FRAMES or frame > MOST_PIXELS or chunk > MOST_PIXELS:

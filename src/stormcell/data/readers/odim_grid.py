@@ -1,0 +1,128 @@
+"""The grid of an ODIM_H5 image, from the corners, the number of pixels and their size.
+
+The corners are the outer corners of the outermost pixels, in degrees, and files round them to about 100 m.
+Where the stated pixel size agrees with them, it is exact, and the corners only place the grid.
+"""
+
+import re
+
+import numpy as np
+import pyproj
+
+from stormcell.data.grid import Grid, parse_crs
+from stormcell.data.projection import in_metres, to_degrees
+from stormcell.data.read_options import ReadOptions
+from stormcell.data.readers.hdf5 import number
+from stormcell.data.readers.odim_levels import Levels, find, value
+from stormcell.errors import InputError
+
+_INIT = re.compile(r"\+?init=(epsg:\d+)\b.*", re.IGNORECASE)
+_CORNERS = ("LL", "UL", "UR", "LR")
+# In pixels: how far the extent may be from that of the stated pixels, and the corners from a rectangle.
+_OFF = 0.5
+# Some files give the centres of the outermost pixels. Then the extent is one pixel smaller, to this accuracy.
+_OFF_CENTRES = 0.25
+# No pixel is wider, so larger sizes of a grid in degrees are metres.
+_LARGEST_DEGREES = 5.0
+
+
+def grid_of(levels: Levels, shape: tuple[int, int], options: ReadOptions) -> Grid:
+    """Return the grid of an image.
+
+    Args:
+        levels: Groups that describe the image, the innermost first.
+        shape: Number of rows and columns.
+        options: The projection, if the file has none.
+
+    Raises:
+        InputError: Something is missing, or corners, pixel size and number of pixels contradict each other.
+    """
+    rows, columns = shape
+    for name, size in (("xsize", columns), ("ysize", rows)):
+        place = find(levels, "where", name)
+        if place is not None and number(*place) != size:
+            raise InputError(f"{name}: expected the image's {size} pixels, found {number(*place):g}")
+    crs, unit = _projection(levels, options)
+    west, south, east, north = _edges(levels, crs, shape)
+    dx, dy = (_scale(levels, name, crs, unit) for name in ("xscale", "yscale"))
+    if dx is None or dy is None:
+        dx, dy = (east - west) / columns, (north - south) / rows
+    wide, high = (east - west) / dx, (north - south) / dy
+    missing = (columns - wide, rows - high)
+    if max(np.abs(missing)) > _OFF and max(abs(each - 1) for each in missing) > _OFF_CENTRES:
+        raise InputError(
+            f"corners: expected a distance of {columns} × {rows} pixels of {dx:.6g} × {dy:.6g}, found "
+            f"{wide:.2f} × {high:.2f} pixels"
+        )
+    return Grid(
+        crs.to_wkt(),
+        (west + east - (columns - 1) * dx) / 2,
+        (south + north + (rows - 1) * dy) / 2,
+        dx,
+        dy,
+        columns,
+        rows,
+    )
+
+
+def _projection(levels: Levels, options: ReadOptions) -> tuple[pyproj.CRS, float]:
+    text = value(levels, "where", "projdef")
+    if text is None:
+        text = options.crs
+    if text is None:
+        raise InputError("projdef: expected a projection, found none; give it with --crs")
+    init = _INIT.fullmatch(str(text).strip())
+    return in_metres(parse_crs(init[1] if init else str(text)))
+
+
+def _scale(levels: Levels, name: str, crs: pyproj.CRS, unit: float) -> float | None:
+    """Return the size of a pixel in metres, or in degrees; None if it is not given."""
+    place = find(levels, "where", name)
+    if place is None:
+        return None
+    size = abs(number(*place))
+    if not (np.isfinite(size) and size > 0):
+        raise InputError(f"{name}: expected a size above 0, found {size:g}")
+    if crs.is_geographic:
+        return None if size > _LARGEST_DEGREES else size
+    # The specification wants metres. Where the projection is in kilometres, files have either.
+    return size * unit if size < unit else size
+
+
+def _edges(levels: Levels, crs: pyproj.CRS, shape: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return the outer edges: west, south, east and north."""
+    at: dict[str, tuple[float, float]] = {}
+    degrees = to_degrees(crs)
+    for corner in _CORNERS:
+        lon, lat = (find(levels, "where", f"{corner}_{name}") for name in ("lon", "lat"))
+        if lon is None or lat is None:
+            continue
+        place = number(*lon), number(*lat)
+        if not crs.is_geographic:
+            place = degrees.transform(*place, direction="INVERSE")
+        if not np.isfinite(place).all():
+            raise InputError(
+                f"{corner}: expected a corner on the earth, found {number(*lon):g}, {number(*lat):g}"
+            )
+        at[corner] = place
+    if not ({"LL", "UR"} <= at.keys() or {"UL", "LR"} <= at.keys()):
+        raise InputError(f"corners: expected {', '.join(_CORNERS)}, found {', '.join(at) or 'none'}")
+    if crs.is_geographic:
+        # A grid across the date line has an eastern edge beyond 180°.
+        west = min(at[name][0] for name in ("LL", "UL") if name in at)
+        at = {name: (x + 360 if name[1] == "R" and x <= west else x, y) for name, (x, y) in at.items()}
+    sides = [
+        [at[name][axis] for name in names if name in at]
+        for names, axis in ((("LL", "UL"), 0), (("LL", "LR"), 1), (("LR", "UR"), 0), (("UL", "UR"), 1))
+    ]
+    west, south, east, north = (float(np.mean(side)) for side in sides)
+    if not (east > west and north > south):
+        raise InputError(f"corners: expected west to east and south to north, found {at}")
+    pixels = ((east - west) / shape[1], (north - south) / shape[0])
+    for side, pixel in zip(sides, (*pixels, *pixels), strict=True):
+        if max(side) - min(side) > 2 * _OFF * pixel:
+            raise InputError(
+                f"corners: expected a rectangle in the projection, found sides that are off by "
+                f"{(max(side) - min(side)) / pixel:.2g} pixels"
+            )
+    return west, south, east, north
