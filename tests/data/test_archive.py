@@ -196,7 +196,7 @@ def netcdf_without_rain(path):
             "expected FMI PGM, KNMI HDF5 or CF NetCDF, found another format",
         ),
         (lambda path: path.write_text("P5 but no image"), "foreign.pgm", "obstime"),
-        (hdf5_of_something_else, "other.h5", "time: expected this coordinate of CF NetCDF"),
+        (hdf5_of_something_else, "other.h5", "expected one variable of rain (time, y, x)"),
         (truncated_hdf5, "cut.h5", "expected complete HDF5"),
         (netcdf_without_rain, "dry.nc", "expected one variable of rain"),
         (gzip_cut_off, "cut.pgm.gz", "truncated or damaged"),

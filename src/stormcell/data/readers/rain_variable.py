@@ -1,11 +1,14 @@
-"""Detection of the rain variable of a CF dataset, with its quantity, units and axes."""
+"""Detection of the rain variable of a CF dataset, with its quantity, units and dimensions."""
 
+import re
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import xarray as xr
 
 from stormcell.data.quantity import Quantity, unit
 from stormcell.data.read_options import ReadOptions
+from stormcell.data.readers import cf_roles
 from stormcell.errors import InputError
 
 # Standard names of CF, and variable names of the MLCast conventions and pysteps.
@@ -13,6 +16,8 @@ _STANDARD_NAMES: dict[str, Quantity] = {
     "rainfall_rate": "rate",
     "rainfall_flux": "rate",
     "precipitation_flux": "rate",
+    "precipitation_rate": "rate",
+    "convective_precipitation_flux": "rate",
     "lwe_precipitation_rate": "rate",
     "rainfall_amount": "amount",
     "precipitation_amount": "amount",
@@ -23,13 +28,10 @@ _STANDARD_NAMES: dict[str, Quantity] = {
 _NAMES: dict[str, Quantity] = {
     **_STANDARD_NAMES,
     **dict.fromkeys(("mmh", "rr", "rain_rate", "precip_intensity", "precipitation_rate"), "rate"),
-    **dict.fromkeys(("mm", "tp", "precip_accum", "acrr"), "amount"),
+    **dict.fromkeys(("mm", "tp", "precip_accum", "acrr", "rain_amount"), "amount"),
     **dict.fromkeys(("dbz", "dbzh", "rare", "reflectivity"), "dbz"),
 }
-_AXES = {
-    "y": ("y", "yc", "lat", "latitude"),
-    "x": ("x", "xc", "lon", "longitude"),
-}
+_RAIN = re.compile(r"rain|precip|reflectiv|dbz", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -37,93 +39,146 @@ class RainVariable:
     """The rain variable of a dataset.
 
     Attributes:
-        array: The variable, with dimensions ``y``, ``x`` and usually ``time``.
+        name: Its name.
+        variable: The variable, not decoded.
         units: Units of its values.
         y: Name of the dimension along a column.
         x: Name of the dimension along a row.
-        degrees: Whether y and x are latitude and longitude.
+        others: Names of the other dimensions, such as time, in order.
     """
 
-    array: xr.DataArray
+    name: str
+    variable: xr.Variable
     units: str
     y: str
     x: str
-    degrees: bool
+    others: tuple[str, ...]
 
 
 def find_rain(ds: xr.Dataset, options: ReadOptions) -> RainVariable:
-    """Return the rain variable of a dataset.
+    """Return the rain variable of a dataset that was opened without decoding.
+
+    Latitude, longitude, bounds, qualities and flags are not rain. Of the others, the options choose: by name,
+    or by quantity and units. Of the rest, those with a standard name of rain come first, then those with a
+    usual name.
 
     Raises:
         InputError: No variable or several variables qualify, or the quantity is missing or contradictory.
     """
     gridded = {
-        str(name): array
-        for name, array in ds.data_vars.items()
-        if array.dtype.kind in "fiu"
-        and _axis(array, "y")
-        and _axis(array, "x")
-        and array.ndim == 2 + ("time" in array.dims)
+        str(name): axes
+        for name, variable in ds.variables.items()
+        if variable.dtype.kind in "fiu" and (axes := horizontal_axes(ds, variable))
     }
-    known = {name: array for name, array in gridded.items() if _named_quantity(array)}
-    candidates = known or gridded
-    if options.quantity and len(candidates) > 1:
-        candidates = {
-            name: array for name, array in candidates.items() if _named_quantity(array) == options.quantity
-        }
-    if len(candidates) != 1:
-        raise InputError(
-            f"expected one variable of rain (time, y, x), found {', '.join(candidates) or 'no variable'}"
-        )
-    (array,) = candidates.values()
-    if array.size == 0:
-        raise InputError(f"{array.name}: expected frames, found {dict(array.sizes)}")
-    y, x = _axis(array, "y"), _axis(array, "x")
-    degrees = y.lower().startswith("lat") or str(array[y].attrs.get("units", "")).startswith("degree")
-    return RainVariable(array, _units(array, options), y, x, degrees)
+    if options.variable is not None:
+        if options.variable not in gridded:
+            raise InputError(
+                f"variable: expected one of {', '.join(gridded) or 'no variable'}, found {options.variable!r}"
+            )
+        names = [options.variable]
+    else:
+        names = _candidates(ds, [name for name in gridded if name not in ds.dims], options)
+    if len(names) != 1:
+        if names:
+            found = f"{', '.join(names)}; choose one with --variable"
+        else:
+            found = f"no variable of this kind among {', '.join(map(str, ds.variables))[:80] or 'nothing'}"
+        raise InputError(f"expected one variable of rain (time, y, x), found {found}")
+    variable = ds.variables[names[0]]
+    if variable.size == 0:
+        raise InputError(f"{names[0]}: expected frames, found {dict(variable.sizes)}")
+    y, x = gridded[names[0]]
+    others = tuple(str(dim) for dim in variable.dims if dim not in (y, x))
+    return RainVariable(names[0], variable, _units(names[0], variable, options), y, x, others)
 
 
-def _axis(array: xr.DataArray, axis: str) -> str:
-    """Return the name of the y or x dimension; empty if no dimension with a coordinate qualifies."""
-    standard = {"y": ("projection_y_coordinate", "latitude"), "x": ("projection_x_coordinate", "longitude")}[
-        axis
+def horizontal_axes(ds: xr.Dataset, variable: xr.Variable) -> tuple[str, str] | None:
+    """Return the names of a variable's dimensions y and x; None if it is not on a grid."""
+    if variable.ndim < 2:
+        return None
+    coordinates: Mapping[Hashable, xr.Variable] = ds.variables
+    found: dict[str, list[str]] = {"y": [], "x": [], "t": [], "": []}
+    for dim in map(str, variable.dims):
+        found[cf_roles.axis(dim, coordinates.get(dim))].append(dim)
+    if len(found["y"]) == len(found["x"]) == 1:
+        return found["y"][0], found["x"][0]
+    # Dimensions without coordinates are those of a latitude (y, x).
+    for name, place in ds.variables.items():
+        if place.ndim == 2 and cf_roles.is_latitude_or_longitude(str(name), place):
+            y, x = map(str, place.dims)
+            if {y, x} <= set(variable.dims):
+                return y, x
+    return None
+
+
+def _candidates(ds: xr.Dataset, names: list[str], options: ReadOptions) -> list[str]:
+    """Return the names of the variables that may be the rain; one, if the file or the options are clear."""
+    names = [
+        name
+        for name in names
+        if not cf_roles.is_latitude_or_longitude(name, ds.variables[name])
+        and not cf_roles.is_quality(ds, name)
+        and not cf_roles.is_bounds(ds, name)
+        and not cf_roles.text(ds.variables[name].attrs.get("grid_mapping_name"))
     ]
-    for name in map(str, array.dims):
-        if name in array.coords and (
-            array[name].attrs.get("standard_name") in standard or name.lower() in _AXES[axis]
-        ):
-            return name
-    return ""
+    wanted = options.quantity or (options.units and unit(options.units)[0])
+    if wanted:
+        names = [name for name in names if _quantity(name, ds.variables[name]) == wanted] or names
+    ranks = {name: _rank(name, ds.variables[name]) for name in names}
+    return [name for name in names if ranks[name] == max(ranks.values())]
 
 
-def _named_quantity(array: xr.DataArray) -> Quantity | None:
+def _rank(name: str, variable: xr.Variable) -> int:
+    """Return how well a variable qualifies as rain, by its standard name, its name and its units."""
+    if cf_roles.standard_name(variable) in _STANDARD_NAMES:
+        return 4
+    if name.lower() in _NAMES:
+        return 3
+    if _RAIN.search(name):
+        return 2
+    return 1 if _unit_quantity(variable) else 0
+
+
+def _quantity(name: str, variable: xr.Variable) -> Quantity | None:
+    """Return the quantity of a variable by its units, or else by its names."""
+    return _unit_quantity(variable) or _named_quantity(name, variable)
+
+
+def _unit_quantity(variable: xr.Variable) -> Quantity | None:
+    try:
+        return unit(cf_roles.units(variable))[0]
+    except InputError:
+        return None
+
+
+def _named_quantity(name: str, variable: xr.Variable) -> Quantity | None:
     """Return the quantity that the variable's standard name, or else its name, implies."""
-    standard = str(array.attrs.get("standard_name", ""))
-    return _STANDARD_NAMES.get(standard) or _NAMES.get(str(array.name).lower())
+    return _STANDARD_NAMES.get(cf_roles.standard_name(variable)) or _NAMES.get(name.lower())
 
 
-def _units(array: xr.DataArray, options: ReadOptions) -> str:
+def _units(name: str, variable: xr.Variable, options: ReadOptions) -> str:
     """Return the units of the file or of the options, after a check for contradictions."""
-    own = array.attrs.get("units")
-    if own is None and options.units is None:
+    own = cf_roles.units(variable)
+    known = _unit_quantity(variable)
+    if known is None and options.units is None:
+        found = f"{own!r}" if own else "none"
         raise InputError(
-            f"{array.name}: expected units, found none; give them with --units (mm/h, mm/5min, dBZ)"
+            f"{name}: expected units, found {found}; give them with --units (mm/h, mm/5min, dBZ)"
         )
-    units = str(options.units if own is None else own)
+    # An override "mm/5min" adds the period that a file with "mm" leaves out.
+    units = options.units or own
     quantity = unit(units)[0]
-    if own is not None:
-        options.expect_agreement(quantity, units)
-        # An override "mm/5min" adds the period that a file with "mm" leaves out.
-        units = options.units or units
+    if known is not None:
+        options.expect_agreement(known, own)
     # A standard name states the quantity. Any other name counts only if the file states no units.
     named = (
-        _STANDARD_NAMES.get(str(array.attrs.get("standard_name", "")))
-        if own is not None
-        else _named_quantity(array)
+        _STANDARD_NAMES.get(cf_roles.standard_name(variable))
+        if known is not None
+        else _named_quantity(name, variable)
     )
     if options.quantity is None and named not in (None, quantity):
         raise InputError(
-            f"{array.name}: expected its name ({named}) and its units {units!r} ({quantity}) to agree; "
+            f"{name}: expected its name ({named}) and its units {units!r} ({quantity}) to agree; "
             "give the quantity with --quantity"
         )
     return units

@@ -1,0 +1,152 @@
+"""Values as NetCDF packs them: which of them are missing, and the numbers that the others stand for.
+
+Sections 2.5 and 8.1 of the CF conventions, and the attribute conventions of the NetCDF user guide. The
+libraries unpack, but ignore valid ranges and the fill values that NetCDF has when a file states none.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from stormcell.errors import InputError
+
+# Values of pixels that were never written, by the type in the file. Bytes have no such value.
+_DEFAULT_FILL: dict[str, float | int] = {
+    "i2": -32767,
+    "u2": 65535,
+    "i4": -2147483647,
+    "u4": 4294967295,
+    "i8": -9223372036854775806,
+    "u8": 18446744073709551614,
+    "f4": float(np.float32(9.969209968386869e36)),
+    "f8": 9.969209968386869e36,
+}
+
+
+def unpack(packed: NDArray[Any], variable: xr.Variable, name: str) -> NDArray[np.float64]:
+    """Return the values of a variable, NaN where they are missing.
+
+    Missing are ``_FillValue`` and the numbers in ``missing_value``, or NetCDF's own fill value if a file
+    states neither; and all values outside of ``valid_range``, or ``valid_min`` and ``valid_max``. All of them
+    are in packed values. A valid range of the type of ``scale_factor`` refers to the unpacked values, as the
+    NetCDF user guide has it, if the packed ones are of another type.
+
+    Args:
+        packed: Numbers as stored, any shape.
+        variable: The variable, which was opened without decoding; only its attributes are read.
+        name: Its name, for messages.
+
+    Raises:
+        InputError: An attribute is not a number, or the scale is 0.
+
+    Example:
+        >>> rain = xr.Variable("x", np.array([10, 254, 255], "u1"), {"scale_factor": 0.5, "valid_max": 250})
+        >>> unpack(rain.values, rain, "rain")
+        array([ 5., nan, nan])
+    """
+    attributes = variable.attrs
+    codes, kind = _as_stated(packed, attributes)
+    missing = np.zeros(codes.shape, bool)
+    stated = [key for key in ("_FillValue", "missing_value") if key in attributes]
+    for key in stated:
+        for value in _numbers(name, key, attributes[key]):
+            missing |= _equal(codes, _in_type(value, kind, codes.dtype))
+    if not stated and (fill := _DEFAULT_FILL.get(f"{codes.dtype.kind}{codes.dtype.itemsize}")) is not None:
+        missing |= codes == np.asarray(fill, codes.dtype)
+    scale, offset = (_factor(name, key, attributes, default) for key, default in _SCALING)
+    values = codes.astype(np.float64)
+    packed_range, range_of_values = _valid_ranges(name, attributes, kind, codes.dtype)
+    missing |= _outside(values, packed_range)
+    if (scale, offset) != (1, 0):
+        values = values * scale + offset
+    missing |= _outside(values, range_of_values)
+    values[missing] = np.nan
+    return values
+
+
+_SCALING = (("scale_factor", 1.0), ("add_offset", 0.0))
+
+
+def _as_stated(packed: NDArray[Any], attributes: Mapping[Any, Any]) -> tuple[NDArray[Any], np.dtype[Any]]:
+    """Return the codes, unsigned or signed as ``_Unsigned`` says, and their type in the file."""
+    kind = packed.dtype.newbyteorder("=")
+    codes = packed.astype(kind, copy=False)
+    unsigned = str(attributes.get("_Unsigned", "")).lower()
+    if unsigned == "true" and kind.kind == "i":
+        codes = np.ascontiguousarray(codes).view(f"u{kind.itemsize}")
+    elif unsigned == "false" and kind.kind == "u":
+        codes = np.ascontiguousarray(codes).view(f"i{kind.itemsize}")
+    return codes, kind
+
+
+def _in_type(value: Any, kind: np.dtype[Any], codes: np.dtype[Any]) -> Any:
+    """Return a number of an attribute as the codes have it.
+
+    The attribute of an unsigned variable has the type in the file, such as −1 for 255. In single precision,
+    −999.9 is another number than in double.
+    """
+    if kind != codes and float(value).is_integer():
+        limits = np.iinfo(kind)
+        if limits.min <= value <= limits.max:
+            return np.asarray(int(value)).astype(kind).view(codes)
+    if codes == np.float32:
+        return np.asarray(value).astype(codes)
+    return value
+
+
+def _equal(codes: NDArray[Any], value: Any) -> NDArray[np.bool_]:
+    if codes.dtype == np.float64 and np.asarray(value).dtype == np.float32:
+        with np.errstate(over="ignore"):  # The file's own number was rounded to single precision.
+            return np.asarray(codes.astype(np.float32) == value)
+    return np.asarray(codes == value)
+
+
+def _numbers(name: str, key: str, value: Any) -> list[Any]:
+    """Return the numbers of an attribute."""
+    numbers = np.ravel(value)
+    if numbers.dtype.kind not in "iuf":
+        raise InputError(f"{name}: expected a number in {key}, found {str(value)[:40]!r}")
+    return list(numbers)
+
+
+def _factor(name: str, key: str, attributes: Mapping[Any, Any], default: float) -> float:
+    if key not in attributes:
+        return default
+    numbers = _numbers(name, key, attributes[key])
+    if len(numbers) != 1 or not np.isfinite(numbers[0]) or (key == "scale_factor" and numbers[0] == 0):
+        raise InputError(f"{name}: expected one finite number in {key}, found {attributes[key]}")
+    return float(numbers[0])
+
+
+def _valid_ranges(
+    name: str, attributes: Mapping[Any, Any], kind: np.dtype[Any], codes: np.dtype[Any]
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the valid range of packed and that of unpacked values; one of them is unlimited."""
+    limits = [-np.inf, np.inf]
+    types = []
+    for key, places in (("valid_min", [0]), ("valid_max", [1]), ("valid_range", [0, 1])):
+        if key not in attributes:
+            continue
+        numbers = _numbers(name, key, attributes[key])
+        if len(numbers) != len(places):
+            raise InputError(f"{name}: expected {len(places)} numbers in {key}, found {attributes[key]}")
+        for place, number in zip(places, numbers, strict=True):
+            limits[place] = float(_in_type(number, kind, codes))
+        types.append(np.result_type(*numbers))
+    if not limits[0] <= limits[1]:
+        raise InputError(f"{name}: expected a valid range, found {limits[0]:g} to {limits[1]:g}")
+    scaling = [np.ravel(attributes[key]).dtype for key, _ in _SCALING if key in attributes]
+    unpacked = scaling and types and kind.kind in "iu" and np.result_type(*types) == np.result_type(*scaling)
+    everything = (-np.inf, np.inf)
+    found = (limits[0], limits[1])
+    return (everything, found) if unpacked and types[0].kind == "f" else (found, everything)
+
+
+def _outside(values: NDArray[np.float64], limits: tuple[float, float]) -> NDArray[np.bool_]:
+    if limits == (-np.inf, np.inf):
+        return np.zeros(values.shape, bool)
+    outside: NDArray[np.bool_] = (values < limits[0]) | (values > limits[1])
+    return outside

@@ -1,0 +1,137 @@
+"""Roles of the variables in a CF dataset: coordinates, times, qualities and bounds, by what the file says.
+
+The datasets are opened without decoding. Attributes of CF count first: the standard name, the axis, the
+units. Names count if the attributes are missing.
+"""
+
+import re
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stormcell.data.readers.cf_times import is_time
+from stormcell.data.units import is_degrees
+
+_STANDARD = {
+    "y": ("projection_y_coordinate", "latitude", "grid_latitude"),
+    "x": ("projection_x_coordinate", "longitude", "grid_longitude"),
+}
+_NAMES: dict[str, tuple[str, ...]] = {
+    "y": ("y", "yc", "y0", "lat", "lats", "latitude", "rlat", "northing", "south_north", "nav_lat", "xlat"),
+    "x": (
+        "x",
+        "xc",
+        "x0",
+        "lon",
+        "lons",
+        "long",
+        "longitude",
+        "rlon",
+        "easting",
+        "west_east",
+        "nav_lon",
+        "xlong",
+    ),
+}
+_TIME_NAMES = ("time", "valid_time", "validity_time", "t", "datetime", "date")
+_DEGREES_OF_AXIS = re.compile(r"deg(?:ree)?s?[_ ]?(n|e)(?:orth|ast)?", re.IGNORECASE)
+_OTHER_TIMES = re.compile(
+    r"start|begin|stop|end|reference|forecast|analysis|created|production", re.IGNORECASE
+)
+_QUALITY_NAME = re.compile(r"quality|qind|^qi$|^q$|flag|mask|error|uncertain|count|probab", re.IGNORECASE)
+
+
+def text(value: Any, default: str = "") -> str:
+    r"""Return an attribute as text; bytes that are not UTF-8 are replaced.
+
+    Example:
+        >>> text(b"M\xc3\xa9t\xe9o"), text(np.array(["mm"], object)), text(None)
+        ('Mét�o', 'mm', '')
+    """
+    if value is None:
+        return default
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.reshape(-1)[0]
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    # Text of a library that could not decode some bytes has lone surrogates in their places.
+    return str(value).encode("utf-8", "replace").decode("utf-8").strip().rstrip("\0")
+
+
+def standard_name(variable: xr.Variable) -> str:
+    """Return the standard name of a variable, empty if it has none."""
+    return text(variable.attrs.get("standard_name"))
+
+
+def units(variable: xr.Variable) -> str:
+    """Return the units of a variable, empty if it has none."""
+    return text(variable.attrs.get("units"))
+
+
+def axis(name: str, variable: xr.Variable | None) -> str:
+    """Return the axis ``"y"``, ``"x"`` or ``"t"`` of a dimension or coordinate; empty if it is another.
+
+    Args:
+        name: Name of the dimension.
+        variable: Its coordinate variable; None if it has none.
+    """
+    if variable is not None:
+        stated = text(variable.attrs.get("axis")).lower()
+        if stated in ("y", "x", "t"):
+            return stated
+        if standard_name(variable) == "time" or is_time(units(variable)):
+            return "t"
+        for one, standard in _STANDARD.items():
+            if standard_name(variable) in standard:
+                return one
+        if found := _DEGREES_OF_AXIS.fullmatch(units(variable)):
+            return "y" if found[1] in "nN" else "x"
+    for one, names in _NAMES.items():
+        if name.lower() in names:
+            return one
+    return "t" if name.lower() in _TIME_NAMES else ""
+
+
+def is_latitude_or_longitude(name: str, variable: xr.Variable) -> bool:
+    """Whether a variable is a coordinate in degrees, or another place of the pixels."""
+    place = {name for names in _STANDARD.values() for name in names}
+    if standard_name(variable) in place or is_degrees(units(variable)):
+        return True
+    return not units(variable) and axis(name, None) in ("y", "x")
+
+
+def is_quality(ds: xr.Dataset, name: str) -> bool:
+    """Whether a variable describes others: their quality, error or flags."""
+    variable = ds.variables[name]
+    modified = standard_name(variable).split(" ")[1:]  # "rainfall_rate status_flag"
+    if modified or standard_name(variable) in ("quality_flag", "status_flag"):
+        return True
+    if any(key.startswith("flag_") for key in map(str, variable.attrs)):
+        return True
+    named = (text(other.attrs.get("ancillary_variables")).split() for other in ds.variables.values())
+    if any(name in names for names in named):
+        return True
+    return not standard_name(variable) and _QUALITY_NAME.search(name) is not None
+
+
+def is_bounds(ds: xr.Dataset, name: str) -> bool:
+    """Whether a variable has the bounds of another."""
+    return any(
+        name == text(other.attrs.get(key))
+        for other in ds.variables.values()
+        for key in ("bounds", "climatology")
+    )
+
+
+def time_rank(name: str, variable: xr.Variable) -> int:
+    """Return how well a variable qualifies as the valid time of frames; 0 if it is another time."""
+    if standard_name(variable) == "time":
+        return 5
+    if standard_name(variable) or _OTHER_TIMES.search(name):
+        return 0
+    if text(variable.attrs.get("axis")).lower() == "t":
+        return 4
+    if variable.dims == (name,):
+        return 3
+    return 2 if name.lower() in _TIME_NAMES else 1
