@@ -1,7 +1,8 @@
 """Small radar files of each format, written byte by byte."""
 
 import gzip
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
@@ -124,3 +125,29 @@ def cf() -> Callable[..., xr.Dataset]:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def s3_address() -> Iterator[str]:
+    """The address of a server that speaks S3: moto's, in a thread of this process."""
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        yield "http://{}:{}".format(*server.get_host_and_port())
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def bucket(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty bucket, whose server and credentials are in the environment."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3_address,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    urllib.request.urlopen(urllib.request.Request(f"{s3_address}/moto-api/reset", method="POST")).close()
+    urllib.request.urlopen(urllib.request.Request(f"{s3_address}/radar", method="PUT")).close()
+    return "s3://radar"

@@ -8,7 +8,7 @@ Readers do not see them, and the next :func:`append` removes them.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isclose
-from os import PathLike, walk
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,10 @@ import xarray as xr
 from stormcell.data import schema
 from stormcell.data.archive_files import ROOT
 from stormcell.data.grid import Grid
+from stormcell.data.object_store import Location, location
+from stormcell.data.radar_files import radar_files
 from stormcell.data.read_options import ReadOptions
-from stormcell.data.readers import RadarFile, formats, looks_like_radar, open_radar
+from stormcell.data.readers import RadarFile, open_radar
 from stormcell.data.store import Store, writing
 from stormcell.errors import ArchiveError, InputError
 
@@ -44,7 +46,7 @@ class Appended:
     path: Path
     added: tuple[np.datetime64, ...]
     present: tuple[np.datetime64, ...]
-    refused: tuple[tuple[Path, str], ...]
+    refused: tuple[tuple[Location, str], ...]
 
 
 def append(
@@ -69,7 +71,8 @@ def append(
 
     Args:
         path: Folder of the archive.
-        files: Radar files, compressed by gzip or not, and folders, which are searched for radar files.
+        files: Radar files, compressed or not, and folders, which are searched for radar files: paths, or
+            addresses in object stores, such as ``s3://bucket/2024``.
         options: Statements about the files, where their metadata does not make them.
         progress: Called with the number of finished frames and the number of all frames.
 
@@ -83,8 +86,8 @@ def append(
     """
     options = options or ReadOptions()
     path = Path(path)
-    refused: dict[Path, str] = {}
-    frames = _survey([Path(file) for file in files], options, refused)
+    refused: dict[Location, str] = {}
+    frames = _survey([location(file) for file in files], options, refused)
     added: list[np.datetime64] = []
     present: list[np.datetime64] = []
     if frames:
@@ -154,10 +157,10 @@ class _Frame:
     index: int
 
 
-def _survey(files: Iterable[Path], options: ReadOptions, refused: dict[Path, str]) -> list[_Frame]:
+def _survey(files: Iterable[Location], options: ReadOptions, refused: dict[Location, str]) -> list[_Frame]:
     """Return every frame that the files list, in time order."""
     frames = []
-    for path in dict.fromkeys(_expand(files, refused)):
+    for path in dict.fromkeys(radar_files(files, refused)):
         try:
             file = open_radar(path, options)
         except InputError as error:
@@ -167,23 +170,10 @@ def _survey(files: Iterable[Path], options: ReadOptions, refused: dict[Path, str
     return sorted(frames, key=lambda frame: frame.time)
 
 
-def _expand(files: Iterable[Path], refused: dict[Path, str]) -> Iterator[Path]:
-    """Yield the files, and the radar files in folders and their subfolders."""
-    for path in files:
-        if not path.is_dir():
-            yield path
-            continue
-        below = [Path(folder, name) for folder, _, names in walk(path) for name in names]
-        radar = [file for file in sorted(below) if looks_like_radar(file)]
-        if not radar:
-            refused[path] = f"expected a folder with radar files, found no {formats()}"
-        yield from radar
-
-
 def _runs(frames: list[_Frame], store: Store) -> Iterator[list[_Frame]]:
     """Yield runs of frames that are consecutive in one file and in time, and small enough to read at once."""
     run: list[_Frame] = []
-    started: set[Path] = set()
+    started: set[Location] = set()
     for frame in frames:
         if run:
             last = run[-1]

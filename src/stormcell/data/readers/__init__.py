@@ -17,13 +17,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from stormcell.data.object_store import Location
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.readers.source import Source
 from stormcell.errors import InputError, StormcellError
@@ -92,12 +92,12 @@ class RadarFile:
     """A radar file whose format is known.
 
     Attributes:
-        path: Path of the file.
+        path: Path of the file, or its address in an object store.
         reader: Reader of its format.
         times: Times of its frames ``(T,)``, UTC.
     """
 
-    path: Path
+    path: Location
     reader: Reader
     times: NDArray[np.datetime64]
 
@@ -111,7 +111,7 @@ class RadarFile:
             return self.reader.read(Source(self.path), options, frames)
 
 
-def open_radar(path: Path, options: ReadOptions | None = None) -> RadarFile:
+def open_radar(path: Location, options: ReadOptions | None = None) -> RadarFile:
     """Recognise the format of a radar file, and read the times of its frames.
 
     Raises:
@@ -136,7 +136,7 @@ def find(source: Source) -> Reader:
     raise InputError(f"expected {formats()}, found {found}")
 
 
-def looks_like_radar(path: Path) -> bool:
+def looks_like_radar(path: Location) -> bool:
     """Whether a file in a folder is to be read as a radar file.
 
     A file with a suffix of radar files is to be read even if it is damaged. It is then refused by name.

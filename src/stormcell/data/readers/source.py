@@ -7,12 +7,15 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO
 
+from stormcell.data.object_store import Location, ObjectUrl
 from stormcell.errors import InputError
 
 # A gzip stream can decompress to a thousand times its size. The largest radar files have about 200 MB.
 MOST_BYTES = 2**30
 _HEAD_BYTES = 2**16
 _PART_BYTES = 2**24
+# Of a file in an object store; enough for the head of a compressed file, whose blocks have 900 kB at most.
+_FIRST_BYTES = 2**20
 _GZIP, _BZIP2 = b"\x1f\x8b", b"BZh"
 
 
@@ -22,7 +25,7 @@ class Source:
     The decompressed contents are read once and kept as long as the source.
 
     Attributes:
-        path: Path of the file.
+        path: Path of the file, or its address in an object store.
         name: File name, without the suffix of a compression.
 
     Example:
@@ -35,18 +38,20 @@ class Source:
         ('rain.dat', b'ra', b'rain')
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         self.path = path
         self.name = path.name
         for suffix in (".gz", ".bz2"):
             self.name = self.name.removesuffix(suffix)
         self._head: bytes | None = None
         self._contents: bytes | None = None
+        self._fetched = b""  # from an object store
+        self._fetched_all = False
 
     @property
     def is_folder(self) -> bool:
-        """Whether it is a folder."""
-        return self.path.is_dir()
+        """Whether it is a folder of the local disk."""
+        return isinstance(self.path, Path) and self.path.is_dir()
 
     def head(self, size: int = 512) -> bytes:
         """Return the decompressed beginning, up to ``size`` ≤ 65536 bytes; of a folder, nothing.
@@ -74,15 +79,20 @@ class Source:
         return self._contents
 
     def file(self) -> Path | BytesIO:
-        """Return what a library can open and seek in: the path, or the contents of a compressed file."""
-        return BytesIO(self.contents()) if self._compression() else self.path
+        """Return what a library can open and seek in: the path, or the contents.
 
-    def _compression(self) -> bytes:
-        with self._open() as file:
-            magic = file.read(3)
-        return _GZIP if magic[:2] == _GZIP else _BZIP2 if magic == _BZIP2 else b""
+        The contents are returned of a compressed file, and of one in an object store.
+        """
+        if isinstance(self.path, Path):
+            with self._open(_HEAD_BYTES) as file:
+                if not _compression(file):
+                    return self.path
+        return BytesIO(self.contents())
 
-    def _open(self) -> IO[bytes]:
+    def _open(self, size: int) -> IO[bytes]:
+        """Open the file as it is stored, to decompress ``size`` bytes of it."""
+        if isinstance(self.path, ObjectUrl):
+            return BytesIO(self._fetch(self.path, _FIRST_BYTES if size <= _HEAD_BYTES else MOST_BYTES + 1))
         if not self.path.exists():
             raise InputError("expected a file, found no such file")
         if not self.path.is_file():
@@ -92,9 +102,19 @@ class Source:
         except OSError as error:
             raise InputError(f"expected a readable file: {error.strerror}") from None
 
+    def _fetch(self, url: ObjectUrl, size: int) -> bytes:
+        """Read from an object store: the beginning once, and the whole once, if it is needed."""
+        if len(self._fetched) < size and not self._fetched_all:
+            try:
+                self._fetched = url.read(size)
+            except OSError as error:
+                raise InputError(f"expected a file, found {error.strerror}") from None
+            self._fetched_all = len(self._fetched) < size
+        return self._fetched
+
     def _take(self, size: int) -> bytes:
-        compression = self._compression()
-        with self._open() as file:
+        with self._open(size) as file:
+            compression = _compression(file)
             unpacked: IO[bytes] = file
             if compression == _GZIP:
                 unpacked = gzip.GzipFile(fileobj=file)  # type: ignore[assignment]
@@ -109,6 +129,13 @@ class Source:
         if not found:
             raise InputError("expected a radar file, found an empty one")
         return found
+
+
+def _compression(file: IO[bytes]) -> bytes:
+    """Return the first bytes of a compressed file, or nothing; the file is then at its beginning again."""
+    magic = file.read(3)
+    file.seek(0)
+    return _GZIP if magic[:2] == _GZIP else _BZIP2 if magic == _BZIP2 else b""
 
 
 def _read(file: IO[bytes], size: int) -> bytes:
