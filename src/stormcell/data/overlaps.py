@@ -1,10 +1,10 @@
 """The areas in which the pixels of two grids overlap.
 
 The corners of target pixels are projected to the source grid, where a target pixel is a quadrilateral with
-straight sides. Its overlaps with the source pixels are computed exactly, not sampled: the quadrilateral is cut
-into vertical slices in which both boundaries are straight, and the mean of a boundary within a row of pixels has
-a closed form. (GDAL's average takes the box around two corners of the target pixel, which is wrong where one
-grid is turned against the other.)
+straight sides. Its overlaps with the source pixels are computed exactly, not sampled: the quadrilateral is
+cut into vertical slices in which both boundaries are straight, and the mean of a boundary within a row of
+pixels has a closed form. (GDAL's average takes the box around two corners of the target pixel, which is wrong
+where one grid is turned against the other.)
 """
 
 from collections.abc import Iterator
