@@ -17,6 +17,7 @@ from stormcell.errors import FramesError, InputError
 # The largest composite in use has 24.5 million pixels (the United States at 0.01°). A file that claims
 # several times that number is refused before memory is allocated for it.
 MOST_PIXELS = 2**27
+_ROWS = 64  # that are projected at once
 _DEGREE_KM = 111.2  # of latitude, on a sphere of 6371 km
 
 
@@ -264,14 +265,19 @@ def _expect_on_earth(grid: Grid) -> None:
 # All frames of an archive share one grid, and computing its coordinates takes longer than reading a frame.
 @lru_cache(maxsize=2)
 def _lat_lon(grid: Grid) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    x, y = np.meshgrid(grid.x, grid.y)
-    if not grid.degrees:
-        crs = pyproj.CRS.from_wkt(grid.crs_wkt)
+    shape = grid.rows, grid.columns
+    if grid.degrees:
+        lat = np.broadcast_to(grid.y.astype(np.float32)[:, None], shape)
+        return lat, np.broadcast_to(grid.x.astype(np.float32), shape)
+    lat, lon = np.empty(shape, np.float32), np.empty(shape, np.float32)  # accurate to half a metre
+    degrees = to_degrees(pyproj.CRS.from_wkt(grid.crs_wkt))
+    # Some rows at a time, because PROJ takes and returns float64.
+    for start in range(0, grid.rows, _ROWS):
+        rows = slice(start, start + _ROWS)
+        x, y = np.meshgrid(grid.x, grid.y[rows])
         try:
-            x, y = to_degrees(crs).transform(x, y, errcheck=True)
+            lon[rows], lat[rows] = degrees.transform(x, y, errcheck=True)
         except ProjError as error:
             raise InputError(f"grid: expected pixels with latitude and longitude: {error}") from None
-    # float32 is accurate to half a metre.
-    lat, lon = y.astype(np.float32), x.astype(np.float32)
     lat.flags.writeable = lon.flags.writeable = False
     return lat, lon

@@ -22,6 +22,13 @@ import pyproj
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from pyproj.exceptions import CRSError
+from xarray.backends import BackendArray
+from xarray.core.indexing import (
+    ExplicitIndexer,
+    IndexingSupport,
+    LazilyIndexedArray,
+    explicit_indexing_adapter,
+)
 
 from stormcell.data.grid import Grid, Spacing
 from stormcell.data.time_axis import TimeAxis
@@ -73,7 +80,6 @@ def build(
         'kg m-2 h-1'
     """
     seconds = np.asarray(times, "datetime64[s]")
-    lat, lon = grid.lat_lon()
     axes = _DEGREE_AXES if grid.degrees else _MAP_AXES
     what = {"standard_name": STANDARD_NAME, "long_name": "rain rate", "units": UNITS, "grid_mapping": "crs"}
     return xr.Dataset(
@@ -83,8 +89,10 @@ def build(
             "time": ("time", seconds.astype("datetime64[ns]"), {"standard_name": "time", "axis": "T"}),
             "y": ("y", grid.y, axes["y"]),
             "x": ("x", grid.x, axes["x"]),
-            "lat": (("y", "x"), lat, _DEGREES["y"]),
-            "lon": (("y", "x"), lon, _DEGREES["x"]),
+            **{
+                name: (("y", "x"), LazilyIndexedArray(_Degrees(grid, k)), _DEGREES[axis])
+                for k, (name, axis) in enumerate((("lat", "y"), ("lon", "x")))
+            },
             "crs": ((), np.int32(0), grid.crs_attributes()),
             "missing_times": (
                 "missing_times",
@@ -94,6 +102,25 @@ def build(
         },
         attrs=readable({"Conventions": "CF-1.11", **attributes}),
     )
+
+
+class _Degrees(BackendArray):
+    """Latitudes or longitudes of a grid, which are computed when they are used.
+
+    Only the first frame of an archive needs them, and for a large grid they take longer than the frame.
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, grid: Grid, index: int) -> None:
+        self.grid, self.index = grid, index
+        self.shape = grid.rows, grid.columns
+
+    def __getitem__(self, key: ExplicitIndexer) -> Any:
+        return explicit_indexing_adapter(key, self.shape, IndexingSupport.BASIC, self._basic)
+
+    def _basic(self, key: Any) -> Any:
+        return self.grid.lat_lon()[self.index][key]
 
 
 def readable(attributes: Mapping[Any, Any]) -> dict[str, Any]:
