@@ -96,15 +96,17 @@ def decode(
     if data.shape is None or data.shape[:-2] not in ((), (1,)) or len(data.shape) < 2:
         raise InputError(f"{data.name}: expected (y, x), found {data.shape}")
     codes = np.asarray(data[()]).reshape(data.shape[-2:])
-    if codes.dtype.kind in "ui" and codes.dtype.itemsize <= 2:
-        limits = np.iinfo(codes.dtype)
-        table = meaning(np.arange(limits.min, limits.max + 1, dtype=np.float64)).astype(np.float32)
-        return table[codes.astype(np.intp) - limits.min]
-    found = np.empty(codes.size, np.float32)
-    flat = codes.reshape(-1)
-    for start in range(0, codes.size, _BLOCK):
-        part = slice(start, start + _BLOCK)
-        found[part] = meaning(flat[part].astype(np.float64))
+    # Numbers that no pixel has may mean values beyond single precision.
+    with np.errstate(over="ignore"):
+        if codes.dtype.kind in "ui" and codes.dtype.itemsize <= 2:
+            limits = np.iinfo(codes.dtype)
+            table = meaning(np.arange(limits.min, limits.max + 1, dtype=np.float64)).astype(np.float32)
+            return table[codes.astype(np.intp) - limits.min]
+        found = np.empty(codes.size, np.float32)
+        flat = codes.reshape(-1)
+        for start in range(0, codes.size, _BLOCK):
+            part = slice(start, start + _BLOCK)
+            found[part] = meaning(flat[part].astype(np.float64))
     return found.reshape(codes.shape)
 
 

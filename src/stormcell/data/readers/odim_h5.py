@@ -125,8 +125,7 @@ def _rate(
     def rates(codes: NDArray[np.float64]) -> NDArray[np.float64]:
         values = convert(codes) * factor
         dry = np.isneginf(values)
-        with np.errstate(over="ignore"):  # of numbers that no pixel has
-            found = to_rate(values, image.quantity, hours=image.hours, zr=zr)[0]
+        found = to_rate(values, image.quantity, hours=image.hours, zr=zr)[0]
         found[dry] = 0
         return found
 
