@@ -17,7 +17,8 @@ def module(request) -> str:
     """Name of the module of a reader. Its sample is written by the module of the same name in samples/.
 
     That module has ``write(path, request)``, which writes a small complete file, ``CONTRADICTION``, options
-    that contradict the sample, and, if the sample cannot be read without options, ``OPTIONS``.
+    that contradict the sample, and, if the sample cannot be read without options, ``OPTIONS``. A format that
+    is recognised by the name of the file too has ``FILE_NAME``.
     """
     return request.param
 
@@ -43,6 +44,6 @@ def options(samples: ModuleType) -> ReadOptions:
 @pytest.fixture
 def sample(samples: ModuleType, reader: Reader, request, tmp_path) -> Path:
     """A small complete file of the format."""
-    path = tmp_path / f"sample{reader.SUFFIXES[0]}"
+    path = tmp_path / getattr(samples, "FILE_NAME", f"sample{reader.SUFFIXES[0]}")
     samples.write(path, request)
     return path

@@ -7,6 +7,9 @@ general ones. :class:`~stormcell.data.readers.source.Source` decompresses,
 pixels, and :func:`~stormcell.data.schema.build` returns the frames. Every reader must pass the tests of the
 interface, in ``tests/data/readers/test_readers.py``, which need a sample file of the format.
 
+A reader may have ``COMPANIONS``, patterns of the names of files that it reads together with others. They are
+left out when a folder is searched for radar files.
+
 Another package adds a format by an entry point in the group ``stormcell.readers`` that names such a module.
 Readers of other packages are asked first.
 """
@@ -15,6 +18,7 @@ import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Protocol, cast
@@ -63,7 +67,7 @@ class Reader(Protocol):
 _LONGEST_MESSAGE = 500
 
 # Names of the modules. A library for a format is imported only when files are read.
-READERS = ("fmi_pgm", "knmi_hdf5", "odim_h5", "radolan", "geotiff", "cf_netcdf")
+READERS = ("fmi_pgm", "knmi_hdf5", "odim_h5", "radolan", "geotiff", "meteonet_npz", "cf_netcdf")
 
 
 @cache
@@ -139,9 +143,13 @@ def find(source: Source) -> Reader:
 def looks_like_radar(path: Location) -> bool:
     """Whether a file in a folder is to be read as a radar file.
 
-    A file with a suffix of radar files is to be read even if it is damaged. It is then refused by name.
+    A file with a suffix of radar files is to be read even if it is damaged. It is then refused by name. Files
+    that a reader reads together with others, such as the positions of pixels, are left out.
     """
     source = Source(path)
+    for reader in readers():
+        if any(fnmatch(source.name, pattern) for pattern in getattr(reader, "COMPANIONS", ())):
+            return False
     if any(source.name.lower().endswith(suffix) for reader in readers() for suffix in reader.SUFFIXES):
         return True
     try:
