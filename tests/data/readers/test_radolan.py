@@ -117,6 +117,12 @@ def test_radolan_file_that_cannot_be_used_raises(write_radolan, product, fields,
         rates(write_radolan([1], product, fields))
 
 
+def test_radolan_precision_that_gives_infinite_rates_raises(write_radolan):
+    path = write_radolan([0xFFF], "FX", "VS 3SW   2.21.0PR E+03INT   5GP 900x 900")
+    with pytest.raises(InputError, match=r"found E\+03 and infinite rates"):
+        rates(path)
+
+
 def test_radolan_date_that_does_not_exist_raises(write_radolan):
     path = write_radolan([1])
     path.write_bytes(path.read_bytes().replace(b"RW22", b"RW31", 1))  # 31 November

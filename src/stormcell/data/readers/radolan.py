@@ -23,6 +23,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pyproj
@@ -89,22 +90,10 @@ def times(source: Source, options: ReadOptions) -> NDArray[np.datetime64]:  # no
 def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
     """Return the frame in mm/h: a sum divided by its interval, or reflectivity converted by Z–R."""
     text = _text(source)
-    numbers, valid = _numbers(text)
-    if text.product in SUMS:
-        options.expect_agreement("amount", "mm")
-        if not text.minutes > 0:
-            raise InputError(f"INT: expected an interval above 0 minutes, found {text.minutes}")
-        values = numbers * 10.0**text.exponent
-        rates, measured = to_rate(values, "amount", hours=text.minutes / 60, zr=options.zr)
-    else:
-        options.expect_agreement("dbz", "dBZ")
-        dbz = numbers * (10.0**text.exponent if text.product in WORDS_DBZ else 1) / 2 - 32.5
-        rates, measured = to_rate(dbz, "dbz", zr=options.zr or ZR)
-        measured["cell_methods"] = "time: point"
-        rates[numbers == 0] = 0
-    rates[~valid] = np.nan
-    # A lookup table, because there are at most 65536 codes. Rows run from the south.
-    rate = rates.astype(np.float32)[_codes(source, text)[::-1]]
+    table, measured = _table(text, options)
+    rate = table[_codes(source, text)[::-1]]  # rows run from the south
+    if np.isinf(rate).any():
+        raise InputError(f"PR: expected a precision of rain, found E{text.exponent:+03} and infinite rates")
     return schema.build(
         rate[None],
         [text.time],
@@ -189,13 +178,30 @@ def _time(digits: bytes) -> np.datetime64:
     return np.datetime64(moment.replace(year=2000 + int(text[-2:])), "s")
 
 
-def _numbers(text: _Text) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the number of every code that a pixel can have, and whether it is an observation."""
+def _table(text: _Text, options: ReadOptions) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """Return the rate in mm/h of every code that a pixel can have, and how it was converted."""
     if text.product in BYTES_DBZ:
         codes = np.arange(256)
-        return codes.astype(np.float64), codes <= _LAST_BYTE_VALUE
-    codes = np.arange(65536)
-    return (codes & _NUMBER).astype(np.float64), codes & (_NO_DATA | _CLUTTER | _NEGATIVE) == 0
+        numbers, observed = codes.astype(np.float64), codes <= _LAST_BYTE_VALUE
+    else:
+        codes = np.arange(65536)
+        numbers = (codes & _NUMBER).astype(np.float64)
+        observed = codes & (_NO_DATA | _CLUTTER | _NEGATIVE) == 0
+    with np.errstate(over="ignore"):  # most codes do not occur
+        if text.product in SUMS:
+            options.expect_agreement("amount", "mm")
+            if not text.minutes > 0:
+                raise InputError(f"INT: expected an interval above 0 minutes, found {text.minutes}")
+            values, hours = numbers * 10.0**text.exponent, text.minutes / 60
+            rates, measured = to_rate(values, "amount", hours=hours, zr=options.zr)
+        else:
+            options.expect_agreement("dbz", "dBZ")
+            precision = 10.0**text.exponent if text.product in WORDS_DBZ else 1
+            rates, measured = to_rate(numbers * precision / 2 - 32.5, "dbz", zr=options.zr or ZR)
+            measured["cell_methods"] = "time: point"
+            rates[numbers == 0] = 0
+        rates[~observed] = np.nan
+        return rates.astype(np.float32), measured
 
 
 def _codes(source: Source, text: _Text) -> NDArray[np.uint8] | NDArray[np.uint16]:
