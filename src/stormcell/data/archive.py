@@ -1,13 +1,12 @@
-"""Archives: radar frames in a Zarr v3 store that only grows forward in time and survives a kill.
+"""Archives: radar frames in a Zarr v3 store that survives a kill at any moment.
 
 Readers trust only the root ``zarr.json``. It has the metadata and the length of every array, and is replaced
 atomically after all data have been written. Data beyond these lengths were left by a process that died.
-Readers do not see them, and the next :func:`append` removes them.
+Readers do not see them, and the next writer removes them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import isclose
 from os import PathLike
 from pathlib import Path
 
@@ -16,20 +15,15 @@ import xarray as xr
 
 from stormcell.data import schema
 from stormcell.data.archive_files import ROOT
-from stormcell.data.grid import Grid
 from stormcell.data.object_store import Location, location
 from stormcell.data.radar_files import radar_files
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.readers import RadarFile, open_radar
-from stormcell.data.store import Store, writing
+from stormcell.data.store import Outcome, Store, writing
 from stormcell.errors import ArchiveError, InputError
 
 # Pixels that are decoded at once from one file: 64 MB of rates.
 _BLOCK_PIXELS = 2**24
-# A kill loses the work on at most this number of frames, or on one block.
-_FRAMES_PER_COMMIT = 32
-# Conversions of the same file by different library versions may differ in the last bits.
-_SAME_TO = 1e-5
 
 
 @dataclass(frozen=True)
@@ -41,12 +35,16 @@ class Appended:
         added: Times of the new frames, in time order.
         present: Times of frames that the archive already had, with the same rates.
         refused: Files that could not be used, or only in part, and the reasons.
+        replaced: Times of frames that took the place of frames with other rates.
+        pruned: Times of frames that are older than those that the archive keeps.
     """
 
     path: Path
     added: tuple[np.datetime64, ...]
     present: tuple[np.datetime64, ...]
     refused: tuple[tuple[Location, str], ...]
+    replaced: tuple[np.datetime64, ...] = ()
+    pruned: tuple[np.datetime64, ...] = ()
 
 
 def append(
@@ -54,17 +52,27 @@ def append(
     files: Sequence[str | PathLike[str]],
     *,
     options: ReadOptions | None = None,
+    replace: bool = False,
+    durable: bool = False,
+    now: np.datetime64 | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Appended:
-    """Read radar files and append their frames to an archive, which is created if it does not exist.
+    """Read radar files and add their frames to an archive, which is created if it does not exist.
 
     Frames are sorted by time first, so the order of the files does not matter. A file that cannot be used is
-    refused with the reason, and the other files are appended.
+    refused with the reason, and the other files are added. When a frame is refused, so are all later frames
+    of its file; earlier ones remain. The rules for a frame:
 
-    A frame whose time the archive already has is compared: with the same rates it counts as present, with
-    other rates it is refused. Archives grow only forward, so a frame that is older than the archive's last
-    and not in it is refused. A frame is also refused if it is so much newer that its date must be wrong. When
-    a frame is refused, so are all later frames of its file; earlier ones remain.
+    - Newer than all frames of the archive, it is appended. Older, it is inserted where it belongs.
+    - If the archive has a frame of the same time, the two are compared. With rates that are equal to 1e-5,
+      the frame counts as present. With other rates, it is refused, or replaces the archive's with
+      ``replace``. Among the files of one call, the first file with a time decides.
+    - With another grid or another measured quantity, it is refused.
+    - Dated more than two minutes after the present time, it is refused. It is also refused if it is so far
+      from the other frames that its date must be wrong.
+    - Older than the frames that the archive keeps after a prune, it is not added again.
+
+    The time step may change; ``missing_times`` always follows the most common one.
 
     A second call with the same files changes nothing. A call after one that was killed completes it. At most
     one block of frames is in memory at a time.
@@ -74,6 +82,9 @@ def append(
         files: Radar files, compressed or not, and folders, which are searched for radar files: paths, or
             addresses in object stores, such as ``s3://bucket/2024``.
         options: Statements about the files, where their metadata does not make them.
+        replace: Whether frames replace those of the same time with other rates.
+        durable: Whether the frames survive a power cut as soon as they are committed.
+        now: The present time, UTC, if not the computer's.
         progress: Called with the number of finished frames and the number of all frames.
 
     Raises:
@@ -88,28 +99,32 @@ def append(
     path = Path(path)
     refused: dict[Location, str] = {}
     frames = _survey([location(file) for file in files], options, refused)
-    added: list[np.datetime64] = []
-    present: list[np.datetime64] = []
+    times: dict[Outcome, list[np.datetime64]] = {"added": [], "present": [], "replaced": [], "pruned": []}
+    settled: set[np.datetime64] = set()
     if frames:
-        with writing(path) as store:
+        with writing(path, durable=durable, now=now) as store:
             done = 0
             for run in _runs(frames, store):
                 file = run[0].file
                 if file.path not in refused:
                     try:
                         block = file.read(options, slice(run[0].index, run[-1].index + 1))
-                        _expect_alike(block, store)
-                        for index, frame in enumerate(run):
-                            new = _put(block.isel(time=[index]), store)
-                            (added if new else present).append(frame.time)
+                        staged = store.stage(block)
+                        for frame in staged.frames:
+                            outcome = store.add(frame, block, replace=replace and frame.time not in settled)
+                            settled.add(frame.time)
+                            times[outcome].append(frame.time)
+                        if staged.problem:
+                            raise InputError(staged.problem)
                     except InputError as error:
                         refused[file.path] = str(error)
-                if len(store.times) - store.committed >= _FRAMES_PER_COMMIT:
-                    store.commit()
                 done += len(run)
                 if progress:
                     progress(done, len(frames))
-    return Appended(path, tuple(added), tuple(present), tuple(refused.items()))
+    found = {name: tuple(values) for name, values in times.items()}
+    return Appended(
+        path, found["added"], found["present"], tuple(refused.items()), found["replaced"], found["pruned"]
+    )
 
 
 def open(path: str | PathLike[str]) -> xr.Dataset:  # noqa: A001 - read as archive.open
@@ -128,8 +143,12 @@ def open(path: str | PathLike[str]) -> xr.Dataset:  # noqa: A001 - read as archi
         found = "something else, or an unfinished archive" if path.exists() else "no such path"
         raise ArchiveError(f"{path}: expected an archive, found {found}")
     try:
-        ds = xr.open_zarr(path, chunks=None, consolidated=True)
-        return schema.adopt(ds)
+        while True:
+            root = (path / ROOT).read_bytes()
+            ds = xr.open_zarr(path, chunks=None, consolidated=True)
+            # If the archive changed twice meanwhile, the times may be of different states.
+            if (path / ROOT).read_bytes() == root:
+                return schema.adopt(ds)
     except ArchiveError as error:
         raise ArchiveError(f"{path}: {error}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -186,44 +205,3 @@ def _runs(frames: list[_Frame], store: Store) -> Iterator[list[_Frame]]:
         run.append(frame)
     if run:
         yield run
-
-
-def _expect_alike(block: xr.Dataset, store: Store) -> None:
-    """Refuse frames whose grid or conversion differs from the archive's."""
-    if store.reference is None:
-        return
-    if differs := Grid.of(store.reference).difference(Grid.of(block)):
-        raise InputError(differs)
-    of_archive, of_file = store.reference[schema.RATE].attrs, block[schema.RATE].attrs
-    for name in ("source_quantity", "accumulation_minutes", "zr_a", "zr_b"):
-        expected, found = of_archive.get(name), of_file.get(name)
-        if not _agree(expected, found):
-            raise InputError(f"{name}: expected the archive's {expected}, found {found}")
-
-
-def _agree(expected: object, found: object) -> bool:
-    """Whether two attributes are equal; numbers, except for rounding."""
-    if isinstance(expected, float) and isinstance(found, float):
-        return isclose(expected, found, rel_tol=_SAME_TO)
-    return expected == found
-
-
-def _put(frame: xr.Dataset, store: Store) -> bool:
-    """Add a frame to the archive unless the archive has it, and return whether it was added."""
-    rate = frame[schema.RATE].values
-    if found := schema.value_problems(rate):
-        raise InputError("; ".join(found))
-    time = frame["time"].values[0].astype("datetime64[s]")
-    position = int(np.searchsorted(store.times, time))
-    if position == len(store.times):
-        store.expect_near(time)
-        store.extend(frame)
-        return True
-    if store.times[position] != time:
-        raise InputError(
-            f"time: expected a time after the archive's last, {store.times[-1]}, found {time}; "
-            "archives grow only forward"
-        )
-    if not np.allclose(store.frame(position), rate[0], rtol=_SAME_TO, atol=0, equal_nan=True):
-        raise InputError(f"time: {time} is in the archive already, with other rates")
-    return False

@@ -1,20 +1,30 @@
-"""Statistics of a frame by tile, from which training chooses its samples without reading the frames."""
+"""Statistics of a frame by tile, from which training chooses its samples without reading the frames.
 
-from typing import Any
+An archive has them for every frame, in ``tile_statistics``, and their totals in ``frame_statistics``.
+"""
+
+import hashlib
+from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 TILE = 32  # pixels: side of a tile; the last row and column of tiles may be cut off by the frame's edge
 WET = 0.1  # mm/h: the smallest rate that a gauge measures
+# In sampling, a tile without rain has the weight of a tile with this share of wet pixels.
+DRY_SHARE = 0.02
 STATISTICS = ("valid_pixels", "wet_pixels", "sum", "maximum")
+FRAME_STATISTICS = (*STATISTICS, "sampling_weight")
+
+_NAN = np.uint32(0x7FC00000)
 
 
 def tile_statistics(rate: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the statistics of every tile of a frame.
 
     Args:
-        rate: Rain rates in mm/h ``(y, x)``, NaN where not observed.
+        rate: Rain rates in mm/h ``(y, x)``, at least 0, NaN where not observed.
 
     Returns:
         ``(statistic, tile_y, tile_x)``: the number of observed pixels, the number with at least 0.1 mm/h, the
@@ -27,26 +37,119 @@ def tile_statistics(rate: NDArray[np.float32]) -> NDArray[np.float32]:
         >>> statistics[:, 0, 0].tolist(), statistics[:, 0, 1].tolist()
         ([1023.0, 1.0, 0.5, 0.5], [256.0, 0.0, 0.0, 0.0])
     """
-    observed = np.isfinite(rate)
-    filled = np.where(observed, rate, np.float32(0))
-    highest = _reduce(np.maximum, np.where(observed, rate, np.float32(-np.inf)), np.float32(-np.inf))
-    return np.stack(
-        [
-            _reduce(np.add, observed, np.float32(0)),
-            _reduce(np.add, filled >= WET, np.float32(0)),
-            # In float64, so that the sum does not depend on how NumPy orders the additions.
-            _reduce(np.add, filled.astype(np.float64), np.float64(0)).astype(np.float32),
-            np.where(np.isfinite(highest), highest, np.float32(np.nan)),
-        ]
-    )
-
-
-def _reduce(function: np.ufunc, values: NDArray[Any], fill: np.floating) -> NDArray[Any]:
-    """Reduce every tile of an array to one number."""
-    rows, columns = values.shape
-    padded = np.pad(
-        values.astype(fill.dtype), ((0, -rows % TILE), (0, -columns % TILE)), constant_values=fill
-    )
-    tiles = padded.reshape(padded.shape[0] // TILE, TILE, padded.shape[1] // TILE, TILE)
-    result: NDArray[Any] = function.reduce(function.reduce(tiles, axis=1), axis=2)
+    rows, columns = rate.shape
+    starts = np.arange(0, columns, TILE)
+    result = np.empty((len(STATISTICS), -(-rows // TILE), len(starts)), np.float32)
+    # One row of tiles at a time, which fits into the processor's cache. A column of a tile has at most 32
+    # pixels, so that a byte can count them.
+    for tile, row in enumerate(range(0, rows, TILE)):
+        band = rate[row : row + TILE]
+        observed = ~np.isnan(band)
+        filled = np.where(observed, band, np.float32(0))
+        result[0, tile] = np.add.reduceat(observed.sum(axis=0, dtype=np.uint8), starts, dtype=np.int64)
+        wet = (filled >= np.float32(WET)).sum(axis=0, dtype=np.uint8)
+        result[1, tile] = np.add.reduceat(wet, starts, dtype=np.int64)
+        # In float64, so that the sum does not depend on how NumPy orders the additions.
+        result[2, tile] = np.add.reduceat(filled.sum(axis=0, dtype=np.float64), starts)
+        result[3, tile] = np.maximum.reduceat(filled.max(axis=0), starts)
+    result[3][result[0] == 0] = np.nan
     return result
+
+
+def frame_statistics(tiles: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the totals over a frame.
+
+    Args:
+        tiles: Statistics of its tiles, from :func:`tile_statistics`.
+
+    Returns:
+        The statistics of :data:`FRAME_STATISTICS`: observed pixels, wet pixels, sum of the rates in mm/h, the
+        highest rate (NaN if nothing was observed), and the sum of :func:`sampling_weights`.
+
+    Example:
+        >>> rate = np.zeros((32, 40), np.float32)
+        >>> rate[0, :2] = 0.5, np.nan
+        >>> frame_statistics(tile_statistics(rate)).round(3).tolist()
+        [1279.0, 1.0, 0.5, 0.5, 0.041]
+    """
+    valid, wet, total, highest = tiles.astype(np.float64)
+    highest = np.fmax.reduce(highest, axis=None)
+    return np.array([valid.sum(), wet.sum(), total.sum(), highest, sampling_weights(tiles).sum()])
+
+
+def sampling_weights(tiles: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the weight with which training draws each tile, ``(tile_y, tile_x)``.
+
+    It is the share of wet pixels among the observed ones, plus 0.02; and 0 where nothing is observed.
+
+    Args:
+        tiles: Statistics ``(statistic, tile_y, tile_x)``, from :func:`tile_statistics`.
+    """
+    valid, wet = tiles[0].astype(np.float64), tiles[1].astype(np.float64)
+    return np.where(valid > 0, wet / np.maximum(valid, 1) + DRY_SHARE, 0.0)
+
+
+def frame_hash(rate: NDArray[np.float32]) -> np.uint64:
+    """Return the first 8 bytes of the SHA-256 of a frame's rates, as a little-endian number.
+
+    The rates are hashed as little-endian float32, row by row, and every NaN as the same NaN.
+
+    Example:
+        >>> hex(frame_hash(np.zeros((1, 2), np.float32)))
+        '0x7a0b81a1f57055af'
+    """
+    bits = np.ascontiguousarray(rate, "<f4").view("<u4")
+    missing = np.isnan(rate)
+    if bool((bits[missing] != _NAN).any()):
+        bits = np.where(missing, _NAN, bits).astype("<u4")
+    digest = hashlib.sha256(bits.data).digest()
+    return np.uint64(int.from_bytes(digest[:8], "little"))
+
+
+@dataclass(frozen=True)
+class StoredIndex:
+    """The statistics that an archive has of its frames.
+
+    Attributes:
+        frames: ``(time, statistic)`` float64, the statistics of :data:`FRAME_STATISTICS`.
+        hashes: ``(time,)`` uint64, from :func:`frame_hash`.
+        tiles: ``(time, statistic, tile_y, tile_x)`` float32, lazy: ``tiles[position].values``.
+    """
+
+    frames: NDArray[np.float64]
+    hashes: NDArray[np.uint64]
+    tiles: xr.DataArray
+
+
+def stored(ds: xr.Dataset) -> StoredIndex | None:
+    """Return the statistics that are stored in an archive; None if it has none, or other ones.
+
+    Args:
+        ds: An archive, from :func:`stormcell.data.archive.open`.
+    """
+    expected = {"frame_statistics": FRAME_STATISTICS, "tile_statistics": STATISTICS, "frame_hash": None}
+    for name, statistics in expected.items():
+        if name not in ds or "time" not in ds[name].dims:
+            return None
+        if statistics is not None and tuple(ds[name].attrs.get("statistics", ())) != statistics:
+            return None
+    if ds["tile_statistics"].attrs.get("tile_pixels") != TILE:
+        return None
+    frames, hashes = ds["frame_statistics"].values, ds["frame_hash"].values
+    return StoredIndex(frames.astype(np.float64), hashes.astype(np.uint64), ds["tile_statistics"])
+
+
+def data_hash(ds: xr.Dataset, index: StoredIndex, positions: NDArray[np.int64] | slice = slice(None)) -> str:
+    """Return the SHA-256 of some frames of an archive: their times, their grid and the hashes of their rates.
+
+    Args:
+        ds: An archive.
+        index: Its stored statistics.
+        positions: Positions of the frames; all frames by default.
+    """
+    digest = hashlib.sha256()
+    for axis in ("y", "x"):
+        digest.update(np.ascontiguousarray(ds[axis].values, "<f8").tobytes())
+    digest.update(ds["time"].values[positions].astype("datetime64[s]").astype("<i8").tobytes())
+    digest.update(index.hashes[positions].astype("<u8").tobytes())
+    return digest.hexdigest()

@@ -1,44 +1,78 @@
 """Writing to an archive: one process at a time, with an atomic commit.
 
-An archive survives a kill. Whether it survives a power cut depends on the file system, because chunks are not
-flushed to the disk one by one.
+An archive survives a kill at any moment. It survives a power cut if it is written with ``durable=True``;
+otherwise that depends on the file system, because the files of frames are not flushed to the disk one by one.
 """
 
-import os
-import sys
+from bisect import insort
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from stormcell.data import archive_files, schema
+from stormcell.data import committed, schema, splice, staging, time_axis
+from stormcell.data.archive_files import ARRAYS, Metadata
+from stormcell.data.archive_folder import PRIVATE, ArchiveFolder
+from stormcell.data.committed import NO_TIMES, Committed, Frames
+from stormcell.data.staging import SAME_TO, Staged, StagedFrame
 from stormcell.data.time_axis import TimeAxis, Times
 from stormcell.errors import ArchiveError, InputError
+
+Outcome = Literal["added", "present", "replaced", "pruned"]
+
+# A kill loses the work on at most this number of frames …
+_FRAMES_PER_COMMIT = 32
+# … or on this share of the frames that are newer. They must be renumbered at every commit.
+_SHARE_PER_COMMIT = 1 / 16
+_FUTURE = np.timedelta64(120, "s")
+# Left by early versions that were killed while they wrote the root.
+_PARTIAL_ROOTS = (".zarr.*.part.json", "zarr.json.partial")
+_LONG = np.timedelta64(2**62, "s")
 
 
 class Store:
     """An archive opened for writing, by one process at a time; use :func:`writing`.
 
     Attributes:
-        path: Folder of the archive.
-        times: Times of its frames, committed or not, as datetime64[s].
-        committed: Number of committed frames.
-        reference: A dataset with the archive's grid and attributes; None while it has no frame.
+        folder: Its files.
+        now: The present time; frames dated later are refused.
+        reference: A dataset with the archive's grid and attributes, without frames; None for a new archive.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.times: Times = np.array([], "datetime64[s]")
-        self.committed = 0
+    def __init__(self, folder: ArchiveFolder, now: np.datetime64) -> None:
+        self.folder = folder
+        self.now = now.astype("datetime64[s]")
         self.reference: xr.Dataset | None = None
-        self._root: dict[str, Any] | None = None
-        self._step: np.timedelta64 | None = None
+        self._state: Committed | None = None
+        self._times: list[np.datetime64] = []  # of the pending frames, in order
+        self._pending: dict[np.datetime64, StagedFrame] = {}
+        self._shortest = _LONG  # distance between two frames, committed or pending
+
+    @cached_property
+    def _frames(self) -> Frames:
+        return Frames(self.folder, self._state)
+
+    @property
+    def times(self) -> Times:
+        """Times of the committed frames, as datetime64[s]."""
+        return NO_TIMES if self._state is None else self._state.times
+
+    @property
+    def arrays(self) -> Metadata | None:
+        """Metadata of the archive's arrays, which decide how frames are encoded; None for a new archive."""
+        return None if self._state is None else dict(self._state.arrays)
+
+    @property
+    def pruned_before(self) -> np.datetime64 | None:
+        """Frames before this time have been dropped, and are not archived again."""
+        found = None if self._state is None else self._state.attributes.get("pruned_before")
+        return None if found is None else np.datetime64(str(found), "s")
 
     def frames_in(self, pixels: int) -> int:
         """Return the number of frames that together have ``pixels`` pixels, at least one."""
@@ -46,61 +80,69 @@ class Store:
             return 1
         return max(1, pixels // (self.reference.sizes["y"] * self.reference.sizes["x"]))
 
-    def frame(self, position: int) -> NDArray[np.float32]:
-        """Return the rates ``(y, x)`` of a frame, committed or not."""
-        return np.asarray(archive_files.open_array(self.path, schema.RATE)[position])
-
-    def expect_near(self, time: np.datetime64) -> None:
-        """Refuse a frame that is so far after the last frame that its date must be wrong.
+    def stage(self, frames: xr.Dataset) -> Staged:
+        """Check and stage frames, for :meth:`add`.
 
         Raises:
-            InputError: The archive would have more missing steps than it may have.
+            InputError: Their grid or measured quantity differs from the archive's.
+            ArchiveError: They cannot be written.
         """
-        if self._step is not None and time - self.times[-1] == self._step:
-            return  # No gap and the same step, so the missing times stay the same.
-        axis = TimeAxis(np.append(self.times, time))
-        try:
-            axis.missing()
-        except ArchiveError as error:
-            raise InputError(f"{error}, with {time} after the archive's last, {self.times[-1]}") from None
-        self._step = axis.step if len(axis) > 1 else None
-
-    def extend(self, frames: xr.Dataset) -> None:
-        """Append frames of the schema. They become part of the archive only by :meth:`commit`.
-
-        Raises:
-            ArchiveError: They cannot be written. Committed frames are intact.
-        """
+        if self.reference is not None:
+            staging.expect_same(self.reference, frames)
         with self._or_archive_error():
-            if self.reference is None:
-                archive_files.create(self.path, frames)
-                self.reference = frames.isel(time=0).assign_attrs(
-                    mlcast_created_on=datetime.now(UTC).isoformat(timespec="seconds"),
-                    mlcast_created_with=f"stormcell {version('stormcell')}",
-                )
-            present = len(self.times)
-            array = archive_files.open_array(self.path, schema.RATE)
-            array.resize((present + frames.sizes["time"], *array.shape[1:]))
-            array[present:] = frames[schema.RATE].values
-            self.times = np.concatenate([self.times, frames["time"].values.astype("datetime64[s]")])
+            return staging.stage(self.folder, frames, self.arrays, self._frames.hashes(frames["time"].values))
+
+    def add(self, frame: StagedFrame, reference: xr.Dataset, *, replace: bool = False) -> Outcome:
+        """Add a frame, unless the archive has it or has dropped it. Commit, if enough frames are pending.
+
+        Args:
+            frame: A staged frame.
+            reference: Frames of the schema, whose grid and attributes a new archive takes.
+            replace: Whether it replaces a committed frame of the same time with other rates.
+
+        Raises:
+            InputError: Its date is in the future or too far from the others, or the archive has a frame of
+                the same time with other rates.
+            ArchiveError: It cannot be written. Committed frames are intact.
+        """
+        try:
+            outcome = self._outcome(frame, replace)
+        except InputError:
+            self._forget(frame)
+            raise
+        if outcome in ("present", "pruned"):
+            self._forget(frame)
+            return outcome
+        if self.reference is None:
+            empty = reference.drop_vars(["lat", "lon", "missing_times"], errors="ignore").isel(time=slice(0))
+            self.reference = empty.copy(deep=True)  # so that it does not keep the frames in memory
+        insort(self._times, frame.time)
+        self._pending[frame.time] = frame
+        newer = len(self.times) - int(np.searchsorted(self.times, self._times[0]))
+        if len(self._pending) >= max(_FRAMES_PER_COMMIT, newer * _SHARE_PER_COMMIT):
+            self.commit()
+        return outcome
 
     def commit(self) -> None:
-        """Make all appended frames part of the archive.
+        """Make all added frames part of the archive.
 
         Raises:
             ArchiveError: It cannot be written, for example on a full disk. Committed frames are intact.
         """
-        if len(self.times) == self.committed:
+        if not self._pending:
             return
-        assert self.reference is not None
+        staged = [self._pending[time] for time in self._times]
+        new = np.array(self._times, "datetime64[s]")
+        kept = np.flatnonzero(~np.isin(self.times, new))
+        both = np.concatenate([self.times[kept], new])
+        order = np.concatenate([kept, -1 - np.arange(len(new))])[np.argsort(both, kind="stable")]
         with self._or_archive_error():
-            archive_files.append_times(self.path, self.times, self.committed)
-            self._root = archive_files.write_root(self.path, self.reference.attrs)
-            self.committed = len(self.times)
+            self._splice(order, staged)
+        self._times, self._pending = [], {}
 
     def discard(self) -> None:
         """Remove everything that is not committed."""
-        archive_files.remove_uncommitted(self.path, self._root, self.committed)
+        splice.clean(self.folder, self._state)
 
     def load(self) -> None:
         """Read the committed state, and remove everything that is not committed.
@@ -108,18 +150,99 @@ class Store:
         Raises:
             ArchiveError: The folder is not an archive.
         """
-        if (self.path / archive_files.ROOT).exists():
-            self._root = archive_files.read_root(self.path)
-            ds = xr.open_zarr(self.path, chunks=None, consolidated=True)
-            if found := schema.problems(ds):
-                raise ArchiveError(f"{self.path}: expected an archive to append to; {'; '.join(found)}")
-            self.reference = ds.isel(time=0)
-            self.times = ds["time"].values.astype("datetime64[s]")
-            self.committed = len(self.times)
+        self._state = committed.read(self.folder)
+        if self._state is None:
+            self._expect_unfinished()
         else:
-            archive_files.expect_unfinished(self.path)
+            self.reference = committed.read_reference(self.folder, self._state)
+            steps = np.diff(self.times)
+            self._shortest = steps.min() if steps.size else _LONG
         with self._or_archive_error():
+            for pattern in _PARTIAL_ROOTS:
+                for file in self.folder.path.glob(pattern):
+                    self.folder.delete(file.name)
             self.discard()
+
+    def _splice(self, order: NDArray[np.int64], staged: list[StagedFrame]) -> None:
+        state = self._state
+        if state is None:
+            assert self.reference is not None
+            state = committed.create(self.folder, self.reference)
+        self._state = splice.splice(self.folder, state, order, staged)
+        self.__dict__.pop("_frames", None)
+
+    def _outcome(self, frame: StagedFrame, replace: bool) -> Outcome:
+        """Decide what becomes of a frame."""
+        time = frame.time
+        if time > self.now + _FUTURE:
+            raise InputError(
+                f"time: expected a time before now, {self.now}, found {time}, dated in the future"
+            )
+        if self.pruned_before is not None and time < self.pruned_before:
+            return "pruned"
+        if time in self._pending:
+            if self._pending[time].frame_hash == frame.frame_hash:
+                return "present"
+            self.commit()
+        position = self._frames.position(time)
+        if position is None:
+            self._expect_near(time)
+            return "added"
+        if self._same(position, frame, replace):
+            return "present"
+        if not replace:
+            raise InputError(f"time: {time} is in the archive already, with other rates")
+        return "replaced"
+
+    def _forget(self, frame: StagedFrame) -> None:
+        for file in frame.files.values():
+            self.folder.delete(file)
+
+    def _same(self, position: int, frame: StagedFrame, replace: bool) -> bool:
+        """Whether a committed frame has the rates of a staged one; to be replaced, it may be damaged."""
+        if self._frames.hash(position) == frame.frame_hash and not (replace and frame.files):
+            return True
+        try:
+            old = self._frames.rates(position)
+        except ArchiveError as error:
+            if replace:
+                return False
+            raise InputError(f"time: {frame.time} is in the archive already, but damaged: {error}") from None
+        new = self._frames.decode(frame.files[schema.RATE])
+        return bool(np.allclose(old, new, rtol=SAME_TO, atol=0, equal_nan=True))
+
+    def _expect_near(self, time: np.datetime64) -> None:
+        """Refuse a frame that is so far from the others that its date must be wrong.
+
+        Raises:
+            InputError: The archive would have more missing steps than it may have.
+        """
+        others = np.concatenate([self.times, np.array(self._times, "datetime64[s]")])
+        if not len(others):
+            return
+        first, last = others.min(), others.max()
+        self._shortest = min(self._shortest, np.abs(others - time).min())
+        if (max(last, time) - min(first, time)) / self._shortest <= time_axis.MOST_MISSING:
+            return  # Even if this distance were the time step, not too many frames would be missing.
+        try:
+            TimeAxis(np.sort(np.append(others, time))).missing()
+        except ArchiveError as error:
+            where = f"after the archive's last, {last}"
+            if time < last:
+                where = f"before {others[others > time].min()}"
+            raise InputError(f"{error}, with {time} {where}") from None
+
+    def _expect_unfinished(self) -> None:
+        """Check that a folder without a root contains nothing except the arrays of an unfinished archive.
+
+        Raises:
+            ArchiveError: It contains other files.
+        """
+        for name in self.folder.names():
+            if name not in (*ARRAYS, PRIVATE) and not any(map(Path(name).match, _PARTIAL_ROOTS)):
+                raise ArchiveError(
+                    f"{self.folder.path}: expected an archive, found a folder that contains {name}"
+                )
 
     @contextmanager
     def _or_archive_error(self) -> Iterator[None]:
@@ -127,26 +250,33 @@ class Store:
             yield
         except OSError as error:
             raise ArchiveError(
-                f"{self.path}: could not be written: {error.strerror or error}; "
-                f"the {self.committed} frames committed before are intact"
+                f"{self.folder.path}: could not be written: {error.strerror or error}; "
+                f"the {len(self.times)} frames committed before are intact"
             ) from error
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Store]:
-    """Open an archive to append to it; appended frames are committed at the end.
+def writing(path: Path, *, durable: bool = False, now: np.datetime64 | None = None) -> Iterator[Store]:
+    """Open an archive to change it; added frames are committed at the end.
+
+    Args:
+        path: Folder of the archive.
+        durable: Whether a commit survives a power cut.
+        now: The present time, UTC, if not the computer's.
 
     Raises:
         ArchiveError: It is not an archive, or another process is writing to it, or it cannot be written.
     """
+    folder = ArchiveFolder(path, durable)
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        folder.make()
     except FileExistsError:
         raise ArchiveError(f"{path}: expected an archive (a folder), found a file") from None
     except OSError as error:
         raise ArchiveError(f"{path}: could not be created: {error.strerror}") from None
-    store = Store(path)
-    with _locked(path):
+    present = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "s")
+    store = Store(folder, present if now is None else now)
+    with folder.lock():
         store.load()
         try:
             yield store
@@ -154,37 +284,12 @@ def writing(path: Path) -> Iterator[Store]:
         except BaseException:
             with suppress(OSError):  # The next process removes what cannot be removed now.
                 store.discard()
-                _remove_if_empty(store)
-            raise
-        if not store.committed:
-            store.discard()
             _remove_if_empty(store)
+            raise
+        store.discard()
+        _remove_if_empty(store)
 
 
 def _remove_if_empty(store: Store) -> None:
-    if not store.committed:
-        with suppress(OSError):  # It may contain files of others.
-            store.path.rmdir()
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Prevent other processes from writing to the archive; the lock ends with the process."""
-    if sys.platform == "win32":  # Windows cannot lock folders.
-        yield
-        return
-    import fcntl
-
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Since the folder was opened, another process may have removed it and a third created it again.
-            locked = os.path.samestat(os.fstat(handle), os.stat(path))
-        except (BlockingIOError, FileNotFoundError):
-            locked = False
-        if not locked:
-            raise ArchiveError(f"{path}: expected no other writer, found another process writing to it")
-        yield
-    finally:
-        os.close(handle)
+    if not len(store.times):
+        store.folder.remove_if_empty()  # It may contain files of others.

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,15 +63,26 @@ class TimeAxis:
         """
         if len(self) < 3:
             return self.times[:0]
-        before = np.flatnonzero(np.diff(self.times) > self.step)
-        lengths = (self.times[before + 1] - self.times[before]) / self.step
-        if lengths.sum() - len(before) > MOST_MISSING:
+        gaps = np.diff(self.times)
+        before = np.flatnonzero(gaps > self.step)
+        if (gaps[before] / self.step).sum() - len(before) > MOST_MISSING:
             raise ArchiveError(
                 f"time: expected a frame every {in_minutes(self.step):g} min, "
                 f"found more than {MOST_MISSING} missing"
             )
-        absent = [np.arange(self.times[k] + self.step, self.times[k + 1], self.step) for k in before]
-        return np.concatenate([self.times[:0], *absent])
+        counts = -(-gaps[before] // self.step) - 1
+        # The k-th missing time of a gap is k steps after the time before the gap.
+        ends = np.cumsum(counts)
+        k = np.arange(counts.sum()) - np.repeat(ends - counts, counts) + 1
+        return np.repeat(self.times[before], counts) + k * self.step
+
+    @property
+    def regular_from(self) -> np.datetime64 | None:
+        """The first time after which all distances are whole numbers of steps; None if all distances are."""
+        if len(self) < 3:
+            return None
+        odd = np.flatnonzero(np.diff(self.times) % self.step != np.timedelta64(0))
+        return None if odd.size == 0 else cast(np.datetime64, self.times[odd[-1] + 1])
 
     def run_to(self, time: np.datetime64) -> slice:
         """Return the positions of the longest run without a gap that ends at one of the times."""

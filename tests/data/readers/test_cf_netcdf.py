@@ -188,7 +188,7 @@ def test_cf_netcdf_archive_saved_as_netcdf_needs_no_override(cf, save, values, t
     archive.append(tmp_path / "a.zarr", [save(cf(values, units="mm/h", source_quantity="rate"))])
     ds = archive.open(tmp_path / "a.zarr")
     again = read(save(ds.load(), name="again.nc"))
-    xr.testing.assert_allclose(again, ds, rtol=0)
+    xr.testing.assert_allclose(again, ds[["rainfall_rate", "missing_times"]], rtol=0)
 
 
 def without(*names):

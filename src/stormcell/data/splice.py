@@ -1,0 +1,240 @@
+"""Changes of an archive: frames are appended, inserted, replaced and dropped by one operation.
+
+The files of frames are numbered by position, so inserting a frame renumbers all later ones. A reader that has
+the old root must never see that. Therefore only appending uses the present naming of the files. Any other
+change builds the other naming, with hard links to the files of the present one, and the new root names it.
+The old naming stays as it was until the next such change, so that readers that opened the archive before read
+on. Its first files, up to the first changed position, are then still valid and are not linked again.
+
+A note in the archive says up to which position the other naming is valid. It is written before anything is
+changed, and holds whether or not the change is committed. A second note, ``dirty``, exists during a change.
+If a writer finds it, a process died, and its files are removed.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stormcell.data import archive_files, committed
+from stormcell.data.archive_files import ARRAYS, BY_FRAME, MISSING, ROOT, SERIES, TIMES_PER_CHUNK, Metadata
+from stormcell.data.archive_folder import PRIVATE, STAGED, ArchiveFolder
+from stormcell.data.committed import Committed
+from stormcell.data.staging import StagedFrame
+from stormcell.data.time_axis import TimeAxis
+
+DIRTY = f"{PRIVATE}/dirty"
+SPARE = f"{PRIVATE}/spare.json"
+_APPENDING, _CHANGING = b"appending", b"changing"
+
+
+def splice(
+    folder: ArchiveFolder, state: Committed, order: NDArray[np.int64], staged: Sequence[StagedFrame]
+) -> Committed:
+    """Change the frames of an archive, and commit the change.
+
+    Args:
+        folder: The archive.
+        state: Its committed state, with the attributes that the new one is to have.
+        order: For each position of the new archive, the old position of its frame; or -1 - k for the frame
+            ``staged[k]``. Times must be strictly increasing.
+        staged: New frames.
+
+    Returns:
+        The new state.
+
+    Raises:
+        OSError: The change could not be written. It is not committed.
+    """
+    length, before = len(order), len(state.times)
+    changed = np.flatnonzero(order[:before] != np.arange(before)[:length])
+    first = int(changed[0]) if changed.size else min(length, before)
+    appending = first == before
+    naming = state.naming if appending else archive_files.other(state.naming)
+    folder.write(DIRTY, _APPENDING if appending else _CHANGING)
+    valid = before if appending else _note_spare(folder, state.naming, before, first, length)
+    folder.sync([PRIVATE])
+
+    staged_times = np.array([frame.time for frame in staged], "datetime64[s]")
+    axis = TimeAxis(_in_order(order, state.times, staged_times))
+    arrays = dict(state.arrays)
+    _write_frames(folder, state, order, staged, naming, valid)
+    for name in SERIES:
+        _write_series(folder, name, state, order, staged, naming, valid)
+    for name in (*BY_FRAME, *SERIES):
+        arrays[name] = archive_files.renamed(arrays[name], naming, length)
+    arrays[MISSING] = _write_missing(folder, arrays[MISSING], state.axis, axis)
+    folder.sync((*BY_FRAME, *SERIES, MISSING))
+    new = Committed(arrays, _with_consistent_start(state.attributes, axis), axis)
+    committed.commit(folder, new)
+    # The change is committed. The next writer does the rest, if the disk is full now.
+    with suppress(OSError):
+        for name in (*BY_FRAME, *SERIES, MISSING):
+            if arrays[name] != state.arrays[name]:
+                folder.write(f"{name}/{ROOT}", archive_files.as_json(arrays[name]))
+        folder.delete(DIRTY)
+    return new
+
+
+def clean(folder: ArchiveFolder, state: Committed | None) -> None:
+    """Remove everything that is not committed, except the folder itself, which carries the lock."""
+    if state is None:
+        for name in (*ARRAYS, PRIVATE):
+            folder.delete_folder(name)
+        return
+    for name in folder.names(STAGED):
+        folder.delete(f"{STAGED}/{name}")
+    if not folder.exists(DIRTY):
+        return
+    appending = folder.read(DIRTY) == _APPENDING
+    spare = archive_files.other(state.naming)
+    valid = _spare(folder).get(spare, (0, 0))[0]
+    for name in BY_FRAME:
+        for file in folder.names(name):
+            naming, position = archive_files.chunk_of(file) or (None, 0)
+            beyond = naming == state.naming and position >= len(state.times)
+            # While frames are appended, readers may still use the spare naming.
+            if beyond or (naming == spare and position >= valid and not appending):
+                folder.delete(f"{name}/{file}")
+    # This comes last, because on a full disk it needs the space that was freed above.
+    for name in ARRAYS:
+        content = archive_files.as_json(dict(state.arrays[name]))
+        if not folder.exists(f"{name}/{ROOT}") or folder.read(f"{name}/{ROOT}") != content:
+            folder.write(f"{name}/{ROOT}", content)
+    folder.delete(DIRTY)
+
+
+def free_spare(folder: ArchiveFolder, state: Committed) -> None:
+    """Delete the files of the other naming that hold dropped or replaced frames, or renumbered ones.
+
+    Readers that opened the archive before its last change, other than by appending, cannot read on.
+    """
+    spare = archive_files.other(state.naming)
+    valid, length = _spare(folder).get(spare, (0, 0))
+    for position in range(valid, length):
+        for name in BY_FRAME:
+            folder.delete(archive_files.key(name, state.arrays[name], spare, position))
+    if valid < length:
+        _write_spare(folder, {**_spare(folder), spare: (valid, valid)})
+
+
+def _spare(folder: ArchiveFolder) -> dict[str, tuple[int, int]]:
+    """Return, for each naming in case it is the spare one, its valid and its existing number of frames."""
+    try:
+        found = json.loads(folder.read(SPARE))
+        return {str(name): (int(valid), int(length)) for name, (valid, length) in found.items()}
+    except (FileNotFoundError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _write_spare(folder: ArchiveFolder, spare: Mapping[str, tuple[int, int]]) -> None:
+    folder.write(SPARE, json.dumps(spare).encode())
+
+
+def _note_spare(folder: ArchiveFolder, naming: str, before: int, first: int, length: int) -> int:
+    """Note what is valid during and after a change, and return the valid length of the other naming."""
+    other = archive_files.other(naming)
+    valid, existing = _spare(folder).get(other, (0, 0))
+    # If the change is not committed, the other naming is the spare one; if it is, the present one.
+    _write_spare(folder, {other: (min(valid, first), max(existing, length)), naming: (first, before)})
+    return min(valid, before)
+
+
+def _write_frames(
+    folder: ArchiveFolder,
+    state: Committed,
+    order: NDArray[np.int64],
+    staged: Sequence[StagedFrame],
+    naming: str,
+    valid: int,
+) -> None:
+    """Give every frame its file in a naming whose first ``valid`` files are those of the present order."""
+    positions = np.arange(len(order))
+    todo = positions[(order != positions) | (positions >= valid)]
+    _, existing = (0, 0) if naming == state.naming else _spare(folder).get(naming, (0, 0))
+    for name in BY_FRAME:
+        metadata = state.arrays[name]
+        for position in todo:
+            source, target = int(order[position]), archive_files.key(name, metadata, naming, int(position))
+            if source < 0:
+                folder.place(staged[-1 - source].files[name], target)
+            else:
+                folder.link(archive_files.key(name, metadata, state.naming, source), target)
+        for position in range(len(order), existing):
+            folder.delete(archive_files.key(name, metadata, naming, position))
+
+
+def _write_series(
+    folder: ArchiveFolder,
+    name: str,
+    state: Committed,
+    order: NDArray[np.int64],
+    staged: Sequence[StagedFrame],
+    naming: str,
+    valid: int,
+) -> None:
+    """Write the chunks of a series from the first changed one; link those before, unless they are valid."""
+    metadata = state.arrays[name]
+    before = len(state.times)
+    same = order[:before] == np.arange(min(before, len(order)))
+    unchanged = len(same) if same.all() else int(np.argmin(same))
+    first = unchanged // TIMES_PER_CHUNK
+    if naming != state.naming:
+        for chunk in range(valid // TIMES_PER_CHUNK, first):
+            source, target = (
+                archive_files.key(name, metadata, each, chunk) for each in (state.naming, naming)
+            )
+            folder.link(source, target)
+    start = first * TIMES_PER_CHUNK
+    # Frames after the unchanged ones come from positions after the unchanged ones.
+    old = archive_files.read_chunks(folder, name, metadata, start) if before > start else None
+    new = {
+        "time": [frame.time.astype(np.int64) for frame in staged],
+        archive_files.HASH: [frame.frame_hash for frame in staged],
+        archive_files.FRAMES: [frame.statistics for frame in staged],
+    }[name]
+    dtype = np.dtype(metadata["data_type"])
+    width = metadata["shape"][1:]
+    added = np.array(new, dtype).reshape(-1, *width)
+    old = np.empty((0, *width), dtype) if old is None else old
+    tail = order[start:]
+    values = _in_order(np.where(tail < 0, tail, tail - start), old, added)
+    for offset in range(0, len(values), TIMES_PER_CHUNK):
+        file = archive_files.key(name, metadata, naming, first + offset // TIMES_PER_CHUNK)
+        part = values[offset : offset + TIMES_PER_CHUNK]
+        folder.write(file, archive_files.encode_chunk(metadata, part))
+
+
+def _write_missing(folder: ArchiveFolder, metadata: Metadata, before: TimeAxis, after: TimeAxis) -> Metadata:
+    """Write the missing times, and return the metadata of their array."""
+    old, new = before.missing(), after.missing()
+    naming, start = archive_files.naming(metadata), 0
+    if np.array_equal(old, new[: len(old)]):
+        if len(old) == len(new):
+            return metadata
+        start = len(old) // TIMES_PER_CHUNK * TIMES_PER_CHUNK
+    else:
+        naming = archive_files.other(naming)
+    for first in range(start, len(new), TIMES_PER_CHUNK):
+        file = archive_files.key(MISSING, metadata, naming, first // TIMES_PER_CHUNK)
+        part = new[first : first + TIMES_PER_CHUNK].astype("datetime64[s]").astype(np.int64)
+        folder.write(file, archive_files.encode_chunk(metadata, part))
+    return archive_files.renamed(metadata, naming, len(new))
+
+
+def _in_order(order: NDArray[np.int64], old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
+    """Return old and new values by their place in the new order."""
+    both = np.concatenate([old, new])
+    return both[np.where(order < 0, len(old) - 1 - order, order)]
+
+
+def _with_consistent_start(attributes: Mapping[str, Any], axis: TimeAxis) -> dict[str, Any]:
+    """Return the attributes with the time from which the time step is regular, if it is not always."""
+    rest = {name: value for name, value in attributes.items() if name != "consistent_timestep_start"}
+    start = axis.regular_from
+    if start is None:
+        return rest
+    return rest | {"consistent_timestep_start": str(np.datetime_as_string(start, "s"))}
