@@ -160,6 +160,12 @@ def test_odim_h5_reflectivity_needs_a_z_r_relation(make, quantity):
     assert ds["rainfall_rate"].attrs["source_quantity"] == "dbz"
 
 
+def test_odim_h5_reflectivity_without_undetect_is_dry_up_to_minus_30_dbz(make):
+    what = {name: value for name, value in DBZH.items() if name != "undetect"}
+    found = read(make([what]), ReadOptions(zr=(200.0, 1.6)))["rainfall_rate"].values[0]
+    np.testing.assert_array_equal(found == 0, CODES <= 4)
+
+
 @pytest.mark.parametrize("place", ["how", "dataset1/how", "dataset1/data1/how"])
 def test_odim_h5_z_r_relation_of_the_file_is_used_and_recorded(make, place):
     path = make([DBZH], [np.full((2, 2), 110, np.uint8)])

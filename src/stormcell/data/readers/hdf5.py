@@ -1,6 +1,6 @@
 """HDF5 files, opened only after a check of the sizes that they claim."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
@@ -15,8 +15,6 @@ from stormcell.errors import InputError
 
 MAGIC = b"\x89HDF"
 _MOST_FRAMES = 2**24
-# Values that are converted at once: 8 MB in double precision.
-_BLOCK = 2**20
 
 
 @contextmanager
@@ -78,15 +76,8 @@ def number(group: h5py.Group | h5py.Dataset, name: str) -> float:
         raise InputError(f"{group.name}: expected a number in {name}, found {str(value)[:40]!r}") from None
 
 
-def decode(
-    data: h5py.Dataset, meaning: Callable[[NDArray[np.float64]], NDArray[np.floating]]
-) -> NDArray[np.float32]:
-    """Read a frame ``(y, x)`` and convert its stored numbers.
-
-    Args:
-        data: Numbers of any type, ``(y, x)`` or ``(1, y, x)``.
-        meaning: The values that the numbers mean, of the same shape. It is called with parts of the frame, or
-            with every number of 8 or 16 bits once.
+def numbers(data: h5py.Dataset) -> NDArray[Any]:
+    """Return the stored numbers of a frame ``(y, x)``; ``(1, y, x)`` counts as one.
 
     Raises:
         InputError: It is not an array of numbers of this shape.
@@ -95,19 +86,21 @@ def decode(
         raise InputError(f"{data.name}: expected an array of numbers, found {getattr(data, 'dtype', data)}")
     if data.shape is None or data.shape[:-2] not in ((), (1,)) or len(data.shape) < 2:
         raise InputError(f"{data.name}: expected (y, x), found {data.shape}")
-    codes = np.asarray(data[()]).reshape(data.shape[-2:])
-    # Numbers that no pixel has may mean values beyond single precision.
-    with np.errstate(over="ignore"):
-        if codes.dtype.kind in "ui" and codes.dtype.itemsize <= 2:
-            limits = np.iinfo(codes.dtype)
-            table = meaning(np.arange(limits.min, limits.max + 1, dtype=np.float64)).astype(np.float32)
-            return table[codes.astype(np.intp) - limits.min]
-        found = np.empty(codes.size, np.float32)
-        flat = codes.reshape(-1)
-        for start in range(0, codes.size, _BLOCK):
-            part = slice(start, start + _BLOCK)
-            found[part] = meaning(flat[part].astype(np.float64))
-    return found.reshape(codes.shape)
+    found: NDArray[Any] = np.asarray(data[()]).reshape(data.shape[-2:])
+    return found
+
+
+def scaled(stored: NDArray[Any], gain: float, offset: float, unknown: Iterable[float]) -> NDArray[np.float32]:
+    """Return values from stored numbers: NaN for the numbers that are no value.
+
+    Example:
+        >>> scaled(np.array([0, 50, 255], np.uint8), 0.01, 0.0, [255.0]).tolist()
+        [0.0, 0.5, nan]
+    """
+    values = stored.astype(np.float32) * np.float32(gain) + np.float32(offset)
+    for code in unknown:
+        values[stored == stored.dtype.type(code) if stored.dtype.kind == "f" else stored == code] = np.nan
+    return values
 
 
 @contextmanager

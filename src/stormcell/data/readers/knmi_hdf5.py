@@ -7,7 +7,7 @@ have their own. Lengths of the projection and of the pixels may be in kilometres
 Source: Roozekrans and Holleman, KNMI HDF5 Data Format Specification, v3.5, KNMI internal report IR-2003-05.
 """
 
-from collections.abc import Callable
+from typing import Any
 
 import h5py
 import numpy as np
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from stormcell.data import schema
 from stormcell.data.grid import Grid, parse_crs
 from stormcell.data.projection import in_metres, to_degrees
-from stormcell.data.quantity import to_rate
 from stormcell.data.read_options import ReadOptions
-from stormcell.data.readers.hdf5 import attribute, decode, has_groups, number, open_hdf5
-from stormcell.data.readers.knmi_images import Image, images, meaning, quality
+from stormcell.data.readers.hdf5 import attribute, has_groups, number, numbers, open_hdf5, scaled
+from stormcell.data.readers.knmi_images import UNITS, Calibration, Image, images, quality
+from stormcell.data.readers.packing import Packing
 from stormcell.data.readers.source import Source
 from stormcell.errors import InputError
 
@@ -56,16 +56,15 @@ def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
         chosen = _images(file, options)[frames]
         if not chosen:
             raise InputError(f"expected frames, found none in {frames}")
-        zr = options.zr or (ZR if chosen[0].quantity == "dbz" else None)
-        rates = [_rates(file, image, zr, options.min_quality) for image in chosen]
+        images_read = [_rates(file, image, options) for image in chosen]
+        rates = [rate for rate, _ in images_read]
         if len({rate.shape for rate in rates}) > 1:
             raise InputError(f"image_data: expected one size, found {', '.join(str(r.shape) for r in rates)}")
-        _, measured = to_rate(np.zeros(1), chosen[0].quantity, hours=chosen[0].hours, zr=zr)
         return schema.build(
             np.stack(rates),
             [image.time for image in chosen],
             _grid(file, *rates[0].shape),
-            measured={"cell_methods": "time: point", **measured},
+            measured={"cell_methods": "time: point", **images_read[0][1]},
             attributes={
                 "title": f"Radar composite {attribute(file['overview'], 'product_group_name')}",
                 "institution": "Royal Netherlands Meteorological Institute (KNMI)",
@@ -84,27 +83,28 @@ def _images(file: h5py.File, options: ReadOptions) -> list[Image]:
     return images(file, options)
 
 
-def _rates(
-    file: h5py.File, image: Image, zr: tuple[float, float] | None, least: float | None
-) -> NDArray[np.float32]:
-    convert: Callable[[NDArray[np.float64]], NDArray[np.float64]] = meaning(file, image.group)
-
-    def mm_per_hour(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-        values = convert(numbers)
-        dry = np.isneginf(values)
-        rate = to_rate(values, image.quantity, hours=image.hours, zr=zr)[0]
-        rate[dry] = 0
-        return rate
-
-    rates = decode(image.group["image_data"], mm_per_hour)
-    if least is not None:
+def _rates(file: h5py.File, image: Image, options: ReadOptions) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    calibration = Calibration.of(file, image.group)
+    packing = Packing(
+        UNITS[image.quantity],
+        hours=image.hours,
+        zr=options.zr or (ZR if image.quantity == "dbz" else None),
+        scale=calibration.gain,
+        offset=calibration.offset,
+        nodata=calibration.unobserved,
+        # If pixels outside of the image have the number 0, it cannot mean no echo.
+        undetect=(0,) if 0 not in calibration.unobserved else (),
+        no_echo=-np.inf,
+    )
+    rates, measured = packing.rates(numbers(image.group["image_data"]))
+    if options.min_quality is not None:
         group = quality(file, image)
-        index = decode(group["image_data"], meaning(file, group))
+        scale = Calibration.of(file, group)
+        index = scaled(numbers(group["image_data"]), scale.gain, scale.offset, scale.unobserved)
         if index.shape != rates.shape:
             raise InputError(f"{group.name}: expected {rates.shape} pixels, found {index.shape}")
-        # In a quality, 0 is the worst.
-        rates[index < least] = np.nan
-    return rates
+        rates[index < options.min_quality] = np.nan
+    return rates, measured
 
 
 def _grid(file: h5py.File, rows: int, columns: int) -> Grid:

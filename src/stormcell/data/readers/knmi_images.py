@@ -6,16 +6,16 @@ rain of several lead times. ``image_geo_parameter`` names the quantity and its u
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from stormcell.data.quantity import Quantity, unit
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.readers.hdf5 import attribute, number
 from stormcell.errors import InputError
+
+UNITS: dict[Quantity, str] = {"rate": "mm/h", "amount": "mm", "dbz": "dBZ"}
 
 _PARAMETER = re.compile(r"(.*?)_*\[\s*(.+?)\s*\]")
 _RAIN = re.compile(r"PRECIP|RAIN|REFLECTIV")
@@ -55,7 +55,7 @@ def images(file: h5py.File, options: ReadOptions) -> list[Image]:
     """
     chosen = _chosen(file, options)
     quantity = chosen[0][2]
-    options.expect_agreement(quantity, {"rate": "mm/h", "amount": "mm", "dbz": "dBZ"}[quantity])
+    options.expect_agreement(quantity, UNITS[quantity])
     valid = [
         date(group, "image_datetime_valid")
         if "image_datetime_valid" in group.attrs
@@ -85,34 +85,40 @@ def quality(file: h5py.File, image: Image) -> h5py.Group:
     return groups[0]
 
 
-def meaning(file: h5py.File, group: h5py.Group) -> Any:
-    """Return the function from stored numbers to values: NaN if not observed, −inf if there is no echo.
+@dataclass(frozen=True)
+class Calibration:
+    """The meaning of the numbers in an image: value = gain · number + offset.
 
-    Raises:
-        InputError: The calibration cannot be read.
+    Attributes:
+        gain: Factor.
+        offset: Value of the number 0, which is no echo in an image of rain.
+        unobserved: Numbers of pixels that were not observed.
     """
-    # The images of a forecast have only one calibration, at the first of them.
-    calibration = group.get("calibration") or file["image1"].get("calibration")
-    if not isinstance(calibration, h5py.Group):
-        raise InputError(f"{group.name}: expected a calibration, found none")
-    gain, offset = _formula(str(attribute(calibration, "calibration_formulas")))
-    missing, outside = (
-        number(calibration, f"calibration_{name}") if f"calibration_{name}" in calibration.attrs else None
-        for name in ("missing_data", "out_of_image")
-    )
-    # 0 is no echo, also where a file calls it missing data.
-    codes = {outside, missing if missing != 0 else outside} | {
-        *_NEVER_RAIN.get(str(group["image_data"].dtype), ())
-    }
 
-    def convert(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-        values = numbers * gain + offset
-        values[numbers == 0] = -np.inf
-        for code in codes - {None}:
-            values[numbers == code] = np.nan
-        return values
+    gain: float
+    offset: float
+    unobserved: tuple[float, ...]
 
-    return convert
+    @classmethod
+    def of(cls, file: h5py.File, group: h5py.Group) -> "Calibration":
+        """Return the calibration of an image.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        # The images of a forecast have only one calibration, at the first of them.
+        calibration = group.get("calibration") or file["image1"].get("calibration")
+        if not isinstance(calibration, h5py.Group):
+            raise InputError(f"{group.name}: expected a calibration, found none")
+        gain, offset = _formula(str(attribute(calibration, "calibration_formulas")))
+        missing, outside = (
+            number(calibration, f"calibration_{name}") if f"calibration_{name}" in calibration.attrs else None
+            for name in ("missing_data", "out_of_image")
+        )
+        # 0 is no echo, also where a file calls it missing data.
+        codes = {outside, missing if missing != 0 else outside} - {None}
+        highest = _NEVER_RAIN.get(str(group["image_data"].dtype), ())
+        return cls(gain, offset, tuple({*(code for code in codes if code is not None), *highest}))
 
 
 def date(group: h5py.Group, name: str) -> np.datetime64:

@@ -11,7 +11,6 @@ Source: Michelson et al., EUMETNET OPERA weather radar information model for imp
 format, versions 2.0 to 2.4.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import h5py
@@ -20,12 +19,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from stormcell.data import schema
-from stormcell.data.quantity import to_rate, unit
 from stormcell.data.read_options import ReadOptions
-from stormcell.data.readers.hdf5 import decode, has_groups, number, open_hdf5
+from stormcell.data.readers.hdf5 import has_groups, number, numbers, open_hdf5, scaled
 from stormcell.data.readers.odim_grid import grid_of
-from stormcell.data.readers.odim_images import RAIN, Image, images, quality
+from stormcell.data.readers.odim_images import RAIN, UNITS, Image, images, quality
 from stormcell.data.readers.odim_levels import Levels, find, value
+from stormcell.data.readers.packing import NO_ECHO_DBZ, Packing
 from stormcell.data.readers.source import Source
 from stormcell.errors import InputError
 
@@ -63,22 +62,16 @@ def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
         rates = np.empty((len(chosen), *shape), np.float32)
         measured: dict[str, Any] = {}
         for position, image in enumerate(chosen):
-            rate = rates[position]
             if _shape(image) != shape:
                 raise InputError(f"{image.name}: expected {shape} pixels, found {_shape(image)}")
-            meaning, measured = _rate(image, options)
-            rate[...] = decode(image.data, meaning)
+            rates[position], measured = _packing(image, options).rates(numbers(image.data))
             if options.min_quality is not None:
-                index = quality(file, image)
-                found = decode(index[0]["data"], _values(index))
-                if found.shape != shape:
-                    raise InputError(f"{index[0].name}: expected {shape} pixels, found {found.shape}")
-                rate[np.isfinite(found) & (found < options.min_quality)] = np.nan
+                rates[position][_index(file, image) < options.min_quality] = np.nan
         return schema.build(
             rates,
             [image.time for image in chosen],
             grid,
-            measured=measured,
+            measured={"cell_methods": "time: point", **measured},
             attributes=_attributes(file, chosen[0], source),
         )
 
@@ -90,47 +83,40 @@ def _shape(image: Image) -> tuple[int, int]:
     return shape[-2], shape[-1]
 
 
-def _values(levels: Levels) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """Return the function from stored numbers to values: NaN for ``nodata``, −inf for ``undetect``."""
-    gain, offset, nodata, undetect = (
-        None if (place := find(levels, "what", name)) is None else number(*place)
-        for name in ("gain", "offset", "nodata", "undetect")
-    )
-    if gain == 0:
+def _scaling(levels: Levels) -> tuple[float, float, tuple[float, ...], tuple[float, ...]]:
+    """Return gain, offset, and the numbers for not observed and for dry."""
+    places = {name: find(levels, "what", name) for name in ("gain", "offset", "nodata", "undetect")}
+    stated = {name: number(*place) for name, place in places.items() if place is not None}
+    if stated.get("gain") == 0:
         raise InputError("gain: expected a factor other than 0, found 0")
-    # In single precision, a code is stored as its nearest number.
-    single = levels[0]["data"].dtype == np.float32
-
-    def convert(codes: NDArray[np.float64]) -> NDArray[np.float64]:
-        values = codes * (1 if gain is None else gain) + (0 if offset is None else offset)
-        for code, meaning in ((undetect, -np.inf), (nodata, np.nan)):
-            if code is not None:
-                values[codes == (np.float32(code) if single else code)] = meaning
-        values[np.isnan(codes)] = -np.inf if undetect is not None and np.isnan(undetect) else np.nan
-        return values
-
-    return convert
+    nodata, undetect = ((stated[name],) if name in stated else () for name in ("nodata", "undetect"))
+    return stated.get("gain", 1.0), stated.get("offset", 0.0), nodata, undetect
 
 
-def _rate(
-    image: Image, options: ReadOptions
-) -> tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], dict[str, Any]]:
-    """Return the function from stored numbers to mm/h, and the attributes that describe the conversion."""
-    convert = _values(image.levels)
+def _packing(image: Image, options: ReadOptions) -> Packing:
     # Units are stated by the user only for quantities that the specification does not know.
-    known = image.code.upper() in RAIN
-    factor = 1.0 if known or options.units is None else unit(options.units)[1]
-    zr = options.zr or _zr(image.levels)
+    known = image.code.upper() in RAIN or options.units is None
+    scale, offset, nodata, undetect = _scaling(image.levels)
+    return Packing(
+        UNITS[image.quantity] if known else str(options.units),
+        hours=image.hours,
+        zr=options.zr or _zr(image.levels),
+        scale=scale,
+        offset=offset,
+        nodata=nodata,
+        undetect=undetect,
+        no_echo=-np.inf if undetect else NO_ECHO_DBZ,
+    )
 
-    def rates(codes: NDArray[np.float64]) -> NDArray[np.float64]:
-        values = convert(codes) * factor
-        dry = np.isneginf(values)
-        found = to_rate(values, image.quantity, hours=image.hours, zr=zr)[0]
-        found[dry] = 0
-        return found
 
-    _, measured = to_rate(np.zeros(1), image.quantity, hours=image.hours, zr=zr)
-    return rates, {"cell_methods": "time: point", **measured}
+def _index(file: h5py.File, image: Image) -> NDArray[np.float32]:
+    """Return the quality of an image: NaN where it has none."""
+    levels = quality(file, image)
+    gain, offset, nodata, undetect = _scaling(levels)
+    index = scaled(numbers(levels[0]["data"]), gain, offset, (*nodata, *undetect))
+    if index.shape != _shape(image):
+        raise InputError(f"{levels[0].name}: expected {_shape(image)} pixels, found {index.shape}")
+    return index
 
 
 def _zr(levels: Levels) -> tuple[float, float] | None:

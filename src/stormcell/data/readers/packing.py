@@ -28,6 +28,7 @@ class Packing:
         offset: Value of the number 0.
         nodata: Numbers of pixels that were not observed.
         undetect: Numbers of pixels that were observed dry.
+        no_echo: Reflectivity in dBZ up to which there was no echo; −inf if ``undetect`` has all such numbers.
 
     Example:
         >>> packing = Packing("dBZ", zr=(200.0, 1.6), scale=0.5, offset=-32.0, nodata=(255,), undetect=(0,))
@@ -43,6 +44,7 @@ class Packing:
     offset: float = 0.0
     nodata: tuple[float, ...] = ()
     undetect: tuple[float, ...] = ()
+    no_echo: float = NO_ECHO_DBZ
 
     def rates(
         self, numbers: NDArray[Any], unobserved: NDArray[np.bool_] | None = None
@@ -83,7 +85,7 @@ class Packing:
             rates, measured = to_rate(values, quantity, hours=hours or self.hours, zr=self.zr)
             converted = rates.astype(np.float32)
         if quantity == "dbz":
-            converted[values <= NO_ECHO_DBZ] = 0
+            converted[values <= self.no_echo] = 0
             measured["cell_methods"] = "time: point"
         # Numbers are compared as the file has them, because a code is exact there. NaN equals nothing.
         for code in self.undetect:
