@@ -91,7 +91,7 @@ class Calibration:
 
     Attributes:
         gain: Factor.
-        offset: Value of the number 0, which is no echo in an image of rain.
+        offset: Value of the number 0. In an image of rain, this number means no echo.
         unobserved: Numbers of pixels that were not observed.
     """
 
