@@ -175,18 +175,21 @@ def decode_chunk(metadata: Metadata, content: bytes, length: int) -> Values:
 def read_chunks(
     folder: ArchiveFolder, array: str, metadata: Metadata, first: int = 0, last: int | None = None
 ) -> Values:
-    """Return the values from one position of a series to another; the first must begin a chunk.
+    """Return the values from one position of an array to another; the first must begin a chunk.
+
+    The array is divided only along its first dimension.
 
     Raises:
         ArchiveError: A file is missing or damaged.
     """
     last = metadata["shape"][0] if last is None else last
     parts = [np.empty((0, *metadata["shape"][1:]), np.dtype(metadata["data_type"]))]
-    for start in range(first, last, TIMES_PER_CHUNK):
-        file = key(array, metadata, naming(metadata), start // TIMES_PER_CHUNK)
+    length = int(metadata["chunk_grid"]["configuration"]["chunk_shape"][0])
+    for start in range(first, last, length):
+        file = key(array, metadata, naming(metadata), start // length)
         try:
             content = folder.read(file)
-            parts.append(decode_chunk(metadata, content, min(TIMES_PER_CHUNK, last - start)))
+            parts.append(decode_chunk(metadata, content, min(length, last - start)))
         except (FileNotFoundError, ArchiveError) as error:
             raise ArchiveError(
                 f"{folder.path}: expected a complete archive, found {file}: {error}"

@@ -91,6 +91,16 @@ class ArchiveFolder:
         except OSError:  # a file system without hard links, or with too few for one file
             self.write(to, self.read(name))
 
+    def place_all(self, places: Iterable[tuple[str, str]]) -> None:
+        """Move staged files to their places."""
+        for staged, name in places:
+            self.place(staged, name)
+
+    def link_all(self, links: Iterable[tuple[str, str]]) -> None:
+        """Give files second names."""
+        for name, to in links:
+            self.link(name, to)
+
     def delete(self, name: str) -> None:
         """Delete a file, if it exists."""
         with suppress(FileNotFoundError):

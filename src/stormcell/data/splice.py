@@ -157,12 +157,15 @@ def _write_frames(
     _, existing = (0, 0) if naming == state.naming else _spare(folder).get(naming, (0, 0))
     for name in BY_FRAME:
         metadata = state.arrays[name]
+        links, places = [], []
         for position in todo:
             source, target = int(order[position]), archive_files.key(name, metadata, naming, int(position))
             if source < 0:
-                folder.place(staged[-1 - source].files[name], target)
+                places.append((staged[-1 - source].files[name], target))
             else:
-                folder.link(archive_files.key(name, metadata, state.naming, source), target)
+                links.append((archive_files.key(name, metadata, state.naming, source), target))
+        folder.link_all(links)
+        folder.place_all(places)
         for position in range(len(order), existing):
             folder.delete(archive_files.key(name, metadata, naming, position))
 

@@ -1,0 +1,135 @@
+"""Operations on the files of an archive: the same on a local disk and in an S3 store (moto's)."""
+
+import pickle
+import threading
+import time
+
+import obstore
+import pytest
+
+from stormcell.data import archive_bucket
+from stormcell.data.archive_bucket import ArchiveBucket
+from stormcell.data.archive_folder import ArchiveFolder
+from stormcell.data.object_store import location
+from stormcell.errors import ArchiveError
+
+LOCK = ".stormcell/lock"
+
+
+@pytest.fixture
+def archive_in_s3(bucket):
+    return ArchiveBucket(location(f"{bucket}/deep/a.zarr"))
+
+
+@pytest.fixture(params=["local", "s3"])
+def folder(request, tmp_path):
+    if request.param == "s3":
+        return request.getfixturevalue("archive_in_s3")
+    return ArchiveFolder(tmp_path)
+
+
+def test_archive_files_are_written_read_listed_and_deleted(folder):
+    folder.make("a")
+    folder.write("a/1", b"one")
+    folder.write("a/1", b"two")
+    folder.write("zarr.json", b"{}")
+    assert folder.read("a/1") == b"two"
+    assert {"a", "zarr.json"} <= set(folder.names()) <= {".stormcell", "a", "zarr.json"}
+    assert folder.names("a") == ["1"]
+    assert [folder.exists(name) for name in ("a", "a/1", "a/2", "b")] == [True, True, False, False]
+    assert folder.names("b") == []
+    with pytest.raises(FileNotFoundError):
+        folder.read("a/2")
+    for _ in range(2):
+        folder.delete("a/1")
+    assert not folder.exists("a/1")
+
+
+def test_archive_files_staged_move_to_their_place_and_links_stay(folder):
+    folder.make("a")
+    names = [folder.stage(bytes([k])) for k in range(5)]
+    assert {folder.read(name) for name in names} == {bytes([k]) for k in range(5)}
+    folder.place_all((name, f"a/{k}") for k, name in enumerate(names))
+    assert not any(folder.exists(name) for name in names)
+    folder.link_all([("a/1", "a/7"), ("a/2", "a/3")])
+    folder.delete("a/1")
+    assert [folder.read(f"a/{k}") for k in (0, 2, 3, 4, 7)] == [bytes([k]) for k in (0, 2, 2, 4, 1)]
+    with pytest.raises(FileNotFoundError):
+        folder.link("a/none", "a/8")
+    folder.delete_folder("a")
+    assert folder.names("a") == []
+
+
+def test_archive_files_are_pickled_for_workers(folder):
+    other = pickle.loads(pickle.dumps(folder))
+    assert folder.read(other.stage(b"rain")) == b"rain"
+
+
+def test_archive_lock_excludes_another_writer_until_it_is_released(folder):
+    other = pickle.loads(pickle.dumps(folder))
+    with folder.lock():
+        with pytest.raises(ArchiveError, match="expected no other writer, found another process"):
+            other.lock().__enter__()
+        folder.write("zarr.json", b"{}")
+    with other.lock():
+        pass
+
+
+def test_archive_lock_in_s3_names_its_process(archive_in_s3):
+    with archive_in_s3.lock(), pytest.raises(ArchiveError, match=r"process \d+ on .*, since 20..-.* 0 s ago"):
+        ArchiveBucket(archive_in_s3.path).lock().__enter__()
+
+
+def test_archive_lock_in_s3_of_a_dead_process_is_taken_over_when_it_is_stale(archive_in_s3, monkeypatch):
+    archive_in_s3.write(LOCK, b"not a lock")
+    other = ArchiveBucket(archive_in_s3.path)
+    with pytest.raises(ArchiveError, match="found another process writing to it: an unknown one"):
+        other.lock().__enter__()
+    monkeypatch.setattr(archive_bucket, "_STALE_SECONDS", -1.0)
+    with other.lock():
+        monkeypatch.setattr(archive_bucket, "_STALE_SECONDS", 300.0)
+        other.write("a/1", b"one")
+    assert not other.exists(LOCK)
+
+
+def test_archive_lock_in_s3_is_renewed_as_long_as_it_is_held(archive_in_s3, monkeypatch):
+    monkeypatch.setattr(archive_bucket, "_RENEW_SECONDS", 0.05)
+    at_lock = location(f"{archive_in_s3.path}/{LOCK}").store()
+    with archive_in_s3.lock():
+        monkeypatch.setattr(archive_bucket, "_STALE_SECONDS", 2.0)
+        before = obstore.head(*at_lock)["last_modified"]
+        time.sleep(1.5)
+        assert obstore.head(*at_lock)["last_modified"] > before
+        archive_in_s3.write("a/1", b"one")
+    assert threading.active_count() < 20
+
+
+def test_archive_lock_in_s3_taken_over_stops_its_first_writer_before_it_writes(archive_in_s3, monkeypatch):
+    monkeypatch.setattr(archive_bucket, "_RENEW_SECONDS", 0.05)
+    other = ArchiveBucket(archive_in_s3.path)
+    with archive_in_s3.lock():
+        other.write(LOCK, b"another's")
+        time.sleep(0.5)
+        with pytest.raises(ArchiveError, match="expected to keep the lock"):
+            archive_in_s3.write("a/1", b"one")
+    assert other.read(LOCK) == b"another's"
+    assert not other.exists("a/1")
+
+
+def test_archive_lock_in_s3_not_renewed_in_time_stops_its_writer(archive_in_s3, monkeypatch):
+    with archive_in_s3.lock():
+        monkeypatch.setattr(archive_bucket, "_STALE_SECONDS", 0.0)
+        with pytest.raises(ArchiveError, match="not renewed in time"):
+            archive_in_s3.link("a", "b")
+
+
+def test_archive_root_in_s3_that_another_process_replaced_is_not_replaced(archive_in_s3):
+    other = ArchiveBucket(archive_in_s3.path)
+    archive_in_s3.write("zarr.json", b"first")
+    with pytest.raises(ArchiveError, match="found that another process has committed"):
+        other.write("zarr.json", b"blind")  # it expects no root
+    assert other.read("zarr.json") == b"first"
+    other.write("zarr.json", b"second")
+    with pytest.raises(ArchiveError, match="found that another process has committed"):
+        archive_in_s3.write("zarr.json", b"third")
+    assert other.read("zarr.json") == b"second"
