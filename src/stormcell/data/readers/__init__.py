@@ -67,7 +67,17 @@ class Reader(Protocol):
 _LONGEST_MESSAGE = 500
 
 # Names of the modules. A library for a format is imported only when files are read.
-READERS = ("fmi_pgm", "knmi_hdf5", "odim_h5", "radolan", "grib2", "geotiff", "meteonet_npz", "cf_netcdf")
+READERS = (
+    "fmi_pgm",
+    "knmi_hdf5",
+    "odim_h5",
+    "radolan",
+    "nimrod",
+    "grib2",
+    "geotiff",
+    "meteonet_npz",
+    "cf_netcdf",
+)
 
 
 @cache
