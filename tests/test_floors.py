@@ -24,6 +24,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "h5py",
             "numpy",
             "obstore",
+            "packaging",
             "pandas",
             "pint",
             "pyproj",

@@ -65,6 +65,16 @@ def test_check_prints_frames_and_time_step(journey):
     assert not any(line.startswith("problem") for line in lines)
 
 
+def test_check_mlcast_lists_requirements_and_fails(journey):
+    done = stormcell("check", journey / "a.zarr", "--mlcast")
+    assert done.exit_code == 1
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.splitlines()]
+    found = {row[1]: row[2] for row in rows if len(row) == 4}
+    assert (found["license"], found["three years"]) == ("warning", "fail")
+    assert found["mlcast_created_with"] == "cannot"
+    assert "1 cannot" in done.stdout
+
+
 def verify(journey, out, *options, names=("persistence", "extrapolation")) -> dict:
     """Run ``verify`` and return the scores."""
     words = [word for name in names for word in ("--forecaster", name)]

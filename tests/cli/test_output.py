@@ -57,6 +57,9 @@ def test_output_check_and_forecast_on_ascii_spell_characters(store, tmp_path, en
     assert any(line.startswith("grid") and "40 x 48" in line for line in lines)
     assert "title                 Meteo -> >= 1 km" in lines
     assert "source                caf?" in lines
+    done = stormcell("check", store, "--mlcast", env=env)
+    assert done.returncode == 1, done.stderr
+    assert "3.3" in done.stdout.decode("ascii")
     out = tmp_path / "Météo.nc"
     done = stormcell("forecast", store, "--model", "persistence", "--out", out, env=env)
     assert done.returncode == 0, done.stderr

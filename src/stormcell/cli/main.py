@@ -109,8 +109,17 @@ def archive(
 
 @app.command()
 @verb
-def check(archive: Archive) -> int:
+def check(
+    archive: Archive,
+    mlcast: Annotated[
+        bool, typer.Option("--mlcast", help="List MLCast's requirements, and whether each is met, instead.")
+    ] = False,
+) -> int:
     """Summarize an archive: its contents, gaps and errors."""
+    if mlcast:
+        from stormcell.cli.mlcast import check as print_requirements
+
+        return print_requirements(archive)
     from stormcell.cli.archive import check as print_summary
 
     return print_summary(archive)
