@@ -28,6 +28,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "pandas",
             "pint",
             "pyproj",
+            "pysteps",
             "rasterio",
             "scipy",
             "xarray",

@@ -98,7 +98,7 @@ def append(
     options = options or ReadOptions()
     path = Path(path)
     refused: dict[Location, str] = {}
-    frames = _survey([location(file) for file in files], options, refused)
+    frames = _survey([location(file) for file in files], options, refused, path)
     times: dict[Outcome, list[np.datetime64]] = {"added": [], "present": [], "replaced": [], "pruned": []}
     settled: set[np.datetime64] = set()
     if frames:
@@ -176,10 +176,12 @@ class _Frame:
     index: int
 
 
-def _survey(files: Iterable[Location], options: ReadOptions, refused: dict[Location, str]) -> list[_Frame]:
+def _survey(
+    files: Iterable[Location], options: ReadOptions, refused: dict[Location, str], archive: Path
+) -> list[_Frame]:
     """Return every frame that the files list, in time order."""
     frames = []
-    for path in dict.fromkeys(radar_files(files, refused)):
+    for path in dict.fromkeys(radar_files(files, refused, options, but=archive)):
         try:
             file = open_radar(path, options)
         except InputError as error:

@@ -5,15 +5,24 @@ from os import walk
 from pathlib import Path
 
 from stormcell.data.object_store import Location, ObjectUrl
-from stormcell.data.readers import formats, looks_like_radar
+from stormcell.data.read_options import ReadOptions
+from stormcell.data.readers import formats, is_folder_source, looks_like_radar
 
 
-def radar_files(locations: Iterable[Location], refused: dict[Location, str]) -> Iterator[Location]:
+def radar_files(
+    locations: Iterable[Location],
+    refused: dict[Location, str],
+    options: ReadOptions | None = None,
+    *,
+    but: Path | None = None,
+) -> Iterator[Location]:
     """Yield the files, and the radar files in folders and their subfolders.
 
     Args:
         locations: Files and folders. In an object store, a folder is the beginning of names of files.
         refused: Is given the folders without a radar file, and the reasons.
+        options: Statements about the files.
+        but: An archive in one of the folders, which is left out.
     """
     for place in locations:
         try:
@@ -24,16 +33,34 @@ def radar_files(locations: Iterable[Location], refused: dict[Location, str]) -> 
         if below is None:
             yield place
             continue
-        radar = [file for file in below if looks_like_radar(file)]
+        radar = [
+            file
+            for file in below
+            if not (but and _is_folder(file) and but.resolve() == Path(str(file)).resolve())
+            and (_is_folder(file) or looks_like_radar(file, options))
+        ]
         if not radar:
             refused[place] = f"expected a folder with radar files, found no {formats()}"
         yield from radar
 
 
 def _below(place: Location) -> list[Path] | list[ObjectUrl] | None:
-    """Return the files in a folder, in the order of their names; None for what is not a folder."""
+    """Return the files in a folder, in the order of their names; None for a file.
+
+    A folder that is read as one file, such as a Zarr store, counts as a file.
+    """
     if isinstance(place, Path):
-        if not place.is_dir():
-            return None
-        return sorted(Path(folder, name) for folder, _, names in walk(place) for name in names)
+        return sorted(_walk(place)) if place.is_dir() and not is_folder_source(place) else None
     return None if place.is_file() else place.files() or None
+
+
+def _walk(place: Path) -> Iterator[Path]:
+    for folder, inner, names in walk(place):
+        yield from (Path(folder, name) for name in names)
+        sources = [name for name in inner if is_folder_source(Path(folder, name))]
+        yield from (Path(folder, name) for name in sources)
+        inner[:] = [name for name in inner if name not in sources]
+
+
+def _is_folder(place: Location) -> bool:
+    return isinstance(place, Path) and place.is_dir()

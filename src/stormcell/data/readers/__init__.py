@@ -10,8 +10,8 @@ interface, in ``tests/data/readers/test_readers.py``, which need a sample file o
 A reader may have ``COMPANIONS``, patterns of the names of files that it reads together with others. They are
 left out when a folder is searched for radar files.
 
-Another package adds a format by an entry point in the group ``stormcell.readers`` that names such a module.
-Readers of other packages are asked first.
+Another package adds a format by an entry point in the group ``stormcell.readers`` that names such a module;
+see :mod:`stormcell.data.readers.foreign`. Readers of other packages are asked first.
 """
 
 import importlib
@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cache
-from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
@@ -29,10 +29,21 @@ from numpy.typing import NDArray
 
 from stormcell.data.object_store import Location
 from stormcell.data.read_options import ReadOptions
+from stormcell.data.readers.foreign import foreign_readers
 from stormcell.data.readers.source import Source
 from stormcell.errors import InputError, StormcellError
 
-__all__ = ["READERS", "RadarFile", "Reader", "find", "formats", "looks_like_radar", "open_radar", "readers"]
+__all__ = [
+    "READERS",
+    "RadarFile",
+    "Reader",
+    "find",
+    "formats",
+    "is_folder_source",
+    "looks_like_radar",
+    "open_radar",
+    "readers",
+]
 
 
 class Reader(Protocol):
@@ -76,6 +87,8 @@ READERS = (
     "grib2",
     "geotiff",
     "meteonet_npz",
+    "radolan_netcdf",
+    "cf_zarr",
     "cf_netcdf",
 )
 
@@ -83,11 +96,8 @@ READERS = (
 @cache
 def readers() -> tuple[Reader, ...]:
     """Return all readers, in the order in which they are asked."""
-    others = [
-        point.load() for point in sorted(entry_points(group="stormcell.readers"), key=lambda each: each.name)
-    ]
     own = [importlib.import_module(f"{__name__}.{name}") for name in READERS]
-    return tuple(cast(Reader, reader) for reader in (*others, *own))
+    return tuple(cast(Reader, reader) for reader in (*foreign_readers(), *own))
 
 
 def formats() -> str:
@@ -133,16 +143,18 @@ def open_radar(path: Location, options: ReadOptions | None = None) -> RadarFile:
     """
     source = Source(path)
     with _library_errors():
-        reader = find(source)
+        reader = find(source, options)
         return RadarFile(path, reader, reader.times(source, options or ReadOptions()))
 
 
-def find(source: Source) -> Reader:
-    """Return the reader of a file.
+def find(source: Source, options: ReadOptions | None = None) -> Reader:
+    """Return the reader of a file: the one whose format the user states, or the first that recognises it.
 
     Raises:
         InputError: The file is missing, empty, damaged at its beginning, or of an unknown format.
     """
+    if options is not None and options.format is not None:
+        return _named(options.format)
     for reader in readers():
         if reader.recognises(source):
             return reader
@@ -150,12 +162,53 @@ def find(source: Source) -> Reader:
     raise InputError(f"expected {formats()}, found {found}")
 
 
-def looks_like_radar(path: Location) -> bool:
+def _named(name: str) -> Reader:
+    """Return the reader of a format that the user states, by the name of the format or of its module.
+
+    Raises:
+        InputError: There is no such format.
+    """
+    kind, _, inner = name.partition(":")
+    if kind == "pysteps" and inner:
+        from stormcell.data.readers.pysteps_importer import PystepsImporter
+
+        return PystepsImporter(inner)
+    if kind == "xarray" and inner:
+        from stormcell.data.readers.xarray_engine import XarrayEngine
+
+        return XarrayEngine(inner)
+    own = dict(zip(reversed(READERS), reversed(readers()), strict=False))
+    for reader in readers():
+        if name.lower() in (reader.NAME.lower(), getattr(reader, "name", "")):
+            return reader
+    if name.lower() in own:
+        return own[name.lower()]
+    raise InputError(f"format: expected {formats()}, pysteps:NAME or xarray:ENGINE, found {name!r}")
+
+
+def is_folder_source(path: Path) -> bool:
+    """Whether a folder is read as one file, such as a Zarr store."""
+    if not path.is_dir():
+        return False
+    source = Source(path)
+    for reader in readers():
+        try:
+            if reader.recognises(source):
+                return True
+        except InputError:
+            continue
+    return False
+
+
+def looks_like_radar(path: Location, options: ReadOptions | None = None) -> bool:
     """Whether a file in a folder is to be read as a radar file.
 
-    A file with a suffix of radar files is to be read even if it is damaged. It is then refused by name. Files
-    that a reader reads together with others, such as the positions of pixels, are left out.
+    A file with a suffix of radar files is to be read even if it is damaged. It is then refused by name. If
+    the user states a format of another library, all files are to be read. Files that a reader reads together
+    with others, such as the positions of pixels, are left out.
     """
+    if options is not None and options.format is not None and ":" in options.format:
+        return not path.name.startswith(".")
     source = Source(path)
     for reader in readers():
         if any(fnmatch(source.name, pattern) for pattern in getattr(reader, "COMPANIONS", ())):

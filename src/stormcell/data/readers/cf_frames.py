@@ -59,6 +59,7 @@ def frames_of(ds: xr.Dataset, options: ReadOptions, frames: slice, name: str) ->
     """
     _check_sizes(ds)
     rain = find_rain(ds, options)
+    _expect_observations(ds)
     intervals = find_intervals(ds, rain, options)
     grid, rows, columns, exchanged = find_grid(ds, rain, options)
     order = "xy" if exchanged else "yx"
@@ -83,6 +84,18 @@ def frames_of(ds: xr.Dataset, options: ReadOptions, frames: slice, name: str) ->
         measured=measured,
         attributes=_attributes(ds, name),
     )
+
+
+def _expect_observations(ds: xr.Dataset) -> None:
+    """Refuse forecasts, whose valid times are those of observations too."""
+    for name, variable in ds.variables.items():
+        if cf_roles.standard_name(variable) == "forecast_period" and variable.size:
+            ahead = np.nanmax(np.asarray(variable.values, np.float64))
+            if ahead > 0:
+                raise InputError(
+                    f"{name}: expected observations, found a forecast up to {ahead:g} "
+                    f"{cf_roles.units(variable)} ahead"
+                )
 
 
 def _check_sizes(ds: xr.Dataset) -> None:

@@ -23,7 +23,7 @@ from stormcell.errors import InputError
 
 _TEXTS = (
     *("crs_wkt", "spatial_ref", "proj_string", "proj4_string", "proj4", "proj4_params", "proj4text"),
-    *("proj4_projection", "proj4string", "epsg_code", "projection"),
+    *("proj4_projection", "proj4string", "proj_params", "epsg_code", "projection"),
 )
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -16,6 +15,7 @@ from stormcell.data.readers import cf_roles
 from stormcell.data.readers.cf_packed import unpack
 from stormcell.data.readers.cf_times import decode_times, is_time
 from stormcell.data.readers.rain_variable import RainVariable
+from stormcell.data.time_text import parse_step, parse_time
 from stormcell.errors import InputError
 
 _SECOND = np.timedelta64(1, "s")
@@ -122,14 +122,12 @@ def _decoded(
 
 
 def _from_text(name: str, values: NDArray[Any]) -> NDArray[np.datetime64]:
-    """Return times that a file has as text, in ISO's form."""
+    """Return times that a file has as text."""
     try:
-        times = pd.to_datetime([cf_roles.text(value) for value in values.ravel()], utc=True, format="ISO8601")
-    except (ValueError, OverflowError):
-        raise InputError(
-            f"{name}: expected times in ISO's form, found {cf_roles.text(values.ravel()[0])!r}"
-        ) from None
-    return times.tz_localize(None).to_numpy().astype("datetime64[s]").reshape(values.shape)
+        times = [parse_time(cf_roles.text(value)) for value in values.ravel()]
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    return np.array(times, "datetime64[s]").reshape(values.shape)
 
 
 def _bounds(
@@ -176,11 +174,5 @@ def _stated(rain: RainVariable, options: ReadOptions) -> Intervals:
             "time: expected this coordinate of CF, found no times; give the first with --start, and the "
             "distance with --step"
         )
-    try:
-        start = pd.Timestamp(options.start)
-        start = start.tz_convert("UTC").tz_localize(None) if start.tzinfo else start
-        step = pd.Timedelta(options.step or 0)
-        times = start.to_datetime64() + np.arange(frames) * step.to_timedelta64()
-    except ValueError as error:
-        raise InputError(f"start, step: expected a time and a duration such as 5min: {error}") from None
-    return Intervals(dim, times.astype("datetime64[s]"), None)
+    step = parse_step(options.step) if options.step else np.timedelta64(0, "s")
+    return Intervals(dim, parse_time(options.start) + np.arange(frames) * step, None)

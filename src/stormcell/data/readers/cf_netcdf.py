@@ -30,18 +30,23 @@ def recognises(source: Source) -> bool:
 
 def times(source: Source, options: ReadOptions) -> NDArray[np.datetime64]:
     """Return the times; of times with bounds, the ends of their intervals."""
-    with _open(source) as ds:
+    with open_netcdf(source) as ds:
         return times_of(ds, options)
 
 
 def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
     """Return frames in mm/h, with rows from north to south."""
-    with _open(source) as ds:
+    with open_netcdf(source) as ds:
         return frames_of(ds, options, frames, source.name)
 
 
 @contextmanager
-def _open(source: Source) -> Iterator[xr.Dataset]:
+def open_netcdf(source: Source) -> Iterator[xr.Dataset]:
+    """Open a file without decoding, after a check of the sizes that it claims.
+
+    Raises:
+        InputError: It is not NetCDF, or damaged, or HDF5 of a kind that is not read.
+    """
     magic = source.head(4)
     hdf5 = magic == MAGIC
     arguments: dict[str, object] = {}

@@ -97,7 +97,7 @@ def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
     return schema.build(
         rate[None],
         [text.time],
-        _grid(text.rows, text.columns, text.version >= _WGS84_VERSION),
+        composite_grid(text.rows, text.columns, text.version >= _WGS84_VERSION),
         measured=measured,
         attributes={
             "title": f"Radar composite {text.product}",
@@ -218,7 +218,18 @@ def _codes(source: Source, text: _Text) -> NDArray[np.uint8] | NDArray[np.uint16
 
 
 @lru_cache(maxsize=4)
-def _grid(rows: int, columns: int, wgs84: bool) -> Grid:
+def composite_grid(rows: int, columns: int, wgs84: bool) -> Grid:
+    """Return one of DWD's grids.
+
+    Args:
+        rows: Number of rows; with ``columns`` a key of ``GRIDS``.
+        columns: Number of columns.
+        wgs84: Whether the earth is WGS 84, or else a sphere.
+
+    Example:
+        >>> composite_grid(900, 900, wgs84=False).dx
+        1000.0
+    """
     size, south, west = (1000 * length for length in GRIDS[rows, columns])
     earth = {"ellps": "WGS84"} if wgs84 else {"R": 6_370_040}
     crs = pyproj.CRS.from_dict(
