@@ -82,6 +82,7 @@ READERS = (
     "fmi_pgm",
     "knmi_hdf5",
     "odim_h5",
+    "sevir_h5",
     "radolan",
     "nimrod",
     "grib2",

@@ -11,6 +11,7 @@ from stormcell.data.quantity import Quantity, unit
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.readers.odim_levels import Levels, numbered, value
 from stormcell.data.readers.odim_times import interval, length, moment, nominal_or_end
+from stormcell.data.time_text import parse_time
 from stormcell.errors import InputError
 
 # Quantities of the specification that are rain, and their units.
@@ -209,7 +210,7 @@ def _timed(chosen: list[tuple[str, str, Quantity, Levels]], options: ReadOptions
         else:
             time = nominal_or_end(nominal, start, end)
         if time is None and options.start is not None and len(chosen) == 1:
-            time = np.datetime64(options.start, "s")
+            time = parse_time(options.start)
         if time is None:
             raise InputError("time: expected date and time in what, found neither; give it with --start")
         found.append(Image(name, code, quantity, levels, time, length(start, end)))
