@@ -88,6 +88,7 @@ READERS = (
     "grib2",
     "geotiff",
     "meteonet_npz",
+    "meteoswiss_gif",
     "radolan_netcdf",
     "cf_zarr",
     "cf_netcdf",
