@@ -177,6 +177,16 @@ def test_regrid_across_the_date_line_finds_both_sides():
     np.testing.assert_allclose(found[0], [1 * 11.32 / 100, 1, 2, 2 * 11.32 / 100], atol=2e-3)
 
 
+def test_regrid_pixel_on_the_date_line_is_the_mean_of_both_sides():
+    source = grid_of("EPSG:4326", -180, 10, 1, 360, 20)
+    rate = np.zeros((20, 360), np.float32)
+    rate[9, -1], rate[9, 0] = 1, 2  # at 0.5° N, west and east of 180°
+    for west, mean in ((-50_000, 1.5), (-25_000, 1.75)):
+        target = grid_of("+proj=merc +lon_0=180 +type=crs", west, 100_000, 100_000, 2, 2)
+        found = regrid(frames(rate, source), target)["rainfall_rate"].values[0]
+        assert found[0, 0] == pytest.approx(mean, rel=1e-3)
+
+
 def test_regrid_longitudes_beyond_180_are_the_same_meridians():
     source = grid_of("EPSG:4326", -20, 60, 1, 30, 20)
     rate = rain((20, 30))
