@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyproj
 import pytest
 
 from stormcell.data import schema
@@ -79,6 +80,8 @@ def test_grib2_rate_of_mrms_has_its_codes_as_not_observed(write):
     np.testing.assert_allclose(ds["y"], [54.995, 54.985], atol=1e-9)
     assert ds.attrs["source"] == "Data: NOAA/NSSL MRMS."
     assert ds["rainfall_rate"].attrs["cell_methods"] == "time: point"
+    crs = pyproj.CRS.from_wkt(ds["crs"].attrs["crs_wkt"])
+    assert crs.name == "Latitude and longitude, a = 6378160.0, b = 6356775.0"
 
 
 @pytest.mark.parametrize(
@@ -142,6 +145,17 @@ def test_grib2_scanning_mode_gives_the_same_field(write, scanning):
     ds, found = rates(write(content))
     np.testing.assert_allclose(found[0], field, rtol=1e-6)
     assert (ds["x"].values[0], ds["y"].values[0]) == pytest.approx((-129.995, 54.995))
+
+
+def test_grib2_reflectivity_that_is_a_code_is_refused(write):
+    sections = {
+        4: sample.product(15, 1),
+        5: sample.packing(41, 4, reference=-9999, decimal=0),
+        7: sample.section(7, sample.png(np.array([[0, 10_000], [10_022, 10_050]], np.uint16))),
+    }
+    path = write(sample.message(np.zeros((2, 2)), sections=sections, discipline=0, centre=78))
+    with pytest.raises(InputError, match=r"found -inf to .* is one of them a code"):
+        rates(path, ReadOptions(zr=(200.0, 1.6)))
 
 
 def test_grib2_messages_are_sorted_and_others_ignored(write):
@@ -208,8 +222,9 @@ def test_grib2_rate_in_kilograms_and_seconds_is_converted(write, interval, metho
     ],
 )
 def test_grib2_message_that_cannot_be_used_raises(write, content, reason):
+    options = ReadOptions(zr=(200.0, 1.6))
     with pytest.raises(InputError, match=reason):
-        open_radar(write(content)).read(ReadOptions(), ALL)
+        open_radar(write(content)).read(options, ALL)
 
 
 def grid_of_absurd_size():
@@ -442,6 +457,18 @@ def test_grib2_real_frames_agree_with_eccodes(radar_data, tmp_path, folder, hour
         x, y = ds["x"].values, ds["y"].values
         np.testing.assert_allclose((x[0] % 360, y[-1]), [keys[name] for name in names[1:]], atol=2e-6)
         np.testing.assert_allclose((x[-1], y[0]), (-60.005, 54.995), atol=1e-9)
+
+
+def test_grib2_real_frame_shows_faults_of_pysteps(radar_data):
+    pytest.importorskip("pygrib", reason="pysteps needs pygrib, which is not installed")
+    importers = pytest.importorskip("pysteps.io.importers", reason="pysteps is not installed")
+    path = sorted(radar_data.glob("mrms_gaugecorr_qpe01h_20160920/*"))[1]
+    _, found = rates(path)
+    theirs, _, metadata = importers.import_mrms_grib(str(path), window_size=1)
+    np.testing.assert_allclose(found[0], np.ma.filled(theirs, np.nan), rtol=1e-6)
+    # It gives the period of an hour as two minutes, and coarser pixels if nothing is said.
+    assert metadata["accutime"] == 2.0
+    assert importers.import_mrms_grib(str(path))[0].shape == (875, 1750)
 
 
 def test_grib2_compressed_real_frame_is_read(radar_data, tmp_path):

@@ -237,3 +237,17 @@ def test_radolan_real_frames_show_faults_of_pysteps(radar_data, tmp_path):
     shift = pyproj.Geod(ellps="WGS84").inv(3.604382995, 46.95361536, 3.5889, 46.9526)[2]
     assert shift > 1000
     assert metadata["x1"] == pytest.approx(pyproj.Proj(metadata["projection"])(3.604382995, 46.95361536)[0])
+
+
+def test_radolan_real_five_minutes_are_a_rate_unlike_in_pysteps(radar_data, tmp_path):
+    importers = pytest.importorskip("pysteps.io.importers", reason="pysteps is not installed")
+    packed = min(radar_data.glob("dwd_radolan/radolan_ry/*"))
+    _, _, mm, flags = parse(packed)
+    path = tmp_path / packed.name.removesuffix(".gz")
+    path.write_bytes(gzip.decompress(packed.read_bytes()))
+    # Its documentation says mm/h. The numbers are the millimetres of five minutes, less 0.01.
+    theirs, _, _ = importers.import_dwd_radolan(str(path), "RY")
+    _, found = rates(path)
+    plain = (flags == 0) & (mm > 0)
+    np.testing.assert_allclose(theirs[plain], mm[plain] - 0.01, atol=1e-5)
+    np.testing.assert_allclose(found[::-1][plain], 12 * mm[plain], rtol=1e-6)

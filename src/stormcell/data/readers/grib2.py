@@ -132,6 +132,8 @@ def _rate(numbers: NDArray[np.float64], field: Field, options: ReadOptions) -> N
     rate, _ = _to_rate(numbers, field, options)
     if field.mrms:
         rate[numbers < (LEAST_DBZ if field.product.quantity == "dbz" else 0)] = np.nan
+    elif field.product.quantity == "dbz":
+        rate[numbers < LEAST_DBZ] = -np.inf  # not dry: a code, which is refused below
     else:
         rate[(rate < 0) & (rate >= _ROUNDING)] = 0
     return rate

@@ -116,8 +116,15 @@ def _in_degrees(section: Section, template: int, layout: Layout) -> Grid:  # noq
     if max(abs(lat), abs(last_lat)) > 90 or not -360 <= west < 360:
         raise InputError(f"grid: expected a place on the earth, found latitude {lat:g}, longitude {lon:g}")
     earth = _earth(section)
-    crs = pyproj.CRS(4326) if earth == _SHAPES[5] else pyproj.CRS.from_dict({"proj": "longlat", **earth})
+    crs = pyproj.CRS(4326) if earth == _SHAPES[5] else _longitudes(earth)
     return Grid(crs.to_wkt(), west, north, dx, dy, layout.columns, layout.rows)
+
+
+def _longitudes(earth: dict[str, Any]) -> pyproj.CRS:
+    crs = pyproj.CRS.from_dict({"proj": "longlat", **earth}).to_json_dict()
+    # PROJ has no name for it but "unknown".
+    axes = ", ".join(f"{name} = {value}" for name, value in earth.items())
+    return pyproj.CRS.from_json_dict({**crs, "name": f"Latitude and longitude, {axes}"})
 
 
 def _step(
