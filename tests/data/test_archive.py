@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 import zarr
 
-from stormcell.data import archive, archive_files, schema, store, time_axis
+from stormcell.data import archive, archive_files, conversion, schema, store, time_axis
 from stormcell.data.archive_folder import ArchiveFolder
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.readers import source as source_module
@@ -324,7 +324,7 @@ def test_archive_append_large_file_is_read_in_blocks(tmp_path, cf, monkeypatch):
     asked = []
     read = cf_netcdf.read
     monkeypatch.setattr(cf_netcdf, "read", lambda p, t, f: asked.append((f.start, f.stop)) or read(p, t, f))
-    monkeypatch.setattr(archive, "_BLOCK_PIXELS", 3 * 20)
+    monkeypatch.setattr(conversion, "BLOCK_PIXELS", 3 * 20)
     archive.append(tmp_path / "a.zarr", [tmp_path / "r.nc"])
     assert asked == [(0, 1), (1, 4), (4, 7)]
     np.testing.assert_allclose(archive.open(tmp_path / "a.zarr")["rainfall_rate"], rates, rtol=1e-6)

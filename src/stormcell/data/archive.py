@@ -5,7 +5,7 @@ atomically after all data have been written. Data beyond these lengths were left
 Readers do not see them, and the next writer removes them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -13,17 +13,16 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from stormcell.data import schema
+from stormcell.data import conversion, schema
 from stormcell.data.archive_files import ROOT
+from stormcell.data.conversion import Converted
 from stormcell.data.object_store import Location, location
+from stormcell.data.parallel import THIS_PROCESS, Workers
 from stormcell.data.radar_files import radar_files
 from stormcell.data.read_options import ReadOptions
-from stormcell.data.readers import RadarFile, open_radar
+from stormcell.data.readers import RadarFile
 from stormcell.data.store import Outcome, Store, writing
-from stormcell.errors import ArchiveError, InputError
-
-# Pixels that are decoded at once from one file: 64 MB of rates.
-_BLOCK_PIXELS = 2**24
+from stormcell.errors import ArchiveError, InputError, WorkerError
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,7 @@ def append(
     replace: bool = False,
     durable: bool = False,
     now: np.datetime64 | None = None,
+    workers: Workers = THIS_PROCESS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Appended:
     """Read radar files and add their frames to an archive, which is created if it does not exist.
@@ -75,7 +75,7 @@ def append(
     The time step may change; ``missing_times`` always follows the most common one.
 
     A second call with the same files changes nothing. A call after one that was killed completes it. At most
-    one block of frames is in memory at a time.
+    one block of frames is in memory at a time, in each process.
 
     Args:
         path: Folder of the archive.
@@ -85,6 +85,8 @@ def append(
         replace: Whether frames replace those of the same time with other rates.
         durable: Whether the frames survive a power cut as soon as they are committed.
         now: The present time, UTC, if not the computer's.
+        workers: What reads the files; see :func:`stormcell.data.parallel.workers`. The archive is the same
+            to the bit, whatever does.
         progress: Called with the number of finished frames and the number of all frames.
 
     Raises:
@@ -98,33 +100,73 @@ def append(
     options = options or ReadOptions()
     path = Path(path)
     refused: dict[Location, str] = {}
-    frames = _survey([location(file) for file in files], options, refused, path)
+    known: list[RadarFile] = []
+    places = [location(file) for file in files]
+    for place, file in conversion.survey(
+        dict.fromkeys(radar_files(places, refused, options, but=path)), options, workers
+    ):
+        if isinstance(file, str):
+            refused[place] = file
+        else:
+            known.append(file)
     times: dict[Outcome, list[np.datetime64]] = {"added": [], "present": [], "replaced": [], "pruned": []}
     settled: set[np.datetime64] = set()
-    if frames:
+    total = sum(len(file.times) for file in known)
+    if total:
         with writing(path, durable=durable, now=now) as store:
             done = 0
-            for run in _runs(frames, store):
-                file = run[0].file
-                if file.path not in refused:
-                    try:
-                        block = file.read(options, slice(run[0].index, run[-1].index + 1))
-                        staged = store.stage(block)
-                        for frame in staged.frames:
-                            outcome = store.add(frame, block, replace=replace and frame.time not in settled)
-                            settled.add(frame.time)
-                            times[outcome].append(frame.time)
-                        if staged.problem:
-                            raise InputError(staged.problem)
-                    except InputError as error:
-                        refused[file.path] = str(error)
-                done += len(run)
+            for run in conversion.convert(
+                known,
+                store,
+                options,
+                workers,
+                skip=lambda run: run.file.path in refused,
+                stage_all=replace,
+            ):
+                place = run.task.file.path
+                try:
+                    converted = store.staged(run.result)
+                    if place in refused:  # since the run was begun
+                        store.forget(converted.staged.frames)
+                    else:
+                        for time, outcome in _add(store, converted, replace, settled):
+                            times[outcome].append(time)
+                except (InputError, WorkerError) as error:
+                    refused.setdefault(place, str(error))
+                done += len(run.task.times)
                 if progress:
-                    progress(done, len(frames))
+                    progress(done, total)
     found = {name: tuple(values) for name, values in times.items()}
     return Appended(
         path, found["added"], found["present"], tuple(refused.items()), found["replaced"], found["pruned"]
     )
+
+
+def _add(
+    store: Store, converted: Converted, replace: bool, settled: set[np.datetime64]
+) -> Iterator[tuple[np.datetime64, Outcome]]:
+    """Add the frames of a run one by one, and yield what became of each.
+
+    Args:
+        store: The archive.
+        converted: The staged frames.
+        replace: Whether frames replace those of the same time with other rates.
+        settled: Times of the frames that were added before, which are not replaced; these are added to it.
+
+    Raises:
+        InputError: A frame was refused. The others are not added.
+    """
+    frames = list(converted.staged.frames)
+    try:
+        while frames:
+            frame = frames.pop(0)
+            outcome = store.add(frame, converted.reference, replace=replace and frame.time not in settled)
+            settled.add(frame.time)
+            yield frame.time, outcome
+    finally:
+        store.forget(frames)
+    if converted.staged.problem:
+        raise InputError(converted.staged.problem)
 
 
 def open(path: str | PathLike[str]) -> xr.Dataset:  # noqa: A001 - read as archive.open
@@ -167,43 +209,3 @@ def rain(ds: xr.Dataset) -> xr.DataArray:
     schema.check(ds)
     origin = {name: ds.attrs[name] for name in schema.ORIGIN if name in ds.attrs}
     return ds.set_coords(["lat", "lon", "crs"])[schema.RATE].assign_attrs(origin)
-
-
-@dataclass(frozen=True)
-class _Frame:
-    time: np.datetime64
-    file: RadarFile
-    index: int
-
-
-def _survey(
-    files: Iterable[Location], options: ReadOptions, refused: dict[Location, str], archive: Path
-) -> list[_Frame]:
-    """Return every frame that the files list, in time order."""
-    frames = []
-    for path in dict.fromkeys(radar_files(files, refused, options, but=archive)):
-        try:
-            file = open_radar(path, options)
-        except InputError as error:
-            refused[path] = str(error)
-        else:
-            frames += [_Frame(time, file, index) for index, time in enumerate(file.times)]
-    return sorted(frames, key=lambda frame: frame.time)
-
-
-def _runs(frames: list[_Frame], store: Store) -> Iterator[list[_Frame]]:
-    """Yield runs of frames that are consecutive in one file and in time, and small enough to read at once."""
-    run: list[_Frame] = []
-    started: set[Location] = set()
-    for frame in frames:
-        if run:
-            last = run[-1]
-            follows = frame.file is last.file and frame.index == last.index + 1 and frame.time > last.time
-            # The first frame of a file is read alone, to find out whether its grid is the archive's.
-            if not follows or last.file.path not in started or len(run) == store.frames_in(_BLOCK_PIXELS):
-                yield run
-                started.add(last.file.path)
-                run = []
-        run.append(frame)
-    if run:
-        yield run

@@ -1,7 +1,7 @@
 """Operations on the files of an archive in an object store.
 
 A store has no renames, links and locks. A staged file is placed by a copy inside the store, and so is a link.
-The lock is a file that a writer creates only if there is none, renews as long as it lives, and deletes. If it
+The lock is a file that a writer creates unless it exists, renews as long as it lives, and deletes. If it
 was not renewed for five minutes, its writer is taken for dead and another may replace it. A writer that could
 not renew it stops before its next operation, and a root is replaced only if it is the one that the writer
 read. So two writers cannot both commit, even if one of them slept.
@@ -76,6 +76,9 @@ class ArchiveBucket:
         name = f"{STAGED}/{uuid4().hex}"
         self._put(name, content)
         return name
+
+    def expect_shared(self) -> None:
+        """Do nothing: every process reaches the same object store."""
 
     def place(self, staged: str, name: str) -> None:
         """Move a staged file to its place, where it replaces another."""
@@ -173,7 +176,7 @@ class ArchiveBucket:
             self._lease.expect_held()
 
     def _put(self, name: str, content: bytes, tag: str | None = None, *, locked: bool = True) -> str:
-        """Write a file, if it has this tag (empty: if there is none; None: always); return its new tag."""
+        """Write a file, if it has this tag (empty: if it does not exist; None: always); return the new."""
         if locked:
             self._expect_lock()
         store, key = self._at(name)

@@ -6,6 +6,7 @@ process is killed meanwhile.
 
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -66,6 +67,18 @@ class ArchiveFolder:
             self.delete(name)
             raise
         return name
+
+    def expect_shared(self) -> None:
+        """Check that this process sees the folder in which the writing process expects staged files.
+
+        Raises:
+            ArchiveError: It does not.
+        """
+        if not self.exists(STAGED):
+            raise ArchiveError(
+                f"{self.path}: expected a folder that all workers share, found no such archive on "
+                f"{socket.gethostname()}"
+            )
 
     def place(self, staged: str, name: str) -> None:
         """Move a staged file to its place, where it replaces another."""

@@ -52,7 +52,12 @@ class Cluster:
         self._client: Any = client
 
     def run(
-        self, function: Callable[[T], R], tasks: Sequence[T], *, name: Callable[[T], str] = str
+        self,
+        function: Callable[[T], R],
+        tasks: Sequence[T],
+        *,
+        name: Callable[[T], str] = str,
+        skip: Callable[[T], bool] | None = None,
     ) -> Iterator[Done[T, R]]:
         """Run a function over tasks, and yield what became of each, in the order of the tasks.
 
@@ -70,6 +75,8 @@ class Cluster:
             while True:
                 while len(running) < ahead and (following := next(remaining, None)) is not None:
                     k, task = following
+                    if skip is not None and skip(task):
+                        continue
                     future = self._client.submit(_call, run, task, key=f"{run}-{k}", pure=False)
                     running.append((task, future))
                 if not running:

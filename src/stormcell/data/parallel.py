@@ -31,7 +31,12 @@ class Workers(Protocol):
     """Something that runs a function over tasks."""
 
     def run(
-        self, function: Callable[[T], R], tasks: Sequence[T], *, name: Callable[[T], str] = str
+        self,
+        function: Callable[[T], R],
+        tasks: Sequence[T],
+        *,
+        name: Callable[[T], str] = str,
+        skip: Callable[[T], bool] | None = None,
     ) -> "Iterator[Done[T, R]]":
         """Run a function over tasks, and yield what became of each, in the order of the tasks.
 
@@ -40,6 +45,7 @@ class Workers(Protocol):
                 between tasks (by :func:`functools.partial`) is sent once to each process.
             tasks: The tasks. Only a few are sent ahead of those whose results are taken.
             name: Name of a task, for errors.
+            skip: Whether a task is not to be run after all, and not yielded; asked before it is begun.
         """
 
 
@@ -114,11 +120,16 @@ class _ThisProcess:
     """Runs each task in this process, when its result is asked for."""
 
     def run(
-        self, function: Callable[[T], R], tasks: Sequence[T], *, name: Callable[[T], str] = str
+        self,
+        function: Callable[[T], R],
+        tasks: Sequence[T],
+        *,
+        name: Callable[[T], str] = str,  # noqa: ARG002 - of a task that ends this process, nothing is said
+        skip: Callable[[T], bool] | None = None,
     ) -> Iterator[Done[T, R]]:
-        del name
         for task in tasks:
-            yield _outcome(function, task)
+            if skip is None or not skip(task):
+                yield _outcome(function, task)
 
 
 THIS_PROCESS: Workers = _ThisProcess()
@@ -150,20 +161,28 @@ class _Adaptive:
         self._started: Workers | None = None
 
     def run(
-        self, function: Callable[[T], R], tasks: Sequence[T], *, name: Callable[[T], str] = str
+        self,
+        function: Callable[[T], R],
+        tasks: Sequence[T],
+        *,
+        name: Callable[[T], str] = str,
+        skip: Callable[[T], bool] | None = None,
     ) -> Iterator[Done[T, R]]:
         seconds, done = 0.0, 0
         while self._started is None and done < len(tasks):
             began = time.monotonic()
-            outcome = _outcome(function, tasks[done])
-            seconds, done = seconds + time.monotonic() - began, done + 1
+            task, done = tasks[done], done + 1
+            if skip is not None and skip(task):
+                continue
+            outcome = _outcome(function, task)
+            seconds += time.monotonic() - began
             yield outcome
             if seconds >= _TRIAL_SECONDS:
                 alone = seconds / done * (len(tasks) - done)
                 if alone > _START_SECONDS + alone / self._processes():
                     self._started = self._start()
         if self._started is not None:
-            yield from self._started.run(function, tasks[done:], name=name)
+            yield from self._started.run(function, tasks[done:], name=name, skip=skip)
 
 
 def _cores(memory: int) -> AbstractContextManager[Workers]:

@@ -100,6 +100,12 @@ def stage(
     return Staged(tuple(staged))
 
 
+def without_frames(frames: xr.Dataset) -> xr.Dataset:
+    """Return a dataset with the grid and the attributes of frames, which does not keep them in memory."""
+    empty = frames.drop_vars(["lat", "lon", "missing_times"], errors="ignore").isel(time=slice(0))
+    return empty.copy(deep=True)
+
+
 def expect_same(reference: xr.Dataset, frames: xr.Dataset) -> None:
     """Refuse frames whose grid or measured quantity differs from the archive's.
 

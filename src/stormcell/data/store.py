@@ -5,25 +5,26 @@ otherwise that depends on the file system, because the files of frames are not f
 """
 
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from stormcell.data import committed, schema, splice, staging, time_axis
+from stormcell.data import committed, schema, splice, time_axis
 from stormcell.data.archive_files import ARRAYS, Metadata
-from stormcell.data.archive_folder import PRIVATE, ArchiveFolder
+from stormcell.data.archive_folder import PRIVATE, STAGED, ArchiveFolder
 from stormcell.data.committed import NO_TIMES, Committed, Frames
-from stormcell.data.staging import SAME_TO, Staged, StagedFrame
+from stormcell.data.staging import SAME_TO, StagedFrame
 from stormcell.data.time_axis import TimeAxis, Times
 from stormcell.errors import ArchiveError, InputError
 
+T = TypeVar("T")
 Outcome = Literal["added", "present", "replaced", "pruned"]
 
 # A kill loses the work on at most this number of frames …
@@ -80,24 +81,41 @@ class Store:
             return 1
         return max(1, pixels // (self.reference.sizes["y"] * self.reference.sizes["x"]))
 
-    def stage(self, frames: xr.Dataset) -> Staged:
-        """Check and stage frames, for :meth:`add`.
+    def hashes(self, times: Times) -> dict[np.datetime64, int]:
+        """Return the hashes of those frames that are committed at these times."""
+        return self._frames.hashes(times)
+
+    def prepare(self) -> None:
+        """Make the archive ready for staged files of other processes.
 
         Raises:
-            InputError: Their grid or measured quantity differs from the archive's.
-            ArchiveError: They cannot be written.
+            ArchiveError: It cannot be written.
         """
-        if self.reference is not None:
-            staging.expect_same(self.reference, frames)
         with self._or_archive_error():
-            return staging.stage(self.folder, frames, self.arrays, self._frames.hashes(frames["time"].values))
+            self.folder.make(STAGED)
+
+    def staged(self, result: Callable[[], T]) -> T:
+        """Return the result of staging frames.
+
+        Raises:
+            ArchiveError: They could not be written.
+        """
+        with self._or_archive_error():
+            return result()
+
+    def forget(self, frames: Iterable[StagedFrame]) -> None:
+        """Delete the files of staged frames that are not added."""
+        with self._or_archive_error():
+            for frame in frames:
+                for file in frame.files.values():
+                    self.folder.delete(file)
 
     def add(self, frame: StagedFrame, reference: xr.Dataset, *, replace: bool = False) -> Outcome:
         """Add a frame, unless the archive has it or has dropped it. Commit, if enough frames are pending.
 
         Args:
             frame: A staged frame.
-            reference: Frames of the schema, whose grid and attributes a new archive takes.
+            reference: A dataset without frames, whose grid and attributes a new archive takes.
             replace: Whether it replaces a committed frame of the same time with other rates.
 
         Raises:
@@ -108,14 +126,13 @@ class Store:
         try:
             outcome = self._outcome(frame, replace)
         except InputError:
-            self._forget(frame)
+            self.forget([frame])
             raise
         if outcome in ("present", "pruned"):
-            self._forget(frame)
+            self.forget([frame])
             return outcome
         if self.reference is None:
-            empty = reference.drop_vars(["lat", "lon", "missing_times"], errors="ignore").isel(time=slice(0))
-            self.reference = empty.copy(deep=True)  # so that it does not keep the frames in memory
+            self.reference = reference
         insort(self._times, frame.time)
         self._pending[frame.time] = frame
         newer = len(self.times) - int(np.searchsorted(self.times, self._times[0]))
@@ -193,10 +210,6 @@ class Store:
         if not replace:
             raise InputError(f"time: {time} is in the archive already, with other rates")
         return "replaced"
-
-    def _forget(self, frame: StagedFrame) -> None:
-        for file in frame.files.values():
-            self.folder.delete(file)
 
     def _same(self, position: int, frame: StagedFrame, replace: bool) -> bool:
         """Whether a committed frame has the rates of a staged one; to be replaced, it may be damaged."""
