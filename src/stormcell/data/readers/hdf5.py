@@ -15,6 +15,8 @@ from stormcell.errors import InputError
 
 MAGIC = b"\x89HDF"
 _MOST_FRAMES = 2**24
+# Errors of the HDF5 library for files that are damaged, or that lack a group.
+_DAMAGED = (OSError, RuntimeError, SystemError, KeyError)
 
 
 @contextmanager
@@ -25,10 +27,14 @@ def open_hdf5(source: Source) -> Iterator[h5py.File]:
         InputError: It is not HDF5 or is damaged, an array is larger than a radar file can have, or its data
             are in another file.
     """
-    with _opened(source) as file:
-        _check_links(file)
-        file.visititems(_check_size)
-        yield file
+    try:
+        with _opened(source) as file:
+            problem = file.visititems_links(_outside) or file.visititems(_impossible)
+            if problem:
+                raise InputError(problem)
+            yield file
+    except _DAMAGED as error:
+        raise InputError(f"expected complete HDF5: {error}") from None
 
 
 def has_groups(source: Source, *names: str) -> bool:
@@ -41,7 +47,7 @@ def has_groups(source: Source, *names: str) -> bool:
                 parent in file and (not attribute or attribute in file[parent].attrs)
                 for parent, _, attribute in (name.partition("@") for name in names)
             )
-    except (RuntimeError, KeyError, InputError):
+    except (*_DAMAGED, InputError):
         return False  # A reader of general HDF5 names the error.
 
 
@@ -116,28 +122,26 @@ def _opened(source: Source) -> Iterator[h5py.File]:
         file.close()
 
 
-def _check_links(file: h5py.File) -> None:
-    """Refuse links to other files, which the author of a file could point at anything."""
-    found: list[str] = []
-
-    def look(name: str, link: h5py.HardLink | h5py.SoftLink | h5py.ExternalLink) -> None:
-        if isinstance(link, h5py.ExternalLink):
-            found.append(name)
-
-    file.visititems_links(look)
-    if found:
-        raise InputError(f"{found[0]}: expected data in the file, found a link to another file")
+# Functions that HDF5 calls must not raise; it stops at the first result that is not None.
 
 
-def _check_size(name: str, item: h5py.Group | h5py.Dataset) -> None:
-    """Refuse impossible sizes before memory is allocated for them."""
+def _outside(name: str, link: h5py.HardLink | h5py.SoftLink | h5py.ExternalLink) -> str | None:
+    """Describe a link to another file, which the author of a file could point at anything."""
+    if isinstance(link, h5py.ExternalLink):
+        return f"{name}: expected data in the file, found a link to another file"
+    return None
+
+
+def _impossible(name: str, item: h5py.Group | h5py.Dataset) -> str | None:
+    """Describe an impossible size, before memory is allocated for it, or data in another file."""
     if not isinstance(item, h5py.Dataset) or not item.shape:
-        return
+        return None
     if item.is_virtual or item.external:
-        raise InputError(f"{name}: expected data in the file, found data in another file")
+        return f"{name}: expected data in the file, found data in another file"
     frame = int(np.prod(item.shape[-2:], dtype=object)) if item.ndim > 1 else 0
     chunk = int(np.prod(item.chunks or (0,), dtype=object))
     if item.shape[0] > _MOST_FRAMES or frame > MOST_PIXELS or chunk > MOST_PIXELS:
-        raise InputError(
+        return (
             f"{name}: expected a size that a radar file can have, found {item.shape} in chunks {item.chunks}"
         )
+    return None
