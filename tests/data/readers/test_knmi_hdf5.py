@@ -65,7 +65,7 @@ def test_knmi_hdf5_image_unlike_its_grid_raises(write_knmi, codes):
     path = write_knmi(codes)
     with h5py.File(path, "r+") as file:
         file["geographic"].attrs["geo_number_rows"] = np.array([9])
-    with pytest.raises(InputError, match="expected the grid's 9 × 7, found 8 × 7"):
+    with pytest.raises(InputError, match="expected the 9 of geo_number_rows, found 8 × 7"):
         knmi_hdf5.read(Source(path), ReadOptions(), ALL)
 
 
@@ -402,3 +402,11 @@ def test_knmi_hdf5_pysteps_takes_codes_and_units_for_granted(write_knmi):
     amounts, _, _ = importers.import_knmi_hdf5(str(path))
     assert amounts[1, 0] == 655.34  # millimetres in five minutes
     assert np.isnan(rates(path)[0, 1, 0])
+
+
+def test_knmi_hdf5_quantity_of_an_unknown_name_is_stated(write_knmi, codes):
+    path = write_knmi(codes, parameter="RAC")
+    with pytest.raises(InputError, match="expected accumulated mm or dBZ, found RAC"):
+        rates(path)
+    found = rates(path, ReadOptions("amount", "mm"))
+    np.testing.assert_allclose(found[0], np.where(codes == 65535, np.nan, codes * 0.12), rtol=1e-6)

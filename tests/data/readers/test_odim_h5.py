@@ -209,6 +209,13 @@ def test_odim_h5_images_of_the_same_time_require_a_choice(make):
     assert float(ds["rainfall_rate"][0, 0, 0]) > 0
 
 
+def test_odim_h5_product_is_a_choice(make):
+    path = make([{**RATE, "product": "CAPPI"}, {**RATE, "product": "SURF"}], [CODES[::-1], CODES])
+    ds = read(path, ReadOptions(variable="surf"))
+    np.testing.assert_array_equal(ds["rainfall_rate"].values[0], MMH)
+    assert ds.attrs["title"] == "Radar composite SURF"
+
+
 def test_odim_h5_unknown_quantity_requires_quantity_and_units(make):
     path = make([{**RATE, "quantity": "SRI"}])
     with pytest.raises(InputError, match=r"expected an image of RATE, .*found SRI"):
@@ -335,6 +342,12 @@ SWISS = (
 )
 
 
+BELGIAN = (
+    "+proj=lcc +lat_1=49.83333333333334 +lat_2=51.16666666666666 +lat_0=50.797815 +lon_0=4.359215833333333 "
+    "+x_0=649328 +y_0=665262 +ellps=GRS80 +towgs84=0,0,0,0,0,0,0 +units=m +no_defs"
+)
+
+
 @pytest.mark.parametrize("decimals", [12, 3])
 @pytest.mark.parametrize(
     ("proj", "west", "north", "scale"),
@@ -343,6 +356,7 @@ SWISS = (
         (f"{STEREO} +x_0=543196.835217764 +y_0=3622588.861931002", 0.0, -500.0, 1000.0),
         (MERCATOR, 0.0, 587_000.0, 1555.7),
         (SWISS, 255_000.0, 480_000.0, 1000.0),
+        (BELGIAN, 300_000.0, 1_000_000.0, 1000.0),
         ("+proj=aeqd +lat_0=52.3469 +lon_0=19.0926 +ellps=sphere", -450_000.0, 400_000.0, 1000.0),
     ],
 )

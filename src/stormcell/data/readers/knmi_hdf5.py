@@ -113,11 +113,11 @@ def _grid(file: h5py.File, rows: int, columns: int) -> Grid:
         number(geographic, f"geo_{name}")
         for name in ("column_offset", "row_offset", "pixel_size_x", "pixel_size_y")
     )
-    expected = tuple(number(geographic, f"geo_number_{name}") for name in ("rows", "columns"))
-    if (rows, columns) != expected:
-        raise InputError(
-            f"image_data: expected the grid's {expected[0]:g} × {expected[1]:g}, found {rows} × {columns}"
-        )
+    for name, size in (("geo_number_rows", rows), ("geo_number_columns", columns)):
+        if name in geographic.attrs and number(geographic, name) != size:
+            raise InputError(
+                f"image_data: expected the {number(geographic, name):g} of {name}, found {rows} × {columns}"
+            )
     words = str(attribute(geographic, "geo_dim_pixel")).upper().split(",")
     x_unit, y_unit = (_UNITS.get(word.strip(), 0) for word in (words[0], words[-1]))
     crs = _crs(file)

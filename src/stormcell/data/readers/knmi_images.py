@@ -158,6 +158,9 @@ def _listed(file: h5py.File) -> list[tuple[h5py.Group, str]]:
 def _chosen(file: h5py.File, options: ReadOptions) -> list[tuple[h5py.Group, str, Quantity]]:
     listed = _listed(file)
     rain = [(group, name, kind) for group, name in listed if (kind := _quantity(name))]
+    if not rain and options.quantity is not None and options.units is not None:
+        # The user states the quantity of a name that does not tell it.
+        rain = [(group, name, options.quantity) for group, name in listed if not _NOT_RAIN.search(name)]
     names = ", ".join(dict.fromkeys(name for _, name in listed))
     chosen = rain
     if options.variable is not None:

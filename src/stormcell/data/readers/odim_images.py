@@ -165,7 +165,8 @@ def _chosen(
         named = [
             each
             for each in listed
-            if place.upper() == each[1].upper() or f"{each[0]}/".startswith(f"{place}/")
+            if place.upper() in (each[1].upper(), str(value(each[2], "what", "product") or "").upper())
+            or f"{each[0]}/".startswith(f"{place}/")
         ]
         if not named:
             places = ", ".join(f"{name} ({code})" for name, code, _ in listed)
