@@ -61,6 +61,11 @@ def test_nimrod_national_grid_is_that_of_the_ordnance_survey(write):
     np.testing.assert_allclose((ds["lat"].values[0, 0], ds["lon"].values[0, 0]), expected, atol=5e-6)
 
 
+def test_nimrod_data_as_old_as_a_scan_is_an_observation(write):
+    path = write(sample.field(CODES, data=(2016, 3, 26, 0, 0)))
+    assert nimrod.times(Source(path), ReadOptions()) == [np.datetime64("2016-03-26T00:05")]
+
+
 def test_nimrod_amount_is_divided_by_its_period(write):
     changes = {"minutes": 15, "data": (2016, 3, 25, 23, 50)}
     ds, found = rates(write(sample.field(CODES, units=b"mm*32", title=b"Accumulation", **changes)))

@@ -82,13 +82,14 @@ def field_of(message: Message) -> Field:
     if product is None:
         raise InputError(f"expected rain or reflectivity, found {parameter(message)}")
     origin, section = message.sections[1], message.sections[4]
+    mrms = message.discipline == mrms_products.DISCIPLINE
     process, kind = section.unsigned(12), origin.unsigned(21)
-    if process not in _OBSERVED or kind in _FORECASTS:
+    # All products of MRMS that are read are observations.
+    if not mrms and (process not in _OBSERVED or kind in _FORECASTS):
         raise InputError(
             f"{product.name}: expected an observation or analysis, found a forecast or other kind "
             f"(generating process {process}, type of data {kind})"
         )
-    mrms = message.discipline == mrms_products.DISCIPLINE
     time, hours = _period(section, _date(origin, 13), product)
     return Field(product, mrms, origin.unsigned(6, 2), time, hours, message)
 

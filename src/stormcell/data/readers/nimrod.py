@@ -38,6 +38,7 @@ SUFFIXES = ("-composite.dat", ".nimrod")
 _MARK = b"\0\0\2\0"  # a record of 512 bytes
 _HEADER_BYTES = 512
 _MISSING = -32767
+_SCAN_MINUTES = 5
 # Names, formats and offsets of the numbers that are used.
 _HEADER = np.dtype(
     {
@@ -198,9 +199,9 @@ def _time(header: np.void) -> np.datetime64:
             made = datetime(data[0], data[1], data[2], data[3], data[4])
         except ValueError:
             raise InputError(f"time of the data: expected a date that exists, found {data}") from None
-        # The data of an amount may be as old as the beginning of its period.
-        ahead = (valid - made).total_seconds() / 60 - max(int(header["minutes"]), 0)
-        if ahead > 0:
+        # The data may be as old as the beginning of an amount's period, or of the radars' scan.
+        ahead = (valid - made).total_seconds() / 60
+        if ahead > max(int(header["minutes"]), _SCAN_MINUTES):
             raise InputError(f"time: expected an observation, found a forecast {ahead:g} minutes ahead")
     return np.datetime64(valid, "s")
 
