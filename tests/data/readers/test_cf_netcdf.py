@@ -1,4 +1,5 @@
 import h5netcdf
+import h5py
 import numpy as np
 import pyproj
 import pytest
@@ -284,3 +285,48 @@ def test_cf_netcdf_projection_of_the_file_is_retained(cf, save, values):
         300_000, 7_000_000
     )
     assert (float(found["lat"][0, 0]), float(found["lon"][0, 0])) == pytest.approx((lat, lon), abs=1e-5)
+
+
+def test_cf_netcdf_real_openmrg_has_the_places_and_numbers_of_the_file(radar_data):
+    """With h5py alone, and the CRS from the file's PROJ string."""
+    path = radar_data / "openmrg_20150827" / "openMRG_Radar_180minutes.nc"
+    ds = read(path, ReadOptions("rate", "mm/h"))
+    with h5py.File(path) as file:
+        raw, x, y = (file[name][()] for name in ("rainfall_amount", "x", "y"))
+    rates = ds["rainfall_rate"].values
+    assert ds["time"].values[[0, -1]].astype("M8[m]").astype(str).tolist() == [
+        "2015-08-27T00:20",
+        "2015-08-27T03:15",
+    ]
+    assert np.isnan(rates).mean() == np.isnan(raw).mean()
+    assert (rates >= 0.1).mean() == (raw >= 0.1).mean()
+    assert np.nanmax(rates) == pytest.approx(np.nanmax(raw), rel=1e-7)
+    for pixel in ((0, 0, 0), (10, 20, 30), (35, 47, 36)):
+        assert rates[pixel] == pytest.approx(raw[pixel] if raw[pixel] > 5e-4 else 0, rel=1e-7)
+    np.testing.assert_allclose(ds["x"], x)
+    np.testing.assert_allclose(ds["y"], y)
+    to_degrees = pyproj.Proj("+proj=stere +lat_ts=60 +ellps=bessel +lon_0=14 +lat_0=90")
+    for row, column in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        expected = to_degrees(x[column], y[row], inverse=True)
+        found = (float(ds["lon"][row, column]), float(ds["lat"][row, column]))
+        assert found == pytest.approx(expected, abs=4e-6)
+
+
+def test_cf_netcdf_real_openrainer_has_the_places_and_numbers_of_the_file(radar_data):
+    path = radar_data / "openrainer_20220917" / "openrainer_RAD.nc"
+    ds = read(path)
+    with h5py.File(path) as file:
+        raw, lat, lon = (file[name][()] for name in ("rainfall_amount", "lat", "lon"))
+        times = file["time"][()]
+    rates = ds["rainfall_rate"].values
+    np.testing.assert_array_equal(ds["time"].values.astype("datetime64[s]").astype(int), times)
+    assert np.isnan(rates).mean() == np.isnan(raw).mean()
+    assert (rates >= 0.1).sum() == (raw >= 0.025).sum()
+    assert np.nanmax(rates) == pytest.approx(4 * np.nanmax(raw), rel=1e-6)
+    assert ds["rainfall_rate"].attrs["accumulation_minutes"] == 15
+    # Latitudes ascend in the file, and are in single precision.
+    np.testing.assert_allclose(ds["y"], lat[::-1], atol=4e-6)
+    np.testing.assert_allclose(ds["x"], lon, atol=2e-6)
+    for row, column in ((0, 0), (144, 200), (289, 372)):
+        np.testing.assert_allclose(rates[:, row, column], 4 * raw[:, 289 - row, column], atol=5e-4)
+    assert ds["crs"].attrs["grid_mapping_name"] == "latitude_longitude"

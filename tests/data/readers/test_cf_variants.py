@@ -232,6 +232,18 @@ def test_cf_times_under_another_name_are_found(write, name, attributes):
     assert times(read(write(variables)))[2] == START + 2 * STEP
 
 
+@pytest.mark.parametrize("standard_name", ["time", "start_time"])
+def test_cf_times_start_of_an_accumulation_is_not_its_time(write, standard_name):
+    variables = degrees(FRAMES[:1], units="mm")
+    _, _, stated = variables.pop("time")
+    variables["rain"] = (("lat", "lon"), FRAMES[0], {"units": "mm"})
+    variables["valid_time"] = ((), np.int64(600), {**stated, "standard_name": "time"})
+    variables["start_time"] = ((), np.int64(0), {**stated, "standard_name": standard_name})
+    found = read(write(variables))
+    assert times(found)[0] == START + 2 * STEP
+    np.testing.assert_allclose(rates(found)[0], FRAMES[0] * 6, rtol=1e-6)
+
+
 def test_cf_times_along_a_dimension_without_coordinate_are_found(write):
     variables = degrees(FRAMES[:3])
     _, numbers, stated = variables.pop("time")
@@ -281,13 +293,21 @@ EXPECTED = np.array([[0, 5, 125], [np.nan, np.nan, np.nan]])
         {"valid_range": np.array([0, 250])},
         {"valid_max": np.uint8(250)},
         {"valid_min": np.uint8(0), "valid_max": 250},
-        {"valid_max": np.float32(250)},  # not the type of scale_factor: packed
-        {"valid_max": np.float64(125)},  # the type of scale_factor: unpacked
+        {"valid_max": np.float32(250)},
     ],
 )
 def test_cf_packed_values_outside_the_valid_range_are_missing(write, limits):
     variables = degrees(CODES.astype("u1"), scale_factor=0.5, _FillValue=np.uint8(255), **limits)
     np.testing.assert_array_equal(rates(read(write(variables)))[0], EXPECTED)
+
+
+def test_cf_packed_valid_range_in_the_type_of_the_scale_is_refused_where_it_is_ambiguous(write):
+    # CF: packed values, so code 254 is missing. The user guide of NetCDF: unpacked, so 127 is valid.
+    variables = degrees(CODES.astype("u1"), scale_factor=0.5, valid_range=np.array([0.0, 250.0]))
+    with pytest.raises(InputError, match="expected a valid range in the type of the packed values, uint8"):
+        read(write(variables))
+    variables = degrees(CODES.astype("u1"), scale_factor=0.5, valid_min=np.float64(0))
+    np.testing.assert_array_equal(rates(read(write(variables)))[0], CODES / 2)
 
 
 def test_cf_packed_valid_range_of_floats_is_respected(write):
@@ -680,11 +700,11 @@ def test_cf_netcdf_only_group_with_arrays_is_read(tmp_path):
     [
         (
             lambda f: f.create_group("what").attrs.update(object="PVOL", version="H5rad 2.3"),
-            "a polar volume in ODIM",
+            "a polar volume",
         ),
         (
             lambda f: f.create_group("what").attrs.update(object="SCAN", version="H5rad 2.2"),
-            "a polar scan in ODIM",
+            "a polar scan",
         ),
         (lambda f: f.attrs.update(Conventions="Cf/Radial 1.4"), "found Cf/Radial 1.4"),
         (lambda f: (f.create_group("FS"), f.attrs.update(FileHeader="x")), "a swath of GPM"),

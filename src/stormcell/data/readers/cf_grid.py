@@ -165,7 +165,11 @@ def _grid_mapping(ds: xr.Dataset, rain: RainVariable) -> str:
     chosen = chosen or mapping
     if chosen in ds.variables:
         return chosen
-    others = [str(name) for name, variable in ds.variables.items() if "grid_mapping_name" in variable.attrs]
+    others = [
+        str(name)
+        for name, variable in ds.variables.items()
+        if {"grid_mapping_name", "crs_wkt", "spatial_ref"} & variable.attrs.keys()
+    ]
     return others[0] if len(others) == 1 else ""
 
 

@@ -31,8 +31,8 @@ def unpack(packed: NDArray[Any], variable: xr.Variable, name: str) -> NDArray[np
 
     Missing are ``_FillValue`` and the numbers in ``missing_value``, or NetCDF's own fill value if a file
     states neither; and all values outside of ``valid_range``, or ``valid_min`` and ``valid_max``. All of them
-    are in packed values. A valid range of the type of ``scale_factor`` refers to the unpacked values, as the
-    NetCDF user guide has it, if the packed ones are of another type.
+    are in packed values. For a valid range of the type of ``scale_factor``, CF says the same, and the NetCDF
+    user guide says that it refers to unpacked values. It is refused if this makes a difference.
 
     Args:
         packed: Numbers as stored, any shape.
@@ -40,7 +40,7 @@ def unpack(packed: NDArray[Any], variable: xr.Variable, name: str) -> NDArray[np
         name: Its name, for messages.
 
     Raises:
-        InputError: An attribute is not a number, or the scale is 0.
+        InputError: An attribute is not a number, or the scale is 0, or the valid range is ambiguous.
 
     Example:
         >>> rain = xr.Variable("x", np.array([10, 254, 255], "u1"), {"scale_factor": 0.5, "valid_max": 250})
@@ -58,12 +58,17 @@ def unpack(packed: NDArray[Any], variable: xr.Variable, name: str) -> NDArray[np
         missing |= codes == np.asarray(fill, codes.dtype)
     scale, offset = (_factor(name, key, attributes, default) for key, default in _SCALING)
     values = codes.astype(np.float64)
-    packed_range, range_of_values = _valid_ranges(name, attributes, kind, codes.dtype)
-    missing |= _outside(values, packed_range)
+    limits, ambiguous = _valid_range(name, attributes, kind, codes.dtype)
+    outside = _outside(values, limits)
     if (scale, offset) != (1, 0):
         values = values * scale + offset
-    missing |= _outside(values, range_of_values)
-    values[missing] = np.nan
+        if ambiguous and ((outside != _outside(values, limits)) & ~missing).any():
+            raise InputError(
+                f"{name}: expected a valid range in the type of the packed values, {kind}, "
+                f"found {limits[0]:g} to {limits[1]:g} in the type of scale_factor, "
+                "which may mean packed or unpacked values"
+            )
+    values[missing | outside] = np.nan
     return values
 
 
@@ -121,10 +126,10 @@ def _factor(name: str, key: str, attributes: Mapping[Any, Any], default: float) 
     return float(numbers[0])
 
 
-def _valid_ranges(
+def _valid_range(
     name: str, attributes: Mapping[Any, Any], kind: np.dtype[Any], codes: np.dtype[Any]
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the valid range of packed and that of unpacked values; one of them is unlimited."""
+) -> tuple[tuple[float, float], bool]:
+    """Return the valid range, and whether it may refer to unpacked values."""
     limits = [-np.inf, np.inf]
     types = []
     for key, places in (("valid_min", [0]), ("valid_max", [1]), ("valid_range", [0, 1])):
@@ -139,10 +144,9 @@ def _valid_ranges(
     if not limits[0] <= limits[1]:
         raise InputError(f"{name}: expected a valid range, found {limits[0]:g} to {limits[1]:g}")
     scaling = [np.ravel(attributes[key]).dtype for key, _ in _SCALING if key in attributes]
-    unpacked = scaling and types and kind.kind in "iu" and np.result_type(*types) == np.result_type(*scaling)
-    everything = (-np.inf, np.inf)
-    found = (limits[0], limits[1])
-    return (everything, found) if unpacked and types[0].kind == "f" else (found, everything)
+    ambiguous = bool(scaling and types) and kind.kind in "iu"
+    ambiguous = ambiguous and np.result_type(*types) == np.result_type(*scaling) and types[0].kind == "f"
+    return (limits[0], limits[1]), ambiguous
 
 
 def _outside(values: NDArray[np.float64], limits: tuple[float, float]) -> NDArray[np.bool_]:

@@ -39,7 +39,9 @@ _DEGREES_OF_AXIS = re.compile(r"deg(?:ree)?s?[_ ]?(n|e)(?:orth|ast)?", re.IGNORE
 _OTHER_TIMES = re.compile(
     r"start|begin|stop|end|reference|forecast|analysis|created|production", re.IGNORECASE
 )
-_QUALITY_NAME = re.compile(r"quality|qind|^qi$|^q$|flag|mask|error|uncertain|count|probab", re.IGNORECASE)
+_QUALITY_NAME = re.compile(
+    r"quality|qind|(?:^|_)qi(?:_|$)|^q$|flag|mask|error|uncertain|count|probab", re.IGNORECASE
+)
 
 
 def text(value: Any, default: str = "") -> str:
@@ -127,7 +129,7 @@ def is_bounds(ds: xr.Dataset, name: str) -> bool:
 def time_rank(name: str, variable: xr.Variable) -> int:
     """Return how well a variable qualifies as the valid time of frames; 0 if it is another time."""
     if standard_name(variable) == "time":
-        return 5
+        return 1 if _OTHER_TIMES.search(name) else 5
     if standard_name(variable) or _OTHER_TIMES.search(name):
         return 0
     if text(variable.attrs.get("axis")).lower() == "t":
