@@ -8,19 +8,21 @@ from rich.progress import Progress
 
 from stormcell.cli.exit_status import ALL_DONE, NOTHING_DONE, SOME_REFUSED
 from stormcell.data import archive
+from stormcell.data.parallel import workers
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.summary import describe
 
 
-def append(files: Sequence[Path], out: Path, options: ReadOptions) -> int:
+def append(files: Sequence[Path], out: Path, options: ReadOptions, *, scheduler: str | None = None) -> int:
     """Append files to an archive, and name the refused ones."""
     console = Console(stderr=True)
-    with Progress(console=console, transient=True) as bar:
+    with workers(scheduler) as started, Progress(console=console, transient=True) as bar:
         task = bar.add_task("reading")
         done = archive.append(
             out,
             files,
             options=options,
+            workers=started,
             progress=lambda n, total: bar.update(task, completed=n, total=total),
         )
     for file, reason in done.refused:

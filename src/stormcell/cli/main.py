@@ -85,6 +85,7 @@ def archive(
     step: Step = None,
     crs: Crs = None,
     bounds: Bounds = None,
+    scheduler: Scheduler = None,
 ) -> int:
     """Read and check radar files, and append their frames to an archive.
 
@@ -104,7 +105,7 @@ def archive(
         bounds=bounds,
         format=format,
     )
-    return archive.append(files, out, options)
+    return archive.append(files, out, options, scheduler=scheduler)
 
 
 @app.command()

@@ -1,9 +1,9 @@
 """Conversion of radar files into staged frames of an archive, in this process or by workers.
 
-A task is a run: some frames that follow each other in one file and in time. Whoever works on it reads the
-frames, converts them to mm/h and stages them; see :mod:`stormcell.data.staging`. Results come in time order
-wherever the tasks run, so that one process can add the frames to the archive, which is then the same to the
-bit. A worker that is killed leaves staged files at most, and its run is done again.
+A task is a run: some frames that follow each other in one file and in time. The process that works on it
+reads the frames, converts them to mm/h and stages them; see :mod:`stormcell.data.staging`. Results come in
+time order wherever the tasks run, so that one process can add the frames to the archive, which is then the
+same to the bit. A worker that is killed leaves staged files at most, and its run is done again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
