@@ -89,6 +89,7 @@ READERS = (
     "geotiff",
     "meteonet_npz",
     "meteoswiss_gif",
+    "hko7_png",
     "radolan_netcdf",
     "cf_zarr",
     "cf_netcdf",

@@ -52,7 +52,7 @@ _MISSING_QUALITY = 255
 def recognises(source: Source) -> bool:
     """Whether the file has MeteoNet's arrays."""
     found = names(source)
-    return {"data", "dates"} <= found or found == {"lats", "lons"}
+    return {"data", "dates", "miss_dates"} <= found or found == {"lats", "lons"}
 
 
 def times(source: Source, options: ReadOptions) -> NDArray[np.datetime64]:
