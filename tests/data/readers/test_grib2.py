@@ -418,6 +418,35 @@ def test_grib2_without_eccodes_names_the_extra(write, monkeypatch):
     assert rates(write(sample.message(FIELD)))[1].shape == (1, 2, 5)
 
 
+BESIDE = """
+import sys
+{imports}
+from pathlib import Path
+from stormcell.data.read_options import ReadOptions
+from stormcell.data.readers import open_radar
+
+handle = eccodes.codes_grib_new_from_samples("regular_ll_sfc_grib2")
+eccodes.codes_get_double_array(handle, "values")
+eccodes.codes_release(handle)
+ds = open_radar(Path(sys.argv[1])).read(ReadOptions(), slice(None))
+print(float(ds["lat"].values[0, 0]))
+import rasterio
+print(rasterio.crs.CRS.from_epsg(3067).to_epsg())
+"""
+
+
+@needs_eccodes
+@pytest.mark.parametrize("imports", ["import eccodes", "import stormcell.data.grid, eccodes"])
+def test_grib2_projections_work_in_a_process_with_eccodes(write, imports):
+    path = write(sample.message(np.ones((4, 5)), sections={3: GRIDS["lambert"]}))
+    code = BESIDE.format(imports=imports)
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    latitude, code = done.stdout.split()
+    assert float(latitude) == pytest.approx(float(rates(path)[0]["lat"].values[0, 0]))
+    assert code == "3067"
+
+
 @needs_eccodes
 @pytest.mark.parametrize("program", ["import os; os.abort()", "import time; time.sleep(60)"])
 def test_grib2_eccodes_that_ends_or_hangs_is_an_input_error(write, tmp_path, monkeypatch, program):
