@@ -70,6 +70,7 @@ def test_radolan_flags_of_a_sum_have_their_meaning(write_radolan):
         ("SQ", "VS 3SW   2.21.0PR E-01INT 360GP 900x 900", 360, 10 / 6),
         ("SF", "VS 3SW   2.21.0PR E-01INT1440GP 900x 900MF 00000001", 1440, 10 / 24),
         ("W1", "VS 3SW   2.21.0PR E+00INT   7U1GP 900x 900", 10080, 100 / 168),
+        ("SF", f"VS 3SW   2.21.0PR E-01INT1440GP 900x 900{STATIONS}ST 92<{'boo 24,' * 60}>", 1440, 10 / 24),
         ("RQ", "VS 5SW   2.29.1PR E-01INT  60GP 900x 900VV   0MF 00000008QN 001", 60, 10.0),
         ("RV", "VS 5SW P300003HPR E-02INT   5GP 900x 900VV 000MF 00000008", 5, 12.0),
     ],

@@ -67,7 +67,7 @@ GRIDS = {
 _REFERENCE = (9.0, 51.0)
 _WGS84_VERSION = 5
 
-_HEADER = re.compile(rb"([A-Z%][A-Z0-9])(\d{6})\d{5}(\d{4})BY *\d+([^\x03]{0,400})\x03")
+_HEADER = re.compile(rb"([A-Z%][A-Z0-9])(\d{6})\d{5}(\d{4})BY *\d+([^\x03]{0,900})\x03")
 _START = re.compile(rb"[A-Z%][A-Z0-9]\d{6}\d{5}\d{4}BY")
 _NO_DATA, _CLUTTER, _NEGATIVE, _NUMBER = 0x2000, 0x8000, 0x4000, 0x0FFF
 _LAST_BYTE_VALUE = 248
