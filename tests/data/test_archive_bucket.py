@@ -7,7 +7,7 @@ import time
 import obstore
 import pytest
 
-from stormcell.data import archive_bucket
+from stormcell.data import bucket_lock
 from stormcell.data.archive_bucket import ArchiveBucket
 from stormcell.data.archive_folder import ArchiveFolder
 from stormcell.data.object_store import location
@@ -85,18 +85,18 @@ def test_archive_lock_in_s3_of_a_dead_process_is_taken_over_when_it_is_stale(arc
     other = ArchiveBucket(archive_in_s3.path)
     with pytest.raises(ArchiveError, match="found another process writing to it: an unknown one"):
         other.lock().__enter__()
-    monkeypatch.setattr(archive_bucket, "_STALE_SECONDS", -1.0)
+    monkeypatch.setattr(bucket_lock, "_STALE_SECONDS", -1.0)
     with other.lock():
-        monkeypatch.setattr(archive_bucket, "_STALE_SECONDS", 300.0)
+        monkeypatch.setattr(bucket_lock, "_STALE_SECONDS", 300.0)
         other.write("a/1", b"one")
     assert not other.exists(LOCK)
 
 
 def test_archive_lock_in_s3_is_renewed_as_long_as_it_is_held(archive_in_s3, monkeypatch):
-    monkeypatch.setattr(archive_bucket, "_RENEW_SECONDS", 0.05)
+    monkeypatch.setattr(bucket_lock, "_RENEW_SECONDS", 0.05)
     at_lock = location(f"{archive_in_s3.path}/{LOCK}").store()
     with archive_in_s3.lock():
-        monkeypatch.setattr(archive_bucket, "_STALE_SECONDS", 2.0)
+        monkeypatch.setattr(bucket_lock, "_STALE_SECONDS", 2.0)
         before = obstore.head(*at_lock)["last_modified"]
         time.sleep(1.5)
         assert obstore.head(*at_lock)["last_modified"] > before
@@ -105,7 +105,7 @@ def test_archive_lock_in_s3_is_renewed_as_long_as_it_is_held(archive_in_s3, monk
 
 
 def test_archive_lock_in_s3_taken_over_stops_its_first_writer_before_it_writes(archive_in_s3, monkeypatch):
-    monkeypatch.setattr(archive_bucket, "_RENEW_SECONDS", 0.05)
+    monkeypatch.setattr(bucket_lock, "_RENEW_SECONDS", 0.05)
     other = ArchiveBucket(archive_in_s3.path)
     with archive_in_s3.lock():
         other.write(LOCK, b"another's")
@@ -118,7 +118,7 @@ def test_archive_lock_in_s3_taken_over_stops_its_first_writer_before_it_writes(a
 
 def test_archive_lock_in_s3_not_renewed_in_time_stops_its_writer(archive_in_s3, monkeypatch):
     with archive_in_s3.lock():
-        monkeypatch.setattr(archive_bucket, "_STALE_SECONDS", 0.0)
+        monkeypatch.setattr(bucket_lock, "_STALE_SECONDS", 0.0)
         with pytest.raises(ArchiveError, match="not renewed in time"):
             archive_in_s3.link("a", "b")
 

@@ -7,15 +7,10 @@ not renew it stops before its next operation, and a root is replaced only if it 
 read. So two writers cannot both commit, even if one of them slept.
 """
 
-import json
-import os
-import socket
-import threading
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -23,12 +18,12 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
 from stormcell.data.archive_folder import PRIVATE, STAGED
+from stormcell.data.bucket_lock import BucketLock
 from stormcell.data.object_store import ObjectUrl, errors
 from stormcell.errors import ArchiveError
 
 _ROOT = "zarr.json"
 _LOCK, _CLOCK = f"{PRIVATE}/lock", f"{PRIVATE}/clock"
-_RENEW_SECONDS, _STALE_SECONDS = 30.0, 300.0
 _TOGETHER = 32  # copies that the store makes at once
 
 
@@ -45,7 +40,7 @@ class ArchiveBucket:
     def __init__(self, path: ObjectUrl, durable: bool = False) -> None:
         self.path = path
         self.durable = durable
-        self._lease: _Lease | None = None
+        self._lease: BucketLock | None = None
         self._root_tag: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -147,7 +142,7 @@ class ArchiveBucket:
         Raises:
             ArchiveError: Another process is writing to it.
         """
-        self._lease = _Lease(self)
+        self._lease = BucketLock(self)
         try:
             with self._lease.held():
                 yield
@@ -155,18 +150,30 @@ class ArchiveBucket:
             self._lease = None
 
     def server_time(self) -> datetime:
-        """Return the store's present time."""
+        """Return the present time by the store's clock."""
         self._put(_CLOCK, b"", locked=False)
         with errors():
-            return obstore.head(*self._at(_CLOCK))["last_modified"]
+            modified: datetime = obstore.head(*self._at(_CLOCK))["last_modified"]
+        return modified
 
-    def put_lock(self, content: bytes, tag: str) -> str:
-        """Write the lock, if it is unchanged, and return its tag; an empty tag stands for no lock.
+    def read_lock(self) -> tuple[bytes, str, datetime]:
+        """Return the content of the lock, its tag, and when it was written, by the store's clock."""
+        with errors():
+            found = obstore.get(*self._at(_LOCK))
+            return bytes(found.bytes()), str(found.meta["e_tag"]), found.meta["last_modified"]
+
+    def write_lock(self, content: bytes, tag: str) -> str:
+        """Write the lock, if it has this tag (empty: if it does not exist), and return the new tag.
 
         Raises:
-            AlreadyExistsError, PreconditionError: It is not as the tag says.
+            AlreadyExistsError, PreconditionError: It has another tag.
         """
         return self._put(_LOCK, content, tag, locked=False)
+
+    def delete_lock(self) -> None:
+        """Delete the lock."""
+        with errors(), suppress(FileNotFoundError):
+            obstore.delete(*self._at(_LOCK))
 
     def _at(self, name: str) -> tuple[Any, str]:
         return (self.path / name if name else self.path).store()
@@ -194,109 +201,3 @@ def _together(function: Any, pairs: Iterable[tuple[str, str]]) -> None:
     with ThreadPoolExecutor(_TOGETHER) as pool:
         for done in [pool.submit(function, *pair) for pair in pairs]:
             done.result()
-
-
-class _Lease:
-    """The lock of one writer, renewed by a thread."""
-
-    def __init__(self, bucket: ArchiveBucket) -> None:
-        self._bucket = bucket
-        self._content = json.dumps(
-            {
-                "writer": uuid4().hex,
-                "host": socket.gethostname(),
-                "process": os.getpid(),
-                "since": datetime.now(UTC).isoformat(timespec="seconds"),
-            }
-        ).encode()
-        self._tag = ""
-        self._renewed = 0.0
-        self._lost = False
-        self._stop = threading.Event()
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the lock."""
-        self._take()
-        thread = threading.Thread(target=self._renew, daemon=True, name="lock of an archive")
-        thread.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            thread.join()
-            with suppress(OSError, ArchiveError):
-                self._bucket.delete(_LOCK)
-
-    def expect_held(self) -> None:
-        """Check that no other process can have taken the lock over.
-
-        Raises:
-            ArchiveError: It was taken over, or could not be renewed for too long.
-        """
-        if self._lost or time.monotonic() - self._renewed > _STALE_SECONDS / 2:
-            raise ArchiveError(
-                f"{self._bucket.path}: expected to keep the lock, found that it was not renewed in time; "
-                "the frames committed before are intact"
-            )
-
-    def _take(self) -> None:
-        began = time.monotonic()
-        try:
-            self._tag = self._bucket.put_lock(self._content, "")
-        except (AlreadyExistsError, PreconditionError):
-            self._take_over()
-        self._renewed = began
-
-    def _take_over(self) -> None:
-        """Take the lock of a process that does not renew it."""
-        content, tag, modified = self._found()
-        if content == self._content:
-            self._tag = tag
-            return
-        idle = (self._bucket.server_time() - modified).total_seconds()
-        try:
-            if idle > _STALE_SECONDS:
-                self._tag = self._bucket.put_lock(self._content, tag)
-                return
-        except (AlreadyExistsError, PreconditionError):
-            pass
-        raise ArchiveError(
-            f"{self._bucket.path}: expected no other writer, found another process writing to it: "
-            f"{_described(content)}, which renewed its lock {max(0, idle):.0f} s ago"
-        )
-
-    def _renew(self) -> None:
-        while not self._stop.wait(_RENEW_SECONDS):
-            began = time.monotonic()
-            try:
-                self._tag = self._bucket.put_lock(self._content, self._tag)
-            except (AlreadyExistsError, PreconditionError):
-                content, self._tag, _ = self._found()
-                if content != self._content:
-                    self._lost = True
-                    return
-            except OSError:
-                continue
-            self._renewed = began
-
-    def _found(self) -> tuple[bytes, str, datetime]:
-        """Return the lock, its tag and the time of its writing.
-
-        It may be this writer's although the store said that there is another: a request that succeeded is
-        repeated if the answer was lost.
-        """
-        with errors():
-            found = obstore.get(*(self._bucket.path / _LOCK).store())
-            return bytes(found.bytes()), str(found.meta["e_tag"]), found.meta["last_modified"]
-
-
-def _described(content: bytes) -> str:
-    """Return the process that a lock names."""
-    try:
-        found = json.loads(content)
-        return (
-            f"process {int(found['process'])} on {str(found['host'])[:80]}, since {str(found['since'])[:40]}"
-        )
-    except (ValueError, KeyError, TypeError):
-        return "an unknown one"
