@@ -1,13 +1,15 @@
 """Operations on the files of an archive: the same on a local disk and in an S3 store (moto's)."""
 
+import os
 import pickle
 import threading
 import time
 
+import numpy as np
 import obstore
 import pytest
 
-from stormcell.data import bucket_lock
+from stormcell.data import archive, bucket_lock, schema
 from stormcell.data.archive_bucket import ArchiveBucket
 from stormcell.data.archive_folder import ArchiveFolder
 from stormcell.data.object_store import location
@@ -133,3 +135,41 @@ def test_archive_root_in_s3_that_another_process_replaced_is_not_replaced(archiv
     with pytest.raises(ArchiveError, match="found that another process has committed"):
         archive_in_s3.write("zarr.json", b"third")
     assert other.read("zarr.json") == b"second"
+
+
+def test_archive_in_s3_is_written_changed_and_opened_like_a_local_one(bucket, write_pgm, tmp_path):
+    times = [f"2016092814{minute}" for minute in (45, 50, 55)]
+    files = [write_pgm(time) for time in times]
+    other = write_pgm(times[0], name="other.pgm", values=np.full((6, 5), 200))
+    for place in (f"{bucket}/rain.zarr", tmp_path / "rain.zarr"):
+        opened = []
+        for some, replace in (([files[0], files[2]], False), ([files[1]], False), ([other], True)):
+            done = archive.append(place, some, replace=replace)
+            assert not done.refused
+            opened.append(archive.open(place))
+        schema.check(opened[-1])
+        assert [len(ds.time) for ds in opened] == [2, 3, 3]
+        with pytest.raises(ArchiveError, match="expected an archive, found no such path"):
+            archive.open(f"{place}-no")
+    s3, local = archive.open(f"{bucket}/rain.zarr"), archive.open(tmp_path / "rain.zarr")
+    assert s3.drop_attrs().identical(local.drop_attrs())
+    # The dataset that was opened before the last change is read on.
+    np.testing.assert_array_equal(opened[1].rainfall_rate[1], local.rainfall_rate[1])
+    assert not [url for url in location(bucket).files() if "/staged/" in str(url) or url.name == "lock"]
+    assert pickle.loads(pickle.dumps(s3)).identical(s3)
+
+
+def set_environment(settings):
+    os.environ.update(settings)
+
+
+def test_archive_in_s3_is_written_by_workers(by_address, cluster, bucket, write_pgm, tmp_path):
+    settings = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    with cluster.get_client() as client:
+        client.run(set_environment, settings)
+    files = [write_pgm(f"20160928{hour:02}{minute:02}") for hour in range(4) for minute in range(0, 60, 5)]
+    archive.append(tmp_path / "rain.zarr", files)
+    done = archive.append(f"{bucket}/rain.zarr", files, workers=by_address)
+    assert len(done.added) == 48
+    ours, local = archive.open(f"{bucket}/rain.zarr"), archive.open(tmp_path / "rain.zarr")
+    assert ours.drop_attrs().identical(local.drop_attrs())

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from zarr.storage import ObjectStore, StorePath
 
 from stormcell.data import conversion, schema
 from stormcell.data.archive_files import ROOT
+from stormcell.data.archive_folder import files_of
 from stormcell.data.conversion import Converted
 from stormcell.data.object_store import Location, location
 from stormcell.data.parallel import THIS_PROCESS, Workers
@@ -30,7 +32,7 @@ class Appended:
     """The result of appending files.
 
     Attributes:
-        path: The archive.
+        path: The archive, or its address in an object store.
         added: Times of the new frames, in time order.
         present: Times of frames that the archive already had, with the same rates.
         refused: Files that could not be used, or only in part, and the reasons.
@@ -38,7 +40,7 @@ class Appended:
         pruned: Times of frames that are older than those that the archive keeps.
     """
 
-    path: Path
+    path: Location
     added: tuple[np.datetime64, ...]
     present: tuple[np.datetime64, ...]
     refused: tuple[tuple[Location, str], ...]
@@ -78,7 +80,7 @@ def append(
     one block of frames is in memory at a time, in each process.
 
     Args:
-        path: Folder of the archive.
+        path: Folder of the archive, or its address in an object store.
         files: Radar files, compressed or not, and folders, which are searched for radar files: paths, or
             addresses in object stores, such as ``s3://bucket/2024``.
         options: Statements about the files, where their metadata does not make them.
@@ -98,12 +100,14 @@ def append(
         ((PosixPath('no-such-file.pgm'), 'expected a file, found no such file'),)
     """
     options = options or ReadOptions()
-    path = Path(path)
+    archive = location(path)
     refused: dict[Location, str] = {}
     known: list[RadarFile] = []
     places = [location(file) for file in files]
     for place, file in conversion.survey(
-        dict.fromkeys(radar_files(places, refused, options, but=path)), options, workers
+        dict.fromkeys(radar_files(places, refused, options, but=archive)),
+        options,
+        workers,
     ):
         if isinstance(file, str):
             refused[place] = file
@@ -113,7 +117,7 @@ def append(
     settled: set[np.datetime64] = set()
     total = sum(len(file.times) for file in known)
     if total:
-        with writing(path, durable=durable, now=now) as store:
+        with writing(archive, durable=durable, now=now) as store:
             done = 0
             for run in conversion.convert(
                 known,
@@ -138,7 +142,7 @@ def append(
                     progress(done, total)
     found = {name: tuple(values) for name, values in times.items()}
     return Appended(
-        path, found["added"], found["present"], tuple(refused.items()), found["replaced"], found["pruned"]
+        archive, found["added"], found["present"], tuple(refused.items()), found["replaced"], found["pruned"]
     )
 
 
@@ -175,26 +179,40 @@ def open(path: str | PathLike[str]) -> xr.Dataset:  # noqa: A001 - read as archi
     The dataset has the frames that are committed at this moment, even while others are being appended.
 
     Args:
-        path: An archive written by :func:`append`, or another Zarr store that follows the MLCast conventions.
+        path: Path or address of an archive written by :func:`append`, or of another Zarr store that follows
+            the MLCast conventions.
 
     Raises:
         ArchiveError: It does not exist or is not an archive.
     """
-    path = Path(path)
-    if not (path / ROOT).is_file():
-        found = "something else, or an unfinished archive" if path.exists() else "no such path"
-        raise ArchiveError(f"{path}: expected an archive, found {found}")
+    place = location(path)
+    files = files_of(place)
     try:
         while True:
-            root = (path / ROOT).read_bytes()
-            ds = xr.open_zarr(path, chunks=None, consolidated=True)
+            root = files.read(ROOT)
+            ds = xr.open_zarr(_zarr(place), chunks=None, consolidated=True)
             # If the archive changed twice meanwhile, the times may be of different states.
-            if (path / ROOT).read_bytes() == root:
+            if files.read(ROOT) == root:
                 return schema.adopt(ds)
+    except (FileNotFoundError, NotADirectoryError):
+        found = "something else, or an unfinished archive" if _exists(place) else "no such path"
+        raise ArchiveError(f"{path}: expected an archive, found {found}") from None
     except ArchiveError as error:
         raise ArchiveError(f"{path}: {error}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArchiveError(f"{path}: expected an archive, found an unreadable store: {error}") from None
+
+
+def _exists(path: Location) -> bool:
+    return path.exists() if isinstance(path, Path) else bool(files_of(path).names())
+
+
+def _zarr(path: Location) -> Path | StorePath:
+    """Return what xarray opens."""
+    if isinstance(path, Path):
+        return path
+    store, name = path.store()
+    return StorePath(ObjectStore(store, read_only=True), name)
 
 
 def rain(ds: xr.Dataset) -> xr.DataArray:

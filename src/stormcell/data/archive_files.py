@@ -28,7 +28,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
 from stormcell.data import rain_index, schema
-from stormcell.data.archive_folder import ArchiveFolder
+from stormcell.data.archive_folder import ArchiveFiles
 from stormcell.errors import ArchiveError
 
 Metadata = dict[str, Any]
@@ -173,7 +173,7 @@ def decode_chunk(metadata: Metadata, content: bytes, length: int) -> Values:
 
 
 def read_chunks(
-    folder: ArchiveFolder, array: str, metadata: Metadata, first: int = 0, last: int | None = None
+    folder: ArchiveFiles, array: str, metadata: Metadata, first: int = 0, last: int | None = None
 ) -> Values:
     """Return the values from one position of an array to another; the first must begin a chunk.
 
@@ -197,7 +197,7 @@ def read_chunks(
     return np.concatenate(parts)
 
 
-def read_root(folder: ArchiveFolder) -> Metadata | None:
+def read_root(folder: ArchiveFiles) -> Metadata | None:
     """Return the content of the root; None if there is no root.
 
     Raises:

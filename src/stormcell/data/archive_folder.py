@@ -1,4 +1,4 @@
-"""Operations on the files of an archive, in a folder of the local disk.
+"""Operations on the files of an archive, and how a folder of the local disk does them.
 
 Names are relative to the archive and use ``/``. Every operation either happens or does not, even if the
 process is killed meanwhile.
@@ -9,11 +9,13 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from uuid import uuid4
 
+from stormcell.data.object_store import Location
 from stormcell.errors import ArchiveError
 
 # Everything beside the Zarr arrays: staged files and the writer's notes.
@@ -21,9 +23,44 @@ PRIVATE = ".stormcell"
 STAGED = f"{PRIVATE}/staged"
 
 
+class ArchiveFiles(Protocol):
+    """The operations on the files of an archive, as :class:`ArchiveFolder` describes them.
+
+    Another implementation is :class:`~stormcell.data.archive_bucket.ArchiveBucket`.
+    """
+
+    @property
+    def path(self) -> Location: ...  # noqa: D102
+    def read(self, name: str) -> bytes: ...  # noqa: D102
+    def exists(self, name: str) -> bool: ...  # noqa: D102
+    def names(self, folder: str = "") -> list[str]: ...  # noqa: D102
+    def stage(self, content: bytes, *, durable: bool | None = None) -> str: ...  # noqa: D102
+    def expect_shared(self) -> None: ...  # noqa: D102
+    def place(self, staged: str, name: str) -> None: ...  # noqa: D102
+    def place_all(self, places: Iterable[tuple[str, str]]) -> None: ...  # noqa: D102
+    def write(self, name: str, content: bytes, *, durable: bool | None = None) -> None: ...  # noqa: D102
+    def link(self, name: str, to: str) -> None: ...  # noqa: D102
+    def link_all(self, links: Iterable[tuple[str, str]]) -> None: ...  # noqa: D102
+    def delete(self, name: str) -> None: ...  # noqa: D102
+    def make(self, folder: str = "") -> None: ...  # noqa: D102
+    def delete_folder(self, folder: str) -> None: ...  # noqa: D102
+    def remove_if_empty(self) -> None: ...  # noqa: D102
+    def sync(self, folders: Iterable[str]) -> None: ...  # noqa: D102
+    def lock(self) -> AbstractContextManager[None]: ...  # noqa: D102
+
+
+def files_of(archive: Location, *, durable: bool = False) -> ArchiveFiles:
+    """Return the files of the archive at a path, or at an address in an object store."""
+    if isinstance(archive, Path):
+        return ArchiveFolder(archive, durable)
+    from stormcell.data.archive_bucket import ArchiveBucket
+
+    return ArchiveBucket(archive, durable)
+
+
 @dataclass(frozen=True)
 class ArchiveFolder:
-    """The files of an archive. All methods raise ``OSError`` if the disk is full or cannot be used.
+    """The files of an archive on a local disk. All methods raise ``OSError`` if it is full or cannot be used.
 
     Attributes:
         path: The folder.

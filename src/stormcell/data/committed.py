@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stormcell.data import archive_files, schema
 from stormcell.data.archive_files import ROOT, TIMES_PER_CHUNK, Metadata
-from stormcell.data.archive_folder import ArchiveFolder
+from stormcell.data.archive_folder import ArchiveFiles
 from stormcell.data.grid import Grid
 from stormcell.data.time_axis import TimeAxis, Times
 from stormcell.errors import ArchiveError
@@ -53,7 +53,7 @@ class Frames:
         state: Its committed state; None if nothing is committed.
     """
 
-    def __init__(self, folder: ArchiveFolder, state: Committed | None) -> None:
+    def __init__(self, folder: ArchiveFiles, state: Committed | None) -> None:
         self._folder = folder
         self._state = state
         self._hashes: dict[int, NDArray[np.uint64]] = {}  # by chunk
@@ -113,7 +113,7 @@ class Frames:
         return frame
 
 
-def read(folder: ArchiveFolder) -> Committed | None:
+def read(folder: ArchiveFiles) -> Committed | None:
     """Read the committed state of an archive; None if nothing is committed.
 
     Raises:
@@ -129,7 +129,7 @@ def read(folder: ArchiveFolder) -> Committed | None:
     return Committed(arrays, root["attributes"], TimeAxis(times))
 
 
-def read_reference(folder: ArchiveFolder, state: Committed) -> xr.Dataset:
+def read_reference(folder: ArchiveFiles, state: Committed) -> xr.Dataset:
     """Return a dataset of the schema with the archive's grid and attributes, without frames."""
     attributes = {name: dict(metadata["attributes"]) for name, metadata in state.arrays.items()}
     attributes[schema.RATE].pop("coordinates", None)
@@ -145,7 +145,7 @@ def read_reference(folder: ArchiveFolder, state: Committed) -> xr.Dataset:
     )
 
 
-def create(folder: ArchiveFolder, reference: xr.Dataset) -> Committed:
+def create(folder: ArchiveFiles, reference: xr.Dataset) -> Committed:
     """Write the arrays of a new archive, with its grid and no frame, and return its state.
 
     Args:
@@ -178,7 +178,7 @@ def create(folder: ArchiveFolder, reference: xr.Dataset) -> Committed:
     return Committed(arrays, attributes, TimeAxis(NO_TIMES))
 
 
-def commit(folder: ArchiveFolder, state: Committed) -> None:
+def commit(folder: ArchiveFiles, state: Committed) -> None:
     """Replace the root, so that readers see a new state.
 
     Raises:

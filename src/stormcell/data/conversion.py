@@ -15,7 +15,7 @@ import xarray as xr
 
 from stormcell.data import archive_files, staging
 from stormcell.data.archive_files import Metadata
-from stormcell.data.archive_folder import ArchiveFolder
+from stormcell.data.archive_folder import ArchiveFiles
 from stormcell.data.object_store import Location
 from stormcell.data.parallel import THIS_PROCESS, Done, Workers, in_worker
 from stormcell.data.read_options import ReadOptions
@@ -165,7 +165,7 @@ def _task(store: Store, options: ReadOptions) -> "partial[Converted]":
 
 
 def _convert(
-    folder: ArchiveFolder,
+    folder: ArchiveFiles,
     options: ReadOptions,
     reference: xr.Dataset | None,
     arrays: Mapping[str, Metadata] | None,

@@ -14,7 +14,7 @@ def radar_files(
     refused: dict[Location, str],
     options: ReadOptions | None = None,
     *,
-    but: Path | None = None,
+    but: Location | None = None,
 ) -> Iterator[Location]:
     """Yield the files, and the radar files in folders and their subfolders.
 
@@ -36,7 +36,7 @@ def radar_files(
         radar = [
             file
             for file in below
-            if not (but and _is_folder(file) and but.resolve() == Path(str(file)).resolve())
+            if not (isinstance(but, Path) and _is_folder(file) and but.resolve() == Path(str(file)).resolve())
             and (_is_folder(file) or looks_like_radar(file, options))
         ]
         if not radar:

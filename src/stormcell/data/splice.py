@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from stormcell.data import archive_files, committed
 from stormcell.data.archive_files import ARRAYS, BY_FRAME, MISSING, ROOT, SERIES, TIMES_PER_CHUNK, Metadata
-from stormcell.data.archive_folder import PRIVATE, STAGED, ArchiveFolder
+from stormcell.data.archive_folder import PRIVATE, STAGED, ArchiveFiles
 from stormcell.data.committed import Committed
 from stormcell.data.staging import StagedFrame
 from stormcell.data.time_axis import TimeAxis
@@ -32,7 +32,7 @@ _APPENDING, _CHANGING = b"appending", b"changing"
 
 
 def splice(
-    folder: ArchiveFolder, state: Committed, order: NDArray[np.int64], staged: Sequence[StagedFrame]
+    folder: ArchiveFiles, state: Committed, order: NDArray[np.int64], staged: Sequence[StagedFrame]
 ) -> Committed:
     """Change the frames of an archive, and commit the change.
 
@@ -79,7 +79,7 @@ def splice(
     return new
 
 
-def clean(folder: ArchiveFolder, state: Committed | None) -> None:
+def clean(folder: ArchiveFiles, state: Committed | None) -> None:
     """Remove everything that is not committed, except the folder itself, which carries the lock."""
     if state is None:
         for name in (*ARRAYS, PRIVATE):
@@ -107,7 +107,7 @@ def clean(folder: ArchiveFolder, state: Committed | None) -> None:
     folder.delete(DIRTY)
 
 
-def free_spare(folder: ArchiveFolder, state: Committed) -> None:
+def free_spare(folder: ArchiveFiles, state: Committed) -> None:
     """Delete the files of the other naming that hold dropped or replaced frames, or renumbered ones.
 
     Readers that opened the archive before its last change, other than by appending, cannot read on.
@@ -121,7 +121,7 @@ def free_spare(folder: ArchiveFolder, state: Committed) -> None:
         _write_spare(folder, {**_spare(folder), spare: (valid, valid)})
 
 
-def _spare(folder: ArchiveFolder) -> dict[str, tuple[int, int]]:
+def _spare(folder: ArchiveFiles) -> dict[str, tuple[int, int]]:
     """Return, for each naming in case it is the spare one, its valid and its existing number of frames."""
     try:
         found = json.loads(folder.read(SPARE))
@@ -130,11 +130,11 @@ def _spare(folder: ArchiveFolder) -> dict[str, tuple[int, int]]:
         return {}
 
 
-def _write_spare(folder: ArchiveFolder, spare: Mapping[str, tuple[int, int]]) -> None:
+def _write_spare(folder: ArchiveFiles, spare: Mapping[str, tuple[int, int]]) -> None:
     folder.write(SPARE, json.dumps(spare).encode())
 
 
-def _note_spare(folder: ArchiveFolder, naming: str, before: int, first: int, length: int) -> int:
+def _note_spare(folder: ArchiveFiles, naming: str, before: int, first: int, length: int) -> int:
     """Note what is valid during and after a change, and return the valid length of the other naming."""
     other = archive_files.other(naming)
     valid, existing = _spare(folder).get(other, (0, 0))
@@ -144,7 +144,7 @@ def _note_spare(folder: ArchiveFolder, naming: str, before: int, first: int, len
 
 
 def _write_frames(
-    folder: ArchiveFolder,
+    folder: ArchiveFiles,
     state: Committed,
     order: NDArray[np.int64],
     staged: Sequence[StagedFrame],
@@ -171,7 +171,7 @@ def _write_frames(
 
 
 def _write_series(
-    folder: ArchiveFolder,
+    folder: ArchiveFiles,
     name: str,
     state: Committed,
     order: NDArray[np.int64],
@@ -211,7 +211,7 @@ def _write_series(
         folder.write(file, archive_files.encode_chunk(metadata, part))
 
 
-def _write_missing(folder: ArchiveFolder, metadata: Metadata, before: TimeAxis, after: TimeAxis) -> Metadata:
+def _write_missing(folder: ArchiveFiles, metadata: Metadata, before: TimeAxis, after: TimeAxis) -> Metadata:
     """Write the missing times, and return the metadata of their array."""
     old, new = before.missing(), after.missing()
     naming, start = archive_files.naming(metadata), 0

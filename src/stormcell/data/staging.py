@@ -13,7 +13,7 @@ import xarray as xr
 
 from stormcell.data import archive_files, rain_index, schema
 from stormcell.data.archive_files import Metadata
-from stormcell.data.archive_folder import ArchiveFolder
+from stormcell.data.archive_folder import ArchiveFiles
 from stormcell.data.grid import Grid
 from stormcell.errors import InputError
 
@@ -54,7 +54,7 @@ class Staged:
 
 
 def stage(
-    folder: ArchiveFolder,
+    folder: ArchiveFiles,
     frames: xr.Dataset,
     arrays: Mapping[str, Metadata] | None = None,
     present: Mapping[np.datetime64, int] | None = None,
@@ -74,6 +74,7 @@ def stage(
         >>> import pyproj
         >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory
+        >>> from stormcell.data.archive_folder import ArchiveFolder
         >>> from stormcell.data.grid import Grid
         >>> grid = Grid.from_centres(pyproj.CRS(3067), [0, 1000], [6_601_000, 6_600_000])
         >>> frames = schema.build(np.ones((1, 2, 2)), ["2016-09-28T14:45"], grid, measured={}, attributes={})

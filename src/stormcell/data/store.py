@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from stormcell.data import committed, schema, splice, time_axis
 from stormcell.data.archive_files import ARRAYS, Metadata
-from stormcell.data.archive_folder import PRIVATE, STAGED, ArchiveFolder
+from stormcell.data.archive_folder import PRIVATE, STAGED, ArchiveFiles, files_of
 from stormcell.data.committed import NO_TIMES, Committed, Frames
+from stormcell.data.object_store import Location
 from stormcell.data.staging import SAME_TO, StagedFrame
 from stormcell.data.time_axis import TimeAxis, Times
 from stormcell.errors import ArchiveError, InputError
@@ -46,7 +47,7 @@ class Store:
         reference: A dataset with the archive's grid and attributes, without frames; None for a new archive.
     """
 
-    def __init__(self, folder: ArchiveFolder, now: np.datetime64) -> None:
+    def __init__(self, folder: ArchiveFiles, now: np.datetime64) -> None:
         self.folder = folder
         self.now = now.astype("datetime64[s]")
         self.reference: xr.Dataset | None = None
@@ -175,9 +176,9 @@ class Store:
             steps = np.diff(self.times)
             self._shortest = steps.min() if steps.size else _LONG
         with self._or_archive_error():
-            for pattern in _PARTIAL_ROOTS:
-                for file in self.folder.path.glob(pattern):
-                    self.folder.delete(file.name)
+            for name in self.folder.names():
+                if any(map(Path(name).match, _PARTIAL_ROOTS)):
+                    self.folder.delete(name)
             self.discard()
 
     def _splice(self, order: NDArray[np.int64], staged: list[StagedFrame]) -> None:
@@ -269,18 +270,18 @@ class Store:
 
 
 @contextmanager
-def writing(path: Path, *, durable: bool = False, now: np.datetime64 | None = None) -> Iterator[Store]:
+def writing(path: Location, *, durable: bool = False, now: np.datetime64 | None = None) -> Iterator[Store]:
     """Open an archive to change it; added frames are committed at the end.
 
     Args:
-        path: Folder of the archive.
+        path: Folder or address of the archive.
         durable: Whether a commit survives a power cut.
         now: The present time, UTC, if not the computer's.
 
     Raises:
         ArchiveError: It is not an archive, or another process is writing to it, or it cannot be written.
     """
-    folder = ArchiveFolder(path, durable)
+    folder = files_of(path, durable=durable)
     try:
         folder.make()
     except FileExistsError:
