@@ -20,7 +20,7 @@ from stormcell.forecast import export
 from stormcell.forecast.baselines import baseline
 from stormcell.forecast.contract import DescribedForecaster
 from stormcell.forecast.network import NetworkForecaster
-from stormcell.models.model_file import Card, Nowcasting, Units
+from stormcell.models.model_file import Card, Nowcasting, TrainingData, Units
 from stormcell.models.nowcaster import Nowcaster
 from stormcell.training.recipes import Recipe
 
@@ -74,7 +74,8 @@ def network() -> NetworkForecaster:
         inputs=recipe.inputs,
         steps=recipe.steps,
         nowcasting=Nowcasting(
-            coordinates=recipe.coordinates, time_step_seconds=300, pixel_size=(1000.0, 1000.0), pixel_unit="m"
+            coordinates=recipe.coordinates,
+            archives=(TrainingData(time_step_seconds=300, pixel_size=(1000.0, 1000.0), pixel_unit="m"),),
         ),
         settings={},
         data_hash="",

@@ -7,7 +7,7 @@ import pytest
 from distributed import LocalCluster
 
 from stormcell.data.parallel import Workers, workers
-from stormcell.models.model_file import Card, Nowcasting, Units
+from stormcell.models.model_file import Card, Nowcasting, TrainingData, Units
 from stormcell.models.nowcaster import Nowcaster
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,14 +57,21 @@ def card_of() -> Callable[..., Card]:
             "inputs": 3,
             "steps": 6,
             "nowcasting": Nowcasting(
-                coordinates=coordinates, time_step_seconds=300, pixel_size=(1000.0, 1000.0), pixel_unit="m"
+                coordinates=coordinates,
+                archives=(
+                    TrainingData(
+                        time_step_seconds=300,
+                        pixel_size=(1000.0, 1000.0),
+                        pixel_unit="m",
+                        blocks={
+                            "train": ("2024-06-01T00:00:00", "2024-06-01T01:00:00"),
+                            "validation": ("2024-06-01T02:00:00", "2024-06-01T02:30:00"),
+                            "test": ("2024-06-01T03:00:00", "2024-06-01T04:00:00"),
+                        },
+                    ),
+                ),
             ),
             "settings": {"seed": 0},
-            "blocks": {
-                "train": ("2024-06-01T00:00:00", "2024-06-01T01:00:00"),
-                "validation": ("2024-06-01T02:00:00", "2024-06-01T02:30:00"),
-                "test": ("2024-06-01T03:00:00", "2024-06-01T04:00:00"),
-            },
             "data_hash": "d" * 64,
             "data_source": {},
             "scores": {"csi": 0.5},

@@ -229,6 +229,28 @@ def test_training_on_says_it_is_finished(journey):
     assert "this run is finished" in again.stderr
 
 
+def test_train_on_two_archives_and_verify_score_the_test_block_of_each(journey, tmp_path):
+    """The second archive is thinned to its every second frame, and so is what is scored of it."""
+    synthetic.write(tmp_path / "radar", seed=4, events=1, steps=40, shape=(44, 52))
+    assert stormcell("archive", tmp_path / "radar", "--out", tmp_path / "a.zarr").exit_code == 0
+    words = [journey / "a.zarr", tmp_path / "a.zarr", "time_step_minutes=10", *TINY]
+    trained = stormcell("train", *words, "--out", tmp_path / "run")
+    assert trained.exit_code == 0, trained.output
+    assert "at most" in trained.stderr.splitlines()[0]
+    assert f"{tmp_path / 'a.zarr'}: every 10 min, thinned to one frame in 2" in trained.stderr
+    model = tmp_path / "run" / "model.safetensors"
+    newest = []
+    for folder in (journey, tmp_path):
+        scores = verify(folder, tmp_path / f"report {len(newest)}", names=[model])[str(model)]
+        assert scores["lead_minutes"][:2] == [10, 20]
+        assert "overlap_with_training" not in scores["about"]
+        newest.append(scores["about"]["last_issue_time"])
+        times = xr.open_zarr(folder / "a.zarr")["time"].values
+        assert times[-5] <= np.datetime64(newest[-1]) < times[-1]
+    done = stormcell("forecast", tmp_path / "a.zarr", "--model", model, "--out", tmp_path / "f.nc")
+    assert done.exit_code == 0, done.output
+
+
 def test_bad_input_is_one_line(journey, tmp_path):
     archive, model = journey / "a.zarr", journey / "run" / "model.safetensors"
     out = tmp_path / "out"
@@ -237,6 +259,8 @@ def test_bad_input_is_one_line(journey, tmp_path):
         (["check", tmp_path / "none.zarr"], "none.zarr"),
         (["train", tmp_path / "none.zarr", "--out", out], "none.zarr"),
         (["train", archive, "--out", out, "max_minuts=3"], 'the nearest is "max_minutes"'),
+        (["train", "max_minutes=3", "--out", out], "expected at least one archive, found only settings"),
+        (["train", archive, tmp_path / "b.zarr", "--out", out], "b.zarr"),
         (["train", archive, "--out", journey / "run", *TINY, "seed=9"], "seed (was 0, now 9)"),
         (["verify", archive, "--forecaster", "persistance", "--out", out], 'found "persistance"'),
         (["verify", archive, "--forecaster", tmp_path / "no.safetensors", "--out", out], "no such file"),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stormcell.data.splits import Block, Window, split, windows
+from stormcell.data.splits import Block, Window, split, steps_between, window_table, windows
 from stormcell.data.time_axis import TimeAxis
 from stormcell.errors import ArgumentError
 
@@ -65,3 +65,74 @@ def test_split_impossible_lengths_raise_and_name_what_was_found(arguments, messa
     with pytest.raises(ArgumentError) as caught:
         split(regular(40), inputs=3, **arguments)
     assert message in str(caught.value)
+
+
+def by_search(given: TimeAxis, block: Block, inputs: int, steps: int, step: np.timedelta64) -> list[Window]:
+    """Search windows time by time."""
+    at = {time: k for k, time in enumerate(given.times)}
+    inside = block.contains(given.times)
+    found = []
+    for issue in given.times:
+        before = [at.get(issue - k * step) for k in range(inputs - 1, -1, -1)]
+        if None in before or given.times[before[0]] < np.datetime64(block.start) - inputs * step:
+            continue
+        after = []
+        for k in range(1, steps + 1):
+            position = at.get(issue + k * step)
+            if position is None or not inside[position]:
+                break
+            after.append(position)
+        if after:
+            found.append(Window(tuple(before), tuple(after)))
+    return found
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_window_table_has_the_windows_that_a_search_by_time_finds(every):
+    """With random gaps, and no frames between the time steps."""
+    minutes = 5 * np.flatnonzero(np.random.default_rng(0).random(200) < 0.9)
+    given = axis(*minutes)
+    assert given.step == STEP
+    block = Block("2024-06-01T05:00", "2024-06-01T11:00")
+    table = window_table(given, block, inputs=3, steps=4, every=every)
+    expected = by_search(given, block, 3, 4, every * STEP)
+    assert sorted(table, key=lambda window: window.issue) == sorted(expected, key=lambda window: window.issue)
+    assert sorted(table.issues) == sorted(window.issue for window in expected)
+    assert table.frames().tolist() == sorted({k for w in expected for k in w.inputs + w.targets})
+
+
+def test_window_table_of_a_block_without_windows_is_empty():
+    table = window_table(regular(3), Block("2030-01-01", "2030-01-02"), inputs=2, steps=2)
+    assert (len(table), list(table), table.frames().tolist()) == (0, [], [])
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_window_table_of_different_blocks_shares_no_frame(every):
+    given = regular(300)
+    parts = split(given, inputs=4 * every, validation="20%", test="20%")
+    used = [
+        set(window_table(given, block, inputs=4, steps=6, every=every).frames().tolist())
+        for block in (parts.train, parts.validation, parts.test)
+    ]
+    assert all(used)
+    assert not used[0] & used[1]
+    assert not used[1] & used[2]
+
+
+def test_split_of_a_varying_step_has_gaps_of_time_steps():
+    """Frames every 5 min, and every minute around the border of the training block."""
+    given = axis(*range(0, 500, 5), *range(500, 530), *range(530, 1000, 5))
+    parts = split(given, inputs=6, validation="46%", test="10%")
+    assert np.datetime64(parts.train.end) < np.datetime64(parts.validation.start) - 6 * STEP
+
+
+@pytest.mark.parametrize(("minutes", "every"), [(None, 1), (5, 1), (10, 2), (15.0, 3)])
+def test_steps_between_counts_time_steps(minutes, every):
+    assert steps_between(regular(9), minutes, "a.zarr") == every
+
+
+@pytest.mark.parametrize("minutes", [4, 7.5, 2.5, 12])
+def test_steps_between_of_a_step_that_does_not_divide_names_the_archive(minutes):
+    with pytest.raises(ArgumentError) as caught:
+        steps_between(regular(9), minutes, "a.zarr")
+    assert str(caught.value).startswith(f"a.zarr: expected a time step that divides {minutes:g} min, found 5")

@@ -5,7 +5,6 @@ import pytest
 import xarray as xr
 
 from stormcell.data import synthetic
-from stormcell.data.grid import Spacing
 from stormcell.errors import ArgumentError, FramesError
 from stormcell.forecast.baselines import baseline
 from stormcell.forecast.contract import Analysis, Needs, forecast_array, make_forecast, require
@@ -53,22 +52,9 @@ def test_require_reads_only_what_is_needed():
     assert reads == [3]
 
 
-def test_require_other_spacing_raises():
-    given = frames(y=[2000.0, 1000.0, 0.0], x=[0.0, 1000.0, 2000.0, 3000.0])
-    assert require(given, 2, grid_spacing=Spacing(1000, 1000, "m")).sizes["time"] == 2
-    with pytest.raises(FramesError, match="grid spacing, 2000 × 1000 m, found 1000 × 1000 m"):
-        require(given, 2, grid_spacing=Spacing(2000, 1000, "m"))
-
-
 def test_require_too_few_frames_error_names_the_number():
     with pytest.raises(FramesError, match="at least 5 without a gap up to the issue time, found 4"):
         require(frames(), 5)
-
-
-def test_require_other_time_step_raises():
-    assert require(frames(), 2, step=np.timedelta64(300, "s")).sizes["time"] == 2
-    with pytest.raises(FramesError, match="one every 10 min, found one every 5 min"):
-        require(frames(), 2, step=np.timedelta64(10, "m"))
 
 
 def test_require_other_dimensions_raises():

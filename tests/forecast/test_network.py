@@ -14,6 +14,7 @@ from stormcell.forecast import network
 from stormcell.forecast.contract import Analysis
 from stormcell.forecast.network import NetworkForecaster
 from stormcell.models import model_file
+from stormcell.models.model_file import TrainingData
 from stormcell.models.nowcaster import Nowcaster
 
 
@@ -185,6 +186,66 @@ def test_network_forecaster_inflow_nan_is_nan_where_rain_flows_in(forecaster):
     assert np.isfinite(filled).all()
 
 
+def archive_of(day: str, rain: xr.DataArray | None = None, **changes) -> TrainingData:
+    fields = {"time_step_seconds": 300, "pixel_size": (1000.0, 1000.0), "pixel_unit": "m"}
+    if rain is not None:
+        y, x = rain["y"].values, rain["x"].values
+        fields["extent"] = (y[0], y[-1], x[0], x[-1])
+    blocks = {"train": (f"{day}T00:00:00", f"{day}T05:00:00"), "test": (f"{day}T06:00:00", f"{day}T07:00:00")}
+    return TrainingData(blocks=blocks, **fields | changes)
+
+
+def trained_on(forecaster: NetworkForecaster, *archives: TrainingData) -> NetworkForecaster:
+    nowcasting = forecaster.card.nowcasting.model_copy(update={"archives": archives})
+    return replace(forecaster, card=forecaster.card.model_copy(update={"nowcasting": nowcasting}))
+
+
+def days(model: NetworkForecaster) -> list[str]:
+    return [blocks["train"][0][:10] for blocks in model.blocks]
+
+
+def test_network_forecaster_for_an_archive_has_the_blocks_of_its_grid(forecaster):
+    here, shifted = frames(), frames().assign_coords(x=frames()["x"] + 5000)
+    model = trained_on(forecaster, archive_of("2024-06-01", here), archive_of("2024-06-02", shifted))
+    assert days(model) == ["2024-06-01", "2024-06-02"]
+    assert days(model.for_archive(here)) == ["2024-06-01"]
+    assert days(model.for_archive(shifted)) == ["2024-06-02"]
+    nudged = here.assign_coords(x=here["x"] + 4)  # headers round
+    assert days(model.for_archive(nudged)) == ["2024-06-01"]
+
+
+def test_network_forecaster_for_an_archive_of_a_shared_grid_has_the_blocks_of_its_time(forecaster):
+    here = frames()
+    model = trained_on(forecaster, archive_of("2023-06-01", here), archive_of("2024-06-01", here))
+    assert days(model.for_archive(here)) == ["2024-06-01"]
+
+
+def test_network_forecaster_for_another_archive_has_the_blocks_of_its_time_or_all(forecaster):
+    """Weather of the same time may be in both archives."""
+    elsewhere = frames().assign_coords(x=frames()["x"] + 9e5)
+    archives = archive_of("2023-06-01", frames()), archive_of("2024-06-01", frames())
+    assert days(trained_on(forecaster, *archives).for_archive(elsewhere)) == ["2024-06-01"]
+    later = elsewhere.assign_coords(time=elsewhere["time"] + np.timedelta64(900, "D"))
+    assert days(trained_on(forecaster, *archives).for_archive(later)) == ["2023-06-01", "2024-06-01"]
+    assert days(trained_on(forecaster, archives[0]).for_archive(later)) == ["2023-06-01"]
+
+
+@pytest.mark.parametrize(
+    ("step", "pixel", "accepted"), [(5, 1000, True), (10, 2000, True), (10, 1000, False)]
+)
+def test_network_forecaster_of_several_archives_takes_the_resolution_of_each(
+    forecaster, step, pixel, accepted
+):
+    coarse = archive_of("2024-06-02", time_step_seconds=600, pixel_size=(2000.0, 2000.0))
+    model = trained_on(forecaster, archive_of("2024-06-01"), coarse)
+    given = frames(step=step, pixel=pixel)
+    if accepted:
+        assert model(given, steps=2).sizes["time"] == 2
+    else:
+        with pytest.raises(FramesError, match="grid spacing, 2000 × 2000 m, found 1000 × 1000 m"):
+            model(given, steps=2)
+
+
 def test_network_forecaster_large_grid_needs_bounded_memory():
     """Peak memory in float32 numbers per pixel, beyond input and output.
 
@@ -197,7 +258,7 @@ import torch
 import xarray as xr
 from stormcell.data.scaling import LogScaling
 from stormcell.forecast import network
-from stormcell.models.model_file import Nowcasting
+from stormcell.models.model_file import Nowcasting, TrainingData
 from stormcell.models.nowcaster import Nowcaster
 from stormcell.motion import advection
 from types import SimpleNamespace
@@ -207,7 +268,8 @@ nowcaster = Nowcaster(LogScaling(), steps=6, hidden_channels=[16, 16], kernel_si
 card = SimpleNamespace(
     inputs=2, steps=6, model="network", versions={"stormcell": "0"}, data_hash="",
     nowcasting=Nowcasting(
-        coordinates="moving", time_step_seconds=300, pixel_size=(1000, 1000), pixel_unit="m"
+        coordinates="moving",
+        archives=(TrainingData(time_step_seconds=300, pixel_size=(1000, 1000), pixel_unit="m"),),
     ),
 )
 forecaster = network.NetworkForecaster(nowcaster, card, "")

@@ -92,6 +92,42 @@ def test_model_file_of_a_nowcaster_round_trip_is_exact(tmp_path, path, nowcaster
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_load_of_a_file_of_format_2_describes_its_one_archive(path, nowcaster, card_of):
+    """The header is written as format 2 had it."""
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header = json.loads(file.metadata()["stormcell"])
+    header |= {
+        "format": 2,
+        "nowcasting": {
+            "coordinates": "fixed",
+            "time_step_seconds": 120,
+            "pixel_size": [0.01, 0.02],
+            "pixel_unit": "degree",
+        },
+        "blocks": {"test": ["2024-06-01T03:00:00", "2024-06-01T04:00:00"]},
+        "data_source": {"license": "CC0-1.0"},
+    }
+    save_file(tensors, path, metadata={"stormcell": json.dumps(header)})
+    card = model_file.read_card(path)
+    assert card.format == 3
+    assert card.nowcasting == model_file.Nowcasting(
+        coordinates="fixed",
+        archives=(
+            model_file.TrainingData(
+                time_step_seconds=120,
+                pixel_size=(0.01, 0.02),
+                pixel_unit="degree",
+                blocks={"test": ("2024-06-01T03:00:00", "2024-06-01T04:00:00")},
+                data_hash="d" * 64,
+                data_source={"license": "CC0-1.0"},
+            ),
+        ),
+    )
+    assert card.arguments == card_of(nowcaster).arguments
+    assert stormcell.load(path).blocks == ({"test": ("2024-06-01T03:00:00", "2024-06-01T04:00:00")},)
+
+
 def test_registry_names_are_the_names_of_its_classes():
     assert set(registry.MODULES) == {"Nowcaster", *(type(network).__name__ for network in NETWORKS)}
     for name in registry.MODULES:

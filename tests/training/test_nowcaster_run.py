@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,10 +21,12 @@ import stormcell
 from stormcell.atomic import write_file
 from stormcell.errors import ArchiveError, ArgumentError, OutputError, RecipeError, StormcellError
 from stormcell.models import model_file
-from stormcell.training import checkpoint_io
+from stormcell.training import checkpoint_io, crop_reader, nowcaster_run, sampling_index
 from stormcell.training.curve_files import read_curve
 from stormcell.training.nowcaster_run import train
 from stormcell.training.recipes import Recipe
+from stormcell.training.sampling_index import scan
+from stormcell.training.training_archive import Rain, archive_shares
 
 RECIPE = Recipe(
     inputs=2,
@@ -61,7 +64,7 @@ def archive(count: int = 40, seed: int = 0) -> xr.DataArray:
     return xr.DataArray(rate, coords, ("time", "y", "x"), name="rainfall_rate")
 
 
-def quietly(rain: xr.DataArray, folder: Path, recipe: Recipe = RECIPE) -> str:
+def quietly(rain: xr.DataArray | list[xr.DataArray], folder: Path, recipe: Recipe = RECIPE) -> str:
     console = Console(record=True, file=io.StringIO(), width=200)
     train(rain, folder, recipe, console)
     return console.export_text()
@@ -85,10 +88,13 @@ def test_train_writes_a_model_file_that_forecasts(finished):
     assert forecast["time"].values[0] == rain["time"].values[-1] + np.timedelta64(300, "s")
     _, card, _ = model_file.load(finished / "model.safetensors")
     assert card.settings == RECIPE.model_dump()
-    assert card.nowcasting.time_step_seconds == 300
-    assert card.nowcasting.pixel_size == (1000.0, 1000.0)
+    (trained,) = card.nowcasting.archives
+    assert trained.time_step_seconds == 300
+    assert trained.pixel_size == (1000.0, 1000.0)
+    assert trained.extent == (39000.0, 0.0, 0.0, 47000.0)
+    assert trained.data_hash == card.data_hash
     assert set(card.scores) == {"csi", "csi_newest", "validation_loss", "loss", "updates"}
-    assert card.blocks["test"][1] == "2024-06-01T03:15:00"
+    assert trained.blocks["test"][1] == "2024-06-01T03:15:00"
     assert len(losses(finished)) == 1 + RECIPE.max_updates
 
 
@@ -298,3 +304,184 @@ def test_train_in_two_processes_learns_what_one_learns_with_twice_the_batch(one_
     # Whole numbers of pixels, but for those that rounding moves over a class boundary.
     assert (counts[0] - counts[1]).abs().sum() <= 1e-3 * counts[1].sum()
     assert counts[1].sum() > 0
+
+
+def degrees(count: int = 70) -> xr.DataArray:
+    """The showers of :func:`archive` on a grid in degrees, every two minutes of a later month."""
+    rain = archive(count, seed=3)
+    return rain.assign_coords(
+        time=np.datetime64("2024-07-01T00:00", "ns") + np.arange(count) * np.timedelta64(120, "s"),
+        y=("y", 50 - 0.01 * np.arange(40), {"units": "degrees_north"}),
+        x=("x", 10 + 0.01 * np.arange(48), {"units": "degrees_east"}),
+    ).assign_attrs(title="degrees", license="CC0-1.0")
+
+
+def unread(rain: xr.DataArray, name: str, reads: list[int]) -> Rain:
+    """The rain with an index, its frames recorded when they are read."""
+
+    class Recorded(xr.backends.BackendArray):
+        shape, dtype = rain.shape, rain.dtype
+
+        def __getitem__(self, key):
+            reads.append(1)
+            return rain.values[key.tuple]
+
+    found, _ = scan(rain, np.arange(rain.sizes["time"], dtype=np.int32), Path("no scans"), lambda _: None)
+    lazy = xr.Variable(rain.dims, xr.core.indexing.LazilyIndexedArray(Recorded()))
+    return Rain(name, rain.copy(data=lazy), found.index(rain.sizes["time"]))
+
+
+@pytest.fixture(scope="module")
+def two_archives(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("two")
+    quietly([archive(), degrees()], folder)
+    return folder
+
+
+def test_train_on_two_archives_writes_a_card_that_lists_both(two_archives):
+    _, card, _ = model_file.load(two_archives / "model.safetensors")
+    first, second = card.nowcasting.archives
+    assert (first.time_step_seconds, second.time_step_seconds) == (300, 120)
+    assert (first.pixel_unit, second.pixel_unit) == ("m", "degree")
+    assert second.pixel_size == pytest.approx((0.01, 0.01))
+    assert second.data_source == {"title": "degrees", "license": "CC0-1.0"}
+    assert first.blocks["test"][1] == "2024-06-01T03:15:00"
+    assert second.blocks["test"][1] == "2024-07-01T02:18:00"
+    assert first.data_hash != second.data_hash
+    assert first.share + second.share == pytest.approx(1)
+    assert first.share == pytest.approx(0.43, abs=0.1)  # the root of 26 of 47 frames with about equal rain
+
+
+def test_train_on_two_archives_gives_a_model_for_the_resolution_of_each(two_archives):
+    model = stormcell.load(two_archives / "model.safetensors")
+    for rain in (archive(), degrees()):
+        assert model(rain, steps=2).sizes["time"] == 2
+    slow = degrees().assign_coords(time=archive(70)["time"])
+    with pytest.raises(StormcellError, match="expected the model's grid spacing, 1000 × 1000 m"):
+        model(slow, steps=2)
+
+
+def test_train_on_other_archives_than_before_is_refused(two_archives, tmp_path):
+    state = json.loads((two_archives / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(state | {"finished": False}))
+    with pytest.raises(RecipeError, match="expected the 2 archives that this run was begun with, found 1"):
+        quietly([archive()], tmp_path)
+    for others in ([degrees(), archive()], [archive(), archive()], [archive(), degrees() * 2]):
+        with pytest.raises(
+            RecipeError, match="expected the frames that this run was begun with, found others"
+        ):
+            quietly(others, tmp_path)
+
+
+@pytest.mark.parametrize("memory", [2**30, 0], ids=["in memory", "from the neighbourhood"])
+def test_train_on_archives_with_an_index_reads_no_frame_before_the_first_batch(tmp_path, memory, monkeypatch):
+    monkeypatch.setattr(crop_reader, "MEMORY", memory)
+    reads, begun = [], []
+
+    def fit(task, *_):
+        begun.append(len(reads))
+        task.batch(0, 0, 1)
+        begun.append(len(reads))
+
+    monkeypatch.setattr(nowcaster_run, "fit", fit)
+    train([unread(archive(), "a", reads), unread(degrees(), "b", reads)], tmp_path, RECIPE, silent())
+    assert begun[0] == 0
+    assert begun[1] > 0
+
+
+def silent() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+def test_train_with_an_index_learns_what_it_learns_without(finished, tmp_path):
+    train([unread(archive(), "a", [])], tmp_path, RECIPE, silent())
+    assert losses(tmp_path) == losses(finished)
+    assert not (tmp_path / "scans").exists()
+    assert len(list((finished / "scans").iterdir())) == 1
+
+
+def test_train_resumed_without_an_index_does_not_read_all_frames_again(tmp_path, monkeypatch):
+    quietly(archive(), tmp_path, RECIPE.model_copy(update={"max_updates": 3}))
+    state = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(state | {"finished": False}))
+    monkeypatch.setattr(sampling_index.rain_index, "tile_statistics", None)
+    quietly(archive(), tmp_path, RECIPE.model_copy(update={"max_updates": 3}))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_train_from_the_neighbourhood_resumes_to_the_bit(tmp_path, monkeypatch, count):
+    monkeypatch.setattr(crop_reader, "MEMORY", 0)
+    archives = [archive(), degrees()][:count]
+    quietly(archives, tmp_path / "whole")
+    written = []
+
+    def full(path: Path, content: bytes) -> None:
+        if path.name == "last.ckpt":
+            written.append(path)
+            if len(written) == 3:
+                raise OutputError(f"{path}: could not be written: No space left on device")
+        write_file(path, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint_io, "write_file", full)
+        with pytest.raises(OutputError):
+            quietly(archives, tmp_path / "parts")
+    assert "resuming the training in" in quietly(archives, tmp_path / "parts")
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+
+
+def test_train_with_a_time_step_thins_archives_whose_step_divides_it(tmp_path):
+    recipe = RECIPE.model_copy(update={"time_step_minutes": 10.0, "steps": 2})
+    said = quietly([archive(60), degrees(120)], tmp_path, recipe)
+    assert "every 10 min, thinned to one frame in 2" in said
+    assert "every 10 min, thinned to one frame in 5" in said
+    _, card, _ = model_file.load(tmp_path / "model.safetensors")
+    assert [one.time_step_seconds for one in card.nowcasting.archives] == [600, 600]
+
+
+def test_train_with_a_time_step_that_does_not_fit_names_the_archive(tmp_path):
+    recipe = RECIPE.model_copy(update={"time_step_minutes": 4.0})
+    with pytest.raises(
+        ArgumentError, match=r"^a\.zarr: expected a time step that divides 4 min, found 5 min"
+    ):
+        train([Rain("b.zarr", degrees()), Rain("a.zarr", archive())], tmp_path / "run", recipe, silent())
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [("root", [0.25, 0.75]), ("rain", [0.1, 0.9]), ("equal", [0.5, 0.5]), ([3.0, 1.0], [0.75, 0.25])],
+)
+def test_archive_shares_follow_the_recipe(chosen, expected):
+    archives = [
+        SimpleNamespace(training=SimpleNamespace(wet_pixels=lambda wet=wet: wet)) for wet in (1.0, 9.0)
+    ]
+    recipe = RECIPE.model_copy(update={"archive_shares": chosen})
+    assert archive_shares(archives, recipe) == pytest.approx(expected)
+
+
+def test_archive_shares_of_another_number_are_refused(tmp_path):
+    recipe = RECIPE.model_copy(update={"archive_shares": [1.0, 2.0]})
+    with pytest.raises(
+        RecipeError, match="archive_shares: expected 1 numbers, one for each archive, found 2"
+    ):
+        quietly(archive(), tmp_path / "run", recipe)
+
+
+def test_train_first_line_says_how_long_it_takes_and_how_to_resume(tmp_path):
+    with pytest.raises(ArchiveError):
+        train(archive() * 0, tmp_path / "run", Recipe(crop=63), (console := recording()))
+    first = console.export_text().splitlines()[0]
+    assert "at most 60 minutes (max_minutes)" in first
+    assert "Ctrl-C stops it, and the same command resumes it" in first
+
+
+def recording() -> Console:
+    return Console(record=True, file=io.StringIO(), width=200)
+
+
+def test_train_with_a_uniform_loss_weights_crops(finished, tmp_path):
+    recipe = RECIPE.model_copy(update={"uniform_loss": True})
+    quietly(archive(), tmp_path, recipe)
+    first, uniform = (float(losses(folder)[1].split(",")[1]) for folder in (finished, tmp_path))
+    assert uniform != first

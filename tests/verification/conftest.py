@@ -82,7 +82,7 @@ def written(tmp_path_factory):
     compared = {"<b>seer</b>": Clairvoyant(rain)} | _forecasters(rain)
     evaluation = evaluate(rain, compared, issue_times=rain.time.values[2:6], steps=3)
     start, end = map(str, rain.time.values[[0, 4]])
-    trained = Description("The seer", "c0ffee", {"train": (start, end)})
+    trained = Description("The seer", "c0ffee", ({"train": (start, end)},))
     described = {**evaluation.described, "seer": trained}
     evaluation = replace(evaluation, described=described, notes=("Everything is scored.",))
     report.write(folder, evaluation)

@@ -283,7 +283,7 @@ def test_evaluation_overlaps_are_blocks_with_scored_times(rain):
         "validation": (str(times[6]), str(times[6])),
     }
     method = baseline("persistence")
-    trained = replace(method, blocks=blocks)
+    trained = replace(method, blocks=(blocks,))
 
     def notes(*issue_times):
         return evaluate(
@@ -295,7 +295,16 @@ def test_evaluation_overlaps_are_blocks_with_scored_times(rain):
     assert notes(3)["it"].endswith("train block 2024-06-01T00:00 to 2024-06-01T00:20.")
     assert "validation block" in notes(5)["it"]
     assert "train" not in notes(5)["it"].replace("The training", "")
-    later = replace(method, blocks={"train": (str(times[11] + STEP), str(times[11] + 2 * STEP))})
+    later = replace(method, blocks=({"train": (str(times[11] + STEP), str(times[11] + 2 * STEP))},))
     assert evaluate(rain, {"it": later}, issue_times=times[10:], steps=1).overlaps() == {}
     evaluation = evaluate(rain, {"it": trained}, issue_times=times[[3, 5]], steps=1)
     assert evaluation.to_scores()["it"]["about"]["overlap_with_training"] == evaluation.overlaps()["it"]
+
+
+def test_evaluation_overlaps_are_those_of_every_archive_of_a_training(rain):
+    times = rain.time.values
+    elsewhere = {"train": ("2001-01-01T00:00:00", "2001-02-01T00:00:00")}
+    here = {"validation": (str(times[6]), str(times[6]))}
+    trained = replace(baseline("persistence"), blocks=(elsewhere, here))
+    evaluation = evaluate(rain, {"it": trained}, issue_times=times[5:6], steps=1)
+    assert evaluation.overlaps()["it"].endswith(": validation block 2024-06-01T00:30 to 2024-06-01T00:30.")

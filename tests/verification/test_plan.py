@@ -20,7 +20,7 @@ def at(minutes):
 def trained(first, last, steps=3):
     """A baseline with the test block of a model, given in minutes."""
     test = tuple(str(at(minute).astype("datetime64[s]")) for minute in (first, last))
-    return replace(BASELINE, blocks={"test": test}, default_steps=steps)
+    return replace(BASELINE, blocks=({"test": test},), default_steps=steps)
 
 
 def minutes(plan):
@@ -33,6 +33,15 @@ def test_plan_of_a_model_is_its_test_block():
     assert minutes(plan) == [55, 60, 65, 70]
     assert plan.steps == 3
     assert plan.notes == ()
+
+
+def test_plan_of_a_model_of_several_archives_takes_the_test_block_in_this_one():
+    """The other archive's block is of another year, or, in the second case, begins in this archive's time."""
+    (mine,), (other,), (both,) = (trained(*ends).blocks for ends in ((60, 75), (10**6, 10**6 + 60), (70, 90)))
+    model = replace(trained(0, 0), blocks=(other, mine))
+    assert str(make_plan(AXIS, {"model": model}).period) == "2024-06-01T01:00 to 2024-06-01T01:15"
+    model = replace(model, blocks=(other, mine, both))
+    assert str(make_plan(AXIS, {"model": model}).period) == "2024-06-01T01:10 to 2024-06-01T01:15"
 
 
 def test_plan_of_several_models_is_what_their_test_blocks_have_in_common():

@@ -35,7 +35,7 @@ def run(out: Path, data: Path | None, options: ReadOptions) -> int:
     archive.check(store)
     console.rule("train")
     model = out / "run" / "model.safetensors"
-    train.train(store, model.parent, [], base=recipes.demo())
+    train.train([store], [], model.parent, base=recipes.demo())
     console.rule("verify")
     evaluation = verify.verify(store, [str(model), *_BASELINES], out / "report")
     console.rule("forecast")

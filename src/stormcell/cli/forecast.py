@@ -15,7 +15,7 @@ from stormcell.errors import ArgumentError, FramesError
 from stormcell.forecast import export
 from stormcell.forecast.contract import DEFAULT_STEPS
 from stormcell.forecast.observed import LOOK_BACK, is_observed, latest_observed
-from stormcell.forecast.resolve import forecaster
+from stormcell.forecast.resolve import forecaster, thinned
 
 
 def forecast(path: Path, model: str | None, out: Path, *, at: str | None, steps: int | None) -> int:
@@ -33,7 +33,8 @@ def forecast(path: Path, model: str | None, out: Path, *, at: str | None, steps:
         nearest = times[np.abs(times - issue).argmin()]
         raise FramesError(f"{path}: no frame at {minute(issue)}; the nearest is at {minute(nearest)}")
     _warn_if_unobserved(rain, issue)
-    result = chosen(rain.sel(time=slice(None, issue)), steps or chosen.default_steps or DEFAULT_STEPS)
+    known = thinned(rain.sel(time=slice(None, issue)), [chosen], through=issue)
+    result = chosen(known, steps or chosen.default_steps or DEFAULT_STEPS)
     export.write(result, out)
     print(
         f"{out}: {result.sizes['time']} frames, {minute(result['time'].values[0])} to "

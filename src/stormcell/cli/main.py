@@ -148,20 +148,22 @@ def clutter(
 @app.command()
 @verb
 def train(
-    archive: Archive,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A.zarr [B.zarr ...] [key=value ...]",
+            help="Archives, of any grids and time steps, and settings of the recipe, such as max_minutes=15.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the training run.")],
-    recipe: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="key=value", help="Settings of the recipe, such as max_minutes=15."),
-    ] = None,
 ) -> int:
-    """Train a nowcaster on an archive.
+    """Train a nowcaster on one archive or several.
 
     Repeating the command resumes a stopped run.
     """
     from stormcell.cli import train
 
-    return train.train(archive, out, recipe or [])
+    return train.train(*train.from_words(words), out)
 
 
 @app.command()

@@ -8,16 +8,38 @@ from rich.console import Console
 
 from stormcell.cli.exit_status import ALL_DONE
 from stormcell.data import archive
+from stormcell.errors import ArgumentError
 from stormcell.training import nowcaster_run
 from stormcell.training.processes import joined_processes, rank
 from stormcell.training.recipes import Recipe, override
+from stormcell.training.training_archive import Rain
 
 
-def train(path: Path, folder: Path, assignments: Sequence[str], base: Recipe | None = None) -> int:
-    """Train a nowcaster, or resume its training."""
+def from_words(words: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Return the archives and the settings among the words of a command.
+
+    A setting is a word such as ``max_minutes=15``: a name without a path or a file's suffix, and a value.
+
+    Raises:
+        ArgumentError: There is no archive.
+
+    Example:
+        >>> from_words(["a.zarr", "runs/step=5/b.zarr", "steps=6"])[1]
+        ['steps=6']
+    """
+    settings = [word for word in words if "=" in word and word.partition("=")[0].isidentifier()]
+    archives = [Path(word) for word in words if word not in settings]
+    if not archives:
+        raise ArgumentError("train: expected at least one archive, found only settings")
+    return archives, settings
+
+
+def train(paths: Sequence[Path], assignments: Sequence[str], folder: Path, base: Recipe | None = None) -> int:
+    """Train a nowcaster on archives, or resume its training."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no device names, no advertisements
     recipe = override(base or Recipe(), assignments)
     with joined_processes():
         console = Console(stderr=True, highlight=False, quiet=rank() > 0)
-        nowcaster_run.train(archive.rain(archive.open(path)), folder, recipe, console)
+        rains = [Rain.of(archive.open(path), str(path)) for path in paths]
+        nowcaster_run.train(rains, folder, recipe, console)
     return ALL_DONE

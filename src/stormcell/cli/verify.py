@@ -10,9 +10,9 @@ from rich.progress import Progress
 from stormcell.cli.forecast import moment
 from stormcell.data import archive
 from stormcell.data.parallel import GIB, workers
-from stormcell.data.time_axis import TimeAxis
+from stormcell.data.time_axis import TimeAxis, in_minutes
 from stormcell.errors import ArgumentError
-from stormcell.forecast.resolve import forecaster
+from stormcell.forecast.resolve import for_archive, forecaster, thinned
 from stormcell.verification import report, saved_evaluation
 from stormcell.verification.evaluation import Evaluation
 from stormcell.verification.plan import make_plan
@@ -47,8 +47,14 @@ def verify(
         raise ArgumentError(f"--forecaster: expected different names, found {', '.join(names)}")
     forecasters = {name: forecaster(name, threads=1) for name in names}
     rain = archive.rain(archive.open(path))
+    forecasters = {name: for_archive(one, rain) for name, one in forecasters.items()}
+    frames = rain.sizes["time"]
+    rain = thinned(rain, forecasters.values())
+    axis = TimeAxis(rain["time"].values)
+    if len(axis) < frames:
+        _print(f"using one frame every {in_minutes(axis.step):g} min, the time step of the models")
     plan = make_plan(
-        TimeAxis(rain["time"].values),
+        axis,
         forecasters,
         start=None if start is None else moment("--from", start),
         end=None if end is None else moment("--to", end),

@@ -4,14 +4,17 @@ The targets of a window lie inside its block. Its inputs may reach into the gap 
 frame is an input in one block and a target in another.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stormcell.data.time_axis import TimeAxis, Times
+from stormcell.data.time_axis import TimeAxis, Times, in_minutes
 from stormcell.errors import ArgumentError
+
+Positions = NDArray[np.int32]  # along the archive's time axis; -1 for no frame
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,47 @@ class Window:
         return self.inputs[-1]
 
 
+@dataclass(frozen=True, eq=False)
+class WindowTable:
+    """Windows as arrays, because an archive of years has a million of them.
+
+    Attributes:
+        inputs: Positions of the input frames ``(windows, inputs)``, oldest first.
+        targets: Positions of the targets ``(windows, steps)``; -1 where a window has fewer.
+
+    Example:
+        >>> table = WindowTable(np.array([[0, 1]], np.int32), np.array([[2, -1]], np.int32))
+        >>> table[0], table.issues.tolist(), table.frames().tolist()
+        (Window(inputs=(0, 1), targets=(2,)), [1], [0, 1, 2])
+    """
+
+    inputs: Positions
+    targets: Positions
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, index: int) -> Window:
+        targets = self.targets[index]
+        return Window(tuple(self.inputs[index].tolist()), tuple(targets[targets >= 0].tolist()))
+
+    def __iter__(self) -> Iterator[Window]:
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def issues(self) -> Positions:
+        """Positions of the issue times, ``(windows,)``."""
+        issues: Positions = self.inputs[:, -1]
+        return issues
+
+    def frames(self) -> Positions:
+        """Return the position of every frame of the windows, each once, ascending."""
+        last = max(int(self.inputs.max(initial=-1)), int(self.targets.max(initial=-1)))
+        used = np.zeros(last + 2, bool)  # the last element stands for -1, no frame
+        used[self.inputs], used[self.targets] = True, True
+        return np.flatnonzero(used[:-1]).astype(np.int32)
+
+
 def split(axis: TimeAxis, *, inputs: int, validation: str = "15%", test: str = "15%") -> Split:
     """Split the times of an archive into three blocks; the newest frames are the test block.
 
@@ -91,8 +135,9 @@ def split(axis: TimeAxis, *, inputs: int, validation: str = "15%", test: str = "
     n_test = _frames(test, axis, "test")
     n_validation = _frames(validation, axis, "validation")
     first_test = total - n_test
-    first_validation = first_test - inputs - n_validation
-    n_train = first_validation - inputs
+    end_validation = _end_before(axis, first_test, inputs)
+    first_validation = end_validation - n_validation
+    n_train = _end_before(axis, first_validation, inputs)
     if n_test < 1 or n_validation < 1 or n_train < inputs + 1:
         raise ArgumentError(
             f"split: expected at least {inputs + 1} frames to train on and 1 each to validate and test, "
@@ -106,16 +151,7 @@ def split(axis: TimeAxis, *, inputs: int, validation: str = "15%", test: str = "
 
 
 def windows(axis: TimeAxis, block: Block, *, inputs: int, steps: int) -> list[Window]:
-    """Return every window whose targets lie in ``block``.
-
-    The frames of a window are consecutive. At the end of the block, and before a gap, a window has fewer than
-    ``steps`` targets, but at least one.
-
-    Args:
-        axis: Times of the whole archive.
-        block: Block of the targets. Inputs may lie up to ``inputs`` steps before it.
-        inputs: Input frames of a window, ≥ 1.
-        steps: Frames to forecast, ≥ 1.
+    """Return every window whose targets lie in ``block``, as :func:`window_table` does, one by one.
 
     Example:
         >>> times = np.array(["2024-06-01T00:00", "2024-06-01T00:05", "2024-06-01T00:10",
@@ -124,20 +160,102 @@ def windows(axis: TimeAxis, block: Block, *, inputs: int, steps: int) -> list[Wi
         >>> windows(TimeAxis(times), whole_day, inputs=2, steps=3)
         [Window(inputs=(0, 1), targets=(2,))]
     """
-    times, follows = axis.times, axis.follows
+    return list(window_table(axis, block, inputs=inputs, steps=steps))
+
+
+def window_table(axis: TimeAxis, block: Block, *, inputs: int, steps: int, every: int = 1) -> WindowTable:
+    """Return every window whose targets lie in ``block``.
+
+    The frames of a window are consecutive. At the end of the block, and before a gap, a window has fewer than
+    ``steps`` targets, but at least one.
+
+    With ``every`` above 1, the frames of a window are that number of time steps apart, and those between them
+    are dropped. Such windows begin at every frame, so all frames are used, in different windows.
+
+    Args:
+        axis: Times of the whole archive.
+        block: Block of the targets. Inputs may lie up to ``inputs`` steps before it.
+        inputs: Input frames of a window, ≥ 1.
+        steps: Frames to forecast, ≥ 1.
+        every: Time steps of the archive from one frame of a window to the next, ≥ 1.
+
+    Example:
+        >>> times = np.arange("2024-06-01T00:00", "2024-06-01T00:12", 2, dtype="datetime64[m]")
+        >>> hour = Block("2024-06-01T00:00", "2024-06-01T01:00")
+        >>> table = window_table(TimeAxis(times), hour, inputs=2, steps=3, every=2)
+        >>> [(window.inputs, window.targets) for window in table]
+        [((0, 2), (4,)), ((1, 3), (5,))]
+    """
+    times = axis.times
+    after = _next_frames(axis, every)
     in_block = block.contains(times)
-    usable = times >= np.datetime64(block.start) - inputs * axis.step
-    found = []
-    for issue in range(inputs - 1, len(times) - 1):
-        first = issue - inputs + 1
-        if not (usable[first] and follows[first + 1 : issue + 1].all()):
-            continue
-        end = issue + 1
-        while end < len(times) and end <= issue + steps and follows[end] and in_block[end]:
-            end += 1
-        if end > issue + 1:
-            found.append(Window(tuple(range(first, issue + 1)), tuple(range(issue + 1, end))))
-    return found
+    column = np.arange(len(times), dtype=np.int32)
+    column = column[times >= np.datetime64(block.start) - inputs * every * axis.step]
+    columns = [column]
+    for _ in range(inputs - 1):
+        columns.append(after[columns[-1]])
+    for _ in range(steps):
+        following = after[columns[-1]]
+        columns.append(np.where(in_block[following] & (following >= 0), following, np.int32(-1)))
+    table = np.stack(columns, axis=1)
+    table = table[(table[:, : inputs + 1] >= 0).all(axis=1)]
+    return WindowTable(table[:, :inputs], table[:, inputs:])
+
+
+def steps_between(axis: TimeAxis, minutes: float | None, name: str) -> int:
+    """Return the number of an archive's time steps between frames that are ``minutes`` apart.
+
+    Args:
+        axis: Times of the archive.
+        minutes: Time step to thin the archive to; None for the archive's own.
+        name: Name of the archive, for the error.
+
+    Raises:
+        ArgumentError: The archive's step does not divide that step.
+
+    Example:
+        >>> times = np.arange("2024-06-01T00:00", "2024-06-01T00:12", 2, dtype="datetime64[m]")
+        >>> steps_between(TimeAxis(times), 10, "a.zarr")
+        5
+    """
+    if minutes is None:
+        return 1
+    own, wanted = in_minutes(axis.step), round(60 * minutes)
+    count, rest = divmod(wanted, round(60 * own))
+    if rest or not count:
+        raise ArgumentError(
+            f"{name}: expected a time step that divides {minutes:g} min, found {own:g} min; frames are "
+            "dropped, but not interpolated in time"
+        )
+    return count
+
+
+def _next_frames(axis: TimeAxis, every: int) -> Positions:
+    """Return the position of the frame ``every`` steps after each frame; -1 if there is no such frame.
+
+    The last element, which -1 refers to, is -1.
+    """
+    times, count = axis.times, len(axis)
+    after = np.full(count + 1, -1, np.int32)
+    if every == 1:
+        follows = axis.follows[1:]
+        after[: count - 1][follows] = np.flatnonzero(follows) + 1
+    else:
+        later = times + every * axis.step
+        found = np.minimum(np.searchsorted(times, later), count - 1)
+        after[:count] = np.where(times[found] == later, found, -1)
+    return after
+
+
+def _end_before(axis: TimeAxis, first: int, inputs: int) -> int:
+    """Return the end of the block before the one that begins at ``first``, with a gap between them.
+
+    The gap is ``inputs`` frames and also ``inputs`` time steps long, which differs if the step varies.
+    """
+    if not 0 < first < len(axis):
+        return first - inputs
+    earlier = int(np.searchsorted(axis.times, axis.times[first] - inputs * axis.step))
+    return min(first - inputs, earlier)
 
 
 def _frames(length: str, axis: TimeAxis, name: str) -> int:

@@ -19,8 +19,8 @@ from stormcell.experiments.experiment import Batch, DataDescription
 from stormcell.experiments.moving_mnist.counter_rng import shuffled
 from stormcell.experiments.protocols.reflectivity import Pixels, Reflectivity
 from stormcell.experiments.streams import Epochs
-from stormcell.training.nowcaster_run import data_source
 from stormcell.training.processes import rank
+from stormcell.training.training_archive import data_source
 
 _SEED = 7  # seed of the generated radar, the same for every run
 _EVENTS = 30

@@ -9,7 +9,7 @@ import importlib
 import io
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
@@ -39,7 +39,7 @@ class Baseline:
         compute: Function of an analysis and a number of steps that returns a forecast ``(steps, y, x)``.
         extra: Extra package that it needs; None if it needs no more than the verbs do.
         default_steps: None: a baseline suits any number of lead times.
-        blocks: Empty: a baseline is not trained on any period.
+        blocks: Empty: a baseline is not trained on any archive.
     """
 
     title: str
@@ -47,7 +47,7 @@ class Baseline:
     compute: Callable[[Analysis, int], Field]
     extra: str | None = None
     default_steps: None = None
-    blocks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    blocks: tuple[Mapping[str, tuple[str, str]], ...] = ()
 
     def __call__(self, frames: xr.DataArray, steps: int) -> xr.DataArray:
         """Forecast the ``steps`` frames that follow the last of ``frames``.

@@ -13,9 +13,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from stormcell.data.grid import Spacing
-from stormcell.data.time_axis import even_step, in_minutes
+from stormcell.data.time_axis import even_step
 from stormcell.errors import ArgumentError, FramesError
+from stormcell.forecast.resolution import Resolution, expect_resolution
 from stormcell.motion import optical_flow
 
 Field = NDArray[np.float32]
@@ -51,13 +51,11 @@ class Needs:
 
     Attributes:
         frames: Number of frames, ≥ 1.
-        time_step: Required time step; None accepts any.
-        spacing: Required grid spacing; None accepts any.
+        resolutions: Accepted resolutions; empty accepts any.
     """
 
     frames: int
-    time_step: np.timedelta64 | None = None
-    spacing: Spacing | None = None
+    resolutions: tuple[Resolution, ...] = ()
 
 
 class Analysis:
@@ -90,7 +88,9 @@ class Analysis:
         """
         if self._loaded is None or self._loaded.sizes["time"] < needs.frames:
             self._loaded = require(self.frames, needs.frames)
-        return require(self._loaded, needs.frames, step=needs.time_step, grid_spacing=needs.spacing)
+        found = require(self._loaded, needs.frames)
+        expect_resolution(found, needs.resolutions)
+        return found
 
     def motion(self, count: int = MOTION_FRAMES) -> Field:
         """Return the motion field ``(2, y, x)`` that :func:`~stormcell.motion.optical_flow.estimate` finds.
@@ -126,8 +126,11 @@ class DescribedForecaster(Protocol):
         ...
 
     @property
-    def blocks(self) -> Mapping[str, tuple[str, str]]:
-        """First and last time (UTC) of the blocks train, validation and test; empty for a baseline."""
+    def blocks(self) -> tuple[Mapping[str, tuple[str, str]], ...]:
+        """First and last time (UTC) of the blocks train, validation and test, by archive of its training.
+
+        Empty for a baseline.
+        """
         ...
 
     def __call__(self, frames: xr.DataArray, steps: int) -> xr.DataArray:
@@ -173,23 +176,15 @@ def check_steps(steps: int) -> None:
         raise ArgumentError(f"steps: expected 1 or more, found {steps}")
 
 
-def require(
-    frames: xr.DataArray,
-    count: int,
-    *,
-    step: np.timedelta64 | None = None,
-    grid_spacing: Spacing | None = None,
-) -> xr.DataArray:
+def require(frames: xr.DataArray, count: int) -> xr.DataArray:
     """Return the last ``count`` frames, loaded, as float32.
 
     Args:
         frames: Rain rates ``(time, y, x)``, possibly lazy.
         count: Number of frames needed, ≥ 1.
-        step: Required time step; None accepts any.
-        grid_spacing: Required grid spacing; None accepts any.
 
     Raises:
-        FramesError: The frames are too few, have a gap, or have another time step or grid spacing.
+        FramesError: The frames are too few or have a gap.
 
     Example:
         >>> times = np.arange("2024-06-01T00:00", "2024-06-01T00:20", 5, dtype="datetime64[m]")
@@ -212,16 +207,7 @@ def require(
         )
     last = frames.isel(time=slice(found - count, None))
     if count > 1:
-        actual = even_step(last["time"].values)
-        if step is not None and actual != step:
-            raise FramesError(
-                f"frames: expected one every {in_minutes(step):g} min, "
-                f"found one every {in_minutes(actual):g} min"
-            )
-    if grid_spacing is not None and not Spacing.of(last).same_as(grid_spacing):
-        raise FramesError(
-            f"frames: expected the model's grid spacing, {grid_spacing}, found {Spacing.of(last)}"
-        )
+        even_step(last["time"].values)
     return last.astype(np.float32, copy=False).load()
 
 

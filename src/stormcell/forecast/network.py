@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import xarray as xr
 
 from stormcell.data.grid import Spacing
 from stormcell.data.parallel import in_worker
+from stormcell.data.splits import Block
 from stormcell.errors import ModelFileError
 from stormcell.forecast.contract import (
     MOTION_FRAMES,
@@ -22,6 +23,7 @@ from stormcell.forecast.contract import (
     check_steps,
     forecast_array,
 )
+from stormcell.forecast.resolution import Resolution
 from stormcell.forecast.tiles import tiles
 from stormcell.models import model_file
 from stormcell.models.nowcaster import Nowcaster
@@ -44,6 +46,7 @@ class NetworkForecaster:
             :func:`~stormcell.motion.coordinates.forecast_to_fixed`.
         threads: Number of threads of the network on a CPU; None for that of PyTorch. Forecasts with another
             number differ in the last bits, because convolutions are summed in another order.
+        archives: Archives of the training whose blocks are stated; None for all.
     """
 
     nowcaster: Nowcaster
@@ -51,6 +54,7 @@ class NetworkForecaster:
     digest: str
     inflow: Inflow = "mean"
     threads: int | None = None
+    archives: tuple[model_file.TrainingData, ...] | None = None
 
     @classmethod
     def from_file(
@@ -85,11 +89,15 @@ class NetworkForecaster:
 
     @property
     def needs(self) -> Needs:
-        """Number, time step and grid spacing of the frames that the network was trained on."""
+        """Number and resolution of the frames that the network was trained on."""
         return Needs(
             self.card.inputs,
-            time_step=np.timedelta64(self._nowcasting.time_step_seconds, "s"),
-            spacing=Spacing(*self._nowcasting.pixel_size, self._nowcasting.pixel_unit),
+            tuple(
+                Resolution(
+                    np.timedelta64(one.time_step_seconds, "s"), Spacing(*one.pixel_size, one.pixel_unit)
+                )
+                for one in self._nowcasting.archives
+            ),
         )
 
     @property
@@ -99,9 +107,36 @@ class NetworkForecaster:
         return self.card.steps
 
     @property
-    def blocks(self) -> Mapping[str, tuple[str, str]]:
-        """First and last time (UTC) of the blocks train, validation and test."""
-        return {str(name): block for name, block in self.card.blocks.items()}
+    def blocks(self) -> tuple[Mapping[str, tuple[str, str]], ...]:
+        """First and last time (UTC) of the blocks train, validation and test, for each archive."""
+        archives = self._nowcasting.archives if self.archives is None else self.archives
+        return tuple(
+            {str(name): block for name, block in one.blocks.items()} for one in archives if one.blocks
+        )
+
+    def for_archive(self, rain: xr.DataArray) -> "NetworkForecaster":
+        """Return the forecaster with the blocks of one archive only.
+
+        Of several archives that a network was trained on, it is the one with the grid of ``rain``; if there
+        are several, those whose blocks overlap ``rain`` in time. If there is no such archive, all blocks
+        remain, so that forecasts of times of the training are recognised on another grid, too.
+
+        Args:
+            rain: Rain rates ``(time, y, x)`` of the archive to forecast.
+        """
+        archives = self._nowcasting.archives
+        if len(archives) > 1:
+            times, spacing = rain["time"].values, Spacing.of(rain)
+            archives = tuple(one for one in archives if _same_grid(one, rain, spacing)) or archives
+            archives = (
+                tuple(
+                    one
+                    for one in archives
+                    if any(Block(*block).overlaps(times[0], times[-1]) for block in one.blocks.values())
+                )
+                or archives
+            )
+        return replace(self, archives=archives)
 
     def __call__(self, frames: xr.DataArray, steps: int | None = None) -> xr.DataArray:
         """Forecast the frames that follow.
@@ -190,3 +225,12 @@ def _threads(count: int | None) -> Iterator[None]:
         # In a worker process, other threads may be computing now, and all of them with the same number.
         if not in_worker():
             torch.set_num_threads(before)
+
+
+def _same_grid(archive: model_file.TrainingData, rain: xr.DataArray, spacing: Spacing) -> bool:
+    """Whether an archive of the training has the grid of ``rain``, up to half a pixel."""
+    if archive.extent is None or not spacing.same_as(Spacing(*archive.pixel_size, archive.pixel_unit)):
+        return False
+    y, x = rain["y"].values, rain["x"].values
+    off = np.abs(np.array(archive.extent) - [y[0], y[-1], x[0], x[-1]])
+    return bool((off < [spacing.dy / 2] * 2 + [spacing.dx / 2] * 2).all())

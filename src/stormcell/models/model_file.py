@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -11,7 +11,15 @@ from platform import python_version
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
@@ -42,27 +50,48 @@ class Units(_Record):
     outputs: str
 
 
-class Nowcasting(_Record):
-    """The frames that a nowcaster forecasts.
+class TrainingData(_Record):
+    """An archive that a nowcaster was trained on.
 
     Attributes:
-        coordinates: ``"moving"`` if it forecasts in coordinates that move with the rain, else ``"fixed"``.
-        time_step_seconds: Time between frames.
+        time_step_seconds: Time between frames in training.
         pixel_size: Distance between neighbouring pixels along y and along x.
         pixel_unit: Unit of ``pixel_size``.
+        extent: First and last pixel centre along y, and along x; None in model files of format 2.
+        share: Share of the archive in the examples.
+        blocks: First and last time (UTC) of the training, validation and test blocks.
+        data_hash: SHA-256 of the frames that were used.
+        data_source: Origin of the archive: title, source, license and credit.
     """
 
-    coordinates: Literal["moving", "fixed"]
     time_step_seconds: PositiveInt
     pixel_size: tuple[PositiveFloat, PositiveFloat]
     pixel_unit: Literal["m", "degree"]
+    extent: tuple[float, float, float, float] | None = None
+    share: PositiveFloat = 1.0
+    blocks: dict[Literal["train", "validation", "test"], tuple[str, str]] = {}
+    data_hash: str = ""
+    data_source: dict[str, str] = {}
+
+
+class Nowcasting(_Record):
+    """The forecasts of a nowcaster, and the archives that it learned from.
+
+    Attributes:
+        coordinates: ``"moving"`` if it forecasts in coordinates that move with the rain, else ``"fixed"``.
+        archives: Archives that it was trained on. It forecasts frames with the time step and the pixel size
+            of one of them.
+    """
+
+    coordinates: Literal["moving", "fixed"]
+    archives: tuple[TrainingData, ...] = Field(min_length=1)
 
 
 class Card(_Record):
     """A model file's description of itself.
 
     Attributes:
-        format: Version of this list of fields.
+        format: Version of this list of fields. Files of format 2, which know one archive, are read too.
         model: Name of the network's class, one of :data:`stormcell.models.registry.MODULES`.
         title: Name for figures and tables, such as "ConvLSTM".
         arguments: Arguments that rebuild the network.
@@ -72,15 +101,14 @@ class Card(_Record):
         steps: Number of lead times in training; None for a classifier.
         nowcasting: The frames of a nowcaster; None for other networks.
         settings: All settings of the training: a nowcaster's recipe, or those of an experiment.
-        blocks: First and last time (UTC) of the training, validation and test blocks; empty if the data are
-            not divided by time.
-        data_hash: SHA-256 of the data that the network was trained and validated on.
-        data_source: Origin of these data: title, source, license and credit.
+        data_hash: SHA-256 of the data that the network was trained and validated on; of several archives,
+            that of their hashes.
+        data_source: Origin of these data: title, source, license and credit, of several archives together.
         scores: Scores on the validation data, and the number of updates.
         versions: Versions of Stormcell, PyTorch, numpy and Python.
     """
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     model: str
     title: str
     arguments: dict[str, Any]
@@ -90,11 +118,24 @@ class Card(_Record):
     steps: PositiveInt | None
     nowcasting: Nowcasting | None = None
     settings: dict[str, Any]
-    blocks: dict[Literal["train", "validation", "test"], tuple[str, str]] = {}
     data_hash: str
     data_source: dict[str, str]
     scores: dict[str, float]
     versions: dict[str, str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_format_2(cls, fields: Any) -> Any:
+        """Move the fields of a nowcaster's one archive to where format 3 has those of several."""
+        if not isinstance(fields, dict) or fields.get("format") != 2:
+            return fields
+        fields = {**fields, "format": 3}
+        blocks, nowcasting = fields.pop("blocks", {}), fields.get("nowcasting")
+        if isinstance(nowcasting, dict):
+            one = {name: value for name, value in nowcasting.items() if name != "coordinates"}
+            one |= {"blocks": blocks} | {name: fields.get(name) for name in ("data_hash", "data_source")}
+            fields["nowcasting"] = {"coordinates": nowcasting.get("coordinates"), "archives": [one]}
+        return fields
 
 
 @dataclass(frozen=True)
@@ -176,6 +217,24 @@ def read_card(path_or_name: str | os.PathLike[str]) -> Card:
     """
     with _opened(*locate(path_or_name)) as (_, card, _):
         return card
+
+
+def joined_hash(hashes: Sequence[str]) -> str:
+    """Return the hash of several archives: the hash of a single one, else the SHA-256 of all hashes."""
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def joined_source(sources: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return the origin of several archives, each different text once.
+
+    Example:
+        >>> joined_source([{"license": "CC-BY-4.0", "title": "a"}, {"license": "CC-BY-4.0", "title": "b"}])
+        {'license': 'CC-BY-4.0', 'title': 'a; b'}
+    """
+    names = dict.fromkeys(name for source in sources for name in source)
+    return {
+        name: "; ".join(dict.fromkeys(source[name] for source in sources if name in source)) for name in names
+    }
 
 
 def versions() -> dict[str, str]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from stormcell.errors import ArgumentError
+from stormcell.motion.advection import EVERYTHING
 
 Field = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -61,6 +62,22 @@ def estimate(frames: Field, *, count: int = 3) -> Field:
         >>> motion[:, 30, 30].round().astype(int).tolist()
         [3, 0]
     """
+    return motion_field(track(frames, count=count), *frames.shape[-2:])
+
+
+def track(frames: Field, *, count: int = 3) -> Vectors:
+    """Track the rain from frame to frame: the motion vectors that :func:`motion_field` interpolates.
+
+    Args:
+        frames: As for :func:`estimate`.
+        count: As for :func:`estimate`.
+
+    Returns:
+        ``(n, 4)``: column, row, and motion in pixels per time step along columns and along rows.
+
+    Raises:
+        ArgumentError: There are fewer than two frames, or ``count`` is less than 2.
+    """
     if frames.ndim != 3 or len(frames) < 2 or count < 2:
         raise ArgumentError(
             f"motion: expected 2 or more frames (time, y, x), found shape {frames.shape} and count={count}"
@@ -69,8 +86,7 @@ def estimate(frames: Field, *, count: int = 3) -> Field:
     images = [_image(frame) for frame in last]
     observed = [_away_from_unobserved(frame) for frame in last]
     tracks = [_track(images[k], images[k + 1], observed[k] & observed[k + 1]) for k in range(len(images) - 1)]
-    vectors = _decluster(_agreeing(np.concatenate(tracks)))
-    return _interpolate(vectors, frames.shape[1], frames.shape[2])
+    return _decluster(_agreeing(np.concatenate(tracks)))
 
 
 def _image(frame: Field) -> Image:
@@ -133,24 +149,53 @@ def _decluster(vectors: Vectors) -> Vectors:
     return np.stack([np.median(vectors[group.ravel() == g], axis=0) for g in range(group.max() + 1)])
 
 
-def _interpolate(vectors: Vectors, height: int, width: int) -> Field:
-    """Compute Gaussian-weighted means of the vectors, from wide to narrow weights.
+def motion_field(
+    vectors: Vectors, height: int, width: int, *, rows: slice = EVERYTHING, cols: slice = EVERYTHING
+) -> Field:
+    """Interpolate motion vectors to a smooth field: Gaussian-weighted means, from wide to narrow weights.
 
     The wider mean is the background of the narrower one. So the motion is local where there are many vectors,
     and far from all vectors it is their median.
+
+    Args:
+        vectors: Vectors of :func:`track`, on the whole grid.
+        height: Rows of the grid.
+        width: Columns of the grid.
+        rows: Rows of the result.
+        cols: Columns of the result. The field of a part is that part of the field of the whole grid.
+
+    Returns:
+        Pixels per time step ``(2, rows, cols)``; zero everywhere without a vector.
+
+    Example:
+        >>> vectors = np.array([[10.0, 20.0, 3.0, -1.0]])
+        >>> motion_field(vectors, 40, 40, rows=slice(0, 2), cols=slice(0, 2))[:, 0, 0].tolist()
+        [3.0, -1.0]
     """
+    rows, cols = slice(*rows.indices(height)), slice(*cols.indices(width))
     if not len(vectors):
-        return np.zeros((2, height, width), np.float32)
-    # Three nodes per narrowest scale suffice, because the field is smooth.
-    y, x = (np.linspace(0, size - 1, max(2, math.ceil(3 * size / min(SCALES)))) for size in (height, width))
+        return np.zeros((2, rows.stop - rows.start, cols.stop - cols.start), np.float32)
+    y, at_y = _nodes(height, rows)
+    x, at_x = _nodes(width, cols)
     nodes = np.broadcast_to(np.median(vectors[:, 2:], axis=0)[:, None, None], (2, len(y), len(x)))
     for scale in SCALES:
         along_y = np.exp(-((y[:, None] - vectors[:, 1]) ** 2) / (2 * scale**2))
         along_x = np.exp(-((x[:, None] - vectors[:, 0]) ** 2) / (2 * scale**2))
         total = np.stack([(along_y * component) @ along_x.T for component in vectors[:, 2:].T])
         nodes = (total + BACKGROUND * nodes) / (along_y @ along_x.T + BACKGROUND)
-    rows = np.linspace(0, len(y) - 1, height, dtype=np.float32)
-    cols = np.linspace(0, len(x) - 1, width, dtype=np.float32)
-    grid_x, grid_y = np.meshgrid(cols, rows)
+    grid_x, grid_y = np.meshgrid(at_x, at_y)
     fields = [cv2.remap(node, grid_x, grid_y, cv2.INTER_LINEAR) for node in nodes.astype(np.float32)]
     return np.stack(fields).astype(np.float32)
+
+
+def _nodes(length: int, part: slice) -> tuple[NDArray[np.float64], Field]:
+    """Return the nodes of an axis that surround a part of its pixels, and the pixels' places among them.
+
+    Three nodes per narrowest scale suffice, because the field is smooth.
+    """
+    count = max(2, math.ceil(3 * length / min(SCALES)))
+    nodes = np.linspace(0, length - 1, count)
+    places = np.linspace(0, count - 1, length, dtype=np.float32)[part]
+    first = min(math.floor(places[0]), count - 2)
+    last = min(math.ceil(places[-1]) + 1, count - 1)
+    return nodes[first : last + 1], places - np.float32(first)

@@ -12,10 +12,9 @@ import xarray as xr
 from rich.console import Console
 
 from stormcell.atomic import make_folder, write_file
-from stormcell.data.grid import Spacing
-from stormcell.data.splits import Block, Split, Window, split, windows
-from stormcell.data.time_axis import TimeAxis
-from stormcell.errors import ArchiveError, RecipeError
+from stormcell.data.splits import Block, Split
+from stormcell.data.time_axis import in_minutes
+from stormcell.errors import ArgumentError, RecipeError
 from stormcell.models import model_file
 from stormcell.training.budget import Budget
 from stormcell.training.loop import fit
@@ -23,8 +22,9 @@ from stormcell.training.nowcaster_task import NowcasterTask, initial_nowcaster
 from stormcell.training.processes import barrier, first_process_first, process_count, rank
 from stormcell.training.recipes import Recipe
 from stormcell.training.run_state import differences, read_state
-from stormcell.training.sampler import FrameCache, RainIndex, Sampler, scan
+from stormcell.training.sampler import Sampler
 from stormcell.training.task import Pace
+from stormcell.training.training_archive import ArchiveState, Rain, TrainingArchive, archive_shares, prepare
 
 _STATE = "run.json"
 
@@ -35,15 +35,13 @@ class RunState:
 
     Attributes:
         recipe: Settings of the training.
-        split: Blocks of the archive.
-        data_hash: SHA-256 of the frames.
+        archives: The archives, in their order.
         examples_per_update: Crops per update in all processes.
         finished: Whether the training has ended.
     """
 
     recipe: dict[str, Any]
-    split: Split
-    data_hash: str
+    archives: tuple[ArchiveState, ...]
     examples_per_update: int
     finished: bool = False
 
@@ -63,8 +61,13 @@ class RunState:
         if stored is None:
             return None
         try:
-            blocks = {name: Block(**block) for name, block in stored.pop("split").items()}
-            state = cls(split=Split(**blocks), **stored)
+            archives = tuple(
+                ArchiveState(
+                    Split(**{name: Block(**block) for name, block in one["split"].items()}), one["data_hash"]
+                )
+                for one in stored.pop("archives")
+            )
+            state = cls(archives=archives, **stored)
             if not isinstance(state.recipe, dict):
                 raise TypeError(f"recipe is {state.recipe!r}")
             return state
@@ -72,17 +75,24 @@ class RunState:
             raise RecipeError(f"{path}: expected {thing}, found something else: {error}") from None
 
 
-def train(rain: xr.DataArray, folder: str | os.PathLike[str], recipe: Recipe, console: Console) -> Path:
-    """Train a nowcaster on an archive, or resume its training.
+def train(
+    archives: xr.DataArray | Sequence[xr.DataArray | xr.Dataset | Rain],
+    folder: str | os.PathLike[str],
+    recipe: Recipe,
+    console: Console,
+) -> Path:
+    """Train a nowcaster on one or more archives, or resume its training.
 
     In a process group (:func:`~stormcell.training.processes.joined_processes`) every process must call it,
     with a folder that all of them share.
 
+    An archive with an index is not read before the first update. The frames of another store are read once.
+
     Args:
-        rain: Rain rates in mm/h, ``(time, y, x)``, with ``source`` and ``license`` among its attributes if
-            they are known.
-        folder: Folder of the run: ``run.json``, ``losses.csv``, ``checkpoints/`` and, from the first
-            validation on, ``model.safetensors``.
+        archives: Archives, of any grids and time steps, or rain rates in mm/h ``(time, y, x)``, with
+            ``source`` and ``license`` among their attributes if they are known.
+        folder: Folder of the run: ``run.json``, ``losses.csv``, ``checkpoints/``, for archives without an
+            index ``scans/`` and, from the first validation on, ``model.safetensors``.
         recipe: Settings of the training; the same as before if the folder holds a run.
         console: Console for progress.
 
@@ -92,57 +102,64 @@ def train(rain: xr.DataArray, folder: str | os.PathLike[str], recipe: Recipe, co
     Raises:
         RecipeError: The folder holds a run of another recipe, of other data, or with another number of
             examples per update; or the processes do not share it.
-        ArgumentError: The archive is too short for the recipe.
-        ArchiveError: The training block or the validation block has no rain.
+        ArgumentError: An archive is too short for the recipe, or its time step does not fit.
+        ArchiveError: The training block or the validation block of an archive has no rain.
         OutputError: A file cannot be written; the same call resumes from the last checkpoint.
     """
     folder = Path(folder)
     model_path = folder / "model.safetensors"
+    given = [archives] if isinstance(archives, xr.DataArray) else list(archives)
+    if not given:
+        raise ArgumentError("archives: expected at least one, found none")
+    rains = [one if isinstance(one, Rain) else Rain.of(one) for one in given]
     before = RunState.read(folder)
     _refuse_other_recipe(folder, before, recipe)
     if before and before.finished:
         console.print(f"{folder}: this run is finished; its model is {model_path}", soft_wrap=True)
         return model_path
-
-    axis = TimeAxis(rain["time"].values)
-    parts = (
-        before.split
-        if before
-        else split(axis, inputs=recipe.inputs, validation=recipe.validation, test=recipe.test)
-    )
-    frames = FrameCache(
-        rain, recipe.inputs if recipe.coordinates == "moving" else 0, recipe.inputs + recipe.steps
-    )
-    chosen = _windows(axis, parts, recipe)
-    used = sorted(
-        {k for found in chosen.values() for window in found for k in window.inputs + window.targets}
-    )
+    if before and len(before.archives) != len(rains):
+        raise RecipeError(
+            f"{folder}: expected the {len(before.archives)} archives that this run was begun with, "
+            f"found {len(rains)}"
+        )
+    console.print(_announcement(recipe, folder, resumed=before is not None), soft_wrap=True)
     with console.status("") as status:
-        index = scan(frames, rain, used, lambda n: status.update(f"reading frame {n} of {len(used)}"))
-    if before is not None and before.data_hash != index.data_hash:
-        raise RecipeError(f"{folder}: expected the frames that this run was begun with, found others")
-    for name, found in chosen.items():
-        _refuse_dry(name, found, index)
+        prepared = [
+            prepare(
+                rain,
+                recipe,
+                before=before.archives[k] if before else None,
+                archives=len(rains),
+                scans=folder / "scans",
+                show=status.update,
+            )
+            for k, rain in enumerate(rains)
+        ]
+    ready = [archive for archive, _ in prepared]
+    shares = archive_shares(ready, recipe)
     training, validation = (
-        Sampler(frames, chosen[name], index, steps=recipe.steps, crop=recipe.crop)
-        for name in ("training", "validation")
+        Sampler(pools, shares, steps=recipe.steps, crop=recipe.crop)
+        for pools in ([archive.training for archive in ready], [archive.validation for archive in ready])
     )
-    natural, drawn = training.wet_shares()
-    console.print(
-        f"training on {parts.train}: {len(chosen['training'])} issue times; validating on "
-        f"{parts.validation}: {len(chosen['validation'])}; not using {parts.test}\n"
-        f"sampling favours rain: {drawn:.1%} of the drawn pixels are wet, {natural:.1%} of all pixels",
-        soft_wrap=True,
-    )
-    card = _card(rain, recipe, parts, index, axis.step)
-    task = NowcasterTask(recipe, training, validation, card, model_path)
+    _describe(ready, shares, training, console)
+    task = NowcasterTask(recipe, training, validation, _card(ready, shares, recipe), model_path)
     # From now on the folder belongs to this recipe, so every check that can refuse the recipe comes before.
-    state = RunState(recipe.model_dump(), parts, index.data_hash, _examples_per_update(recipe))
+    state = RunState(
+        recipe.model_dump(),
+        tuple(ArchiveState(archive.split, archive.data_hash) for archive in ready),
+        _examples_per_update(recipe),
+    )
     with first_process_first():
         _claim(folder, state)
+    if rank() == 0:
+        for _, keep in prepared:
+            keep()
     pace = Pace(recipe.validate_every, checkpoint_seconds=0.0, count_validation=True)
     budget = Budget(recipe.max_minutes, recipe.max_updates)
-    fit(task, budget, folder, folder / "checkpoints" / "last.ckpt", pace, console)
+    try:
+        fit(task, budget, folder, folder / "checkpoints" / "last.ckpt", pace, console)
+    finally:
+        task.close()
     barrier()
     if rank() == 0:
         RunState(**vars(state) | {"finished": True}).write(folder)
@@ -150,23 +167,64 @@ def train(rain: xr.DataArray, folder: str | os.PathLike[str], recipe: Recipe, co
     return model_path
 
 
-def _windows(axis: TimeAxis, parts: Split, recipe: Recipe) -> dict[str, list[Window]]:
-    """Return the windows of the training block and of the validation block."""
-    chosen = {}
-    for name, block in (("training", parts.train), ("validation", parts.validation)):
-        chosen[name] = windows(axis, block, inputs=recipe.inputs, steps=recipe.steps)
-        if not chosen[name]:
-            raise ArchiveError(
-                f"{name} block {block}: expected windows of {recipe.inputs} inputs and a target "
-                "without a gap, found none"
-            )
-    return chosen
+def _announcement(recipe: Recipe, folder: Path, *, resumed: bool) -> str:
+    """Return the line that says how long a training takes at most, and how to stop and resume it."""
+    limits = []
+    if recipe.max_minutes is not None:
+        limits.append(f"{recipe.max_minutes:g} minutes (max_minutes)")
+    if recipe.max_updates is not None:
+        limits.append(f"{recipe.max_updates} updates (max_updates)")
+    begin = "resuming the training in" if resumed else "training in"
+    also = "in all, " if resumed else ""
+    return (
+        f"{begin} {folder}: {also}at most {' or '.join(limits)}, and less if {recipe.patience} validations "
+        "bring no improvement; Ctrl-C stops it, and the same command resumes it"
+    )
 
 
-def _card(
-    rain: xr.DataArray, recipe: Recipe, parts: Split, index: RainIndex, step: np.timedelta64
-) -> model_file.Card:
-    grid, nowcaster = Spacing.of(rain), initial_nowcaster(recipe)
+def _describe(
+    archives: Sequence[TrainingArchive], shares: Sequence[float], training: Sampler, console: Console
+) -> None:
+    for archive, share in zip(archives, shares, strict=True):
+        several = f", {share:.0%} of the crops" if len(archives) > 1 else ""
+        thinned = f", thinned to one frame in {archive.every}" if archive.every > 1 else ""
+        parts = archive.split
+        console.print(
+            f"{archive.name}: every {in_minutes(archive.step):g} min{thinned}, pixels of {archive.spacing}"
+            f"{several}\n"
+            f"  training on {parts.train}: {len(archive.training.windows)} issue times; validating on "
+            f"{parts.validation}: {len(archive.validation.windows)}; not using {parts.test}",
+            soft_wrap=True,
+        )
+    natural, drawn = training.wet_shares()
+    console.print(
+        f"sampling favours rain: {drawn:.1%} of the drawn pixels are wet, {natural:.1%} of all pixels",
+        soft_wrap=True,
+    )
+
+
+def _card(archives: Sequence[TrainingArchive], shares: Sequence[float], recipe: Recipe) -> model_file.Card:
+    nowcaster = initial_nowcaster(recipe)
+    described = tuple(
+        model_file.TrainingData(
+            time_step_seconds=int(archive.step / np.timedelta64(1, "s")),
+            pixel_size=(archive.spacing.dy, archive.spacing.dx),
+            pixel_unit=archive.spacing.unit,
+            extent=archive.extent,
+            share=share,
+            blocks={
+                name: (block.start, block.end)
+                for name, block in (
+                    ("train", archive.split.train),
+                    ("validation", archive.split.validation),
+                    ("test", archive.split.test),
+                )
+            },
+            data_hash=archive.data_hash,
+            data_source=archive.source(),
+        )
+        for archive, share in zip(archives, shares, strict=True)
+    )
     return model_file.Card(
         model=type(nowcaster).__name__,
         title="ConvLSTM",
@@ -175,28 +233,13 @@ def _card(
         inputs=recipe.inputs,
         steps=recipe.steps,
         units=model_file.Units(inputs="mm/h", outputs="mm/h"),
-        nowcasting=model_file.Nowcasting(
-            coordinates=recipe.coordinates,
-            time_step_seconds=int(step / np.timedelta64(1, "s")),
-            pixel_size=(grid.dy, grid.dx),
-            pixel_unit=grid.unit,
-        ),
+        nowcasting=model_file.Nowcasting(coordinates=recipe.coordinates, archives=described),
         settings=recipe.model_dump(),
-        blocks={
-            "train": (parts.train.start, parts.train.end),
-            "validation": (parts.validation.start, parts.validation.end),
-            "test": (parts.test.start, parts.test.end),
-        },
-        data_hash=index.data_hash,
-        data_source=data_source(rain),
+        data_hash=model_file.joined_hash([one.data_hash for one in described]),
+        data_source=model_file.joined_source([one.data_source for one in described]),
         scores={},
         versions=model_file.versions(),
     )
-
-
-def data_source(rain: xr.DataArray) -> dict[str, str]:
-    """Return title, source, license and credit of an archive, as far as its attributes give them."""
-    return {k: str(rain.attrs[k]) for k in ("title", "source", "license", "credit") if k in rain.attrs}
 
 
 def _examples_per_update(recipe: Recipe) -> int:
@@ -226,8 +269,3 @@ def _refuse_other_recipe(folder: Path, before: RunState | None, recipe: Recipe) 
             f"{folder}: expected {before.examples_per_update} examples per update, with which this run was "
             f"begun, found {_examples_per_update(recipe)}"
         )
-
-
-def _refuse_dry(name: str, found: Sequence[Window], index: RainIndex) -> None:
-    if not any(np.nansum(index.wet[window.issue]) > 0 for window in found):
-        raise ArchiveError(f"{name} block: expected rain at one issue time at least, found none")

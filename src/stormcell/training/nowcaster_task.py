@@ -1,6 +1,7 @@
 """The nowcaster as a task for the training loop."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,20 @@ from stormcell.data.scaling import LogScaling
 from stormcell.models import model_file
 from stormcell.models.nowcaster import Nowcaster
 from stormcell.training.mixed_precision import lightning_precision
+from stormcell.training.prefetch import Prefetch
 from stormcell.training.processes import process_count, total
 from stormcell.training.rain_histogram import RainHistogram
 from stormcell.training.rain_loss import observed_pixels, rain_loss
 from stormcell.training.recipes import Recipe
-from stormcell.training.sampler import Sampler
+from stormcell.training.sampler import Crops, Sampler
 from stormcell.training.task import Moment, Schedule, Task
 from stormcell.verification.contingency import contingency
 
 _VALIDATION_SEED = 2**32  # above every seed of a recipe
 
-_Pair = tuple[Tensor, Tensor]  # inputs and targets in mm/h
+_KEPT_BYTES = 2**28  # of validation crops, which are the same in every validation
+
+_Batch = tuple[Tensor, Tensor, Tensor]  # inputs and targets in mm/h, and importance weights
 
 
 class NowcasterTask(Task):
@@ -51,6 +55,8 @@ class NowcasterTask(Task):
         self.batch_size, self.gradient_clip = recipe.batch_size, recipe.gradient_clip
         self.patience = recipe.patience
         self.histogram = RainHistogram(recipe.steps, initial_nowcaster(recipe).calibration.bins)
+        self._validation_crops: dict[int, Crops] = {}
+        self._ahead: Prefetch[_Batch] | None = None
 
     def build(self) -> Nowcaster:
         """Return the recipe's nowcaster."""
@@ -63,8 +69,22 @@ class NowcasterTask(Task):
             network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
 
-    def batch(self, update: int, rank: int, processes: int) -> _Pair:
-        """Return crops; the processes' parts of an update are slices of one list of crops."""
+    def batch(self, update: int, rank: int, processes: int) -> _Batch:
+        """Return crops; the processes' parts of an update are slices of one list of crops.
+
+        The crops of the next updates are read meanwhile.
+        """
+        if self._ahead is None:
+            make = partial(self._make, rank=rank, processes=processes)
+            self._ahead = Prefetch(make, updates=self.recipe.max_updates)
+        return self._ahead(update)
+
+    def close(self) -> None:
+        """Stop reading crops of later updates."""
+        if self._ahead is not None:
+            self._ahead.close()
+
+    def _make(self, update: int, rank: int, processes: int) -> _Batch:
         recipe, size = self.recipe, self.batch_size
         crops = self._training.crops(
             recipe.seed,
@@ -74,16 +94,18 @@ class NowcasterTask(Task):
             augment=recipe.augment,
             part=slice(size * rank, size * (rank + 1)),
         )
-        return torch.from_numpy(crops.inputs), torch.from_numpy(crops.targets)
+        arrays = crops.inputs, crops.targets, crops.importance_weights
+        return torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1]), torch.from_numpy(arrays[2])
 
-    def loss(self, network: nn.Module, batch: _Pair, moment: Moment) -> Tensor:
+    def loss(self, network: nn.Module, batch: _Batch, moment: Moment) -> Tensor:
         """Return the rain loss, and count the rain."""
         assert isinstance(network, Nowcaster)
         pixels = None
         if moment.processes > 1:
             # With an equal share of all observed pixels, the mean of the losses is the whole batch's loss.
             pixels = total(observed_pixels(batch[1].isfinite())) / process_count()
-        scaled, loss = self._loss(network, batch, pixels)
+        weights = batch[2] if self.recipe.uniform_loss else None
+        scaled, loss = self._loss(network, batch[0], batch[1], pixels, weights)
         self.histogram.add(scaled, network.scaling.forward(batch[1]))
         return loss
 
@@ -100,16 +122,14 @@ class NowcasterTask(Task):
         counts = torch.zeros(2, 3, dtype=torch.int64)  # of the nowcaster and of the newest frame
         size = self.batch_size * process_count()
         for k in range(-(-recipe.validation_crops // size)):
-            crops = self._validation.crops(
-                _VALIDATION_SEED, k, size=size, windows=recipe.windows_per_batch, augment=False
-            )
+            crops = self._crops_to_validate(k, size)
             pixels = observed_pixels(torch.from_numpy(crops.targets).isfinite()).to(device)
             # As many crops at once as in training, for which the memory suffices.
             for first in range(0, size, self.batch_size):
                 part = slice(first, first + self.batch_size)
                 inputs = torch.from_numpy(crops.inputs[part]).to(device)
                 targets = torch.from_numpy(crops.targets[part]).to(device)
-                scaled, loss = self._loss(network, (inputs, targets), pixels)
+                scaled, loss = self._loss(network, inputs, targets, pixels, None)
                 losses.append(loss)
                 newest = inputs[:, -1:].nan_to_num(0.0).expand_as(targets)
                 for row, forecast in enumerate((network.rate(scaled), newest)):
@@ -152,11 +172,36 @@ class NowcasterTask(Task):
         """Take over the rain histogram."""
         self.histogram.restore(state["histogram"])
 
-    def _loss(self, network: Nowcaster, batch: _Pair, pixels: Tensor | None) -> tuple[Tensor, Tensor]:
-        inputs, targets = batch
+    def _crops_to_validate(self, number: int, size: int) -> Crops:
+        """Return crops of the validation; the first of them stay in memory."""
+        if (kept := self._validation_crops.get(number)) is not None:
+            return kept
+        crops = self._validation.crops(
+            _VALIDATION_SEED, number, size=size, windows=self.recipe.windows_per_batch, augment=False
+        )
+        size_in_bytes = crops.inputs.nbytes + crops.targets.nbytes
+        if (len(self._validation_crops) + 1) * size_in_bytes <= _KEPT_BYTES:
+            self._validation_crops[number] = crops
+        return crops
+
+    def _loss(
+        self,
+        network: Nowcaster,
+        inputs: Tensor,
+        targets: Tensor,
+        pixels: Tensor | None,
+        crop_weights: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
         scaled = network.scaled(inputs, steps=targets.shape[1])
-        weight = self.recipe.heavy_rain_weight
-        return scaled, rain_loss(scaled, targets, network.scaling, heavy_rain_weight=weight, pixels=pixels)
+        loss = rain_loss(
+            scaled,
+            targets,
+            network.scaling,
+            heavy_rain_weight=self.recipe.heavy_rain_weight,
+            pixels=pixels,
+            crop_weights=crop_weights,
+        )
+        return scaled, loss
 
 
 def initial_nowcaster(recipe: Recipe) -> Nowcaster:

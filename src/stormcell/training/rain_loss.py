@@ -16,6 +16,7 @@ def rain_loss(
     *,
     heavy_rain_weight: float,
     pixels: Tensor | None = None,
+    crop_weights: Tensor | None = None,
 ) -> Tensor:  # scalar
     """Return the weighted squared error of scaled rain, the mean over observed pixels.
 
@@ -29,6 +30,7 @@ def rain_loss(
         scaling: Conversion from mm/h to scaled rain.
         heavy_rain_weight: Weight of each mm/h.
         pixels: Number of pixels to divide by; None for the observed pixels of ``target``, at least 1.
+        crop_weights: Weight of each crop ``(B,)``, the first dimension of ``target``; None for equal weights.
 
     Example:
         >>> import torch
@@ -40,6 +42,8 @@ def rain_loss(
     target = target.where(observed, 0.0)
     error = (forecast - scaling.forward(target)).where(target > 0, relu(forecast))
     weight = (1 + heavy_rain_weight * target.clamp_max(_HEAVIEST)) * observed
+    if crop_weights is not None:
+        weight = weight * crop_weights.reshape(-1, *[1] * (target.ndim - 1))
     count = observed_pixels(observed) if pixels is None else pixels
     return (weight * error.square()).sum() / count
 

@@ -5,7 +5,15 @@ from collections.abc import Iterable
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from stormcell.errors import RecipeError
 
@@ -25,12 +33,15 @@ class Recipe(BaseModel):
         crop: Side in pixels of the training crops.
         batch_size: Crops per update and process.
         windows_per_batch: Issue times from which the crops of an update are taken.
-        augment: Flip and transpose crops at random.
+        time_step_minutes: Time step to thin archives to, by dropping frames; null keeps their own.
+        archive_shares: Shares of archives in the crops: "root" of their rain, "rain", "equal" or numbers.
+        augment: Flip crops at random, and transpose them where pixels are square.
         learning_rate: Highest learning rate, between the warm-up and the cosine descent.
         warmup_updates: Updates over which the learning rate rises.
         weight_decay: Weight decay of AdamW.
         gradient_clip: Largest norm of the gradient.
         heavy_rain_weight: The weight of a pixel with R mm/h is 1 + heavy_rain_weight · min(R, 30).
+        uniform_loss: Weight crops so that the loss is that of uniformly drawn crops, not of rainy ones.
         max_updates: Limit in updates; on one machine the run is then the same to the bit.
         max_minutes: Limit in minutes. With both limits, training ends at the first. A ``max_updates`` on the
             command line replaces the default.
@@ -55,12 +66,15 @@ class Recipe(BaseModel):
     crop: int = Field(128, ge=8)
     batch_size: int = Field(8, ge=1)
     windows_per_batch: int = Field(4, ge=1)
+    time_step_minutes: float | None = Field(None, gt=0)
+    archive_shares: Literal["root", "rain", "equal"] | list[PositiveFloat] = "root"
     augment: bool = True
     learning_rate: float = Field(1e-3, gt=0)
     warmup_updates: int = Field(30, ge=0)
     weight_decay: float = Field(1e-2, ge=0)
     gradient_clip: float = Field(1.0, gt=0)
     heavy_rain_weight: float = Field(1.0, ge=0)
+    uniform_loss: bool = False
     max_updates: int | None = Field(None, ge=1)
     max_minutes: float | None = Field(60.0, gt=0)
     validate_every: int = Field(50, ge=1)

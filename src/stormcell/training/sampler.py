@@ -1,93 +1,29 @@
-"""Crops of an archive's windows for training: rainy ones more often, as a function of seed and update."""
+"""Crops of archives' windows for training: rainy ones more often, as a function of seed and update.
 
-import hashlib
-from collections.abc import Callable, Sequence
+A crop is drawn in three steps, each from statistics alone: an archive by its share, a window by the weight of
+the frame at its issue time, and a tile of that frame by its weight. Frames are read last, and only where the
+crop needs them.
+
+Crops are flipped and transposed at random. The motion field is estimated before, and in moving coordinates a
+crop is already moved along it, so a flipped crop is the crop of a flipped archive. On a grid whose pixels are
+not square, crops are not transposed, because their storms would have shapes that do not occur. Rates are not
+scaled, because rain has a scale: the thresholds of the scores, the weights of the loss and the intensities at
+which rain grows or decays are rates in mm/h. Time is not reversed, because rain grows and decays in different
+ways.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
-from stormcell.data.splits import Window
-from stormcell.motion.coordinates import inputs_to_moving, truths_to_moving
-from stormcell.motion.optical_flow import estimate
+from stormcell.data.rain_index import DRY_SHARE, TILE
+from stormcell.data.splits import Window, WindowTable
+from stormcell.training.crop_reader import CropReader, Field
+from stormcell.training.sampling_index import SamplingIndex
 
-Field = NDArray[np.float32]
-TILE = 32  # pixels: side of the squares for which rain is counted and on which crops are centred
-WET = 0.1  # mm/h
-DRY_SHARE = 0.02  # a tile without rain has the weight of a tile with this share of wet pixels
-CACHE_BYTES = 3 * 2**29  # of frames and motion fields together
-
-
-class FrameCache:
-    """An archive's frames and motion fields; recently used ones stay in memory.
-
-    The cache has at most :data:`CACHE_BYTES`, two thirds of them for frames, but always room for the frames
-    of one window and for one motion field.
-
-    Args:
-        rain: Rain rates in mm/h, ``(time, y, x)``, lazily loaded.
-        motion_frames: Frames that a motion field is estimated from; 0 for no motion.
-        window: Frames of one window.
-    """
-
-    def __init__(self, rain: xr.DataArray, motion_frames: int, window: int) -> None:
-        height, width = self.shape = (rain.sizes["y"], rain.sizes["x"])
-        third = CACHE_BYTES // (3 * 4 * height * width)  # of the cache, in frames; a motion field has two
-
-        @lru_cache(maxsize=max(window, 2 * third))
-        def frame(position: int) -> Field:
-            return np.asarray(rain[position].values, np.float32)
-
-        @lru_cache(maxsize=max(1, third // 2))
-        def motion(issue: int) -> Field:
-            if motion_frames < 2:
-                return np.zeros((2, height, width), np.float32)
-            return estimate(np.stack([frame(k) for k in range(issue - motion_frames + 1, issue + 1)]))
-
-        self.frame: Callable[[int], Field] = frame
-        self.motion: Callable[[int], Field] = motion
-
-
-@dataclass(frozen=True)
-class RainIndex:
-    """The share of wet pixels in every tile of every scanned frame.
-
-    Attributes:
-        wet: ``{position: (tile rows, tile columns)}`` shares in 0 … 1, NaN where nothing is observed.
-        data_hash: SHA-256 of times, coordinates and rates of the scanned frames.
-    """
-
-    wet: dict[int, Field]
-    data_hash: str
-
-
-def scan(
-    frames: FrameCache, rain: xr.DataArray, positions: Sequence[int], progress: Callable[[int], None]
-) -> RainIndex:
-    """Read every frame once; ``progress`` is called with the number of frames read."""
-    digest = hashlib.sha256()
-    for axis in ("y", "x"):
-        digest.update(np.ascontiguousarray(rain[axis].values, np.float64).tobytes())
-    wet = {}
-    for done, position in enumerate(positions, 1):
-        values = frames.frame(position)
-        digest.update(rain["time"].values[position].astype("datetime64[s]").astype(np.int64).tobytes())
-        digest.update(np.ascontiguousarray(values).tobytes())
-        observed = np.isfinite(values)
-        with np.errstate(invalid="ignore"):  # a tile without observed pixels is 0/0, and NaN is right
-            wet[position] = _tile_sums(values >= WET) / _tile_sums(observed)
-        progress(done)
-    return RainIndex(wet, digest.hexdigest())
-
-
-def _tile_sums(mask: NDArray[np.bool_]) -> Field:
-    height, width = mask.shape
-    padded = np.pad(mask, ((0, -height % TILE), (0, -width % TILE)))
-    tiles = padded.reshape(padded.shape[0] // TILE, TILE, padded.shape[1] // TILE, TILE)
-    sums: Field = tiles.sum(axis=(1, 3), dtype=np.float32)
-    return sums
+_SQUARE = 0.05  # pixels whose sides differ by a larger share are not square
 
 
 @dataclass(frozen=True)
@@ -97,56 +33,99 @@ class Crops:
     Attributes:
         inputs: Input frames ``(B, T, h, w)`` in mm/h, NaN where not observed.
         targets: Frames to be forecast ``(B, S, h, w)`` in mm/h, NaN where not observed or missing.
+        importance_weights: ``(B,)``: the probability of a crop in a uniform choice among all windows and all
+            their tiles that were observed, divided by the probability with which it was drawn. A mean with
+            these weights is one over uniformly drawn crops. They are about 1 on average.
     """
 
     inputs: Field
     targets: Field
+    importance_weights: Field
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The windows of one archive that crops are drawn from.
+
+    Attributes:
+        reader: Reader of crops.
+        index: Rain by frame and tile.
+        windows: The windows.
+        pixel_sides: Height and width of a pixel, in any unit.
+    """
+
+    reader: CropReader
+    index: SamplingIndex
+    windows: WindowTable
+    pixel_sides: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def transposable(self) -> bool:
+        """Whether pixels are square, so that a transposed crop could have been observed."""
+        height, width = self.pixel_sides
+        return abs(height - width) <= _SQUARE * max(height, width)
+
+    def wet_pixels(self) -> float:
+        """Return the number of wet pixels at the issue times."""
+        return float(self.index.wet[self.windows.issues].sum())
+
+    def observed_pixels(self) -> float:
+        """Return the number of observed pixels at the issue times."""
+        return float(self.index.observed[self.windows.issues].sum())
 
 
 @dataclass(frozen=True)
-class _Place:
-    """The random choices of one crop; ``flips`` are up, left and transposed."""
+class Place:
+    """The random choices of one crop.
 
+    Attributes:
+        pool: Number of the archive's pool.
+        window: The window.
+        rows: Rows of the crop.
+        cols: Columns of the crop.
+        flips: Whether it is flipped up, flipped left, and transposed.
+        importance_weight: See :class:`Crops`.
+    """
+
+    pool: int
     window: Window
     rows: slice
     cols: slice
     flips: tuple[bool, bool, bool]
+    importance_weight: float
 
 
 class Sampler:
     """Draws crops: those of an update are a function of the seed and the update.
 
     Args:
-        frames: Frames and motion fields.
-        windows: Windows to draw from.
-        index: Rain by tile.
+        pools: Windows to draw from, of one or more archives.
+        shares: Share of each pool in the crops; only their ratios matter.
         steps: Lead times; windows with fewer targets are filled with NaN.
-        crop: Side of a crop in pixels; smaller frames are taken whole.
+        crop: Side of a crop in pixels. If all grids are smaller, crops are as large as the largest of them,
+            and pixels outside a smaller grid are NaN.
     """
 
-    def __init__(
-        self, frames: FrameCache, windows: Sequence[Window], index: RainIndex, *, steps: int, crop: int
-    ) -> None:
-        self.frames, self.windows, self.index, self.steps = frames, windows, index, steps
-        self.height, self.width = (min(crop, side) for side in frames.shape)
-        self.by_window = np.array([self._weights(window).sum() for window in windows])
-        self.by_window /= self.by_window.sum()
+    def __init__(self, pools: Sequence[Pool], shares: Sequence[float], *, steps: int, crop: int) -> None:
+        self.pools, self.steps = tuple(pools), steps
+        self.height, self.width = (
+            min(crop, max(pool.reader.shape[axis] for pool in pools)) for axis in (0, 1)
+        )
+        self._shares = np.asarray(shares, np.float64) / np.sum(shares)
+        self._by_window = [pool.index.weight[pool.windows.issues] for pool in pools]
+        self._totals = [float(weights.sum()) for weights in self._by_window]
+        self._up_to_window = [_cumulative(weights) for weights in self._by_window]
+        # A tile that is observed in part counts by that part.
+        self._tiles = sum(pool.observed_pixels() for pool in pools) / TILE**2
 
-    def wet_shares(self) -> tuple[float, float]:
-        """Return the mean share of wet pixels in a tile of the data, and in a drawn tile."""
-        tiles, wet, weight, drawn = 0.0, 0.0, 0.0, 0.0
-        for window in self.windows:
-            shares, weights = self.index.wet[window.issue], self._weights(window)
-            tiles += float(np.count_nonzero(weights))
-            wet += float(np.nansum(shares))
-            weight += float(weights.sum())
-            drawn += float(np.nansum(weights * shares))
-        return wet / tiles, drawn / weight
-
-    def _weights(self, window: Window) -> NDArray[np.float64]:
-        """Return the weight of each tile of a window; zero where nothing is observed."""
-        shares = self.index.wet[window.issue].astype(np.float64)
-        return np.nan_to_num(shares + DRY_SHARE)
+    def places(self, seed: int, update: int, *, size: int, windows: int, augment: bool) -> list[Place]:
+        """Draw the places of an update's crops; see :meth:`crops`."""
+        rng = np.random.Generator(np.random.Philox(key=np.array([seed, update], np.uint64)))
+        chosen = []
+        for _ in range(min(windows, size)):
+            pool = _draw(_cumulative(self._shares), rng)
+            chosen.append((pool, _draw(self._up_to_window[pool], rng)))
+        return [self._place(*chosen[k % len(chosen)], rng, augment) for k in range(size)]
 
     def crops(
         self, seed: int, update: int, *, size: int, windows: int, augment: bool, part: slice | None = None
@@ -162,37 +141,83 @@ class Sampler:
             part: Crops to return; None for all. All are drawn, so that a process's part is a slice of the
                 crops that a single process would use.
         """
-        rng = np.random.Generator(np.random.Philox(key=np.array([seed, update], np.uint64)))
-        chosen = rng.choice(len(self.windows), size=min(windows, size), p=self.by_window)
-        places = [self._place(self.windows[chosen[k % len(chosen)]], rng, augment) for k in range(size)]
-        crops = [self._crop(place) for place in (places[part] if part else places)]
-        return Crops(*(np.stack(arrays) for arrays in zip(*crops, strict=True)))
+        places = self.places(seed, update, size=size, windows=windows, augment=augment)
+        places = places[part] if part else places
+        crops = [self._crop(place) for place in places]
+        return Crops(
+            np.stack([inputs for inputs, _ in crops]),
+            np.stack([targets for _, targets in crops]),
+            np.array([place.importance_weight for place in places], np.float32),
+        )
 
-    def _place(self, window: Window, rng: np.random.Generator, augment: bool) -> _Place:
-        weights = self._weights(window)
-        tile = rng.choice(weights.size, p=weights.ravel() / weights.sum())
-        tile_row, tile_column = divmod(int(tile), weights.shape[1])
-        rows = self._slice(tile_row, self.height, self.frames.shape[0], rng)
-        cols = self._slice(tile_column, self.width, self.frames.shape[1], rng)
+    def wet_shares(self, windows: int = 32) -> tuple[float, float]:
+        """Return the share of wet pixels in the data, and an estimate of it for drawn tiles.
+
+        Args:
+            windows: Number of drawn windows from which the second is estimated.
+        """
+        rng = np.random.Generator(np.random.Philox(key=0))
+        drawn = []
+        for _ in range(windows):
+            pool = _draw(_cumulative(self._shares), rng)
+            issue = int(self.pools[pool].windows.issues[_draw(self._up_to_window[pool], rng)])
+            weights = self.pools[pool].index.tile_weights(issue)
+            shares = np.where(weights > 0, weights - DRY_SHARE, 0)
+            drawn.append(float((weights * shares).sum() / weights.sum()))
+        wet = sum(pool.wet_pixels() for pool in self.pools)
+        return wet / sum(pool.observed_pixels() for pool in self.pools), float(np.mean(drawn))
+
+    def _place(self, number: int, window: int, rng: np.random.Generator, augment: bool) -> Place:
+        pool = self.pools[number]
+        issue = int(pool.windows.issues[window])
+        weights = pool.index.tile_weights(issue)
+        tile = _draw(_cumulative(weights.ravel()), rng)
+        rows, cols = (
+            self._slice(at, length, total, rng)
+            for at, length, total in zip(
+                divmod(tile, weights.shape[1]), (self.height, self.width), pool.reader.shape, strict=True
+            )
+        )
         up, left, transposed = rng.integers(0, 2, size=3) if augment else (0, 0, 0)
-        return _Place(window, rows, cols, (bool(up), bool(left), bool(transposed)))
+        probability = (
+            self._shares[number]
+            * (self._by_window[number][window] / self._totals[number])
+            * (weights.ravel()[tile] / weights.sum())
+        )
+        flips = bool(up), bool(left), bool(transposed) and pool.transposable and self.height == self.width
+        return Place(number, pool.windows[window], rows, cols, flips, 1 / (self._tiles * probability))
 
     @staticmethod
     def _slice(tile: int, length: int, total: int, rng: np.random.Generator) -> slice:
         jitter = int(rng.integers(-length // 4, length // 4 + 1))
         first = tile * TILE + TILE // 2 - length // 2 + jitter
-        first = min(max(first, 0), total - length)
-        return slice(first, first + length)
+        first = min(max(first, 0), max(total - length, 0))
+        return slice(first, min(first + length, total))
 
-    def _crop(self, place: _Place) -> tuple[Field, Field]:
-        window, rows, cols = place.window, place.rows, place.cols
-        motion = self.frames.motion(window.issue)
-        past = np.stack([self.frames.frame(k) for k in window.inputs])
-        future = np.stack([self.frames.frame(k) for k in window.targets])
-        targets = np.full((self.steps, self.height, self.width), np.nan, np.float32)
-        targets[: len(window.targets)] = truths_to_moving(future, motion, rows, cols)
-        inputs = inputs_to_moving(past, motion, rows, cols)
-        return _flipped(inputs, place.flips), _flipped(targets, place.flips)
+    def _crop(self, place: Place) -> tuple[Field, Field]:
+        inputs, targets = self.pools[place.pool].reader.crop(place.window, place.rows, place.cols)
+        return (
+            _flipped(self._filled(inputs, len(inputs)), place.flips),
+            _flipped(self._filled(targets, self.steps), place.flips),
+        )
+
+    def _filled(self, frames: Field, count: int) -> Field:
+        """Return frames with NaN for missing targets, and for pixels beyond a grid smaller than the crop."""
+        filled = np.full((count, self.height, self.width), np.nan, np.float32)
+        filled[: len(frames), : frames.shape[1], : frames.shape[2]] = frames
+        return filled
+
+
+def _cumulative(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the cumulative shares of weights; at least one is above zero."""
+    sums = np.cumsum(weights)
+    shares: NDArray[np.float64] = sums / sums[-1]
+    return shares
+
+
+def _draw(cumulative: NDArray[np.float64], rng: np.random.Generator) -> int:
+    """Return a number with the probability of its share; one without weight is never drawn."""
+    return int(np.searchsorted(cumulative, rng.random(), side="right"))
 
 
 def _flipped(frames: Field, flips: tuple[bool, bool, bool]) -> Field:
@@ -202,6 +227,4 @@ def _flipped(frames: Field, flips: tuple[bool, bool, bool]) -> Field:
         frames = frames[:, ::-1]
     if left:
         frames = frames[:, :, ::-1]
-    if transposed and frames.shape[1] == frames.shape[2]:
-        frames = frames.swapaxes(1, 2)
-    return frames
+    return frames.swapaxes(1, 2) if transposed else frames

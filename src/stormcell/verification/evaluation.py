@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
 
@@ -30,19 +30,23 @@ class Description:
     Attributes:
         title: Name for figures and tables.
         digest: SHA-256 of its model file; None for other forecasters.
-        blocks: First and last time of the blocks train, validation and test; empty if it was not trained.
+        blocks: First and last time of the blocks train, validation and test, for each archive that it learned
+            from; empty if it was not trained.
     """
 
     title: str
     digest: str | None = None
-    blocks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    blocks: tuple[Mapping[str, tuple[str, str]], ...] = ()
 
     @classmethod
     def of(cls, name: str, forecaster: Forecaster) -> "Description":
         """Return a forecaster's description; only its name if it does not describe itself."""
         if not isinstance(forecaster, DescribedForecaster):
             return cls(name)
-        blocks = {block: (str(start), str(end)) for block, (start, end) in forecaster.blocks.items()}
+        blocks = tuple(
+            {block: (str(start), str(end)) for block, (start, end) in one.items()}
+            for one in forecaster.blocks
+        )
         return cls(forecaster.title, getattr(forecaster, "digest", None), blocks)
 
 
@@ -139,9 +143,10 @@ class Evaluation:
         notes = {}
         for name, description in self.described.items():
             found = [
-                f"{block} block {Block(*description.blocks[block])}"
+                f"{block} block {Block(*blocks[block])}"
+                for blocks in description.blocks
                 for block in ("train", "validation")
-                if block in description.blocks and Block(*description.blocks[block]).contains(times).any()
+                if block in blocks and Block(*blocks[block]).contains(times).any()
             ]
             if found:
                 notes[name] = (

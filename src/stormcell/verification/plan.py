@@ -44,6 +44,8 @@ def make_plan(
     The default period is the test block of the models, or of several models the time that their test blocks
     have in common. Without a model, or if that period is not in the archive, it is the whole archive.
 
+    Of a model that was trained on several archives, only the test blocks with frames of this one count.
+
     Args:
         axis: Times of the archive.
         forecasters: Forecasters by name.
@@ -66,7 +68,7 @@ def make_plan(
     """
     if every is not None and every < 1:
         raise ArgumentError(f"--every: expected 1 minute or more, found {every}")
-    tests = {one.blocks["test"] for one in forecasters.values() if one.blocks}
+    tests = {test for one in forecasters.values() for test in _tests(one, axis)}
     absent = bool(tests) and not any(Block(*test).contains(axis.times).any() for test in tests)
     bounded = tests if not absent else set()
     first = max((np.datetime64(a) for a, _ in bounded), default=axis.times[0]) if start is None else start
@@ -93,3 +95,9 @@ def make_plan(
         )
     notes = [_ABSENT.format(" and ".join(sorted(str(Block(*test)) for test in tests)))]
     return Plan(period, issue_times, steps, tuple(notes) if absent and (start is None or end is None) else ())
+
+
+def _tests(forecaster: DescribedForecaster, axis: TimeAxis) -> set[tuple[str, str]]:
+    """Return a forecaster's test blocks that have a frame in the archive; all of them if not one has."""
+    tests = {blocks["test"] for blocks in forecaster.blocks if "test" in blocks}
+    return {test for test in tests if Block(*test).contains(axis.times).any()} or tests

@@ -210,7 +210,9 @@ def _evaluation(header: Mapping[str, Any], arrays: Arrays) -> Evaluation:
         str(name): Description(
             str(one["title"]),
             one["digest"],
-            {str(block): (str(a), str(b)) for block, (a, b) in one["blocks"].items()},
+            tuple(
+                {str(block): (str(a), str(b)) for block, (a, b) in blocks.items()} for blocks in one["blocks"]
+            ),
         )
         for name, one in header["forecasters"].items()
     }

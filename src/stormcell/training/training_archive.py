@@ -1,0 +1,228 @@
+"""One of the archives of a training: its blocks, windows and index."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from stormcell.data import archive
+from stormcell.data.grid import Spacing, pixel_km
+from stormcell.data.splits import Positions, Split, split, steps_between, window_table
+from stormcell.data.time_axis import TimeAxis
+from stormcell.errors import ArchiveError, ArgumentError, RecipeError
+from stormcell.training import sampling_index
+from stormcell.training.crop_reader import CropReader, fits_in_memory
+from stormcell.training.recipes import Recipe
+from stormcell.training.sampler import Pool
+from stormcell.training.sampling_index import SamplingIndex
+
+
+@dataclass(frozen=True, eq=False)
+class Rain:
+    """Rain to train on.
+
+    Attributes:
+        name: Name for messages, such as the archive's path.
+        rates: Rain rates in mm/h ``(time, y, x)``, lazy.
+        index: The index that the archive has of its frames; None if they must be read to find it.
+    """
+
+    name: str
+    rates: xr.DataArray
+    index: SamplingIndex | None = None
+
+    @classmethod
+    def of(cls, data: xr.Dataset | xr.DataArray, name: str | None = None) -> "Rain":
+        """Return the rain of an archive, or of an array of rates, which has no index.
+
+        Raises:
+            ArchiveError: The archive does not follow the schema.
+        """
+        name = str(data.attrs.get("title", "archive")) if name is None else name
+        if isinstance(data, xr.DataArray):
+            return cls(name, data)
+        return cls(name, archive.rain(data), sampling_index.stored_index(data))
+
+
+@dataclass(frozen=True)
+class ArchiveState:
+    """The part of a run's state that belongs to one archive.
+
+    Attributes:
+        split: Its blocks.
+        data_hash: SHA-256 of the frames that are used.
+    """
+
+    split: Split
+    data_hash: str
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingArchive:
+    """An archive that is ready to train on.
+
+    Attributes:
+        name: Name for messages.
+        rates: Rain rates in mm/h ``(time, y, x)``, lazy.
+        split: Its blocks.
+        every: Time steps of the archive from one frame of a window to the next.
+        step: Time between the frames of a window.
+        data_hash: SHA-256 of the frames that are used.
+        training: Windows of the training block.
+        validation: Windows of the validation block.
+    """
+
+    name: str
+    rates: xr.DataArray
+    split: Split
+    every: int
+    step: np.timedelta64
+    data_hash: str
+    training: Pool
+    validation: Pool
+
+    @property
+    def spacing(self) -> Spacing:
+        """Spacing of its pixels."""
+        return Spacing.of(self.rates)
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """First and last pixel centre along y, and along x."""
+        y, x = (self.rates[axis].values for axis in ("y", "x"))
+        return float(y[0]), float(y[-1]), float(x[0]), float(x[-1])
+
+    def source(self) -> dict[str, str]:
+        """Return title, source, license and credit, as far as its attributes give them."""
+        return data_source(self.rates)
+
+
+def prepare(
+    rain: Rain,
+    recipe: Recipe,
+    *,
+    before: ArchiveState | None,
+    archives: int,
+    scans: Path,
+    show: Callable[[str], None],
+) -> tuple[TrainingArchive, Callable[[], None]]:
+    """Split an archive, find its windows and take or find its index.
+
+    Args:
+        rain: The archive.
+        recipe: Settings of the training.
+        before: State with which the run was begun; None for a new run.
+        archives: Number of archives of the training, which share the memory.
+        scans: Folder of kept scans, for archives without an index.
+        show: Called with a line on the progress of reading.
+
+    Returns:
+        The archive, and a function that writes what the next call need not find again.
+
+    Raises:
+        ArgumentError: The archive is too short, or its time step does not fit the recipe's.
+        RecipeError: It does not have the frames with which the run was begun.
+        ArchiveError: The training block or the validation block has no window or no rain.
+    """
+    axis = TimeAxis(rain.rates["time"].values)
+    every = steps_between(axis, recipe.time_step_minutes, rain.name)
+    blocks = _blocks(rain.name, axis, recipe, every) if before is None else before.split
+    tables = {
+        name: window_table(axis, block, inputs=recipe.inputs, steps=recipe.steps, every=every)
+        for name, block in (("training", blocks.train), ("validation", blocks.validation))
+    }
+    for name, block in (("training", blocks.train), ("validation", blocks.validation)):
+        if not len(tables[name]):
+            _expect_as_before(rain.name, before, "")
+            raise ArchiveError(
+                f"{rain.name}: {name} block {block}: expected windows of {recipe.inputs} inputs and a target "
+                "without a gap, found none"
+            )
+    used = np.union1d(*(table.frames() for table in tables.values()))
+    index, keep = rain.index, _nothing
+    if index is None:
+        index, keep = _scanned(rain, used, scans, show)
+    data_hash = index.data_hash(rain.rates, used)
+    _expect_as_before(rain.name, before, data_hash)
+    shape = (rain.rates.sizes["y"], rain.rates.sizes["x"])
+    reader = CropReader(rain.rates, recipe.coordinates, in_memory=fits_in_memory(len(used), shape, archives))
+    sides = pixel_km(rain.rates)
+    training, validation = (Pool(reader, index, tables[name], sides) for name in ("training", "validation"))
+    for name, pool in (("training", training), ("validation", validation)):
+        if not pool.wet_pixels():
+            raise ArchiveError(
+                f"{rain.name}: {name} block: expected rain at one issue time at least, found none"
+            )
+    found = TrainingArchive(
+        rain.name,
+        rain.rates,
+        blocks,
+        every,
+        every * axis.step,
+        data_hash,
+        training,
+        validation,
+    )
+    return found, keep
+
+
+def data_source(rain: xr.DataArray) -> dict[str, str]:
+    """Return title, source, license and credit of an archive, as far as its attributes give them."""
+    return {k: str(rain.attrs[k]) for k in ("title", "source", "license", "credit") if k in rain.attrs}
+
+
+def archive_shares(archives: Sequence[TrainingArchive], recipe: Recipe) -> list[float]:
+    """Return the share of each archive in the crops; the shares add up to 1.
+
+    In proportion to its rain, an archive of a continent would leave almost no crops of a single radar. With
+    equal shares, the few frames of a short archive would be repeated until the network knows them. The root
+    of the rain, the default, lies between the two. The rain of an archive is the number of wet pixels at the
+    issue times of its training block.
+
+    Raises:
+        RecipeError: The recipe has shares for another number of archives.
+    """
+    chosen = recipe.archive_shares
+    if isinstance(chosen, list):
+        if len(chosen) != len(archives):
+            raise RecipeError(
+                f"recipe: archive_shares: expected {len(archives)} numbers, one for each archive, "
+                f"found {len(chosen)}"
+            )
+        parts = np.array(chosen)
+    else:
+        rain = np.array([archive.training.wet_pixels() for archive in archives])
+        parts = {"root": np.sqrt(rain), "rain": rain, "equal": np.ones(len(rain))}[chosen]
+    shares: list[float] = (parts / parts.sum()).tolist()
+    return shares
+
+
+def _blocks(name: str, axis: TimeAxis, recipe: Recipe, every: int) -> Split:
+    try:
+        return split(axis, inputs=recipe.inputs * every, validation=recipe.validation, test=recipe.test)
+    except ArgumentError as error:
+        raise ArgumentError(f"{name}: {error}") from None
+
+
+def _expect_as_before(name: str, before: ArchiveState | None, data_hash: str) -> None:
+    if before is not None and before.data_hash != data_hash:
+        raise RecipeError(f"{name}: expected the frames that this run was begun with, found others")
+
+
+def _scanned(
+    rain: Rain, used: Positions, scans: Path, show: Callable[[str], None]
+) -> tuple[SamplingIndex, Callable[[], None]]:
+    """Return the index of an archive that has none, and a function that keeps it."""
+    found, file = sampling_index.scan(
+        rain.rates,
+        used,
+        scans,
+        lambda done: show(f"{rain.name}: reading frame {done} of {len(used)}, because it has no index"),
+    )
+    return found.index(rain.rates.sizes["time"]), lambda: sampling_index.keep(found, file)
+
+
+def _nothing() -> None:
+    """Write nothing, because the archive has an index."""
