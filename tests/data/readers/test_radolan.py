@@ -150,7 +150,7 @@ CORNERS = {
 
 @pytest.mark.parametrize(("pixels", "corners"), CORNERS.items())
 def test_radolan_corners_agree_with_the_format_description(pixels, corners):
-    grid = radolan._grid(*pixels, wgs84=False)
+    grid = radolan.composite_grid(*pixels, wgs84=False)
     to_degrees = pyproj.Proj(pyproj.CRS.from_wkt(grid.crs_wkt))
     west, north = grid.west - grid.dx / 2, grid.north + grid.dy / 2
     found = [to_degrees(west, y, inverse=True) for y in (north - 1000 * pixels[0], north)]
@@ -159,7 +159,7 @@ def test_radolan_corners_agree_with_the_format_description(pixels, corners):
 
 
 def test_radolan_centres_agree_with_the_formulas_of_the_format_description():
-    grid = radolan._grid(900, 900, wgs84=False)
+    grid = radolan.composite_grid(900, 900, wgs84=False)
     lat, lon = grid.lat_lon()
     # The description's inverse projection, for pixels counted from the lower left corner.
     top = 6370.04 * (1 + np.sin(np.radians(60)))
