@@ -1,14 +1,24 @@
 """Writers that are killed: at every moment the archive can be read, and the next writer completes it."""
 
+import errno
 import json
+import os
+import shutil
 import subprocess
 import sys
+from collections import Counter
 
+import numpy as np
+import pyproj
 import pytest
 import xarray as xr
 from tests.data.test_archive import contents, expect_nothing_left_over
+from tests.data.test_archive_changes import add
 
-from stormcell.data import archive, schema
+from stormcell.data import archive, pruning, rain_index, schema
+from stormcell.data.archive_folder import ArchiveFolder
+from stormcell.data.grid import Grid
+from stormcell.errors import ArchiveError
 
 # The child is killed before its n-th operation on a file, for each n in turn, or in the middle of writing.
 KILLED = """
@@ -66,7 +76,7 @@ print(total)
 """
 
 
-def kill(base, out, action, *, moments=22, at_once=32):
+def kill(base, out, action, *, moments=20, at_once=32):
     """Run an action on copies of an archive, and kill it at many moments; one copy is not killed."""
     out.mkdir()
     statement = json.dumps([moments, at_once, action])
@@ -98,6 +108,7 @@ def test_archive_append_killed_at_any_moment_is_completed_by_the_next(
         archive.append(base, files[:held])
     paths = kill(base, out, appending(files), at_once=at_once)
     assert len(paths) >= 20
+    whole = contents(out / "whole.zarr")
     expected = archive.open(out / "whole.zarr").load().drop_vars("missing_times").drop_attrs(deep=False)
     for path in paths:
         committed = 0
@@ -111,5 +122,170 @@ def test_archive_append_killed_at_any_moment_is_completed_by_the_next(
         report = archive.append(path, files)
         assert (len(report.present), report.refused) == (committed, ())
         assert len(report.added) == len(files) - committed
-        assert contents(path) == contents(out / "whole.zarr")
+        assert contents(path) == whole
         expect_nothing_left_over(path)
+
+
+@pytest.fixture
+def base(tmp_path, write_pgm):
+    """An archive that has changed before, so that the other naming of its files exists."""
+    path = tmp_path / "base.zarr"
+    archive.append(path, [write_pgm(f"20160928{clock}") for clock in ["1440", "1445", "1500", "1505"]])
+    archive.append(path, [write_pgm("201609281450")])
+    archive.append(path, [write_pgm("201609281510")])
+    return path
+
+
+def expect_before_or_after(path, before, after):
+    """Check that an archive can be read, and is as before or as after a change."""
+    schema.check(archive.open(path))
+    assert contents(path) in (before, after)
+
+
+def test_archive_append_late_frame_killed_at_any_moment_is_inserted_by_the_next(tmp_path, base, write_pgm):
+    late = [write_pgm("201609281455")]
+    paths = kill(base, tmp_path / "killed", appending(late))
+    assert len(paths) >= 20
+    before, after = contents(base), contents(tmp_path / "killed" / "whole.zarr")
+    for path in paths:
+        expect_before_or_after(path, before, after)
+        assert archive.append(path, late).refused == ()
+        assert contents(path) == after
+        expect_nothing_left_over(path)
+
+
+def test_archive_append_replacing_killed_at_any_moment_is_completed_by_the_next(tmp_path, base, write_pgm):
+    corrected = [write_pgm("201609281445", np.full((6, 5), 80), name="corrected.pgm")]
+    paths = kill(base, tmp_path / "killed", appending(corrected, replace=True))
+    assert len(paths) >= 20
+    before, after = contents(base), contents(tmp_path / "killed" / "whole.zarr")
+    for path in paths:
+        expect_before_or_after(path, before, after)
+        assert archive.append(path, corrected, replace=True).refused == ()
+        assert contents(path) == after
+        expect_nothing_left_over(path)
+
+
+def test_pruning_prune_killed_at_any_moment_is_completed_by_the_next(tmp_path, base):
+    action = "from stormcell.data import pruning; pruning.prune(path, keep='10min', durable=True)"
+    paths = kill(base, tmp_path / "killed", action)
+    assert len(paths) >= 20
+    before, after = contents(base), contents(tmp_path / "killed" / "whole.zarr")
+    for path in paths:
+        expect_before_or_after(path, before, after)
+        pruning.prune(path, keep="10min")
+        assert contents(path) == after
+        expect_nothing_left_over(path)
+
+
+@pytest.mark.parametrize("change", ["insert", "replace", "prune"])
+def test_archive_change_on_a_full_disk_leaves_the_archive_as_it_was(
+    tmp_path, base, write_pgm, monkeypatch, change
+):
+    path, stage, room = tmp_path / "a.zarr", ArchiveFolder.stage, [0]
+    late = write_pgm("201609281455")
+    corrected = write_pgm("201609281445", np.full((6, 5), 80), name="corrected.pgm")
+    known = contents(base)
+
+    def stage_while_there_is_room(self, *arguments, **options):
+        room[0] -= 1
+        if room[0] == -1:  # later writes find the space that was freed
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return stage(self, *arguments, **options)
+
+    monkeypatch.setattr(ArchiveFolder, "stage", stage_while_there_is_room)
+    for writes in range(40):
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(base, path)
+        room[0] = writes
+        try:
+            if change == "prune":
+                pruning.prune(path, keep="10min")
+            else:
+                archive.append(path, [late if change == "insert" else corrected], replace=change == "replace")
+        except ArchiveError as error:
+            assert "No space left on device; the 6 frames committed before are intact" in str(error)  # noqa: PT017
+            assert contents(path) == known
+            expect_nothing_left_over(path)
+        else:
+            break
+    assert 5 <= writes < 40
+    assert contents(path) != known
+
+
+WRITER = """
+import os, sys, time
+from contextlib import contextmanager
+from pathlib import Path
+from stormcell.data import pruning
+from tests.data.test_archive_changes import add
+from tests.data.test_archive_kill import minutes_as_rates
+
+path, count, newest = Path(sys.argv[1]), 0, 55
+
+
+def step():
+    global count
+    count += 1
+    (path.parent / "next").write_text(str(count))
+    os.replace(path.parent / "next", path.parent / "count")
+
+
+def write(minutes, replace=False):
+    add(path, minutes_as_rates(minutes), replace=replace)
+
+
+for turn in range(20):
+    newest += 10
+    write([newest])
+    for change in (
+        lambda: write([newest - 5]),
+        lambda: write([newest - 20], replace=True),
+        lambda: pruning.prune(path, keep="2h"),
+    ):
+        time.sleep(0.01 * (turn % 4))
+        step()
+        change()
+        step()
+"""
+
+
+def minutes_as_rates(minutes):
+    """Return frames whose every pixel has their minute, so that a frame in a wrong place is found."""
+    minutes = np.array(minutes)
+    grid = Grid.from_centres(pyproj.CRS(3067), 1000.0 * np.arange(4), 7_000_000 - 1000.0 * np.arange(3))
+    times = np.datetime64("2016-09-28T00:00", "s") + minutes * np.timedelta64(60, "s")
+    rate = np.ones((len(minutes), 3, 4)) * minutes[:, None, None]
+    return schema.build(rate, times, grid, measured={}, attributes={})
+
+
+def test_archive_readers_during_changes_see_every_frame_at_its_time(tmp_path):
+    """A process changes an archive all the time; others open it, by Stormcell and by xarray alone."""
+    path = tmp_path / "a.zarr"
+    add(path, minutes_as_rates(range(0, 60, 5)))
+    count = tmp_path / "count"  # odd during a change that is not an append
+    count.write_text("0")
+    command = [sys.executable, "-c", WRITER, str(path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    writer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    reads = Counter()
+    try:
+        while writer.poll() is None:
+            for opened in (archive.open, xr.open_zarr):
+                first = int(count.read_text())
+                ds = opened(path).load()
+                # A reader may miss one change. It must open the archive again before the second begins.
+                if (int(count.read_text()) + 1) // 2 - first // 2 > 1:
+                    reads["too late"] += 1
+                    continue
+                minutes = (ds["time"].values - np.datetime64("2016-09-28T00:00")) / np.timedelta64(1, "m")
+                assert (np.diff(minutes) > 0).all()
+                rate = ds["rainfall_rate"].values
+                np.testing.assert_array_equal(rate, np.ones((1, 3, 4)) * minutes[:, None, None])
+                assert ds["frame_hash"].values.tolist() == [rain_index.frame_hash(frame) for frame in rate]
+                reads[opened.__module__] += 1
+    finally:
+        writer.kill()
+        _, errors = writer.communicate()
+    assert writer.returncode == 0, errors
+    assert min(reads[module] for module in ("stormcell.data.archive", "xarray.backends.zarr")) >= 5

@@ -1,4 +1,4 @@
-"""``archive`` and ``check``."""
+"""``archive``, ``prune`` and ``check``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,13 +7,21 @@ from rich.console import Console
 from rich.progress import Progress
 
 from stormcell.cli.exit_status import ALL_DONE, NOTHING_DONE, SOME_REFUSED
-from stormcell.data import archive
+from stormcell.data import archive, pruning
 from stormcell.data.parallel import workers
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.summary import describe
 
 
-def append(files: Sequence[Path], out: Path, options: ReadOptions, *, scheduler: str | None = None) -> int:
+def append(
+    files: Sequence[Path],
+    out: Path,
+    options: ReadOptions,
+    *,
+    replace: bool = False,
+    durable: bool = False,
+    scheduler: str | None = None,
+) -> int:
     """Append files to an archive, and name the refused ones."""
     console = Console(stderr=True)
     with workers(scheduler) as started, Progress(console=console, transient=True) as bar:
@@ -22,17 +30,28 @@ def append(files: Sequence[Path], out: Path, options: ReadOptions, *, scheduler:
             out,
             files,
             options=options,
+            replace=replace,
+            durable=durable,
             workers=started,
             progress=lambda n, total: bar.update(task, completed=n, total=total),
         )
     for file, reason in done.refused:
         console.print(f"refused {file}: {reason}", highlight=False, soft_wrap=True, markup=False)
     added, present = len(done.added), len(done.present)
-    counts = f"{_count(added, 'frame')} added, {present} already present"
-    print(f"{out}: {counts}, {_count(len(done.refused), 'file')} refused")
+    counts = [f"{_count(added, 'frame')} added", f"{present} already present"]
+    counts += [f"{len(done.replaced)} replaced"] * bool(done.replaced)
+    counts += [f"{len(done.pruned)} older than those kept"] * bool(done.pruned)
+    print(f"{out}: {', '.join(counts)}, {_count(len(done.refused), 'file')} refused")
     if not done.refused:
         return ALL_DONE
-    return SOME_REFUSED if added or present else NOTHING_DONE
+    return SOME_REFUSED if added or present or done.replaced or done.pruned else NOTHING_DONE
+
+
+def prune(path: Path, *, keep: str | None, before: str | None, durable: bool) -> int:
+    """Drop the oldest frames of an archive."""
+    dropped = pruning.prune(path, keep=keep, before=before, durable=durable)
+    print(f"{path}: {_count(len(dropped), 'frame')} dropped")
+    return ALL_DONE
 
 
 def _count(number: int, noun: str) -> str:

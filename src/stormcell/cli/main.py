@@ -14,6 +14,7 @@ from stormcell.cli.option_types import (
     ZR,
     Bounds,
     Crs,
+    Durable,
     Format,
     MinQuality,
     Quantity,
@@ -85,9 +86,13 @@ def archive(
     step: Step = None,
     crs: Crs = None,
     bounds: Bounds = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace frames of the same time that have other rates.")
+    ] = False,
+    durable: Durable = False,
     scheduler: Scheduler = None,
 ) -> int:
-    """Read and check radar files, and append their frames to an archive.
+    """Read and check radar files, and add their frames to an archive.
 
     Repeating the command changes nothing.
     """
@@ -105,7 +110,25 @@ def archive(
         bounds=bounds,
         format=format,
     )
-    return archive.append(files, out, options, scheduler=scheduler)
+    return archive.append(files, out, options, replace=replace, durable=durable, scheduler=scheduler)
+
+
+@app.command()
+@verb
+def prune(
+    archive: Archive,
+    keep: Annotated[
+        str | None, typer.Option(metavar="30d", help="Period before the newest frame that is kept.")
+    ] = None,
+    before: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Time before which frames are dropped.")
+    ] = None,
+    durable: Durable = False,
+) -> int:
+    """Drop the oldest frames of an archive."""
+    from stormcell.cli import archive as archives
+
+    return archives.prune(archive, keep=keep, before=before, durable=durable)
 
 
 @app.command()

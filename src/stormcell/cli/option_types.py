@@ -70,3 +70,4 @@ Scheduler = Annotated[
         "Default: the cores, if there is work for more than some seconds.",
     ),
 ]
+Durable = Annotated[bool, typer.Option("--durable", help="Flush each change to the disk, for power cuts.")]

@@ -72,7 +72,7 @@ def append(
     - With another grid or another measured quantity, it is refused.
     - Dated more than two minutes after the present time, it is refused. It is also refused if it is so far
       from the other frames that its date must be wrong.
-    - Older than the frames that the archive keeps after a prune, it is not added again.
+    - Older than the frames that :func:`~stormcell.data.pruning.prune` left, it is not added again.
 
     The time step may change; ``missing_times`` always follows the most common one.
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fnmatch import fnmatch
 from importlib.metadata import version
 from typing import Any
 
@@ -11,12 +12,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from stormcell.data import archive_files, schema
-from stormcell.data.archive_files import ROOT, TIMES_PER_CHUNK, Metadata
-from stormcell.data.archive_folder import ArchiveFiles
+from stormcell.data.archive_files import ARRAYS, ROOT, TIMES_PER_CHUNK, Metadata
+from stormcell.data.archive_folder import PRIVATE, ArchiveFiles
 from stormcell.data.grid import Grid
 from stormcell.data.time_axis import TimeAxis, Times
 from stormcell.errors import ArchiveError
 
+# Left by early versions that were killed while they wrote the root.
+_PARTIAL_ROOTS = (".zarr.*.part.json", "zarr.json.partial")
 NO_TIMES: Times = np.array([], "datetime64[s]")
 
 
@@ -188,3 +191,24 @@ def commit(folder: ArchiveFiles, state: Committed) -> None:
     # It is flushed always: it is small, and without it there is no archive.
     folder.write(ROOT, archive_files.as_json(root), durable=True)
     folder.sync([""])
+
+
+def expect_unfinished(folder: ArchiveFiles) -> None:
+    """Check that a folder without a root contains nothing except the arrays of an unfinished archive.
+
+    Raises:
+        ArchiveError: It contains other files.
+    """
+    for name in folder.names():
+        if name not in (*ARRAYS, PRIVATE) and not _is_partial_root(name):
+            raise ArchiveError(f"{folder.path}: expected an archive, found a folder that contains {name}")
+
+
+def remove_partial_roots(folder: ArchiveFiles) -> None:
+    """Remove the roots that early versions left incomplete."""
+    for name in filter(_is_partial_root, folder.names()):
+        folder.delete(name)
+
+
+def _is_partial_root(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in _PARTIAL_ROOTS)

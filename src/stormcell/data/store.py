@@ -1,15 +1,14 @@
 """Writing to an archive: one process at a time, with an atomic commit.
 
-An archive survives a kill at any moment. It survives a power cut if it is written with ``durable=True``;
-otherwise that depends on the file system, because the files of frames are not flushed to the disk one by one.
+An archive survives a kill at any moment, and a power cut if it is written with ``durable=True``.
 """
 
 from bisect import insort
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -17,12 +16,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from stormcell.data import committed, schema, splice, time_axis
-from stormcell.data.archive_files import ARRAYS, Metadata
-from stormcell.data.archive_folder import PRIVATE, STAGED, ArchiveFiles, files_of
+from stormcell.data.archive_files import Metadata
+from stormcell.data.archive_folder import STAGED, ArchiveFiles, files_of
 from stormcell.data.committed import NO_TIMES, Committed, Frames
 from stormcell.data.object_store import Location
 from stormcell.data.staging import SAME_TO, StagedFrame
-from stormcell.data.time_axis import TimeAxis, Times
+from stormcell.data.time_axis import Times
 from stormcell.errors import ArchiveError, InputError
 
 T = TypeVar("T")
@@ -33,9 +32,6 @@ _FRAMES_PER_COMMIT = 32
 # … or on this share of the frames that are newer. They must be renumbered at every commit.
 _SHARE_PER_COMMIT = 1 / 16
 _FUTURE = np.timedelta64(120, "s")
-# Left by early versions that were killed while they wrote the root.
-_PARTIAL_ROOTS = (".zarr.*.part.json", "zarr.json.partial")
-_LONG = np.timedelta64(2**62, "s")
 
 
 class Store:
@@ -54,7 +50,7 @@ class Store:
         self._state: Committed | None = None
         self._times: list[np.datetime64] = []  # of the pending frames, in order
         self._pending: dict[np.datetime64, StagedFrame] = {}
-        self._shortest = _LONG  # distance between two frames, committed or pending
+        self._shortest = time_axis.shortest(NO_TIMES)  # distance between two frames, committed or pending
 
     @cached_property
     def _frames(self) -> Frames:
@@ -158,6 +154,34 @@ class Store:
             self._splice(order, staged)
         self._times, self._pending = [], {}
 
+    def prune(self, before: np.datetime64) -> Times:
+        """Drop the frames before a time, except the newest frame, and return their times.
+
+        The files of dropped frames are deleted by the next change or prune, because readers may still use
+        them.
+
+        Raises:
+            ArchiveError: It cannot be written. The archive is intact.
+        """
+        self.commit()
+        state = self._state
+        dropped = min(int(np.searchsorted(self.times, before)), len(self.times) - 1)
+        if state is None or dropped <= 0:
+            with self._or_archive_error():
+                if state is not None:
+                    splice.free_spare(self.folder, state)
+            return NO_TIMES
+        gone = self.times[:dropped]
+        attributes = {**state.attributes, "pruned_before": str(np.datetime_as_string(before, "s"))}
+        self._state = replace(state, attributes=attributes)
+        try:
+            with self._or_archive_error():
+                self._splice(np.arange(dropped, len(self.times)), [])
+        except BaseException:
+            self._state = state
+            raise
+        return gone
+
     def discard(self) -> None:
         """Remove everything that is not committed."""
         splice.clean(self.folder, self._state)
@@ -170,15 +194,12 @@ class Store:
         """
         self._state = committed.read(self.folder)
         if self._state is None:
-            self._expect_unfinished()
+            committed.expect_unfinished(self.folder)
         else:
             self.reference = committed.read_reference(self.folder, self._state)
-            steps = np.diff(self.times)
-            self._shortest = steps.min() if steps.size else _LONG
+            self._shortest = time_axis.shortest(self.times)
         with self._or_archive_error():
-            for name in self.folder.names():
-                if any(map(Path(name).match, _PARTIAL_ROOTS)):
-                    self.folder.delete(name)
+            committed.remove_partial_roots(self.folder)
             self.discard()
 
     def _splice(self, order: NDArray[np.int64], staged: list[StagedFrame]) -> None:
@@ -204,7 +225,8 @@ class Store:
             self.commit()
         position = self._frames.position(time)
         if position is None:
-            self._expect_near(time)
+            others = np.concatenate([self.times, np.array(self._times, "datetime64[s]")])
+            self._shortest = time_axis.expect_near(others, time, self._shortest)
             return "added"
         if self._same(position, frame, replace):
             return "present"
@@ -224,39 +246,6 @@ class Store:
             raise InputError(f"time: {frame.time} is in the archive already, but damaged: {error}") from None
         new = self._frames.decode(frame.files[schema.RATE])
         return bool(np.allclose(old, new, rtol=SAME_TO, atol=0, equal_nan=True))
-
-    def _expect_near(self, time: np.datetime64) -> None:
-        """Refuse a frame that is so far from the others that its date must be wrong.
-
-        Raises:
-            InputError: The archive would have more missing steps than it may have.
-        """
-        others = np.concatenate([self.times, np.array(self._times, "datetime64[s]")])
-        if not len(others):
-            return
-        first, last = others.min(), others.max()
-        self._shortest = min(self._shortest, np.abs(others - time).min())
-        if (max(last, time) - min(first, time)) / self._shortest <= time_axis.MOST_MISSING:
-            return  # Even if this distance were the time step, not too many frames would be missing.
-        try:
-            TimeAxis(np.sort(np.append(others, time))).missing()
-        except ArchiveError as error:
-            where = f"after the archive's last, {last}"
-            if time < last:
-                where = f"before {others[others > time].min()}"
-            raise InputError(f"{error}, with {time} {where}") from None
-
-    def _expect_unfinished(self) -> None:
-        """Check that a folder without a root contains nothing except the arrays of an unfinished archive.
-
-        Raises:
-            ArchiveError: It contains other files.
-        """
-        for name in self.folder.names():
-            if name not in (*ARRAYS, PRIVATE) and not any(map(Path(name).match, _PARTIAL_ROOTS)):
-                raise ArchiveError(
-                    f"{self.folder.path}: expected an archive, found a folder that contains {name}"
-                )
 
     @contextmanager
     def _or_archive_error(self) -> Iterator[None]:

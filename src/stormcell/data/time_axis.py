@@ -7,7 +7,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from stormcell.errors import ArchiveError, ArgumentError, FramesError
+from stormcell.errors import ArchiveError, ArgumentError, FramesError, InputError
 
 Times = NDArray[np.datetime64]
 
@@ -97,6 +97,40 @@ class TimeAxis:
             return len(self)
         starts = np.flatnonzero(~self.follows)
         return int(np.diff([*starts, len(self)]).max())
+
+
+def shortest(times: Times) -> np.timedelta64:
+    """Return the shortest distance between increasing times; of fewer than two, a very long one."""
+    distances = np.diff(times)
+    return cast(np.timedelta64, distances.min()) if len(distances) else np.timedelta64(2**62, "s")
+
+
+def expect_near(others: Times, time: np.datetime64, shortest: np.timedelta64) -> np.timedelta64:
+    """Refuse a time that is so far from others that it must be wrong.
+
+    Args:
+        others: Times in any order.
+        time: Another time.
+        shortest: The shortest distance between two of the others.
+
+    Returns:
+        The shortest distance between two of all times.
+
+    Raises:
+        InputError: Together they have more missing steps than any radar archive has.
+    """
+    if len(others) == 0:
+        return shortest
+    shortest = min(shortest, np.abs(others - time).min())
+    if (max(others.max(), time) - min(others.min(), time)) / shortest <= MOST_MISSING:
+        return shortest  # Even if this were the time step, not too many frames would be missing.
+    try:
+        TimeAxis(np.sort(np.append(others, time))).missing()
+    except ArchiveError as error:
+        later = others[others > time]
+        where = f"before {later.min()}" if len(later) else f"after the archive's last, {others.max()}"
+        raise InputError(f"{error}, with {time} {where}") from None
+    return shortest
 
 
 def even_step(times: Times) -> np.timedelta64:
