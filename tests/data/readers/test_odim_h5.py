@@ -316,6 +316,15 @@ def test_odim_h5_quality_below_the_threshold_is_not_observed(make, group, attrib
     np.testing.assert_array_equal(found, GOOD)
 
 
+@pytest.mark.parametrize("change", [{"nodata": 0.0}, {"undetect": 0.0}])
+def test_odim_h5_pixel_without_a_quality_stays(make, change):
+    path = make([RATE, {**QIND, "nodata": 255.0, "undetect": 254.0, **change}], [CODES, INDEX])
+    expected = np.where(INDEX == 0, MMH, GOOD)
+    np.testing.assert_array_equal(
+        read(path, ReadOptions(min_quality=0.5))["rainfall_rate"].values[0], expected
+    )
+
+
 @pytest.mark.parametrize("level", ["data", "one", "dataset"])
 def test_odim_h5_quality_in_a_dataset_is_a_threshold(make, level):
     path = make([RATE, QIND], [CODES, INDEX], level=level)
