@@ -88,6 +88,7 @@ READERS = (
     "grib2",
     "geotiff",
     "meteonet_npz",
+    "array_stack",
     "meteoswiss_gif",
     "hko7_png",
     "radolan_netcdf",
