@@ -61,6 +61,11 @@ def test_nimrod_national_grid_is_that_of_the_ordnance_survey(write):
     np.testing.assert_allclose((ds["lat"].values[0, 0], ds["lon"].values[0, 0]), expected, atol=5e-6)
 
 
+def test_nimrod_negative_number_is_not_observed(write):
+    _, found = rates(write(sample.field(np.array([[-2, -32767], [0, 64]], np.int16))))
+    np.testing.assert_array_equal(found[0], [[np.nan, np.nan], [0, 2]])
+
+
 def test_nimrod_data_as_old_as_a_scan_is_an_observation(write):
     path = write(sample.field(CODES, data=(2016, 3, 26, 0, 0)))
     assert nimrod.times(Source(path), ReadOptions()) == [np.datetime64("2016-03-26T00:05")]

@@ -171,11 +171,9 @@ def _field(fields: str, pattern: str, *, optional: bool = False) -> int:
 def _time(digits: bytes) -> np.datetime64:
     text = digits.decode()
     try:
-        moment = datetime.strptime(text, "%d%H%M%m%y")
+        return np.datetime64(datetime.strptime(text, "%d%H%M%m%y"), "s")
     except ValueError:
         raise InputError(f"time: expected DDHHMM and MMYY of a date that exists, found {text}") from None
-    # %y would put the years 69 to 99 into the last century; RADOLAN and RADKLIM begin in 2001.
-    return np.datetime64(moment.replace(year=2000 + int(text[-2:])), "s")
 
 
 def _table(text: _Text, options: ReadOptions) -> tuple[NDArray[np.float32], dict[str, Any]]:
