@@ -29,7 +29,10 @@ def write_pgm(tmp_path: Path) -> Callable[..., Path]:
         edit: Callable[[bytes], bytes] = lambda content: content,
     ) -> Path:
         if values is None:
+            # Up to 68 dBZ, and 255 for no data: rates that are possible.
             values = np.random.default_rng(int(time)).integers(0, 256, (rows, columns))
+            values[(values > 200) & (values < 240)] //= 2
+            values[values >= 240] = 255
         inverse = pyproj.Proj(STEREO)
         left, bottom = -300_000.0, -3_300_000.0
         corners = [

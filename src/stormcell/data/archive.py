@@ -20,9 +20,11 @@ from stormcell.data.archive_folder import files_of
 from stormcell.data.conversion import Converted
 from stormcell.data.object_store import Location, location
 from stormcell.data.parallel import THIS_PROCESS, Workers
+from stormcell.data.processing import Processing
 from stormcell.data.radar_files import radar_files
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.readers import RadarFile
+from stormcell.data.staging import StagedFrame
 from stormcell.data.store import Outcome, Store, writing
 from stormcell.errors import ArchiveError, InputError, WorkerError
 
@@ -38,6 +40,8 @@ class Appended:
         refused: Files that could not be used, or only in part, and the reasons.
         replaced: Times of frames that took the place of frames with other rates.
         pruned: Times of frames that are older than those that the archive keeps.
+        cleaned: For each frame that was added or replaced, the pixels that each rule of
+            :mod:`stormcell.data.cleaning` changed.
     """
 
     path: Location
@@ -46,6 +50,7 @@ class Appended:
     refused: tuple[tuple[Location, str], ...]
     replaced: tuple[np.datetime64, ...] = ()
     pruned: tuple[np.datetime64, ...] = ()
+    cleaned: tuple[tuple[int, ...], ...] = ()
 
 
 def append(
@@ -53,6 +58,7 @@ def append(
     files: Sequence[str | PathLike[str]],
     *,
     options: ReadOptions | None = None,
+    processing: Processing | None = None,
     replace: bool = False,
     durable: bool = False,
     now: np.datetime64 | None = None,
@@ -69,7 +75,7 @@ def append(
     - If the archive has a frame of the same time, the two are compared. With rates that are equal to 1e-5,
       the frame counts as present. With other rates, it is refused, or replaces the archive's with
       ``replace``. Among the files of one call, the first file with a time decides.
-    - With another grid or another measured quantity, it is refused.
+    - With another grid, another measured quantity or other rules for cleaning, it is refused.
     - Dated more than two minutes after the present time, it is refused. It is also refused if it is so far
       from the other frames that its date must be wrong.
     - Older than the frames that :func:`~stormcell.data.pruning.prune` left, it is not added again.
@@ -84,6 +90,7 @@ def append(
         files: Radar files, compressed or not, and folders, which are searched for radar files: paths, or
             addresses in object stores, such as ``s3://bucket/2024``.
         options: Statements about the files, where their metadata does not make them.
+        processing: Cleaning and regridding of the frames; by default, impossible rates count as not observed.
         replace: Whether frames replace those of the same time with other rates.
         durable: Whether the frames survive a power cut as soon as they are committed.
         now: The present time, UTC, if not the computer's.
@@ -100,6 +107,7 @@ def append(
         ((PosixPath('no-such-file.pgm'), 'expected a file, found no such file'),)
     """
     options = options or ReadOptions()
+    processing = processing or Processing()
     archive = location(path)
     refused: dict[Location, str] = {}
     known: list[RadarFile] = []
@@ -115,6 +123,7 @@ def append(
             known.append(file)
     times: dict[Outcome, list[np.datetime64]] = {"added": [], "present": [], "replaced": [], "pruned": []}
     settled: set[np.datetime64] = set()
+    cleaned: list[tuple[int, ...]] = []
     total = sum(len(file.times) for file in known)
     if total:
         with writing(archive, durable=durable, now=now) as store:
@@ -123,6 +132,7 @@ def append(
                 known,
                 store,
                 options,
+                processing,
                 workers,
                 skip=lambda run: run.file.path in refused,
                 stage_all=replace,
@@ -133,8 +143,10 @@ def append(
                     if place in refused:  # since the run was begun
                         store.forget(converted.staged.frames)
                     else:
-                        for time, outcome in _add(store, converted, replace, settled):
-                            times[outcome].append(time)
+                        for frame, outcome in _add(store, converted, replace, settled):
+                            times[outcome].append(frame.time)
+                            if outcome in ("added", "replaced"):
+                                cleaned.append(frame.cleaned)
                 except (InputError, WorkerError) as error:
                     refused.setdefault(place, str(error))
                 done += len(run.task.times)
@@ -142,13 +154,19 @@ def append(
                     progress(done, total)
     found = {name: tuple(values) for name, values in times.items()}
     return Appended(
-        archive, found["added"], found["present"], tuple(refused.items()), found["replaced"], found["pruned"]
+        archive,
+        found["added"],
+        found["present"],
+        tuple(refused.items()),
+        found["replaced"],
+        found["pruned"],
+        tuple(cleaned),
     )
 
 
 def _add(
     store: Store, converted: Converted, replace: bool, settled: set[np.datetime64]
-) -> Iterator[tuple[np.datetime64, Outcome]]:
+) -> Iterator[tuple[StagedFrame, Outcome]]:
     """Add the frames of a run one by one, and yield what became of each.
 
     Args:
@@ -166,7 +184,7 @@ def _add(
             frame = frames.pop(0)
             outcome = store.add(frame, converted.reference, replace=replace and frame.time not in settled)
             settled.add(frame.time)
-            yield frame.time, outcome
+            yield frame, outcome
     finally:
         store.forget(frames)
     if converted.staged.problem:

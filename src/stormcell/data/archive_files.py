@@ -58,12 +58,12 @@ def new_arrays(frames: xr.Dataset) -> dict[str, Metadata]:
     """
     rows, columns = frames.sizes["y"], frames.sizes["x"]
     tiles = _tile(rows), _tile(columns)
-    side = rain_index.TILE
+    side, statistics = rain_index.TILE, len(rain_index.FRAME_STATISTICS)
     tile_grid = -(-rows // side), -(-columns // side)
     arrays = {
         schema.RATE: _metadata(frames[schema.RATE].dtype, (0, rows, columns), (1, *tiles), sharded=True),
         TILES: _metadata(np.float32, (0, 4, *tile_grid), (1, 4, *tile_grid)),
-        FRAMES: _metadata(np.float64, (0, 5), (TIMES_PER_CHUNK, 5)),
+        FRAMES: _metadata(np.float64, (0, statistics), (TIMES_PER_CHUNK, statistics)),
         HASH: _metadata(np.uint64, (0,), (TIMES_PER_CHUNK,)),
         "lat": _metadata(np.float32, (rows, columns), tiles, sharded=True),
         "lon": _metadata(np.float32, (rows, columns), tiles, sharded=True),
@@ -228,7 +228,8 @@ def root_content(arrays: Mapping[str, Metadata], attributes: Mapping[str, Any]) 
     return {
         "zarr_format": 3,
         "node_type": "group",
-        "attributes": plain(attributes),
+        # Without this, tools take the index for data variables beside the rate.
+        "attributes": plain({**attributes, "coordinates": " ".join((TILES, FRAMES, HASH))}),
         "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": dict(arrays)},
     }
 

@@ -187,7 +187,7 @@ def _clean_frame(
         counts[RULES.index("clutter")] = np.count_nonzero(hit)
         rate = np.where(hit, np.float32(np.nan), rate)
     if limit is not None:
-        hit = rate > limit
+        hit = (rate > limit) & (rate < np.inf)  # infinite values are no rates, and refused later
         counts[RULES.index("impossible")] = found = np.count_nonzero(hit)
         rate = np.where(hit, np.float32(np.nan), rate) if found else rate
     if speckle is not None:

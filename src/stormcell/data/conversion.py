@@ -18,6 +18,7 @@ from stormcell.data.archive_files import Metadata
 from stormcell.data.archive_folder import ArchiveFiles
 from stormcell.data.object_store import Location
 from stormcell.data.parallel import THIS_PROCESS, Done, Workers, in_worker
+from stormcell.data.processing import Processing
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.readers import RadarFile, open_radar
 from stormcell.data.staging import Staged
@@ -97,6 +98,7 @@ def convert(
     files: Iterable[RadarFile],
     store: Store,
     options: ReadOptions,
+    processing: Processing,
     workers: Workers,
     *,
     skip: Callable[[Run], bool],
@@ -109,6 +111,7 @@ def convert(
         store: The archive. A new archive must be given the frames of each result before the next is asked
             for, because the first frame decides about its grid.
         options: Statements about the files.
+        processing: Cleaning and regridding of the frames.
         workers: What works on the runs.
         skip: Whether a run need not be converted, because its file is refused.
         stage_all: Whether frames are staged that the archive has already.
@@ -126,7 +129,7 @@ def convert(
         time, file, index = frames[begun]
         begun += 1
         started.add(file.path)
-        yield from THIS_PROCESS.run(_task(store, options), [Run(file, index, (time,))], skip=skip)
+        yield from THIS_PROCESS.run(_task(store, options, processing), [Run(file, index, (time,))], skip=skip)
     runs = list(_runs(frames[begun:], store.frames_in(BLOCK_PIXELS), started))
     if not stage_all:
         present = store.hashes(np.array([time for run in runs for time in run.times], "datetime64[s]"))
@@ -135,7 +138,7 @@ def convert(
             for run in runs
         ]
     store.prepare()
-    yield from workers.run(_task(store, options), runs, skip=skip)
+    yield from workers.run(_task(store, options, processing), runs, skip=skip)
 
 
 def _runs(
@@ -157,24 +160,25 @@ def _runs(
         yield run
 
 
-def _task(store: Store, options: ReadOptions) -> "partial[Converted]":
+def _task(store: Store, options: ReadOptions, processing: Processing) -> "partial[Converted]":
     arrays = store.arrays
     if arrays is None and store.reference is not None:
         arrays = archive_files.new_arrays(store.reference)
-    return partial(_convert, store.folder, options, store.reference, arrays)
+    return partial(_convert, store.folder, options, processing, store.reference, arrays)
 
 
 def _convert(
     folder: ArchiveFiles,
     options: ReadOptions,
+    processing: Processing,
     reference: xr.Dataset | None,
     arrays: Mapping[str, Metadata] | None,
     run: Run,
 ) -> Converted:
-    """Read, convert and stage the frames of a run, perhaps in another process."""
+    """Read, convert, process and stage the frames of a run, perhaps in another process."""
     if in_worker():
         folder.expect_shared()
-    frames = run.file.read(options, slice(run.first, run.first + len(run.times)))
+    frames = processing(run.file.read(options, slice(run.first, run.first + len(run.times))))
     if reference is not None:
         staging.expect_same(reference, frames)
     staged = staging.stage(folder, frames, arrays, run.present)

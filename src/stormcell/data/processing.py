@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from stormcell.data import schema
 from stormcell.data.cleaning import Cleaning, clean
@@ -38,9 +36,11 @@ class Processing:
         >>> grid = Grid.from_centres(pyproj.CRS(3067), [500, 1500], [7_001_500, 7_000_500])
         >>> rate = [[[9000.0, 1.0], [2.0, 3.0]]]
         >>> frames = schema.build(rate, ["2016-09-28T14:45"], grid, measured={}, attributes={"title": "a"})
-        >>> found, counts = Processing(grid=Target("EPSG:3067", 2000), attributes={"title": "b"})(frames)
-        >>> found.rainfall_rate.values[0, 0, 0].item(), counts.tolist(), found.attrs["title"]
-        (2.0, [[1, 0, 0]], 'b')
+        >>> found = Processing(grid=Target("EPSG:3067", 2000), attributes={"title": "b"})(frames)
+        >>> found.rainfall_rate.values[0, 0, 0].item(), found.attrs["title"]
+        (2.0, 'b')
+        >>> found.cleaned_pixels.values.tolist()
+        [[1, 0, 0]]
     """
 
     cleaning: Cleaning = field(default_factory=Cleaning)
@@ -54,8 +54,8 @@ class Processing:
                     f'attribute: expected a name that Stormcell does not write, found "{name}"'
                 )
 
-    def __call__(self, frames: xr.Dataset) -> tuple[xr.Dataset, NDArray[np.int64]]:
-        """Return the processed frames, and the pixels that each rule changed, ``(time, rule)``.
+    def __call__(self, frames: xr.Dataset) -> xr.Dataset:
+        """Return the processed frames, and in ``cleaned_pixels (time, rule)`` what each rule changed.
 
         Raises:
             InputError: A mask of static clutter has another grid, or the grids do not overlap.
@@ -63,4 +63,5 @@ class Processing:
         cleaned, counts = clean(frames, self.cleaning)
         if self.grid is not None:
             cleaned = regrid(cleaned, self.grid)
-        return cleaned.assign_attrs(schema.readable(self.attributes)), counts
+        cleaned = cleaned.assign_attrs(schema.readable(self.attributes))
+        return cleaned.assign(cleaned_pixels=(("time", "rule"), counts))

@@ -4,6 +4,7 @@ An archive has them for every frame, in ``tile_statistics``, and their totals in
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,9 @@ WET = 0.1  # mm/h: the smallest rate that a gauge measures
 # In sampling, a tile without rain has the weight of a tile with this share of wet pixels.
 DRY_SHARE = 0.02
 STATISTICS = ("valid_pixels", "wet_pixels", "sum", "maximum")
-FRAME_STATISTICS = (*STATISTICS, "sampling_weight")
+# Pixels that the rules of :mod:`stormcell.data.cleaning` changed before the frame was archived.
+CLEANED = ("impossible_pixels", "speckle_pixels", "clutter_pixels")
+FRAME_STATISTICS = (*STATISTICS, "sampling_weight", *CLEANED)
 
 _NAN = np.uint32(0x7FC00000)
 
@@ -56,25 +59,28 @@ def tile_statistics(rate: NDArray[np.float32]) -> NDArray[np.float32]:
     return result
 
 
-def frame_statistics(tiles: NDArray[np.float32]) -> NDArray[np.float64]:
+def frame_statistics(tiles: NDArray[np.float32], cleaned: Sequence[int] = (0, 0, 0)) -> NDArray[np.float64]:
     """Return the totals over a frame.
 
     Args:
         tiles: Statistics of its tiles, from :func:`tile_statistics`.
+        cleaned: Number of pixels that each rule of :mod:`stormcell.data.cleaning` changed.
 
     Returns:
         The statistics of :data:`FRAME_STATISTICS`: observed pixels, wet pixels, sum of the rates in mm/h, the
-        highest rate (NaN if nothing was observed), and the sum of :func:`sampling_weights`.
+        highest rate (NaN if nothing was observed), the sum of :func:`sampling_weights`, and the changed
+        pixels.
 
     Example:
         >>> rate = np.zeros((32, 40), np.float32)
         >>> rate[0, :2] = 0.5, np.nan
         >>> frame_statistics(tile_statistics(rate)).round(3).tolist()
-        [1279.0, 1.0, 0.5, 0.5, 0.041]
+        [1279.0, 1.0, 0.5, 0.5, 0.041, 0.0, 0.0, 0.0]
     """
     valid, wet, total, highest = tiles.astype(np.float64)
     highest = np.fmax.reduce(highest, axis=None)
-    return np.array([valid.sum(), wet.sum(), total.sum(), highest, sampling_weights(tiles).sum()])
+    weight = sampling_weights(tiles).sum()
+    return np.array([valid.sum(), wet.sum(), total.sum(), highest, weight, *cleaned], np.float64)
 
 
 def sampling_weights(tiles: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -167,7 +167,9 @@ def adopt(ds: xr.Dataset) -> xr.Dataset:
     ds[RATE].attrs.update(standard_name=STANDARD_NAME, grid_mapping="crs")
     if rate.attrs.get("units") in ("mm/h", "mm h-1"):
         ds[RATE].attrs["units"] = UNITS
-    return ds.set_coords([name for name in ("lat", "lon", "crs") if name in ds.variables])
+    # The index of an archive is no property of a pixel or a time, and does not go where rates go.
+    index = [name for name in ("tile_statistics", "frame_statistics", "frame_hash") if name in ds.coords]
+    return ds.reset_coords(index).set_coords([name for name in ("lat", "lon", "crs") if name in ds.variables])
 
 
 def check(ds: xr.Dataset) -> None:

@@ -19,8 +19,16 @@ from stormcell.errors import InputError
 
 # Conversions of the same file by different library versions may differ in the last bits.
 SAME_TO = 1e-5
-# Attributes of the rate that all frames of an archive share.
-_MEANING = ("source_quantity", "accumulation_minutes", "zr_a", "zr_b")
+# Attributes of the rate that all frames of an archive share: the quantity, and the rules for cleaning.
+_MEANING = (
+    "source_quantity",
+    "accumulation_minutes",
+    "zr_a",
+    "zr_b",
+    "highest_rate_kept",
+    "smallest_wet_group_kept",
+    "clutter_mask",
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,11 @@ class StagedFrame:
     frame_hash: int
     statistics: tuple[float, ...]
     files: Mapping[str, str]
+
+    @property
+    def cleaned(self) -> tuple[int, ...]:
+        """Number of pixels that each rule of :mod:`stormcell.data.cleaning` changed."""
+        return tuple(int(number) for number in self.statistics[-len(rain_index.CLEANED) :])
 
 
 @dataclass(frozen=True)
@@ -63,7 +76,8 @@ def stage(
 
     Args:
         folder: The archive, which need not exist.
-        frames: Frames of the schema, on the archive's grid.
+        frames: Frames of the schema, on the archive's grid; with ``cleaned_pixels (time, rule)`` if
+            :class:`~stormcell.data.processing.Processing` has counted them.
         arrays: Metadata of the archive's arrays; None for a new archive.
         present: Hashes of frames that the archive has; a frame with the same time and hash is not written.
 
@@ -81,18 +95,21 @@ def stage(
         >>> with TemporaryDirectory() as folder:
         ...     staged = stage(ArchiveFolder(Path(folder)), frames)
         >>> staged.frames[0].statistics
-        (4.0, 4.0, 4.0, 1.0, 1.02)
+        (4.0, 4.0, 4.0, 1.0, 1.02, 0.0, 0.0, 0.0)
     """
     arrays = arrays or archive_files.new_arrays(frames)
     present = present or {}
     staged: list[StagedFrame] = []
-    for time, rate in zip(frames["time"].values.astype("datetime64[s]"), frames[schema.RATE], strict=True):
+    nothing = np.zeros((frames.sizes["time"], len(rain_index.CLEANED)), np.int64)
+    cleaned = frames["cleaned_pixels"].values if "cleaned_pixels" in frames else nothing
+    times = frames["time"].values.astype("datetime64[s]")
+    for time, rate, changed in zip(times, frames[schema.RATE], cleaned, strict=True):
         values = rate.values
         if problems := schema.value_problems(values):
             return Staged(tuple(staged), "; ".join(problems))
         frame_hash = int(rain_index.frame_hash(values))
         tiles = rain_index.tile_statistics(values)
-        statistics = tuple(rain_index.frame_statistics(tiles).tolist())
+        statistics = tuple(rain_index.frame_statistics(tiles, changed.tolist()).tolist())
         files: dict[str, str] = {}
         if present.get(time) != frame_hash:
             for name, content in ((schema.RATE, values), (archive_files.TILES, tiles)):
