@@ -1,10 +1,11 @@
 import pickle
+import re
 
 import numpy as np
 import pytest
 from tests.data.test_cleaning import frames
 
-from stormcell.data import schema
+from stormcell.data import archive, rain_index, schema
 from stormcell.data.cleaning import Cleaning
 from stormcell.data.processing import Processing
 from stormcell.data.regrid import Target
@@ -46,3 +47,58 @@ def test_processing_attribute_that_stormcell_writes_raises(name):
 def test_processing_can_be_sent_to_other_processes():
     step = Processing(Cleaning(min_group=3), Target("EPSG:3067", 500), {"title": "a"})
     assert pickle.loads(pickle.dumps(step)) == step
+
+
+def test_archive_of_whole_frames_has_one_chunk_per_frame_and_the_same_rates(tmp_path, write_pgm):
+    files = [write_pgm(f"2016092814{minute}", rows=40, columns=600) for minute in ("40", "45")]
+    archive.append(tmp_path / "a.zarr", files[:1], processing=Processing(whole_frames=True))
+    archive.append(tmp_path / "a.zarr", files)  # decided by the archive
+    archive.append(tmp_path / "b.zarr", files)
+    whole, tiled = (archive.open(tmp_path / name) for name in ("a.zarr", "b.zarr"))
+    assert whole["rainfall_rate"].encoding["chunks"] == (1, 40, 600)
+    assert tiled["rainfall_rate"].encoding["chunks"] != (1, 40, 600)
+    np.testing.assert_array_equal(whole["rainfall_rate"].values, tiled["rainfall_rate"].values)
+
+
+def test_archive_counts_cleaned_pixels_of_each_frame_and_keeps_them(tmp_path, write_pgm):
+    codes = np.zeros((6, 5))
+    codes[1, 1:3], codes[4, 4] = 250, 100  # 93 dBZ: 4646 mm/h
+    files = [write_pgm("201609281440", codes), write_pgm("201609281445", np.zeros((6, 5)))]
+    done = archive.append(tmp_path / "a.zarr", files)
+    assert done.cleaned == ((2, 0, 0), (0, 0, 0))
+    assert archive.append(tmp_path / "a.zarr", files).cleaned == ()
+    ds = archive.open(tmp_path / "a.zarr")
+    names = list(ds["frame_statistics"].attrs["statistics"])
+    counts = ds["frame_statistics"].values[:, [names.index(name) for name in rain_index.CLEANED]]
+    assert counts.tolist() == [[2, 0, 0], [0, 0, 0]]
+    assert np.isnan(ds["rainfall_rate"].values[0, 1, 1:3]).all()
+    assert ds["rainfall_rate"].attrs["highest_rate_kept"] == 2280
+
+
+@pytest.mark.parametrize(
+    ("cleaning", "reason"),
+    [
+        (Cleaning(max_rate=100), r"highest_rate_kept: expected the archive's 2280\.0, found 100"),
+        (Cleaning(max_rate=None), r"highest_rate_kept: expected the archive's 2280\.0, found None"),
+        (Cleaning(min_group=3), "smallest_wet_group_kept: expected the archive's None, found 3"),
+    ],
+)
+def test_archive_of_other_rules_refuses_frames(tmp_path, write_pgm, cleaning, reason):
+    archive.append(tmp_path / "a.zarr", [write_pgm("201609281440")])
+    processing = Processing(cleaning)
+    ((_, found),) = archive.append(
+        tmp_path / "a.zarr", [write_pgm("201609281445")], processing=processing
+    ).refused
+    assert re.search(reason, found)
+
+
+def test_archive_with_a_grid_takes_files_of_other_grids(tmp_path, write_pgm):
+    target = Processing(grid=Target("EPSG:3067", 100_000, (0, 6_400_000, 800_000, 7_600_000)))
+    files = [write_pgm("201609281440", rows=30, columns=30), write_pgm("201609281445", rows=32, columns=35)]
+    done = archive.append(tmp_path / "a.zarr", files, processing=target)
+    assert len(done.added) == 2
+    assert not done.refused
+    ds = archive.open(tmp_path / "a.zarr")
+    assert ds["rainfall_rate"].shape == (2, 12, 8)
+    assert ds["x"].values[:2].tolist() == [50_000, 150_000]
+    schema.check(ds)

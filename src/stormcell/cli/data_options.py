@@ -1,9 +1,16 @@
-"""The command line's options for metadata that files do not give."""
+"""The command line's options for metadata that files do not give, and for cleaning and regridding."""
 
-from typing import cast
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, cast
 
+from stormcell.data import archive
+from stormcell.data.cleaning import Cleaning
+from stormcell.data.grid import Grid
+from stormcell.data.processing import Processing
 from stormcell.data.quantity import Quantity
 from stormcell.data.read_options import ReadOptions
+from stormcell.data.regrid import Target
 from stormcell.errors import ArgumentError
 
 
@@ -52,3 +59,48 @@ def _numbers(option: str, expected: str, count: int, text: str | None) -> tuple[
     if len(numbers) != count:
         raise ArgumentError(f'{option}: expected {expected}, found "{text}"')
     return numbers
+
+
+def processing(
+    *,
+    max_rate: str | None = None,
+    min_group: int = 1,
+    clutter: Path | None = None,
+    grid: str | None = None,
+    whole_frames: bool = False,
+    attribute: Sequence[str] = (),
+    **attributes: str | None,
+) -> Processing:
+    """Combine the options for cleaning and regridding, and the attributes of the archive.
+
+    Raises:
+        ArgumentError: An option is malformed.
+        ArchiveError: The archive whose grid is to be taken cannot be opened.
+    """
+    stated = {name: value for name, value in attributes.items() if value is not None}
+    for text in attribute:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise ArgumentError(f'--attribute: expected NAME=VALUE, found "{text}"')
+        stated[name.strip()] = value.strip()
+    cleaning = Cleaning(_limit(max_rate), min_group, clutter)
+    return Processing(cleaning, _grid(grid), stated, whole_frames)
+
+
+def _limit(text: str | None) -> float | Literal["record"] | None:
+    if text is None:
+        return "record"
+    if text == "none":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentError(f'--max-rate: expected a rate in mm/h or "none", found "{text}"') from None
+
+
+def _grid(text: str | None) -> Target | Grid | None:
+    if text is None:
+        return None
+    if Path(text).is_dir():
+        return Grid.of(archive.open(text))
+    return Target.parse(text)

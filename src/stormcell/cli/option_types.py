@@ -1,10 +1,12 @@
 """The types of options that several verbs share: their help texts, and how they are grouped."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 _METADATA = "Options for metadata that the files do not give"
+_PROCESSING = "Options for cleaning and regridding"
 
 Variable = Annotated[
     str | None, typer.Option(metavar="NAME", help="Variable to read, in files that have several.")
@@ -71,3 +73,63 @@ Scheduler = Annotated[
     ),
 ]
 Durable = Annotated[bool, typer.Option("--durable", help="Flush each change to the disk, for power cuts.")]
+MaxRate = Annotated[
+    str | None,
+    typer.Option(
+        metavar="R|none",
+        help="Rates above R mm/h count as not observed. Default: the world record for the period.",
+        rich_help_panel=_PROCESSING,
+    ),
+]
+MinGroup = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        help="Groups of fewer wet pixels count as dry. 1 keeps all.",
+        rich_help_panel=_PROCESSING,
+    ),
+]
+Clutter = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="C.nc",
+        help="Mask of static clutter from «stormcell clutter», which counts as not observed.",
+        rich_help_panel=_PROCESSING,
+    ),
+]
+TargetGrid = Annotated[
+    str | None,
+    typer.Option(
+        "--grid",
+        metavar="CRS,SIDE[,W,S,E,N]",
+        help="Projection and side of the pixels to regrid to, and outer edges; or an archive with that grid.",
+        rich_help_panel=_PROCESSING,
+    ),
+]
+Title = Annotated[str | None, typer.Option(help="Title of the archive.", rich_help_panel=_METADATA)]
+License = Annotated[
+    str | None,
+    typer.Option(help='License of the data, such as "CC-BY-4.0".', rich_help_panel=_METADATA),
+]
+SourceOfData = Annotated[
+    str | None,
+    typer.Option("--source", help="Source of the data, as it is to be credited.", rich_help_panel=_METADATA),
+]
+Institution = Annotated[
+    str | None, typer.Option(help="Institution that made the data.", rich_help_panel=_METADATA)
+]
+Attribute = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE",
+        help="Further attribute of the archive. Can be repeated.",
+        rich_help_panel=_METADATA,
+    ),
+]
+WholeFrames = Annotated[
+    bool,
+    typer.Option(
+        "--whole-frames",
+        help="Make a new archive with one chunk per frame, as MLCast requires; windows are read more slowly.",
+    ),
+]

@@ -41,6 +41,7 @@ FIXED = ("x", "y", "lat", "lon", "crs")
 BY_FRAME = (schema.RATE, TILES)  # arrays with a file per frame
 SERIES = ("time", HASH, FRAMES)  # arrays with a file per 4096 frames
 MISSING = "missing_times"
+WHOLE_FRAMES = "whole_frames"
 ARRAYS = (*FIXED, *BY_FRAME, *SERIES, MISSING)
 TIMES_PER_CHUNK = 4096
 
@@ -54,14 +55,17 @@ def new_arrays(frames: xr.Dataset) -> dict[str, Metadata]:
     """Return the metadata of the arrays of a new archive, without any frame.
 
     Args:
-        frames: A dataset of the schema with the grid and the attributes.
+        frames: A dataset of the schema with the grid and the attributes. If the encoding of its rate has
+            ``whole_frames``, a frame is one chunk without tiles, as the MLCast conventions require.
     """
     rows, columns = frames.sizes["y"], frames.sizes["x"]
     tiles = _tile(rows), _tile(columns)
     side, statistics = rain_index.TILE, len(rain_index.FRAME_STATISTICS)
     tile_grid = -(-rows // side), -(-columns // side)
+    whole = bool(frames[schema.RATE].encoding.get(WHOLE_FRAMES))
+    chunk = (1, rows, columns) if whole else (1, *tiles)
     arrays = {
-        schema.RATE: _metadata(frames[schema.RATE].dtype, (0, rows, columns), (1, *tiles), sharded=True),
+        schema.RATE: _metadata(frames[schema.RATE].dtype, (0, rows, columns), chunk, sharded=not whole),
         TILES: _metadata(np.float32, (0, 4, *tile_grid), (1, 4, *tile_grid)),
         FRAMES: _metadata(np.float64, (0, statistics), (TIMES_PER_CHUNK, statistics)),
         HASH: _metadata(np.uint64, (0,), (TIMES_PER_CHUNK,)),

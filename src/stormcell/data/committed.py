@@ -166,6 +166,8 @@ def create(folder: ArchiveFiles, reference: xr.Dataset) -> Committed:
         measured=reference[schema.RATE].attrs,
         attributes=reference.attrs,
     )
+    # Frames have been staged in this form already.
+    frames[schema.RATE].encoding = reference[schema.RATE].encoding
     arrays = archive_files.new_arrays(frames)
     for name, metadata in arrays.items():
         folder.make(name)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import xarray as xr
 
-from stormcell.data import schema
+from stormcell.data import archive_files, schema
 from stormcell.data.cleaning import Cleaning, clean
 from stormcell.data.grid import Grid
 from stormcell.data.regrid import Target, regrid
@@ -27,6 +27,7 @@ class Processing:
         grid: The archive's grid, or the projection and resolution from which it follows; None keeps the
             file's.
         attributes: Attributes of the archive that replace those of the files, such as ``license``.
+        whole_frames: Whether a new archive has one chunk per frame, without tiles.
 
     Raises:
         ArgumentError: An attribute has no name, or one that Stormcell writes.
@@ -46,6 +47,7 @@ class Processing:
     cleaning: Cleaning = field(default_factory=Cleaning)
     grid: Target | Grid | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+    whole_frames: bool = False
 
     def __post_init__(self) -> None:
         for name in self.attributes:
@@ -63,5 +65,7 @@ class Processing:
         cleaned, counts = clean(frames, self.cleaning)
         if self.grid is not None:
             cleaned = regrid(cleaned, self.grid)
+        if self.whole_frames:
+            cleaned[schema.RATE].encoding[archive_files.WHOLE_FRAMES] = True
         cleaned = cleaned.assign_attrs(schema.readable(self.attributes))
         return cleaned.assign(cleaned_pixels=(("time", "rule"), counts))
