@@ -65,6 +65,56 @@ def test_check_prints_frames_and_time_step(journey):
     assert not any(line.startswith("problem") for line in lines)
 
 
+def test_archive_options_of_cleaning_grid_and_attributes_are_applied(tmp_path):
+    frames = synthetic.generate(seed=3, steps=3, shape=(40, 48)).drop_vars("missing_times")
+    frames["rainfall_rate"][0, 20, 20:22] = 9000
+    frames.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    done = stormcell(
+        "archive", tmp_path / "a.nc", "--out", tmp_path / "a.zarr", "--max-rate", 500, "--min-group", 2,
+        "--grid", "EPSG:3035,2000", "--license", "CC-BY-4.0", "--attribute", "mlcast_dataset_version=1.0.0",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    removed = done.stdout.splitlines()[1]
+    assert "implausible pixels removed in" in removed
+    assert "2 impossible" in removed
+    with xr.open_zarr(tmp_path / "a.zarr", chunks=None) as ds:
+        assert (ds.attrs["license"], ds.attrs["mlcast_dataset_version"]) == ("CC-BY-4.0", "1.0.0")
+        assert ds["rainfall_rate"].attrs["highest_rate_kept"] == 500
+        assert ds["x"].values[1] - ds["x"].values[0] == 2000
+        assert "EPSG" in ds["crs"].attrs["crs_wkt"]
+    again = stormcell(
+        "archive", tmp_path / "a.nc", "--out", tmp_path / "b.zarr", "--grid", tmp_path / "a.zarr",
+        "--max-rate", "none",
+    )  # fmt: skip
+    assert again.exit_code == 0, again.output
+    assert "implausible" not in again.stdout
+    with xr.open_zarr(tmp_path / "b.zarr", chunks=None) as ds:
+        assert ds["rainfall_rate"].max() > 500
+    wrong = [
+        (["--max-rate", "much"], 'found "much"'),
+        (["--min-group", 0], "found 0"),
+        (["--grid", "EPSG:3035"], "expected CRS,RESOLUTION"),
+        (["--attribute", "title"], "expected NAME=VALUE"),
+        (["--attribute", "mlcast_created_on=x"], "expected a name that Stormcell does not write"),
+    ]
+    for words, reason in wrong:
+        assert reason in refused(
+            stormcell("archive", tmp_path / "a.nc", "--out", tmp_path / "c.zarr", *words)
+        )
+    assert not (tmp_path / "c.zarr").exists()
+
+
+def test_archive_with_a_clutter_mask_of_another_grid_refuses_files(journey, tmp_path):
+    assert stormcell("clutter", journey / "a.zarr", "--out", tmp_path / "c.nc").exit_code == 0
+    synthetic.write(tmp_path / "radar", seed=3, events=1, steps=4, shape=(40, 64))
+    done = stormcell(
+        "archive", tmp_path / "radar", "--out", tmp_path / "b.zarr", "--clutter", tmp_path / "c.nc"
+    )
+    assert done.exit_code == 2
+    assert "expected the mask's grid of 40 × 48, found 40 × 64" in done.stderr
+    assert not (tmp_path / "b.zarr").exists()
+
+
 def test_check_mlcast_lists_requirements_and_fails(journey):
     done = stormcell("check", journey / "a.zarr", "--mlcast")
     assert done.exit_code == 1

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
 from stormcell.cli.exit_status import ALL_DONE, NOTHING_DONE, SOME_REFUSED
-from stormcell.data import archive, pruning
+from stormcell.data import archive, cleaning, pruning
 from stormcell.data.parallel import workers
+from stormcell.data.processing import Processing
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.summary import describe
 
@@ -17,6 +19,7 @@ def append(
     files: Sequence[Path],
     out: Path,
     options: ReadOptions,
+    processing: Processing | None = None,
     *,
     replace: bool = False,
     durable: bool = False,
@@ -30,6 +33,7 @@ def append(
             out,
             files,
             options=options,
+            processing=processing,
             replace=replace,
             durable=durable,
             workers=started,
@@ -42,6 +46,8 @@ def append(
     counts += [f"{len(done.replaced)} replaced"] * bool(done.replaced)
     counts += [f"{len(done.pruned)} older than those kept"] * bool(done.pruned)
     print(f"{out}: {', '.join(counts)}, {_count(len(done.refused), 'file')} refused")
+    if removed := cleaning.describe(np.array(done.cleaned, np.int64).reshape(-1, len(cleaning.RULES))):
+        print(f"{out}: {removed}")
     if not done.refused:
         return ALL_DONE
     return SOME_REFUSED if added or present or done.replaced or done.pruned else NOTHING_DONE

@@ -12,17 +12,27 @@ import typer
 from stormcell.cli.exit_status import ALL_DONE
 from stormcell.cli.option_types import (
     ZR,
+    Attribute,
     Bounds,
+    Clutter,
     Crs,
     Durable,
     Format,
+    Institution,
+    License,
+    MaxRate,
+    MinGroup,
     MinQuality,
     Quantity,
     Scheduler,
+    SourceOfData,
     Start,
     Step,
+    TargetGrid,
+    Title,
     Units,
     Variable,
+    WholeFrames,
 )
 from stormcell.cli.verb import verb
 
@@ -86,6 +96,16 @@ def archive(
     step: Step = None,
     crs: Crs = None,
     bounds: Bounds = None,
+    title: Title = None,
+    license: License = None,  # noqa: A002 - the name of the option
+    source: SourceOfData = None,
+    institution: Institution = None,
+    attribute: Attribute = None,
+    max_rate: MaxRate = None,
+    min_group: MinGroup = 1,
+    clutter: Clutter = None,
+    grid: TargetGrid = None,
+    whole_frames: WholeFrames = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace frames of the same time that have other rates.")
     ] = False,
@@ -110,7 +130,21 @@ def archive(
         bounds=bounds,
         format=format,
     )
-    return archive.append(files, out, options, replace=replace, durable=durable, scheduler=scheduler)
+    processing = data_options.processing(
+        max_rate=max_rate,
+        min_group=min_group,
+        clutter=clutter,
+        grid=grid,
+        whole_frames=whole_frames,
+        attribute=attribute or [],
+        title=title,
+        license=license,
+        source=source,
+        institution=institution,
+    )
+    return archive.append(
+        files, out, options, processing, replace=replace, durable=durable, scheduler=scheduler
+    )
 
 
 @app.command()
