@@ -101,6 +101,6 @@ def _limit(text: str | None) -> float | Literal["record"] | None:
 def _grid(text: str | None) -> Target | Grid | None:
     if text is None:
         return None
-    if Path(text).is_dir():
+    if "://" in text or Path(text).is_dir():
         return Grid.of(archive.open(text))
     return Target.parse(text)

@@ -3,7 +3,6 @@
 from collections import Counter
 from pathlib import Path
 
-import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
@@ -16,8 +15,7 @@ _STYLES = {"pass": "green", "warning": "yellow", "fail": "red", "cannot": "magen
 
 def check(path: Path) -> int:
     """Print a table of all requirements; the status is 1 if one is not met that can be met."""
-    archive.open(path)  # an error names what is wrong
-    results = mlcast.check(xr.open_zarr(path, chunks=None))
+    results = mlcast.check(archive.open_as_stored(path))
     table = Table(title=f"requirements of mlcast-dataset-validator {mlcast.VALIDATOR}")
     for name in ("section", "requirement", "result", "found"):
         table.add_column(name, overflow="fold")

@@ -203,20 +203,30 @@ def open(path: str | PathLike[str]) -> xr.Dataset:  # noqa: A001 - read as archi
     Raises:
         ArchiveError: It does not exist or is not an archive.
     """
+    try:
+        return schema.adopt(open_as_stored(path))
+    except ArchiveError as error:
+        raise ArchiveError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
+
+
+def open_as_stored(path: str | PathLike[str]) -> xr.Dataset:
+    """Open a Zarr store lazily as :func:`open` does, with the names that its variables have in the store.
+
+    Raises:
+        ArchiveError: It does not exist or is not a Zarr store.
+    """
     place = location(path)
     files = files_of(place)
     try:
         while True:
             root = files.read(ROOT)
-            ds = xr.open_zarr(_zarr(place), chunks=None, consolidated=True)
+            ds: xr.Dataset = xr.open_zarr(_zarr(place), chunks=None, consolidated=True)
             # If the archive changed twice meanwhile, the times may be of different states.
             if files.read(ROOT) == root:
-                return schema.adopt(ds)
+                return ds
     except (FileNotFoundError, NotADirectoryError):
         found = "something else, or an unfinished archive" if _exists(place) else "no such path"
         raise ArchiveError(f"{path}: expected an archive, found {found}") from None
-    except ArchiveError as error:
-        raise ArchiveError(f"{path}: {error}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArchiveError(f"{path}: expected an archive, found an unreadable store: {error}") from None
 
