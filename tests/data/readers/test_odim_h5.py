@@ -357,7 +357,7 @@ BELGIAN = (
 )
 
 
-@pytest.mark.parametrize("decimals", [12, 3])
+@pytest.mark.parametrize("decimals", [12, 3, 2])
 @pytest.mark.parametrize(
     ("proj", "west", "north", "scale"),
     [
@@ -373,14 +373,14 @@ def test_odim_h5_corners_are_those_of_the_outermost_pixels(make, proj, west, nor
     values = [np.full((400, 300), 4, np.uint8)]
     ds = read(make([RATE], values, proj=proj, west=west, north=north, scale=scale, decimals=decimals))
     # Three decimals are 0.0005° or 56 m, with Mercator's scale at 51° 90 m.
-    allowed = 0.01 if decimals == 12 else 90
+    allowed = 0.01 if decimals == 12 else 90 * 10 ** (3 - decimals)
     np.testing.assert_allclose(ds["x"], west + scale * (np.arange(300) + 0.5), atol=allowed, rtol=0)
     np.testing.assert_allclose(ds["y"], north - scale * (np.arange(400) + 0.5), atol=allowed, rtol=0)
     np.testing.assert_allclose(np.diff(ds["x"]), scale, rtol=1e-9)
     # Latitude and longitude by another way: PROJ's own inverse of the string.
     lon, lat = pyproj.Proj(proj)(west + scale / 2, north - scale / 2, inverse=True)
-    assert float(ds["lat"][0, 0]) == pytest.approx(lat, abs=1e-3)
-    assert float(ds["lon"][0, 0]) == pytest.approx(lon, abs=2e-3)
+    assert float(ds["lat"][0, 0]) == pytest.approx(lat, abs=10.0**-decimals + 1e-4)
+    assert float(ds["lon"][0, 0]) == pytest.approx(lon, abs=2 * 10.0**-decimals + 1e-4)
 
 
 def test_odim_h5_projection_in_kilometres_gives_the_same_positions(make):
@@ -473,6 +473,14 @@ def test_odim_h5_missing_projection_is_taken_from_the_options(make):
 def test_odim_h5_contradictory_grid_raises(make, where, reason):
     with pytest.raises(InputError, match=reason):
         read(make(where=where))
+
+
+def test_odim_h5_edges_that_the_user_states_count_instead_of_the_corners(make):
+    path = make(where={"xscale": 2400.0})
+    with pytest.raises(InputError, match="--bounds"):
+        read(path)
+    bounds = (500_000.0, -1_006_000.0, 510_000.0, -1_000_000.0)
+    np.testing.assert_allclose(read(path, ReadOptions(bounds=bounds))["x"], 501_000 + 2000 * np.arange(5))
 
 
 def test_odim_h5_images_of_different_sizes_raise(make):

@@ -22,6 +22,11 @@ _CORNERS = ("LL", "UL", "UR", "LR")
 _OFF = 0.5
 # Some files give the centres of the outermost pixels. Then the extent is one pixel smaller, to this accuracy.
 _OFF_CENTRES = 0.25
+# Corners have at least two decimals; with one, they could not place a grid. A degree of latitude is 111 km on
+# the ground, and more in a projection such as Mercator's.
+_DECIMALS = (2, 3)
+_DEGREE_METRES = 111_200.0
+_LARGEST_SCALE = 2.0
 # No pixel is wider, so larger sizes of a grid in degrees are metres.
 _LARGEST_DEGREES = 5.0
 
@@ -32,7 +37,8 @@ def grid_of(levels: Levels, shape: tuple[int, int], options: ReadOptions) -> Gri
     Args:
         levels: Groups that describe the image, the innermost first.
         shape: Number of rows and columns.
-        options: The projection, if the file has none.
+        options: The projection, if the file has none, and the outer edges, which then count instead of the
+            corners.
 
     Raises:
         InputError: Something is missing, or corners, pixel size and number of pixels contradict each other.
@@ -43,16 +49,23 @@ def grid_of(levels: Levels, shape: tuple[int, int], options: ReadOptions) -> Gri
         if place is not None and number(*place) != size:
             raise InputError(f"{name}: expected the image's {size} pixels, found {number(*place):g}")
     crs, unit = _projection(levels, options)
+    if options.bounds is not None:
+        west, south, east, north = (edge * unit for edge in options.bounds)
+        width, height = (east - west) / columns, (north - south) / rows
+        return Grid(crs.to_wkt(), west + width / 2, north - height / 2, width, height, columns, rows)
     west, south, east, north = _edges(levels, crs, shape)
     dx, dy = (_scale(levels, name, crs, unit) for name in ("xscale", "yscale"))
     if dx is None or dy is None:
         dx, dy = (east - west) / columns, (north - south) / rows
     wide, high = (east - west) / dx, (north - south) / dy
     missing = (columns - wide, rows - high)
-    if max(np.abs(missing)) > _OFF and max(abs(each - 1) for each in missing) > _OFF_CENTRES:
+    if (
+        max(np.abs(missing)) > _OFF + _rounding(levels, crs) / min(dx, dy)
+        and max(abs(each - 1) for each in missing) > _OFF_CENTRES
+    ):
         raise InputError(
             f"corners: expected a distance of {columns} × {rows} pixels of {dx:.6g} × {dy:.6g}, found "
-            f"{wide:.2f} × {high:.2f} pixels"
+            f"{wide:.2f} × {high:.2f} pixels; give the outer edges with --bounds"
         )
     return Grid(
         crs.to_wkt(),
@@ -120,9 +133,22 @@ def _edges(levels: Levels, crs: pyproj.CRS, shape: tuple[int, int]) -> tuple[flo
         raise InputError(f"corners: expected west to east and south to north, found {at}")
     pixels = ((east - west) / shape[1], (north - south) / shape[0])
     for side, pixel in zip(sides, (*pixels, *pixels), strict=True):
-        if max(side) - min(side) > 2 * _OFF * pixel:
+        if max(side) - min(side) > 2 * _OFF * pixel + _rounding(levels, crs):
             raise InputError(
                 f"corners: expected a rectangle in the projection, found sides that are off by "
                 f"{(max(side) - min(side)) / pixel:.2g} pixels"
             )
     return west, south, east, north
+
+
+def _rounding(levels: Levels, crs: pyproj.CRS) -> float:
+    """Return how far two corners with few decimals may be from each other's place, in metres."""
+    if crs.is_geographic:
+        return 0.0
+    places = [find(levels, "where", f"{corner}_{name}") for corner in _CORNERS for name in ("lon", "lat")]
+    degrees = np.array([number(*place) for place in places if place is not None])
+    for decimals in _DECIMALS:
+        # In single precision, a degree is off by up to 4e-6.
+        if np.allclose(degrees, degrees.round(decimals), rtol=0, atol=5e-6):
+            return 10.0**-decimals * _DEGREE_METRES * _LARGEST_SCALE
+    return 0.0
