@@ -22,6 +22,7 @@ from stormcell.errors import InputError, MissingExtraError
 
 # The largest composite in use takes about a second.
 SECONDS = 60.0
+_LONGEST_ERROR = 2**16
 _PROGRAM = Path(__file__).with_name("eccodes_worker.py")
 
 
@@ -36,7 +37,7 @@ def decode(message: bytes, count: int) -> NDArray[np.float32]:
         raise MissingExtraError(
             "eccodes: expected this package for the file's packing, found it missing; install stormcell[grib]"
         )
-    values = np.frombuffer(_process(os.getpid()).ask(message), np.float32)
+    values = np.frombuffer(_process(os.getpid()).ask(message, 4 * count + _LONGEST_ERROR), np.float32)
     if values.shape != (count,):
         raise InputError(f"section 7: expected {count} values, found {values.size}")
     values = values.copy()
@@ -48,10 +49,12 @@ class _Process:
     """The process, started at the first question, and again after it ended."""
 
     def __init__(self) -> None:
+        self._owner = os.getpid()
         self._lock = threading.Lock()
         self._running: subprocess.Popen[bytes] | None = None
 
-    def ask(self, message: bytes) -> bytes:
+    def ask(self, message: bytes, most: int) -> bytes:
+        """Return the answer, of at most a number of bytes."""
         with self._lock:
             running = self._start()
             stdin, stdout = running.stdin, running.stdout
@@ -63,7 +66,10 @@ class _Process:
                 stdin.write(len(message).to_bytes(8, "big") + message)
                 stdin.flush()
                 success = _exactly(stdout, 1)[0]
-                answer = _exactly(stdout, int.from_bytes(_exactly(stdout, 8), "big"))
+                length = int.from_bytes(_exactly(stdout, 8), "big")
+                if length > most:
+                    raise EOFError
+                answer = _exactly(stdout, length)
             except (OSError, EOFError):
                 self._end()
                 raise InputError(
@@ -85,8 +91,12 @@ class _Process:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # ecCodes repeats its errors there
             )
-            atexit.register(self._end)
+            atexit.register(self._end_at_exit)
         return self._running
+
+    def _end_at_exit(self) -> None:
+        if os.getpid() == self._owner:  # and not in a fork of it
+            self._end()
 
     def _end(self) -> None:
         running, self._running = self._running, None
