@@ -36,7 +36,7 @@ liter = 1e-3 * meter ** 3 = l = L = litre
 radian = [] = rad
 degree = 0.017453292519943295 * radian = deg
 """
-_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+_PLAIN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺·×−", "0123456789-+**-", "{}[]$")
 # Not the e of 1e-3.
 _LETTER = r"(?:(?<![\d.])[eE]|[A-DF-Za-df-zµμ])"
 _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
@@ -139,12 +139,11 @@ def is_degrees(name: str) -> bool:
 
 def _rewritten(name: str) -> str:
     """Write a unit in pint's way."""
-    text = name.translate(_SUPERSCRIPTS)
-    for old, new in (("^", "**"), ("·", "*"), ("×", "*"), ("{", ""), ("}", ""), ("−", "-"), ("$", "")):
-        text = text.replace(old, new)
+    text = name.translate(_PLAIN).replace("^", "**")
     text = re.sub(r"\bper\b", "/", text, flags=re.IGNORECASE)
     text = re.sub(r"([A-Za-z)])\.(?=\s|/|$)", r"\1", text)  # in. as an abbreviation
     text = re.sub(r"(?<=[A-Za-z0-9)])\.(?=[A-Za-z(])", "*", text)  # kg.m-2
+    text = re.sub(r"([A-Za-z][+-]\d)(?=[A-Za-z])", r"\1 ", text)  # m-2s-1
     text = re.sub(r"\b10([+-]\d{1,2})\b", r"10**\1", text)  # 10-3 m
     text = re.sub(rf"({_LETTER}|\))\s?([+-]\d{{1,2}})\b", r"\1**\2", text)  # h-1
     text = re.sub(rf"({_LETTER})(\d{{1,2}})\b", r"\1**\2", text)  # m2

@@ -271,6 +271,34 @@ def test_cf_times_as_text_are_read(write):
     np.testing.assert_array_equal(times(read(write(variables))), START + STEP * np.arange(2))
 
 
+def test_cf_times_as_characters_are_read(tmp_path):
+    """The form of WRF: an array of characters (time, length) without units."""
+    ds = xr.Dataset(
+        {"rain": (("time", "lat", "lon"), FRAMES[:2], {"units": "mm/h"})},
+        coords={
+            "time": ("time", np.array([b"2016-09-28_14:45:00", b"2016-09-28_14:50:00"])),
+            "lat": ("lat", [50, 49.99], {"units": "degrees_north"}),
+            "lon": ("lon", [10, 10.01, 10.02], {"units": "degrees_east"}),
+        },
+    )
+    ds.to_netcdf(tmp_path / "r.nc", engine="scipy", format="NETCDF3_CLASSIC")
+    np.testing.assert_array_equal(times(read(tmp_path / "r.nc")), START + STEP * np.arange(2))
+
+
+def test_cf_times_without_a_date_need_the_first_from_the_user(write):
+    variables = degrees(FRAMES[:2])
+    variables["time"] = (("time",), np.array([0, 300]), {"units": "seconds"})
+    with pytest.raises(InputError, match="time: expected dates of the standard calendar in CF units"):
+        read(write(variables))
+    found = read(write(variables), ReadOptions(start="2016-09-28T14:45", step="5min"))
+    np.testing.assert_array_equal(times(found), START + STEP * np.arange(2))
+
+
+def test_cf_times_of_the_file_must_not_be_contradicted(write):
+    with pytest.raises(InputError, match="start: expected the file's 2016-09-28T14:45:00, found 2020"):
+        read(write(degrees(FRAMES[:2])), ReadOptions(start="2020-01-01T00:00", step="5min"))
+
+
 def test_cf_times_stated_by_the_user_count_for_files_without_times(write):
     variables = degrees(FRAMES[:3])
     del variables["time"]
@@ -302,12 +330,24 @@ def test_cf_packed_values_outside_the_valid_range_are_missing(write, limits):
 
 
 def test_cf_packed_valid_range_in_the_type_of_the_scale_is_refused_where_it_is_ambiguous(write):
-    # CF: packed values, so code 254 is missing. The user guide of NetCDF: unpacked, so 127 is valid.
-    variables = degrees(CODES.astype("u1"), scale_factor=0.5, valid_range=np.array([0.0, 250.0]))
+    # CF: packed values, so code 250 is missing. The user guide of NetCDF: unpacked, so 125 is valid.
+    variables = degrees(CODES.astype("u1"), scale_factor=0.5, valid_range=np.array([0.0, 127.0]))
     with pytest.raises(InputError, match="expected a valid range in the type of the packed values, uint8"):
         read(write(variables))
     variables = degrees(CODES.astype("u1"), scale_factor=0.5, valid_min=np.float64(0))
     np.testing.assert_array_equal(rates(read(write(variables)))[0], CODES / 2)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"valid_range": np.array([0.0, 250.0])},  # no unpacked byte exceeds 127.5
+        {"valid_max": np.float64(125.25)},  # not a packed number
+    ],
+)
+def test_cf_packed_valid_range_in_the_type_of_the_scale_is_read_where_it_is_clear(write, limits):
+    variables = degrees(CODES.astype("u1"), scale_factor=0.5, **limits)
+    np.testing.assert_array_equal(rates(read(write(variables)))[0], EXPECTED)
 
 
 def test_cf_packed_valid_range_of_floats_is_respected(write):
@@ -433,15 +473,35 @@ def test_cf_rain_variable_that_does_not_exist_is_refused(several):
         read(several, ReadOptions(variable="rr"))
 
 
+def test_cf_rain_rate_and_amount_in_one_file_are_chosen_by_quantity(write):
+    variables = degrees(FRAMES[:2])
+    variables["precip_rate"] = variables.pop("rain")
+    variables["precip_accum"] = (("time", "lat", "lon"), FRAMES[:2] / 6, {"units": "mm"})
+    with pytest.raises(InputError, match="found precip_rate, precip_accum; choose with --quantity"):
+        read(write(variables))
+    np.testing.assert_array_equal(rates(read(write(variables), ReadOptions("rate"))), FRAMES[:2])
+    found = read(write(variables), ReadOptions("amount", "mm/10min"))
+    np.testing.assert_allclose(rates(found), FRAMES[:2], rtol=1e-6)
+
+
+def test_cf_rain_heights_are_not_rain(write):
+    variables = degrees(FRAMES[:1])
+    variables["rr_5min"] = variables.pop("rain")
+    height = np.full((2, 3), 300.0)
+    variables["terrain"] = (("lat", "lon"), height, {"units": "m", "standard_name": "surface_altitude"})
+    variables["beam"] = (("lat", "lon"), height, {"units": "m"})
+    np.testing.assert_array_equal(rates(read(write(variables))), FRAMES[:1])
+
+
 def test_cf_rain_two_variables_alike_are_refused_until_one_is_chosen(write):
     variables = degrees(FRAMES[:1], units="mm/h")
     variables["rain2"] = variables["rain"]
-    with pytest.raises(InputError, match="found rain, rain2; choose one with --variable"):
+    with pytest.raises(InputError, match="found rain, rain2; choose with --quantity or --variable"):
         read(write(variables))
     read(write(variables), ReadOptions(variable="rain2"))
 
 
-@pytest.mark.parametrize("name", ["quality", "rain_quality_index", "QIND"])
+@pytest.mark.parametrize("name", ["quality", "rain_quality_index", "QIND", "qi", "total_qi"])
 def test_cf_rain_pixels_below_the_least_quality_are_not_observed(write, name):
     variables = degrees(FRAMES[:2])
     quality = np.array([[0, 49, 50], [100, 255, 60]], "u1")

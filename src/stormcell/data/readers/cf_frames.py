@@ -30,11 +30,16 @@ from stormcell.errors import InputError
 NO_ECHO = 0.0005
 # How a dataset is opened for the functions of this module.
 UNDECODED: dict[str, Any] = {
-    "decode_cf": False,
+    "mask_and_scale": False,
+    "decode_times": False,
+    "decode_timedelta": False,
+    "decode_coords": False,
+    "concat_characters": True,
     "create_default_indexes": False,
     "cache": False,
 }
 
+_QUALITY = re.compile(r"quality|qind|(?:^|_)qi(?:_|$)", re.IGNORECASE)
 _MOST_TIMES = 2**24
 _CREATIVE_COMMONS = re.compile(r"creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)")
 
@@ -188,12 +193,11 @@ def _quality(ds: xr.Dataset, rain: RainVariable) -> str:
     linked = cf_roles.text(rain.variable.attrs.get("ancillary_variables")).split()
     found = []
     for name, variable in ds.variables.items():
-        described = f"{name} {cf_roles.standard_name(variable)}".lower()
         if (
             variable.dtype.kind in "fiu"
             and horizontal_axes(ds, variable) == (rain.y, rain.x)
             and not any(str(key).startswith("flag_") for key in variable.attrs)
-            and any(word in described for word in ("quality", "qind"))
+            and any(_QUALITY.search(text) for text in (str(name), cf_roles.standard_name(variable)))
         ):
             found.append(str(name))
     found = [name for name in found if name in linked] or found

@@ -45,13 +45,15 @@ def find_intervals(ds: xr.Dataset, rain: RainVariable, options: ReadOptions) -> 
         InputError: Times are missing, cannot be decoded, or contradict their bounds; or the rain has another
             dimension with several entries.
     """
-    found = _time_variable(ds, rain)
+    found = _time_variable(ds, rain, options)
     if found is None:
         return _stated(rain, options)
     name, variable = found
     dim = str(variable.dims[0]) if variable.ndim == 1 and variable.dims[0] in rain.others else None
     _expect_one(rain, dim)
     moments = np.atleast_1d(_decoded(name, variable))
+    if options.start is not None and parse_time(options.start) != moments.min():
+        raise InputError(f"start: expected the file's {moments.min()}, found {options.start} in the options")
     if dim is None and len(moments) != 1:
         raise InputError(
             f"{name}: expected one time for {rain.name} without a time dimension, found {len(moments)}"
@@ -71,8 +73,10 @@ def _expect_one(rain: RainVariable, dim: str | None) -> None:
             )
 
 
-def _time_variable(ds: xr.Dataset, rain: RainVariable) -> tuple[str, xr.Variable] | None:
-    """Return the valid times of the frames."""
+def _time_variable(
+    ds: xr.Dataset, rain: RainVariable, options: ReadOptions
+) -> tuple[str, xr.Variable] | None:
+    """Return the valid times of the frames; None without them, or if the user states what they lack."""
     ranked: dict[int, list[str]] = {}
     for name, variable in ds.variables.items():
         along = [dim for dim in variable.dims if variable.sizes[dim] != 1 or dim in rain.others]
@@ -84,6 +88,8 @@ def _time_variable(ds: xr.Dataset, rain: RainVariable) -> tuple[str, xr.Variable
             ranked.setdefault(cf_roles.time_rank(str(name), variable), []).append(str(name))
     ranked.pop(0, None)
     if not ranked:
+        if options.start is not None:
+            return None
         for name in map(str, rain.others):
             if name in ds.variables and cf_roles.axis(name, ds.variables[name]) == "t":
                 return name, ds.variables[name]

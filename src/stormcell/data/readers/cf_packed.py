@@ -32,7 +32,9 @@ def unpack(packed: NDArray[Any], variable: xr.Variable, name: str) -> NDArray[np
     Missing are ``_FillValue`` and the numbers in ``missing_value``, or NetCDF's own fill value if a file
     states neither; and all values outside of ``valid_range``, or ``valid_min`` and ``valid_max``. All of them
     are in packed values. For a valid range of the type of ``scale_factor``, CF says the same, and the NetCDF
-    user guide says that it refers to unpacked values. It is refused if this makes a difference.
+    user guide says that it refers to unpacked values. Where this makes a difference, it refers to the packed
+    values if no unpacked value could lie outside of it, and to the unpacked values if its numbers are not
+    whole. Other files are refused.
 
     Args:
         packed: Numbers as stored, any shape.
@@ -62,12 +64,16 @@ def unpack(packed: NDArray[Any], variable: xr.Variable, name: str) -> NDArray[np
     outside = _outside(values, limits)
     if (scale, offset) != (1, 0):
         values = values * scale + offset
-        if ambiguous and ((outside != _outside(values, limits)) & ~missing).any():
-            raise InputError(
-                f"{name}: expected a valid range in the type of the packed values, {kind}, "
-                f"found {limits[0]:g} to {limits[1]:g} in the type of scale_factor, "
-                "which may mean packed or unpacked values"
-            )
+        if ambiguous and _limits(limits, codes.dtype, scale, offset):
+            other = _outside(values, limits)
+            if not all(limit.is_integer() for limit in limits if np.isfinite(limit)):
+                outside = other  # not a number that can be packed
+            elif ((outside != other) & ~missing).any():
+                raise InputError(
+                    f"{name}: expected a valid range in the type of the packed values, {kind}, "
+                    f"found {limits[0]:g} to {limits[1]:g} in the type of scale_factor, "
+                    "which may mean packed or unpacked values"
+                )
     values[missing | outside] = np.nan
     return values
 
@@ -147,6 +153,12 @@ def _valid_range(
     ambiguous = bool(scaling and types) and kind.kind in "iu"
     ambiguous = ambiguous and np.result_type(*types) == np.result_type(*scaling) and types[0].kind == "f"
     return (limits[0], limits[1]), ambiguous
+
+
+def _limits(limits: tuple[float, float], codes: np.dtype[Any], scale: float, offset: float) -> bool:
+    """Whether a packed value exists that lies outside of the limits when it is unpacked."""
+    ends = np.array([np.iinfo(codes).min, np.iinfo(codes).max], np.float64) * scale + offset
+    return bool(_outside(ends, limits).any())
 
 
 def _outside(values: NDArray[np.float64], limits: tuple[float, float]) -> NDArray[np.bool_]:

@@ -31,7 +31,7 @@ _NAMES: dict[str, Quantity] = {
     **dict.fromkeys(("mm", "tp", "precip_accum", "acrr", "rain_amount"), "amount"),
     **dict.fromkeys(("dbz", "dbzh", "rare", "reflectivity"), "dbz"),
 }
-_RAIN = re.compile(r"rain|precip|reflectiv|dbz", re.IGNORECASE)
+_RAIN = re.compile(r"rain|precip|reflectiv|dbz|^(?:rr|rw|ry|yw|tp|pr|sri|acrr)(?:[_\d]|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def find_rain(ds: xr.Dataset, options: ReadOptions) -> RainVariable:
         names = _candidates(ds, [name for name in gridded if name not in ds.dims], options)
     if len(names) != 1:
         if names:
-            found = f"{', '.join(names)}; choose one with --variable"
+            found = f"{', '.join(names)}; choose with --quantity or --variable"
         else:
             found = f"no variable of this kind among {', '.join(map(str, ds.variables))[:80] or 'nothing'}"
         raise InputError(f"expected one variable of rain (time, y, x), found {found}")
@@ -120,6 +120,7 @@ def _candidates(ds: xr.Dataset, names: list[str], options: ReadOptions) -> list[
         and not cf_roles.is_quality(ds, name)
         and not cf_roles.is_bounds(ds, name)
         and not cf_roles.text(ds.variables[name].attrs.get("grid_mapping_name"))
+        and _may_be_rain(ds.variables[name])
     ]
     wanted = options.quantity or (options.units and unit(options.units)[0])
     if wanted:
@@ -128,15 +129,20 @@ def _candidates(ds: xr.Dataset, names: list[str], options: ReadOptions) -> list[
     return [name for name in names if ranks[name] == max(ranks.values())]
 
 
+def _may_be_rain(variable: xr.Variable) -> bool:
+    """Whether a variable has a standard name of rain, or none."""
+    stated = cf_roles.standard_name(variable)
+    return not stated or stated in _STANDARD_NAMES or _RAIN.search(stated) is not None
+
+
 def _rank(name: str, variable: xr.Variable) -> int:
     """Return how well a variable qualifies as rain, by its standard name, its name and its units."""
     if cf_roles.standard_name(variable) in _STANDARD_NAMES:
         return 4
-    if name.lower() in _NAMES:
+    named, measured = name.lower() in _NAMES, _unit_quantity(variable) is not None
+    if measured and (named or _RAIN.search(name)):
         return 3
-    if _RAIN.search(name):
-        return 2
-    return 1 if _unit_quantity(variable) else 0
+    return 2 if named else int(measured or _RAIN.search(name) is not None)
 
 
 def _quantity(name: str, variable: xr.Variable) -> Quantity | None:
