@@ -27,7 +27,7 @@ from zarr.codecs import ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from stormcell.data import rain_index, schema
+from stormcell.data import rain_index, schema, shard
 from stormcell.data.archive_folder import ArchiveFiles
 from stormcell.errors import ArchiveError
 
@@ -158,6 +158,8 @@ def encode(metadata: Metadata, values: Values) -> dict[str, bytes]:
 
 def encode_chunk(metadata: Metadata, values: Values) -> bytes:
     """Return the bytes of one chunk; values that fill it only in part are followed by fill values."""
+    if len(values) == 1 and values.ndim == 3 and shard.is_plain(metadata):
+        return shard.encode(metadata, values[0])
     (content,) = encode(renamed(metadata, "default", len(values)), values).values()
     return content
 

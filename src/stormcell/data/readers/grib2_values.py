@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from stormcell.data.readers.eccodes_process import decode
 from stormcell.data.readers.grib2_sections import Message, Section
+from stormcell.data.readers.packing import look_up
 from stormcell.errors import InputError
 
 Convert = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -105,7 +106,7 @@ def _packed_values(
         whole = _image(packed, count, bits)
     if whole is not None:
         table = convert(scale(np.arange(256**whole.itemsize, dtype=np.float64))).astype(np.float32)
-        return table[whole]
+        return look_up(table, whole)
     if template in (_COMPLEX, _DIFFERENCES):
         _check_groups(packing, packed, count, template == _DIFFERENCES)
     elif template == _JPEG:

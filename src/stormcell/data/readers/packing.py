@@ -14,6 +14,7 @@ from stormcell.errors import InputError
 NO_ECHO_DBZ = -30.0
 # Values that are converted at once: 8 MB as float64.
 _BLOCK = 2**20
+_PART = 2**16  # numbers that are looked up at once, in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Packing:
             # A table of all numbers: at most 65536.
             limits = np.iinfo(numbers.dtype)
             table, measured = self._convert(np.arange(limits.min, limits.max + 1))
-            rates[...] = table[numbers.astype(np.int32) - limits.min]
+            look_up(table, numbers, rates)
         else:
             flat, converted = numbers.reshape(-1), rates.reshape(-1)
             measured = self._convert(flat[:0])[1]
@@ -93,6 +94,34 @@ class Packing:
         for code in self.nodata:
             converted[numbers == _as(code, numbers)] = np.nan
         return converted, measured
+
+
+def look_up(
+    table: NDArray[np.float32], numbers: NDArray[Any], values: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Return the values that a table has for whole numbers of one or two bytes, in the numbers' shape.
+
+    This takes half the time of ``table[numbers]``, which converts all numbers to 64-bit indices first.
+
+    Args:
+        table: A value for each number of the type, from the least.
+        numbers: The numbers.
+        values: Array for the values; None for a new one.
+
+    Example:
+        >>> look_up(np.arange(256, dtype=np.float32), np.array([[-128, 127]], np.int8)).tolist()
+        [[0.0, 255.0]]
+    """
+    values = np.empty(numbers.shape, np.float32) if values is None else values
+    least = np.iinfo(numbers.dtype).min
+    flat, found = numbers.reshape(-1), values.reshape(-1)
+    for begin in range(0, flat.size, _PART):
+        part = flat[begin : begin + _PART]
+        np.take(
+            table, part if least == 0 else part.astype(np.int32) - least,
+            out=found[begin : begin + _PART], mode="clip",
+        )  # fmt: skip
+    return values
 
 
 def _as(code: float, numbers: NDArray[Any]) -> Any:
