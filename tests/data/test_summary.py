@@ -53,6 +53,27 @@ def test_summary_describe_single_unobserved_frame_has_no_step(ds):
     assert dict(found.lines())["time step"].endswith("from a single frame")
 
 
+def test_summary_describe_archive_tells_what_was_cleaned(tmp_path, write_pgm):
+    codes = np.zeros((6, 5))
+    codes[1, 1:3] = 250  # 93 dBZ: 4646 mm/h
+    archive.append(
+        tmp_path / "a.zarr", [write_pgm("201609281440", codes), write_pgm("201609281445", 0 * codes)]
+    )
+    found = summary.describe(archive.open(tmp_path / "a.zarr"))
+    assert found.cleaned == "2 implausible pixels removed in 1 frame (2 impossible)"
+    lines = dict(found.lines())
+    assert lines["cleaned"] == found.cleaned
+    assert lines["highest_rate_kept"] == "2280.0"
+
+
+def test_summary_describe_limit_depends_on_the_accumulation_period(ds):
+    ds["rainfall_rate"][3, 0, 0] = 500
+    assert not summary.describe(ds).problems
+    ds["rainfall_rate"].attrs["accumulation_minutes"] = 60.0
+    (problem,) = summary.describe(ds).problems
+    assert "expected at most 421.6 mm/h, the record, found 500" in problem
+
+
 def test_summary_describe_something_else_raises(ds):
     with pytest.raises(ArchiveError):
         summary.describe(ds.drop_vars("crs"))

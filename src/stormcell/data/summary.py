@@ -5,16 +5,23 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from stormcell.data import schema
+from stormcell.data import cleaning, rain_index, schema
 from stormcell.data.grid import Spacing, crs_name
 from stormcell.data.time_axis import TimeAxis, in_minutes
 
 # The smallest rate that a gauge measures.
 WET = 0.1
-# The record for one minute is 38 mm (Barot, Guadeloupe, 1970). Higher rates are clutter or a wrong unit.
-_HEAVIEST = 2300.0
 _BLOCK_PIXELS = 2**24
-_SHOWN_RATE_ATTRIBUTES = ("source_quantity", "accumulation_minutes", "zr_a", "zr_b")
+_SHOWN_RATE_ATTRIBUTES = (
+    "source_quantity",
+    "accumulation_minutes",
+    "zr_a",
+    "zr_b",
+    "highest_rate_kept",
+    "smallest_wet_group_kept",
+    "clutter_mask",
+    "regridding",
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class Summary:
         spacing: Pixel size.
         crs: Description of the projection.
         attributes: Origin of the data and measured quantity.
+        cleaned: Description of the implausible pixels that were removed; empty if unknown or none was.
         problems: Deviations from the schema and impossible values.
     """
 
@@ -53,6 +61,7 @@ class Summary:
     spacing: Spacing
     crs: str
     attributes: dict[str, str]
+    cleaned: str
     problems: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -76,6 +85,7 @@ class Summary:
             ("grid", f"{self.grid[0]} × {self.grid[1]} (rows × columns), pixels of {self.spacing}"),
             ("projection", self.crs),
             *self.attributes.items(),
+            *([("cleaned", self.cleaned)] if self.cleaned else []),
             *(("problem", problem) for problem in self.problems),
         ]
 
@@ -115,9 +125,11 @@ def describe(ds: xr.Dataset) -> Summary:
         highest = float(np.fmax.reduce(values, axis=None, initial=highest))
         wrong |= dict.fromkeys(schema.value_problems(values))
     problems += wrong
-    if highest > _HEAVIEST:
+    possible = cleaning.highest_possible(rate.attrs)
+    if highest > possible:
         problems.append(
-            f"highest rate: expected at most {_HEAVIEST:g} mm/h, found {highest:g}: clutter or a wrong unit"
+            f"highest rate: expected at most {possible:g} mm/h, the record, found {highest:g}: clutter or a "
+            "wrong unit"
         )
     axis = TimeAxis(ds["time"].values)
     return Summary(
@@ -140,5 +152,15 @@ def describe(ds: xr.Dataset) -> Summary:
             for name in names
             if name in attributes
         },
+        cleaned=_cleaned(ds),
         problems=tuple(problems),
     )
+
+
+def _cleaned(ds: xr.Dataset) -> str:
+    """Return what was changed before the frames were archived, as text; empty for other stores."""
+    index = rain_index.stored(ds)
+    if index is None:
+        return ""
+    columns = [rain_index.FRAME_STATISTICS.index(name) for name in rain_index.CLEANED]
+    return cleaning.describe(index.frames[:, columns].astype(np.int64))
