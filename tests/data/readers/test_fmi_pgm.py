@@ -49,15 +49,18 @@ def replace(old: bytes, new: bytes):
 @pytest.mark.parametrize(
     ("edit", "reason"),
     [
-        (cut, "expected a complete PGM image: image file is truncated"),
-        (replace(b"5 6\n255", b"5 6\n65535"), "8-bit grey"),
-        (replace(b"5 6\n255", b"50000 60000\n255"), "expected a complete PGM image"),
+        (cut, "expected a complete PPM image: image file is truncated"),
+        (replace(b"5 6\n255", b"5 6\n65535"), "expected 8-bit grey with a maximum of 255, found 65535"),
+        (replace(b"5 6\n255", b"5 6\n250"), "expected 8-bit grey with a maximum of 255, found 250"),
+        (replace(b"5 6\n255", b"50000 60000\n255"), "expected a complete PPM image"),
+        (replace(b"CorrectedReflectivity", b"DifferentialReflectivity"), "found DifferentialReflectivity"),
+        (replace(b"CorrectedReflectivity", b"RainfallRate"), "param: expected .*, found RainfallRate"),
         (
             replace(b"obstime 201609281445", b"obstime yesterday"),
             "obstime: expected the comment YYYYmmddHHMM",
         ),
         (replace(b"# obstime", b"# obs"), "obstime: expected the comment"),
-        (replace(b"CorrectedReflectivity", b"Velocity"), "param: expected reflectivity, found Velocity"),
+        (replace(b"CorrectedReflectivity", b"Velocity"), "param: expected .*reflectivity, .*found Velocity"),
         (replace(b"type stereographic", b"type mercator"), "expected stereographic, found mercator"),
         (replace(b"# topright", b"# topwrong"), "projection: expected the comments type, centre, corners"),
         (replace(b"metersperpixel_x 50000", b"metersperpixel_x 51000"), "corners: expected a distance of"),

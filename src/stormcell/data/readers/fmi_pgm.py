@@ -1,24 +1,24 @@
 """Reflectivity composites of the Finnish Meteorological Institute: PGM, one frame per file.
 
 The file is an 8-bit grey-scale image whose comments give time and place. dBZ = (v − 64) / 2; 255 is no data,
-and 0 is no echo, which is dry. The comments do not give the earth's radius. With 6371288 m, the distance
-between the given corners agrees with ``metersperpixel`` and the number of pixels; this is checked.
+and 0 is no echo, which is dry. The comments name the parameter but not its scale, so other parameters and
+other numbers of grey values are refused. The comments do not give the earth's radius. With 6371288 m, the
+distance between the given corners agrees with ``metersperpixel`` and the number of pixels; this is checked.
 """
 
-import warnings
+import re
 from datetime import datetime
-from io import BytesIO
 
 import numpy as np
 import pyproj
 import xarray as xr
 from numpy.typing import NDArray
-from PIL import Image
 
 from stormcell.data import schema
 from stormcell.data.grid import Grid
 from stormcell.data.quantity import to_rate
 from stormcell.data.read_options import ReadOptions
+from stormcell.data.readers.picture import opened
 from stormcell.data.readers.source import Source
 from stormcell.errors import InputError
 
@@ -30,6 +30,8 @@ ZR = (223.0, 1.53)
 _HEADER_BYTES = 65536
 _EARTH_RADIUS = 6371288
 _NO_ECHO, _NO_DATA = 0, 255
+# Differential reflectivity, for one, is another quantity.
+_PARAMETERS = ("correctedreflectivity", "reflectivity", "totalreflectivity")
 
 
 def recognises(source: Source) -> bool:
@@ -45,13 +47,13 @@ def times(source: Source, options: ReadOptions) -> NDArray[np.datetime64]:  # no
 
 def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
     """Return the frame in mm/h, by the Z–R relation of this network or that of the options."""
-    data = source.contents()
-    comments = _comments(data[:_HEADER_BYTES])
+    options.expect_no_quality(NAME)
+    comments = _comments(source.head(_HEADER_BYTES))
     parameter = " ".join(comments.get("param", ["nothing"]))
-    if "reflectivity" not in parameter.lower():
-        raise InputError(f"param: expected reflectivity, found {parameter}")
+    if parameter.lower() not in _PARAMETERS:
+        raise InputError(f"param: expected {', '.join(_PARAMETERS)}, found {parameter[:60]}")
     options.expect_agreement("dbz", "dBZ")
-    values = _pixels(data)
+    values = _pixels(source)
     # A lookup table, because there are only 256 values.
     rates, measured = to_rate((np.arange(256) - 64) / 2, "dbz", zr=options.zr or ZR)
     rates[_NO_ECHO], rates[_NO_DATA] = 0, np.nan
@@ -91,26 +93,14 @@ def _times(comments: dict[str, list[str]]) -> NDArray[np.datetime64]:
     return np.array([moment], "datetime64[s]")
 
 
-def _pixels(data: bytes) -> NDArray[np.uint8]:
-    with warnings.catch_warnings():
-        # Pillow warns about an image that claims to be huge. Here the warning is an error.
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            with Image.open(BytesIO(data), formats=["PPM"]) as image:
-                if image.mode != "L":
-                    raise InputError(f"expected 8-bit grey, found an image of mode {image.mode}")
-                image.load()
-                return np.asarray(image)
-        except InputError:
-            raise
-        except (
-            OSError,
-            SyntaxError,
-            ValueError,
-            Image.DecompressionBombWarning,
-            Image.DecompressionBombError,
-        ) as error:
-            raise InputError(f"expected a complete PGM image: {error}") from None
+def _pixels(source: Source) -> NDArray[np.uint8]:
+    """Return the grey values. Those of another maximum than 255 would be scaled by Pillow."""
+    header = re.sub(rb"#[^\n]*\n", b"", source.head(_HEADER_BYTES))
+    match = re.match(rb"P5\s+\d+\s+\d+\s+(\d+)\s", header)
+    if match is None or int(match[1]) != 255:
+        found = "no maximum" if match is None else f"{int(match[1])}"
+        raise InputError(f"expected 8-bit grey with a maximum of 255, found {found}")
+    return opened(source, "PPM", ("L",))[0]
 
 
 def _grid(comments: dict[str, list[str]], rows: int, columns: int) -> Grid:
