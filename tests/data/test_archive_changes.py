@@ -353,7 +353,7 @@ def test_rain_index_stored_has_what_training_needs(tmp_path):
     ds, other = archive.open(tmp_path / "a.zarr"), archive.open(tmp_path / "b.zarr")
     index, other_index = rain_index.stored(ds), rain_index.stored(other)
     assert index.frames.shape == (3, 8)
-    assert index.frames[1].tolist() == [11, 11, 55, 5, 1.02]
+    assert index.frames[1].tolist() == [11, 11, 55, 5, 1.02, 0, 0, 0]
     assert index.tiles[1].values.tolist() == [[[11]], [[11]], [[55]], [[5]]]
     same = rain_index.data_hash(ds, index, np.array([0, 2]))
     assert same == rain_index.data_hash(other, other_index) != rain_index.data_hash(ds, index)
