@@ -5,6 +5,7 @@
     ├── NotOfferedError      (NotImplementedError)  a feature that does not exist
     ├── MissingExtraError    (ImportError)          an optional package is not installed
     ├── InputError           (ValueError)           a file cannot be used
+    │   └── FrameRefusedError                       a frame cannot be added to an archive as it is now
     ├── ArchiveError         (ValueError)           an archive does not follow the schema
     ├── FramesError          (ValueError)           frames do not meet a forecaster's needs
     ├── OutputError          (OSError)              a file could not be written
@@ -35,6 +36,18 @@ class MissingExtraError(StormcellError, ImportError):
 
 class InputError(StormcellError, ValueError):
     """A file cannot be used; the message gives the reason."""
+
+
+class FrameRefusedError(InputError):
+    """A frame cannot be added to an archive as the archive is now.
+
+    Attributes:
+        replaceable: Whether it could replace the frame that the archive has at its time.
+    """
+
+    def __init__(self, message: str, *, replaceable: bool = False) -> None:
+        super().__init__(message)
+        self.replaceable = replaceable
 
 
 class ArchiveError(StormcellError, ValueError):

@@ -5,7 +5,7 @@ atomically after all data have been written. Data beyond these lengths were left
 Readers do not see them, and the next writer removes them.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -14,19 +14,16 @@ import numpy as np
 import xarray as xr
 from zarr.storage import ObjectStore, StorePath
 
-from stormcell.data import conversion, schema
+from stormcell.data import schema
+from stormcell.data.adding import Adding
 from stormcell.data.archive_files import ROOT
 from stormcell.data.archive_folder import files_of
-from stormcell.data.conversion import Converted
 from stormcell.data.object_store import Location, location
 from stormcell.data.parallel import THIS_PROCESS, Workers
 from stormcell.data.processing import Processing
-from stormcell.data.radar_files import radar_files
 from stormcell.data.read_options import ReadOptions
-from stormcell.data.readers import RadarFile
-from stormcell.data.staging import StagedFrame
-from stormcell.data.store import Outcome, Store, writing
-from stormcell.errors import ArchiveError, InputError, WorkerError
+from stormcell.data.store import writing
+from stormcell.errors import ArchiveError
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,9 @@ def append(
 
     The time step may change; ``missing_times`` always follows the most common one.
 
-    A second call with the same files changes nothing. A call after one that was killed completes it. At most
+    A second call with the same files changes nothing. It does not open files that have not changed since an
+    earlier call (:mod:`stormcell.data.source_table`), except, with ``replace``, those that are named
+    themselves. A call after one that was killed completes it. At most
     one block of frames is in memory at a time, in each process.
 
     Args:
@@ -106,89 +105,24 @@ def append(
         >>> append("rain.zarr", ["no-such-file.pgm"]).refused
         ((PosixPath('no-such-file.pgm'), 'expected a file, found no such file'),)
     """
-    options = options or ReadOptions()
-    processing = processing or Processing()
     archive = location(path)
-    refused: dict[Location, str] = {}
-    known: list[RadarFile] = []
-    places = [location(file) for file in files]
-    for place, file in conversion.survey(
-        dict.fromkeys(radar_files(places, refused, options, but=archive)),
-        options,
-        workers,
-    ):
-        if isinstance(file, str):
-            refused[place] = file
-        else:
-            known.append(file)
-    times: dict[Outcome, list[np.datetime64]] = {"added": [], "present": [], "replaced": [], "pruned": []}
-    settled: set[np.datetime64] = set()
-    cleaned: list[tuple[int, ...]] = []
-    total = sum(len(file.times) for file in known)
-    if total:
+    adding = Adding(archive, options or ReadOptions(), processing or Processing(), replace)
+    opened = adding.survey(files, workers)
+    if any(len(file.times) for file in opened):
         with writing(archive, durable=durable, now=now) as store:
-            done = 0
-            for run in conversion.convert(
-                known,
-                store,
-                options,
-                processing,
-                workers,
-                skip=lambda run: run.file.path in refused,
-                stage_all=replace,
-            ):
-                place = run.task.file.path
-                try:
-                    converted = store.staged(run.result)
-                    if place in refused:  # since the run was begun
-                        store.forget(converted.staged.frames)
-                    else:
-                        for frame, outcome in _add(store, converted, replace, settled):
-                            times[outcome].append(frame.time)
-                            if outcome in ("added", "replaced"):
-                                cleaned.append(frame.cleaned)
-                except (InputError, WorkerError) as error:
-                    refused.setdefault(place, str(error))
-                done += len(run.task.times)
-                if progress:
-                    progress(done, total)
-    found = {name: tuple(values) for name, values in times.items()}
+            adding.convert(store, opened, workers, progress)
+    else:
+        adding.record()
+    times = {name: tuple(sorted(found)) for name, found in adding.times.items()}
     return Appended(
         archive,
-        found["added"],
-        found["present"],
-        tuple(refused.items()),
-        found["replaced"],
-        found["pruned"],
-        tuple(cleaned),
+        added=times["added"],
+        present=times["present"],
+        replaced=times["replaced"],
+        pruned=times["pruned"],
+        refused=tuple(adding.refused.items()),
+        cleaned=tuple(adding.cleaned),
     )
-
-
-def _add(
-    store: Store, converted: Converted, replace: bool, settled: set[np.datetime64]
-) -> Iterator[tuple[StagedFrame, Outcome]]:
-    """Add the frames of a run one by one, and yield what became of each.
-
-    Args:
-        store: The archive.
-        converted: The staged frames.
-        replace: Whether frames replace those of the same time with other rates.
-        settled: Times of the frames that were added before, which are not replaced; these are added to it.
-
-    Raises:
-        InputError: A frame was refused. The others are not added.
-    """
-    frames = list(converted.staged.frames)
-    try:
-        while frames:
-            frame = frames.pop(0)
-            outcome = store.add(frame, converted.reference, replace=replace and frame.time not in settled)
-            settled.add(frame.time)
-            yield frame, outcome
-    finally:
-        store.forget(frames)
-    if converted.staged.problem:
-        raise InputError(converted.staged.problem)
 
 
 def open(path: str | PathLike[str]) -> xr.Dataset:  # noqa: A001 - read as archive.open

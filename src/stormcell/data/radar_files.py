@@ -1,6 +1,6 @@
 """The radar files that the user means: files, and those in folders of the disk and of object stores."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from os import walk
 from pathlib import Path
 
@@ -15,6 +15,7 @@ def radar_files(
     options: ReadOptions | None = None,
     *,
     but: Location | None = None,
+    listed: Callable[[Iterable[Location]], Container[Location]] = lambda _: (),
 ) -> Iterator[Location]:
     """Yield the files, and the radar files in folders and their subfolders.
 
@@ -23,6 +24,7 @@ def radar_files(
         refused: Is given the folders without a radar file, and the reasons.
         options: Statements about the files.
         but: An archive in one of the folders, which is left out.
+        listed: Returns those files that are known as radar files, which need not be recognised.
     """
     for place in locations:
         try:
@@ -33,11 +35,12 @@ def radar_files(
         if below is None:
             yield place
             continue
+        known = listed(below)
         radar = [
             file
             for file in below
             if not (isinstance(but, Path) and _is_folder(file) and but.resolve() == Path(str(file)).resolve())
-            and (_is_folder(file) or looks_like_radar(file, options))
+            and (file in known or _is_folder(file) or looks_like_radar(file, options))
         ]
         if not radar:
             refused[place] = f"expected a folder with radar files, found no {formats()}"

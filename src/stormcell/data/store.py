@@ -22,7 +22,7 @@ from stormcell.data.committed import NO_TIMES, Committed, Frames
 from stormcell.data.object_store import Location
 from stormcell.data.staging import SAME_TO, StagedFrame
 from stormcell.data.time_axis import Times
-from stormcell.errors import ArchiveError, InputError
+from stormcell.errors import ArchiveError, FrameRefusedError
 
 T = TypeVar("T")
 Outcome = Literal["added", "present", "replaced", "pruned"]
@@ -72,6 +72,11 @@ class Store:
         found = None if self._state is None else self._state.attributes.get("pruned_before")
         return None if found is None else np.datetime64(str(found), "s")
 
+    @property
+    def pending(self) -> int:
+        """Number of added frames that are not committed."""
+        return len(self._pending)
+
     def frames_in(self, pixels: int) -> int:
         """Return the number of frames that together have ``pixels`` pixels, at least one."""
         if self.reference is None:
@@ -83,20 +88,12 @@ class Store:
         return self._frames.hashes(times)
 
     def prepare(self) -> None:
-        """Make the archive ready for staged files of other processes.
-
-        Raises:
-            ArchiveError: It cannot be written.
-        """
+        """Make the archive ready for staged files of other processes; ArchiveError if that fails."""
         with self._or_archive_error():
             self.folder.make(STAGED)
 
     def staged(self, result: Callable[[], T]) -> T:
-        """Return the result of staging frames.
-
-        Raises:
-            ArchiveError: They could not be written.
-        """
+        """Return the result of staging frames; ArchiveError if they could not be written."""
         with self._or_archive_error():
             return result()
 
@@ -116,13 +113,13 @@ class Store:
             replace: Whether it replaces a committed frame of the same time with other rates.
 
         Raises:
-            InputError: Its date is in the future or too far from the others, or the archive has a frame of
-                the same time with other rates.
+            FrameRefusedError: Its date is in the future or too far from the others, or the archive has a
+                frame of the same time with other rates.
             ArchiveError: It cannot be written. Committed frames are intact.
         """
         try:
             outcome = self._outcome(frame, replace)
-        except InputError:
+        except FrameRefusedError:
             self.forget([frame])
             raise
         if outcome in ("present", "pruned"):
@@ -172,14 +169,8 @@ class Store:
                     splice.free_spare(self.folder, state)
             return NO_TIMES
         gone = self.times[:dropped]
-        attributes = {**state.attributes, "pruned_before": str(np.datetime_as_string(before, "s"))}
-        self._state = replace(state, attributes=attributes)
-        try:
-            with self._or_archive_error():
-                self._splice(np.arange(dropped, len(self.times)), [])
-        except BaseException:
-            self._state = state
-            raise
+        with self._or_archive_error():
+            self._splice(np.arange(dropped, len(self.times)), [], pruned_before=str(before.astype("M8[s]")))
         return gone
 
     def discard(self) -> None:
@@ -202,11 +193,13 @@ class Store:
             committed.remove_partial_roots(self.folder)
             self.discard()
 
-    def _splice(self, order: NDArray[np.int64], staged: list[StagedFrame]) -> None:
+    def _splice(self, order: NDArray[np.int64], staged: list[StagedFrame], **attributes: str) -> None:
+        """Change the frames, and set attributes of the dataset."""
         state = self._state
         if state is None:
             assert self.reference is not None
             state = committed.create(self.folder, self.reference)
+        state = replace(state, attributes={**state.attributes, **attributes})
         self._state = splice.splice(self.folder, state, order, staged)
         self.__dict__.pop("_frames", None)
 
@@ -214,7 +207,7 @@ class Store:
         """Decide what becomes of a frame."""
         time = frame.time
         if time > self.now + _FUTURE:
-            raise InputError(
+            raise FrameRefusedError(
                 f"time: expected a time before now, {self.now}, found {time}, dated in the future"
             )
         if self.pruned_before is not None and time < self.pruned_before:
@@ -231,7 +224,9 @@ class Store:
         if self._same(position, frame, replace):
             return "present"
         if not replace:
-            raise InputError(f"time: {time} is in the archive already, with other rates")
+            raise FrameRefusedError(
+                f"time: {time} is in the archive already, with other rates", replaceable=True
+            )
         return "replaced"
 
     def _same(self, position: int, frame: StagedFrame, replace: bool) -> bool:
@@ -243,7 +238,9 @@ class Store:
         except ArchiveError as error:
             if replace:
                 return False
-            raise InputError(f"time: {frame.time} is in the archive already, but damaged: {error}") from None
+            raise FrameRefusedError(
+                f"time: {frame.time} is in the archive already, but damaged: {error}"
+            ) from None
         new = self._frames.decode(frame.files[schema.RATE])
         return bool(np.allclose(old, new, rtol=SAME_TO, atol=0, equal_nan=True))
 

@@ -7,7 +7,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from stormcell.errors import ArchiveError, ArgumentError, FramesError, InputError
+from stormcell.errors import ArchiveError, ArgumentError, FrameRefusedError, FramesError
 
 Times = NDArray[np.datetime64]
 
@@ -117,7 +117,7 @@ def expect_near(others: Times, time: np.datetime64, shortest: np.timedelta64) ->
         The shortest distance between two of all times.
 
     Raises:
-        InputError: Together they have more missing steps than any radar archive has.
+        FrameRefusedError: Together they have more missing steps than any radar archive has.
     """
     if len(others) == 0:
         return shortest
@@ -129,7 +129,7 @@ def expect_near(others: Times, time: np.datetime64, shortest: np.timedelta64) ->
     except ArchiveError as error:
         later = others[others > time]
         where = f"before {later.min()}" if len(later) else f"after the archive's last, {others.max()}"
-        raise InputError(f"{error}, with {time} {where}") from None
+        raise FrameRefusedError(f"{error}, with {time} {where}") from None
     return shortest
 
 
