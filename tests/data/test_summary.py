@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pyproj
 import pytest
 
 from stormcell.data import archive, schema, summary
 from stormcell.data.grid import Grid
-from stormcell.errors import ArchiveError
+from stormcell.errors import ArchiveError, WorkerError
 
 
 @pytest.fixture
@@ -109,3 +111,19 @@ def test_summary_describe_real_event_agrees_with_its_files(radar_data, tmp_path)
     assert found.missing_fraction == pytest.approx(
         0.7437, abs=5e-5
     )  # 74 % of the grid, see the data's README
+
+
+def test_describe_by_two_workers_equals_one_process(by_address, write_pgm, tmp_path, monkeypatch):
+    archive.append(tmp_path / "a.zarr", [write_pgm(f"2016092814{minute}") for minute in range(10, 60, 5)])
+    monkeypatch.setattr(summary, "_BLOCK_PIXELS", 1)
+    ds = archive.open(tmp_path / "a.zarr")
+    assert str(summary.describe(ds, workers=by_address)) == str(summary.describe(ds))
+
+
+def test_describe_by_workers_that_read_other_frames_raises(by_address, write_pgm, tmp_path, monkeypatch):
+    archive.append(tmp_path / "a.zarr", [write_pgm(f"2016092814{minute}") for minute in (10, 15)])
+    monkeypatch.setattr(summary, "_BLOCK_PIXELS", 1)
+    count = summary._count
+    monkeypatch.setattr(summary, "_count", lambda *block: replace(count(*block), wet=-1))
+    with pytest.raises(WorkerError, match="expected workers that read the same archive, found other rates"):
+        summary.describe(archive.open(tmp_path / "a.zarr"), workers=by_address)

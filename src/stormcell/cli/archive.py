@@ -64,8 +64,9 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def check(path: Path) -> int:
+def check(path: Path, *, scheduler: str | None = None) -> int:
     """Print the summary of an archive; the status is 1 if it has problems."""
-    found = describe(archive.open(path))
+    with workers(scheduler) as started:
+        found = describe(archive.open(path), workers=started)
     print(found)
     return SOME_REFUSED if found.problems else ALL_DONE

@@ -172,6 +172,7 @@ def check(
     mlcast: Annotated[
         bool, typer.Option("--mlcast", help="List MLCast's requirements, and whether each is met, instead.")
     ] = False,
+    scheduler: Scheduler = None,
 ) -> int:
     """Summarize an archive: its contents, gaps and errors."""
     if mlcast:
@@ -180,7 +181,7 @@ def check(
         return print_requirements(archive)
     from stormcell.cli.archive import check as print_summary
 
-    return print_summary(archive)
+    return print_summary(archive, scheduler=scheduler)
 
 
 @app.command()

@@ -1,13 +1,16 @@
 """Summary of an archive: its contents, gaps and problems."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import xarray as xr
 
 from stormcell.data import cleaning, rain_index, schema
 from stormcell.data.grid import Spacing, crs_name
+from stormcell.data.parallel import THIS_PROCESS, Workers, in_worker
 from stormcell.data.time_axis import TimeAxis, in_minutes
+from stormcell.errors import WorkerError
 
 # The smallest rate that a gauge measures.
 WET = 0.1
@@ -22,6 +25,7 @@ _SHOWN_RATE_ATTRIBUTES = (
     "clutter_mask",
     "regridding",
 )
+_SAME: set[int] = set()  # arrays of this worker process that were found to be those of the first process
 
 
 @dataclass(frozen=True)
@@ -90,10 +94,26 @@ class Summary:
         ]
 
 
-def describe(ds: xr.Dataset) -> Summary:
+@dataclass(frozen=True)
+class _Counts:
+    """Numbers of pixels and frames, and the highest rate, in some frames."""
+
+    observed: int
+    wet: int
+    unobserved_frames: int
+    highest: float
+    problems: tuple[str, ...]
+
+
+def describe(ds: xr.Dataset, *, workers: Workers = THIS_PROCESS) -> Summary:
     """Summarize an archive. All frames are read, a few at a time.
 
+    Args:
+        ds: The archive.
+        workers: What reads the frames; see :func:`stormcell.data.parallel.workers`.
+
     Raises:
+        WorkerError: A worker process reads other frames.
         ArchiveError: It deviates so much from the schema that it cannot be read.
 
     Example:
@@ -111,19 +131,15 @@ def describe(ds: xr.Dataset) -> Summary:
     rate = ds[schema.RATE]
     if rate.dims != ("time", "y", "x") or 0 in rate.shape or ds["time"].dtype.kind != "M":
         schema.check(ds)
-    observed = wet = unobserved = 0
-    highest = np.nan
-    wrong: dict[str, None] = {}
     frames, rows, columns = rate.shape
     block = max(1, _BLOCK_PIXELS // (rows * columns))
-    for start in range(0, frames, block):
-        values = rate[start : start + block].values
-        by_frame = (~np.isnan(values)).sum(axis=(1, 2))
-        observed += int(by_frame.sum())
-        unobserved += int((by_frame == 0).sum())
-        wet += int((values >= WET).sum())
-        highest = float(np.fmax.reduce(values, axis=None, initial=highest))
-        wrong |= dict.fromkeys(schema.value_problems(values))
+    blocks = [slice(start, start + block) for start in range(0, frames, block)]
+    counts = [_count(rate, blocks[0])]
+    counting = partial(_count_same, rate, blocks[0], counts[0])
+    counts += [done.result() for done in workers.run(counting, blocks[1:])]
+    observed, wet = sum(each.observed for each in counts), sum(each.wet for each in counts)
+    highest = float(np.fmax.reduce([each.highest for each in counts]))
+    wrong = dict.fromkeys(problem for each in counts for problem in each.problems)
     problems += wrong
     possible = cleaning.highest_possible(rate.attrs)
     if highest > possible:
@@ -142,7 +158,7 @@ def describe(ds: xr.Dataset) -> Summary:
         missing_fraction=1 - observed / rate.size,
         wet_fraction=wet / observed if observed else np.nan,
         highest=highest,
-        unobserved_frames=unobserved,
+        unobserved_frames=sum(each.unobserved_frames for each in counts),
         grid=(rows, columns),
         spacing=Spacing.of(rate),
         crs=crs_name(str(ds["crs"].attrs.get("crs_wkt", ""))),
@@ -164,3 +180,28 @@ def _cleaned(ds: xr.Dataset) -> str:
         return ""
     columns = [rain_index.FRAME_STATISTICS.index(name) for name in rain_index.CLEANED]
     return cleaning.describe(index.frames[:, columns].astype(np.int64))
+
+
+def _count(rate: xr.DataArray, block: slice) -> _Counts:
+    values = rate[block].values
+    observed = (~np.isnan(values)).sum(axis=(1, 2))
+    return _Counts(
+        observed=int(observed.sum()),
+        wet=int((values >= WET).sum()),
+        unobserved_frames=int((observed == 0).sum()),
+        highest=float(np.fmax.reduce(values, axis=None)),
+        problems=tuple(schema.value_problems(values)),
+    )
+
+
+def _count_same(rate: xr.DataArray, first: slice, expected: _Counts, block: slice) -> _Counts:
+    """Count, perhaps in another process, which must read the first block as this one did."""
+    if in_worker() and id(rate) not in _SAME:
+        # Where the archive cannot be reached, Zarr would read every frame as not observed.
+        if repr(_count(rate, first)) != repr(expected):
+            raise WorkerError(
+                "check: expected workers that read the same archive, found other rates; an archive must lie "
+                "in a folder or an object store that all workers reach by the same name"
+            )
+        _SAME.add(id(rate))
+    return _count(rate, block)
