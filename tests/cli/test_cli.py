@@ -287,6 +287,7 @@ def test_train_on_two_archives_and_verify_score_the_test_block_of_each(journey, 
     trained = stormcell("train", *words, "--out", tmp_path / "run")
     assert trained.exit_code == 0, trained.output
     assert "at most" in trained.stderr.splitlines()[0]
+    assert not (tmp_path / "run" / "scans").exists()  # archives have an index, so that no frame was scanned
     assert f"{tmp_path / 'a.zarr'}: every 10 min, thinned to one frame in 2" in trained.stderr
     model = tmp_path / "run" / "model.safetensors"
     newest = []

@@ -134,3 +134,33 @@ def test_estimate_fewer_than_two_frames_raises():
         estimate(np.zeros((1, 20, 20), np.float32))
     with pytest.raises(ArgumentError, match="count=1"):
         estimate(np.zeros((3, 20, 20), np.float32), count=1)
+
+
+@pytest.mark.parametrize("count", [0, 1, 40, 1500])
+@pytest.mark.parametrize(
+    "part",
+    [(slice(0, 60), slice(0, 64)), (slice(131, 180), slice(77, 250)), (slice(290, 300), slice(380, 400))],
+)
+def test_motion_field_of_a_part_is_the_part_of_the_whole(count, part):
+    rng = np.random.default_rng(count)
+    vectors = np.concatenate([rng.uniform(0, (400, 300), (count, 2)), rng.normal(3, 1, (count, 2))], axis=1)
+    whole = optical_flow.motion_field(vectors, 300, 400)
+    found = optical_flow.motion_field(vectors, 300, 400, rows=part[0], cols=part[1])
+    # Nodes are the same but for the order of sums. Places between them are rounded to 1/32 of their distance,
+    # and neighbouring nodes, four pixels apart, differ by less than 1 pixel per step.
+    np.testing.assert_allclose(found, whole[:, part[0], part[1]], rtol=0, atol=2 / 32)
+    assert np.mean(np.abs(found - whole[:, part[0], part[1]]) > 1e-5) < 0.02
+
+
+def test_motion_field_is_the_mean_that_its_docstring_describes():
+    """At a node, from wide to narrow weights, computed here one vector at a time."""
+    rng = np.random.default_rng(2)
+    vectors = np.concatenate([rng.uniform(0, 100, (300, 2)), rng.normal(0, 2, (300, 2))], axis=1)
+    found = optical_flow.motion_field(vectors, 101, 101)
+    expected = np.median(vectors[:, 2:], axis=0)
+    for scale in optical_flow.SCALES:
+        weights = [np.exp(-((50 - x) ** 2 + (50 - y) ** 2) / (2 * scale**2)) for x, y, _, _ in vectors]
+        total = sum(weight * vector[2:] for weight, vector in zip(weights, vectors, strict=True))
+        expected = (total + 0.5 * expected) / (sum(weights) + 0.5)
+    # Nodes are 4 pixels apart (101 pixels have 26), so that pixel 50 lies between two of them.
+    np.testing.assert_allclose(found[:, 50, 50], expected, atol=0.05)

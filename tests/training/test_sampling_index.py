@@ -5,11 +5,15 @@ import pyproj
 import pytest
 import xarray as xr
 
-from stormcell.data import rain_index, schema
+from stormcell.data import rain_index, schema, synthetic
+from stormcell.data.archive import append
+from stormcell.data.archive import open as open_archive
+from stormcell.data.archive import rain as rates_of
 from stormcell.data.grid import Grid
 from stormcell.data.splits import Positions
 from stormcell.training import sampling_index
 from stormcell.training.sampling_index import keep, scan, stored_index
+from stormcell.training.training_archive import Rain
 
 
 def positions(*chosen: int) -> Positions:
@@ -127,3 +131,22 @@ def test_stored_index_equals_that_of_a_scan(tmp_path):
         np.testing.assert_array_equal(stored.tile_weights(position), found.tile_weights(position))
     assert stored.data_hash(rain, positions(0, 4)) == found.data_hash(rain, positions(0, 4))
     assert stored_index(xr.Dataset()) is None
+
+
+def test_stored_index_of_an_archive_equals_that_of_a_scan(tmp_path):
+    """The statistics of an archive that was written from files, and its frames read again."""
+    written = tmp_path / "a.zarr"
+    append(written, synthetic.write(tmp_path / "radar", seed=3, events=1, steps=5, shape=(70, 50)))
+    ds = open_archive(written)
+    rain, stored = rates_of(ds), stored_index(ds)
+    found = scanned(rain, tmp_path / "scans")[0].index(5)
+    assert stored is not None
+    for name in ("observed", "wet", "weight", "hashes"):
+        np.testing.assert_array_equal(getattr(stored, name), getattr(found, name))
+    assert stored.weight.all()
+    for position in range(5):
+        np.testing.assert_array_equal(stored.tile_weights(position), found.tile_weights(position))
+    every = positions(*range(5))
+    assert stored.data_hash(rain, every) == rain_index.data_hash(ds, rain_index.stored(ds))
+    assert Rain.of(ds).index is not None
+    assert Rain.of(rain).index is None

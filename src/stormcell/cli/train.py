@@ -1,6 +1,7 @@
 """``train``."""
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,27 +15,31 @@ from stormcell.training.processes import joined_processes, rank
 from stormcell.training.recipes import Recipe, override
 from stormcell.training.training_archive import Rain
 
+_SETTING = re.compile(r"[A-Za-z_]+=(?!.*\.zarr$)")  # an archive may be in a folder named like a setting
 
-def from_words(words: Sequence[str]) -> tuple[list[Path], list[str]]:
+
+def from_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the archives and the settings among the words of a command.
 
-    A setting is a word such as ``max_minutes=15``: a name without a path or a file's suffix, and a value.
+    A setting is a word such as ``max_minutes=15``: a name, which is not a path or an address, and a value.
 
     Raises:
         ArgumentError: There is no archive.
 
     Example:
-        >>> from_words(["a.zarr", "runs/step=5/b.zarr", "steps=6"])[1]
-        ['steps=6']
+        >>> from_words(["a.zarr", "step=5/b.zarr", "steps=6"])
+        (['a.zarr', 'step=5/b.zarr'], ['steps=6'])
     """
-    settings = [word for word in words if "=" in word and word.partition("=")[0].isidentifier()]
-    archives = [Path(word) for word in words if word not in settings]
+    settings = [word for word in words if _SETTING.match(word)]
+    archives = [word for word in words if not _SETTING.match(word)]
     if not archives:
         raise ArgumentError("train: expected at least one archive, found only settings")
     return archives, settings
 
 
-def train(paths: Sequence[Path], assignments: Sequence[str], folder: Path, base: Recipe | None = None) -> int:
+def train(
+    paths: Sequence[str | Path], assignments: Sequence[str], folder: Path, base: Recipe | None = None
+) -> int:
     """Train a nowcaster on archives, or resume its training."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no device names, no advertisements
     recipe = override(base or Recipe(), assignments)

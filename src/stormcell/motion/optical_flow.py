@@ -181,11 +181,24 @@ def motion_field(
     for scale in SCALES:
         along_y = np.exp(-((y[:, None] - vectors[:, 1]) ** 2) / (2 * scale**2))
         along_x = np.exp(-((x[:, None] - vectors[:, 0]) ** 2) / (2 * scale**2))
-        total = np.stack([(along_y * component) @ along_x.T for component in vectors[:, 2:].T])
-        nodes = (total + BACKGROUND * nodes) / (along_y @ along_x.T + BACKGROUND)
+        total = np.stack([_product(along_y * component, along_x.T) for component in vectors[:, 2:].T])
+        nodes = (total + BACKGROUND * nodes) / (_product(along_y, along_x.T) + BACKGROUND)
     grid_x, grid_y = np.meshgrid(at_x, at_y)
     fields = [cv2.remap(node, grid_x, grid_y, cv2.INTER_LINEAR) for node in nodes.astype(np.float32)]
     return np.stack(fields).astype(np.float32)
+
+
+def _product(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Multiply two matrices; small ones in one thread.
+
+    OpenBLAS uses more than one thread for products of 2**18 multiplications and more. Its threads wait busily
+    for each other, and in training they would take the processor from the network.
+    """
+    rows = 2**18 // right.size
+    if rows < 4:
+        result: NDArray[np.float64] = left @ right
+        return result
+    return np.concatenate([left[first : first + rows] @ right for first in range(0, len(left), rows)])
 
 
 def _nodes(length: int, part: slice) -> tuple[NDArray[np.float64], Field]:

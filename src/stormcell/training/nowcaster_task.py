@@ -25,7 +25,7 @@ _VALIDATION_SEED = 2**32  # above every seed of a recipe
 
 _KEPT_BYTES = 2**28  # of validation crops, which are the same in every validation
 
-_Batch = tuple[Tensor, Tensor, Tensor]  # inputs and targets in mm/h, and importance weights
+Batch = tuple[Tensor, Tensor, Tensor]  # inputs and targets in mm/h, and importance weights
 
 
 class NowcasterTask(Task):
@@ -56,7 +56,7 @@ class NowcasterTask(Task):
         self.patience = recipe.patience
         self.histogram = RainHistogram(recipe.steps, initial_nowcaster(recipe).calibration.bins)
         self._validation_crops: dict[int, Crops] = {}
-        self._ahead: Prefetch[_Batch] | None = None
+        self._ahead: Prefetch[Batch] | None = None
 
     def build(self) -> Nowcaster:
         """Return the recipe's nowcaster."""
@@ -69,13 +69,13 @@ class NowcasterTask(Task):
             network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
 
-    def batch(self, update: int, rank: int, processes: int) -> _Batch:
+    def batch(self, update: int, rank: int, processes: int) -> Batch:
         """Return crops; the processes' parts of an update are slices of one list of crops.
 
         The crops of the next updates are read meanwhile.
         """
         if self._ahead is None:
-            make = partial(self._make, rank=rank, processes=processes)
+            make = partial(self.make, rank=rank, processes=processes)
             self._ahead = Prefetch(make, updates=self.recipe.max_updates)
         return self._ahead(update)
 
@@ -84,7 +84,8 @@ class NowcasterTask(Task):
         if self._ahead is not None:
             self._ahead.close()
 
-    def _make(self, update: int, rank: int, processes: int) -> _Batch:
+    def make(self, update: int, rank: int, processes: int) -> Batch:
+        """Return the crops of :meth:`batch`, read now."""
         recipe, size = self.recipe, self.batch_size
         crops = self._training.crops(
             recipe.seed,
@@ -97,7 +98,7 @@ class NowcasterTask(Task):
         arrays = crops.inputs, crops.targets, crops.importance_weights
         return torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1]), torch.from_numpy(arrays[2])
 
-    def loss(self, network: nn.Module, batch: _Batch, moment: Moment) -> Tensor:
+    def loss(self, network: nn.Module, batch: Batch, moment: Moment) -> Tensor:
         """Return the rain loss, and count the rain."""
         assert isinstance(network, Nowcaster)
         pixels = None

@@ -21,7 +21,7 @@ class Prefetch(Generic[T]):
     Args:
         make: Function from the number of an update to its batch; it is called in threads.
         updates: Number of updates after which training ends; None if it is unknown.
-        threads: Number of threads; None for one for each core that this process may use, at most four.
+        threads: Number of threads; None for :func:`thread_count`.
 
     Example:
         >>> with Prefetch(lambda update: update**2, updates=4, threads=2) as squares:
@@ -33,7 +33,7 @@ class Prefetch(Generic[T]):
         self, make: Callable[[int], T], *, updates: int | None = None, threads: int | None = None
     ) -> None:
         self._make, self._updates = make, updates
-        self._threads = threads or max(1, min(_MOST_THREADS, _cores() // local_process_count()))
+        self._threads = threads or thread_count()
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: dict[int, Future[T]] = {}
 
@@ -65,8 +65,7 @@ class Prefetch(Generic[T]):
         self.close()
 
 
-def _cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def thread_count() -> int:
+    """Return the number of cores that each process on this machine may use, from one to four."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(_MOST_THREADS, cores // local_process_count()))

@@ -1,0 +1,160 @@
+"""``python -m benchmarks.loader``: crops per second from an archive, beside those that a network learns from.
+
+The MRMS frames of 3500 × 7000 pixels are archived, unless an archive is given. Measured are the seconds until
+the first batch, the crops per second that are read with one thread and with all, those that a network of the
+default recipe learns from when they are in memory, and those that it learns from while they are read. Run it
+on a machine that does nothing else.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from benchmarks.layers import machine
+from stormcell.data import archive
+from stormcell.training.nowcaster_task import Batch, NowcasterTask
+from stormcell.training.prefetch import Prefetch, thread_count
+from stormcell.training.recipes import Recipe, override
+from stormcell.training.sampler import Sampler
+from stormcell.training.task import Moment
+from stormcell.training.training_archive import Rain, prepare
+
+FOLDER = "mrms_preciprate_2min_20190610"
+CREDIT = "Data: NOAA/NSSL MRMS."
+MADE = "mrms.zarr"
+
+
+def main() -> int:
+    """Measure and print; return the exit status: 2 without the data, else 0."""
+    parser = argparse.ArgumentParser(prog="benchmarks.loader", description=__doc__)
+    parser.add_argument("--archive", type=Path, help="archive to read instead of MRMS")
+    parser.add_argument("--seconds", type=float, default=60.0, help="seconds of each measurement")
+    parser.add_argument(
+        "--work", type=Path, default=machine.ROOT / "runs" / "loader", help="folder of the archive"
+    )
+    parser.add_argument("recipe", nargs="*", metavar="key=value", help="changes to the recipe")
+    arguments = parser.parse_args()
+    path = arguments.archive or made(arguments.work)
+    if path is None:
+        return 2
+    found = measure(path, override(Recipe(), arguments.recipe), arguments.seconds)
+    text = table(found, path, " ".join(["python -m benchmarks.loader", *sys.argv[1:]]))
+    print(text)
+    if arguments.archive is None:
+        results = machine.ROOT / "benchmarks" / "results"
+        results.mkdir(exist_ok=True)
+        (results / "loader.md").write_text(text)
+        (results / "loader.json").write_text(json.dumps(found, indent=1) + "\n")
+    return 0
+
+
+def made(work: Path) -> Path | None:
+    """Archive the MRMS frames, unless they are; return None without them."""
+    data = Path(os.environ.get("STORMCELL_DATA") or machine.ROOT.parent / "shared" / "data") / FOLDER
+    if not data.is_dir():
+        print(f"{data}: no such folder; set STORMCELL_DATA or use --archive", file=sys.stderr)
+        return None
+    path = work / MADE
+    subprocess.run([sys.executable, "-m", "stormcell", "archive", str(data), "--out", str(path)], check=True)
+    return path
+
+
+def measure(path: Path, recipe: Recipe, seconds: float) -> dict[str, float]:
+    """Return the measured numbers by name."""
+    began = time.perf_counter()
+    task = task_of(path, recipe)
+    task.batch(0, 0, 1)
+    found = {"seconds from opening the archive to the first batch": time.perf_counter() - began}
+    task.close()
+    size = recipe.batch_size
+    for threads in dict.fromkeys((1, thread_count())):
+        with Prefetch(partial(crops, task_of(path, recipe)), threads=threads) as ahead:
+            ahead(0)
+            found[f"crops/s read with threads: {threads}"] = size * rate(ahead, seconds, first=1)
+    task = task_of(path, recipe)
+    kept = crops(task, 0)
+    found["crops/s learned from, if they are in memory"] = size * learning(task, lambda _: kept, seconds)
+    task = task_of(path, recipe)
+    found["crops/s learned from, while they are read"] = size * learning(
+        task, lambda update: task.batch(update, 0, 1), seconds
+    )
+    task.close()
+    return found
+
+
+def task_of(path: Path, recipe: Recipe) -> NowcasterTask:
+    """Return a task whose crops no earlier one has read."""
+    with tempfile.TemporaryDirectory() as folder:
+        ready, _ = prepare(
+            Rain.of(archive.open(path), str(path)),
+            recipe,
+            before=None,
+            archives=1,
+            scans=Path(folder),
+            show=lambda _: None,
+        )
+    sampler = Sampler([ready.training], [1.0], steps=recipe.steps, crop=recipe.crop)
+    return NowcasterTask(recipe, sampler, sampler, None, Path())  # type: ignore[arg-type] # writes no model
+
+
+def crops(task: NowcasterTask, update: int) -> Batch:
+    """Return the batch of an update, read now."""
+    return task.make(update, 0, 1)
+
+
+def rate(function: Callable[[int], object], seconds: float, *, first: int) -> float:
+    """Return the calls per second of a function of consecutive numbers."""
+    began = time.perf_counter()
+    for count in itertools.count(1):
+        function(first + count - 1)
+        if (spent := time.perf_counter() - began) >= seconds:
+            return count / spent
+    raise AssertionError
+
+
+def learning(task: NowcasterTask, batch: Callable[[int], Batch], seconds: float) -> float:
+    """Return the updates per second of a new network, from its sixth on."""
+    torch.manual_seed(0)
+    network = task.build().train()
+    optimizer = task.optimizer(network)
+
+    def update(number: int) -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=task.precision == "bf16-mixed"):
+            loss = task.loss(network, batch(number), Moment(0, number, 0.0))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), task.gradient_clip)
+        optimizer.step()
+
+    for number in range(5):
+        update(number)
+    return rate(update, seconds, first=5)
+
+
+def table(found: dict[str, float], path: Path, command: str) -> str:
+    """Return the numbers as a table in Markdown."""
+    rain = archive.open(path)["rainfall_rate"]
+    frames, rows, columns = rain.shape
+    lines = [
+        f"{frames} frames of {rows} × {columns} pixels. {CREDIT if path.name == MADE else ''}",
+        f"`{command}`, {os.cpu_count()} cores, commit {machine.commit()}, load {machine.load():.1f}.",
+        "",
+        "| | |",
+        "|---|---:|",
+        *(f"| {name} | {value:.1f} |" for name, value in found.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
