@@ -90,6 +90,7 @@ def test_grib2_rate_of_mrms_has_its_codes_as_not_observed(write):
         (2, "RadarOnly_QPE_01H", 1),
         (9, "GaugeCorr_QPE_01H", 1),
         (13, "GaugeCorr_QPE_24H", 24),
+        (14, "GaugeCorr_QPE_48H", 48),
         (29, "MountainMapper_QPE_72H", 72),
         (30, "MultiSensor_QPE_01H_Pass1", 1),
         (39, "MultiSensor_QPE_06H_Pass2", 6),
@@ -255,6 +256,7 @@ def grid_of_absurd_size():
         ({7: sample.section(7, b"nothing")}, "expected a PNG image"),
         ({5: sample.packing(0, 10, bits=16), 7: sample.section(7, bytes(19))}, "expected 20 octets"),
         ({8: sample.section(8, b"")}, "found section 8"),
+        ({8: sample.product(6, 1)}, "expected one field in a message, found section 4 after 7"),
     ],
 )
 def test_grib2_size_that_contradicts_others_raises(write, sections, reason):
