@@ -142,3 +142,31 @@ def test_find_in_an_archive_reads_it_frame_by_frame(tmp_path, write_pgm):
     found = static_clutter.find(ds, progress=lambda *numbers: seen.append(numbers))
     assert seen == [(done, 20) for done in range(1, 21)]
     assert np.unique(found["wet_frequency"].values).tolist() == [0.5]
+
+
+def test_find_in_europe_marks_what_is_static_in_both_halves_of_the_period(radar_data):
+    files = sorted((radar_data / "opera_odim20_rate_20180824").iterdir())
+    part = {"y": slice(1170, 1470), "x": slice(733, 1033)}  # 600 km around the Alps, of 4.2 million pixels
+    parts = [open_radar(path).read(ReadOptions(), slice(None)).isel(part).compute() for path in files]
+    times = np.concatenate([each["time"].values for each in parts])
+    rate = np.concatenate([each["rainfall_rate"].values for each in parts])
+    whole = (
+        parts[0]
+        .drop_vars(["rainfall_rate", "time", "missing_times"])
+        .assign(
+            rainfall_rate=(("time", "y", "x"), rate, parts[0]["rainfall_rate"].attrs),
+            time=("time", times),
+            missing_times=("missing_times", times[:0]),
+        )
+    )
+    clutter = static_clutter.find(whole)["clutter"].values == 1
+    assert 300 < clutter.sum() < 700
+    # Rain moved within the six hours, and clutter did not. Two means of twelve independent frames differ by up
+    # to 0.16 on average, by chance alone.
+    wet = rate >= 0.1
+    halves = [wet[part].mean(axis=0) for part in (slice(0, 12), slice(12, 24))]
+    assert all(np.median(half[clutter]) > 0.5 for half in halves)
+    rain = ~clutter & (wet.mean(axis=0) > 0.3)
+    apart = [np.abs(halves[0] - halves[1])[pixels].mean() for pixels in (clutter, rain)]
+    assert apart[0] < 0.3
+    assert apart[1] > 0.4
