@@ -161,8 +161,8 @@ def test_find_in_europe_marks_what_is_static_in_both_halves_of_the_period(radar_
     )
     clutter = static_clutter.find(whole)["clutter"].values == 1
     assert 300 < clutter.sum() < 700
-    # Rain moved within the six hours, and clutter did not. Two means of twelve independent frames differ by up
-    # to 0.16 on average, by chance alone.
+    # Rain moved within the six hours, and clutter did not. Two means of twelve independent frames differ by
+    # up to 0.16 on average, by chance alone.
     wet = rate >= 0.1
     halves = [wet[part].mean(axis=0) for part in (slice(0, 12), slice(12, 24))]
     assert all(np.median(half[clutter]) > 0.5 for half in halves)
