@@ -102,3 +102,22 @@ def test_archive_with_a_grid_takes_files_of_other_grids(tmp_path, write_pgm):
     assert ds["rainfall_rate"].shape == (2, 12, 8)
     assert ds["x"].values[:2].tolist() == [50_000, 150_000]
     schema.check(ds)
+
+
+def test_archive_that_exists_takes_stated_attributes_and_keeps_the_others(tmp_path, write_pgm):
+    files, path = [write_pgm("201609281440"), write_pgm("201609281445")], tmp_path / "a.zarr"
+    archive.append(path, files[:1], processing=Processing(attributes={"title": "first", "comment": "kept"}))
+    reader = archive.open(path)
+    before = reader["rainfall_rate"].values
+    for given in (files, files[:1]):  # with a new frame, and with none
+        title = f"of {len(given)} files"
+        archive.append(path, given, processing=Processing(attributes={"title": title}))
+        found = archive.open(path)
+        assert (found.attrs["title"], found.attrs["comment"]) == (title, "kept")
+        assert found.sizes["time"] == 2
+        assert found.attrs["license"] == "CC-BY-4.0"
+        schema.check(found)
+    root = (path / "zarr.json").stat().st_mtime_ns
+    archive.append(path, files, processing=Processing(attributes={"title": title}))
+    assert (path / "zarr.json").stat().st_mtime_ns == root  # the same attributes change nothing
+    np.testing.assert_array_equal(reader["rainfall_rate"].values, before)

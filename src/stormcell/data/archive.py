@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from zarr.storage import ObjectStore, StorePath
 
-from stormcell.data import schema
+from stormcell.data import committed, schema
 from stormcell.data.adding import Adding
 from stormcell.data.archive_files import ROOT
 from stormcell.data.archive_folder import files_of
@@ -90,6 +90,7 @@ def append(
             addresses in object stores, such as ``s3://bucket/2024``.
         options: Statements about the files, where their metadata does not make them.
         processing: Cleaning and regridding of the frames; by default, impossible rates count as not observed.
+            Its attributes also replace those of an archive that exists.
         replace: Whether frames replace those of the same time with other rates.
         durable: Whether the frames survive a power cut as soon as they are committed.
         now: The present time, UTC, if not the computer's.
@@ -106,13 +107,18 @@ def append(
         ((PosixPath('no-such-file.pgm'), 'expected a file, found no such file'),)
     """
     archive = location(path)
-    adding = Adding(archive, options or ReadOptions(), processing or Processing(), replace)
+    processing = processing or Processing()
+    adding = Adding(archive, options or ReadOptions(), processing, replace)
     opened = adding.survey(files, workers)
     if any(len(file.times) for file in opened):
         with writing(archive, durable=durable, now=now) as store:
             adding.convert(store, opened, workers, progress)
+            committed.put_attributes(store.folder, processing.attributes)
     else:
         adding.record()
+        if processing.attributes and files_of(archive).exists(ROOT):
+            with writing(archive, durable=durable, now=now) as store:
+                committed.put_attributes(store.folder, processing.attributes)
     times = {name: tuple(sorted(found)) for name, found in adding.times.items()}
     return Appended(
         archive,

@@ -1,7 +1,7 @@
 """The committed state of an archive: reading it, replacing it, and creating the arrays of a new archive."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatch
 from importlib.metadata import version
@@ -193,6 +193,21 @@ def commit(folder: ArchiveFiles, state: Committed) -> None:
     # It is flushed always: it is small, and without it there is no archive.
     folder.write(ROOT, archive_files.as_json(root), durable=True)
     folder.sync([""])
+
+
+def put_attributes(folder: ArchiveFiles, attributes: Mapping[str, str]) -> None:
+    """Replace attributes of an archive that is locked for writing; a commit, if they differ.
+
+    Raises:
+        ArchiveError: It is damaged, or it cannot be written.
+    """
+    state = read(folder)
+    if state is None or attributes.items() <= state.attributes.items():
+        return
+    try:
+        commit(folder, replace(state, attributes={**state.attributes, **attributes}))
+    except OSError as error:
+        raise ArchiveError(f"{folder.path}: could not be written: {error.strerror or error}") from error
 
 
 def expect_unfinished(folder: ArchiveFiles) -> None:
