@@ -96,7 +96,7 @@ def task_of(path: Path, recipe: Recipe) -> NowcasterTask:
     """Return a task whose crops no earlier one has read."""
     with tempfile.TemporaryDirectory() as folder:
         ready, _ = prepare(
-            Rain.of(archive.open(path), str(path)),
+            Rain.open(path),
             recipe,
             before=None,
             archives=1,

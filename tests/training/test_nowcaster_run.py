@@ -19,6 +19,8 @@ from rich.console import Console
 
 import stormcell
 from stormcell.atomic import write_file
+from stormcell.data import synthetic
+from stormcell.data.archive import append
 from stormcell.errors import ArchiveError, ArgumentError, OutputError, RecipeError, StormcellError
 from stormcell.models import model_file
 from stormcell.training import checkpoint_io, crop_reader, nowcaster_run, sampling_index
@@ -485,3 +487,30 @@ def test_train_with_a_uniform_loss_weights_crops(finished, tmp_path):
     quietly(archive(), tmp_path, recipe)
     first, uniform = (float(losses(folder)[1].split(",")[1]) for folder in (finished, tmp_path))
     assert uniform != first
+
+
+@pytest.mark.parametrize("late", ["inserted", "appended"])
+def test_train_on_an_archive_that_changes_meanwhile_is_refused_unless_at_its_end(tmp_path, monkeypatch, late):
+    """Frames arrive after the first validation: one in the training block, or new ones at the end."""
+    frames = synthetic.generate(seed=3, steps=40, shape=(40, 48))
+    files = [tmp_path / f"{k}.nc" for k in range(40)]
+    for k, file in enumerate(files):
+        frames.isel(time=[k]).drop_dims("missing_times", errors="ignore").to_netcdf(file)
+    missing = {files[5]} if late == "inserted" else set(files[36:])
+    append(tmp_path / "a.zarr", [file for file in files if file not in missing])
+    validate, added = nowcaster_run.NowcasterTask.validate, []
+
+    def validate_and_append(task, network):
+        added.extend(append(tmp_path / "a.zarr", sorted(missing)).added)
+        return validate(task, network)
+
+    monkeypatch.setattr(nowcaster_run.NowcasterTask, "validate", validate_and_append)
+    archives = [Rain.open(tmp_path / "a.zarr")]
+    if late == "appended":
+        train(archives, tmp_path / "run", RECIPE, silent())
+        assert len(losses(tmp_path / "run")) == 1 + RECIPE.max_updates
+    else:
+        with pytest.raises(ArchiveError, match=r"a\.zarr: expected the frames .* it changed during training"):
+            train(archives, tmp_path / "run", RECIPE, silent())
+        assert len(losses(tmp_path / "run")) == 1 + 2 * RECIPE.validate_every
+    assert len(added) == len(missing)

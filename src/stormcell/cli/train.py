@@ -8,7 +8,6 @@ from pathlib import Path
 from rich.console import Console
 
 from stormcell.cli.exit_status import ALL_DONE
-from stormcell.data import archive
 from stormcell.errors import ArgumentError
 from stormcell.training import nowcaster_run
 from stormcell.training.processes import joined_processes, rank
@@ -45,6 +44,5 @@ def train(
     recipe = override(base or Recipe(), assignments)
     with joined_processes():
         console = Console(stderr=True, highlight=False, quiet=rank() > 0)
-        rains = [Rain.of(archive.open(path), str(path)) for path in paths]
-        nowcaster_run.train(rains, folder, recipe, console)
+        nowcaster_run.train([Rain.open(path) for path in paths], folder, recipe, console)
     return ALL_DONE

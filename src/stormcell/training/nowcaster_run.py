@@ -103,7 +103,8 @@ def train(
         RecipeError: The folder holds a run of another recipe, of other data, or with another number of
             examples per update; or the processes do not share it.
         ArgumentError: An archive is too short for the recipe, or its time step does not fit.
-        ArchiveError: The training block or the validation block of an archive has no rain.
+        ArchiveError: The training block or the validation block of an archive has no rain, or its frames were
+            changed during training.
         OutputError: A file cannot be written; the same call resumes from the last checkpoint.
     """
     folder = Path(folder)
@@ -142,7 +143,12 @@ def train(
         for pools in ([archive.training for archive in ready], [archive.validation for archive in ready])
     )
     _describe(ready, shares, training, console)
-    task = NowcasterTask(recipe, training, validation, _card(ready, shares, recipe), model_path)
+
+    def check() -> None:
+        for archive in ready:
+            archive.expect_unchanged()
+
+    task = NowcasterTask(recipe, training, validation, _card(ready, shares, recipe), model_path, check)
     # From now on the folder belongs to this recipe, so every check that can refuse the recipe comes before.
     state = RunState(
         recipe.model_dump(),

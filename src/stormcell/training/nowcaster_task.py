@@ -1,6 +1,6 @@
 """The nowcaster as a task for the training loop."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,15 +41,22 @@ class NowcasterTask(Task):
         validation: Crops to validate on.
         card: Card of the model file, without scores.
         path: Path of the model file, written at the best validation.
+        check: Called before each validation, in all processes; it refuses data that have changed.
     """
 
     name, leading, loss_columns = "training", "csi", ("update", "loss")
 
     def __init__(
-        self, recipe: Recipe, training: Sampler, validation: Sampler, card: model_file.Card, path: Path
+        self,
+        recipe: Recipe,
+        training: Sampler,
+        validation: Sampler,
+        card: model_file.Card,
+        path: Path,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self.recipe, self._training, self._validation = recipe, training, validation
-        self._card, self._path = card, path
+        self._card, self._path, self._check = card, path, check
         self.seed, self.precision = recipe.seed, lightning_precision(recipe.precision)
         self.schedule = Schedule(recipe.learning_rate, warmup_updates=recipe.warmup_updates)
         self.batch_size, self.gradient_clip = recipe.batch_size, recipe.gradient_clip
@@ -111,7 +118,8 @@ class NowcasterTask(Task):
         return loss
 
     def prepare_validation(self, network: nn.Module) -> None:
-        """Calibrate the nowcaster."""
+        """Check the data, and calibrate the nowcaster."""
+        self._check()
         assert isinstance(network, Nowcaster)
         network.calibration.levels.copy_(self.histogram.levels())
 

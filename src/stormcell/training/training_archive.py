@@ -1,7 +1,8 @@
 """One of the archives of a training: its blocks, windows and index."""
 
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +28,22 @@ class Rain:
         name: Name for messages, such as the archive's path.
         rates: Rain rates in mm/h ``(time, y, x)``, lazy.
         index: The index that the archive has of its frames; None if they must be read to find it.
+        path: Path or address of the archive; None for an array.
     """
 
     name: str
     rates: xr.DataArray
     index: SamplingIndex | None = None
+    path: str | None = None
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> "Rain":
+        """Open the archive at a path or an address.
+
+        Raises:
+            ArchiveError: It does not exist, or is not an archive.
+        """
+        return replace(cls.of(archive.open(path), str(path)), path=str(path))
 
     @classmethod
     def of(cls, data: xr.Dataset | xr.DataArray, name: str | None = None) -> "Rain":
@@ -70,8 +82,10 @@ class TrainingArchive:
         every: Time steps of the archive from one frame of a window to the next.
         step: Time between the frames of a window.
         data_hash: SHA-256 of the frames that are used.
+        used: Positions of these frames.
         training: Windows of the training block.
         validation: Windows of the validation block.
+        path: Path or address of the archive; None for an array.
     """
 
     name: str
@@ -80,8 +94,32 @@ class TrainingArchive:
     every: int
     step: np.timedelta64
     data_hash: str
+    used: Positions
     training: Pool
     validation: Pool
+    path: str | None = None
+
+    def expect_unchanged(self) -> None:
+        """Refuse an archive in which frames were inserted, replaced or dropped among those that are used.
+
+        An opened archive stays readable during one such change, but not during a second one. New frames at
+        its end do not matter. A store without an index is not checked.
+
+        Raises:
+            ArchiveError: The archive was changed, or is gone.
+        """
+        if self.path is None:
+            return
+        now = Rain.open(self.path)
+        if now.index is None:
+            return
+        if self.used[-1] >= now.rates.sizes["time"] or self.data_hash != now.index.data_hash(
+            now.rates, self.used
+        ):
+            raise ArchiveError(
+                f"{self.name}: expected the frames that this run was begun with, found others: it changed "
+                "during training; train on a copy of an archive to which late frames are added"
+            )
 
     @property
     def spacing(self) -> Spacing:
@@ -162,8 +200,10 @@ def prepare(
         every,
         every * axis.step,
         data_hash,
+        used,
         training,
         validation,
+        rain.path if rain.index is not None else None,
     )
     return found, keep
 
