@@ -189,9 +189,7 @@ def window_table(axis: TimeAxis, block: Block, *, inputs: int, steps: int, every
     times = axis.times
     after = _next_frames(axis, every)
     in_block = block.contains(times)
-    column = np.arange(len(times), dtype=np.int32)
-    column = column[times >= np.datetime64(block.start) - inputs * every * axis.step]
-    columns = [column]
+    columns = [np.arange(len(times), dtype=np.int32)]
     for _ in range(inputs - 1):
         columns.append(after[columns[-1]])
     for _ in range(steps):
