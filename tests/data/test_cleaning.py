@@ -87,7 +87,7 @@ def test_clean_speckle_becomes_dry_and_groups_and_edges_are_kept():
     expected = rate.copy()
     expected[1, 1] = expected[1, 4] = expected[2, 5] = 0
     np.testing.assert_array_equal(after["rainfall_rate"].values[0], expected)
-    assert after["rainfall_rate"].attrs["smallest_wet_group_kept"] == 3
+    assert after["rainfall_rate"].attrs["smallest_group_kept"] == 3
 
 
 def test_clean_speckle_agrees_with_labels_of_scipy():

@@ -80,7 +80,7 @@ def test_archive_counts_cleaned_pixels_of_each_frame_and_keeps_them(tmp_path, wr
     [
         (Cleaning(max_rate=100), r"highest_rate_kept: expected the archive's 2280\.0, found 100"),
         (Cleaning(max_rate=None), r"highest_rate_kept: expected the archive's 2280\.0, found None"),
-        (Cleaning(min_group=3), "smallest_wet_group_kept: expected the archive's None, found 3"),
+        (Cleaning(min_group=3), "smallest_group_kept: expected the archive's None, found 3"),
     ],
 )
 def test_archive_of_other_rules_refuses_frames(tmp_path, write_pgm, cleaning, reason):

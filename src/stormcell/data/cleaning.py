@@ -87,7 +87,7 @@ class Cleaning:
         if limit is not None:
             found["highest_rate_kept"] = limit
         if self.min_group > 1:
-            found["smallest_wet_group_kept"] = self.min_group
+            found["smallest_group_kept"] = self.min_group
         if self.clutter is not None:
             found["clutter_mask"] = _mask(self.clutter).digest
         return found

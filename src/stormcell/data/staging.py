@@ -26,7 +26,7 @@ _MEANING = (
     "zr_a",
     "zr_b",
     "highest_rate_kept",
-    "smallest_wet_group_kept",
+    "smallest_group_kept",
     "clutter_mask",
 )
 

@@ -21,7 +21,7 @@ _SHOWN_RATE_ATTRIBUTES = (
     "zr_a",
     "zr_b",
     "highest_rate_kept",
-    "smallest_wet_group_kept",
+    "smallest_group_kept",
     "clutter_mask",
     "regridding",
 )
