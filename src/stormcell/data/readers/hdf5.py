@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stormcell.data.grid import MOST_PIXELS
+from stormcell.data.readers.hdf5_heap import expect_sound_heaps
 from stormcell.data.readers.source import Source
 from stormcell.errors import InputError
 
@@ -27,6 +28,8 @@ def open_hdf5(source: Source) -> Iterator[h5py.File]:
         InputError: It is not HDF5 or is damaged, an array is larger than a radar file can have, or its data
             are in another file.
     """
+    source.head(1)  # names a missing file
+    expect_sound_heaps(source.file())
     try:
         with _opened(source) as file:
             problem = file.visititems_links(_outside) or file.visititems(_impossible)
