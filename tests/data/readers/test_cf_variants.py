@@ -424,13 +424,14 @@ def test_cf_packed_attribute_that_is_no_number_is_refused_in_one_line(write, att
 # Variables
 
 
-def test_cf_rain_latitudes_longitudes_and_quality_are_not_rain(cf, tmp_path):
+@pytest.mark.parametrize("name", ["rainfall", "field"])
+def test_cf_rain_latitudes_longitudes_and_quality_are_not_rain(cf, tmp_path, name):
     values = np.random.default_rng(0).gamma(1, 2, (2, 4, 5)) + 0.01
-    ds = cf(values).rename(rain="rainfall")
-    for name, number in (("lat", 60.0), ("lon", 25.0), ("quality", 0.7)):
-        ds[name] = (("y", "x"), np.full((4, 5), number))
+    ds = cf(values).rename(rain=name)
+    for other, number in (("lat", 60.0), ("lon", 25.0), ("quality", 0.7)):
+        ds[other] = (("y", "x"), np.full((4, 5), number))
     ds.to_netcdf(tmp_path / "r.nc", engine="h5netcdf")
-    with pytest.raises(InputError, match="rainfall: expected units, found none"):
+    with pytest.raises(InputError, match=f"{name}: expected units, found none"):
         read(tmp_path / "r.nc")
     found = read(tmp_path / "r.nc", ReadOptions("rate", "mm/h"))
     np.testing.assert_allclose(rates(found), values, rtol=1e-6)
