@@ -129,7 +129,8 @@ def test_find_touches_nearly_no_rain_of_real_events(radar_data, folders, share):
     assert wet[:, clutter].sum() <= share * wet.sum()
 
 
-def test_find_in_an_archive_reads_it_frame_by_frame(tmp_path, write_pgm):
+def test_find_in_an_archive_reads_it_in_blocks(tmp_path, write_pgm, monkeypatch):
+    monkeypatch.setattr(static_clutter, "_BLOCK", 8)
     files = [
         write_pgm(
             f"2016092814{minute:02}", rows=40, columns=40, values=np.zeros((40, 40)) + 100 * (minute % 2)
@@ -140,7 +141,7 @@ def test_find_in_an_archive_reads_it_frame_by_frame(tmp_path, write_pgm):
     seen = []
     ds = archive.open(tmp_path / "a.zarr")
     found = static_clutter.find(ds, progress=lambda *numbers: seen.append(numbers))
-    assert seen == [(done, 20) for done in range(1, 21)]
+    assert seen == [(done, 20) for done in (8, 16, 20)]
     assert np.unique(found["wet_frequency"].values).tolist() == [0.5]
 
 
@@ -170,3 +171,14 @@ def test_find_in_europe_marks_what_is_static_in_both_halves_of_the_period(radar_
     apart = [np.abs(halves[0] - halves[1])[pixels].mean() for pixels in (clutter, rain)]
     assert apart[0] < 0.3
     assert apart[1] > 0.4
+
+
+def test_static_clutter_find_by_two_workers_equals_one_process(by_address, rain, monkeypatch):
+    monkeypatch.setattr(static_clutter, "_BLOCK", 7)
+    rain[:, 30:32, 40:42] = 5
+    alone, together = (
+        static_clutter.find(frames(rain), workers=workers)
+        for workers in (static_clutter.THIS_PROCESS, by_address)
+    )
+    assert alone["clutter"].values.any()
+    assert together.equals(alone)

@@ -8,12 +8,13 @@ from rich.progress import Progress
 from stormcell.atomic import write_file
 from stormcell.cli.exit_status import ALL_DONE
 from stormcell.data import archive, static_clutter
+from stormcell.data.parallel import workers
 from stormcell.errors import ArgumentError
 from stormcell.verification.clutter_map import clutter_map
 from stormcell.verification.figures import png
 
 
-def clutter(path: Path, out: Path, *, excess: float, spread: float) -> int:
+def clutter(path: Path, out: Path, *, excess: float, spread: float, scheduler: str | None = None) -> int:
     """Write a mask of static clutter, and beside it a map as PNG.
 
     Raises:
@@ -23,12 +24,13 @@ def clutter(path: Path, out: Path, *, excess: float, spread: float) -> int:
     if out.suffix != ".nc" or out.is_dir():
         raise ArgumentError(f"{out}: expected a file that ends in .nc, found {out.suffix or 'another name'}")
     ds = archive.open(path)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with workers(scheduler) as started, Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("counting")
         found = static_clutter.find(
             ds,
             excess=excess,
             spread=spread,
+            workers=started,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     static_clutter.write(found, out)

@@ -193,6 +193,7 @@ def clutter(
         float, typer.Option(help="By how much its wet frequency exceeds the median around it, 0 to 1.")
     ] = 0.3,
     spread: Annotated[float, typer.Option(help="The same, in standard deviations around it.")] = 4.0,
+    scheduler: Scheduler = None,
 ) -> int:
     """Find static clutter: pixels that are wet far more often than the pixels around them.
 
@@ -200,7 +201,7 @@ def clutter(
     """
     from stormcell.cli import clutter
 
-    return clutter.clutter(archive, out, excess=excess, spread=spread)
+    return clutter.clutter(archive, out, excess=excess, spread=spread, scheduler=scheduler)
 
 
 @app.command()

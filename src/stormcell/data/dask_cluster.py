@@ -28,7 +28,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 # Tasks per worker thread that are sent before they are needed, so that no worker waits for the next.
-_AHEAD = 4
+_AHEAD = 2
 _CONNECT_SECONDS = 20
 # One thread of each library per worker process, because there is a process per core.
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
@@ -96,7 +96,7 @@ class Cluster:
     def _ahead(self) -> int:
         """Return the number of tasks to have in flight; an adaptive cluster begins with no worker."""
         threads: dict[str, int] = self._client.nthreads()
-        return max(8, _AHEAD * sum(threads.values()))
+        return max(4, _AHEAD * sum(threads.values()))
 
 
 def _outcome(task: T, future: Any, name: Callable[[T], str]) -> Done[T, Any]:

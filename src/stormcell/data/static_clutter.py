@@ -16,6 +16,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from stormcell.atomic import write_file
-from stormcell.data import schema
+from stormcell.data import schema, shared_rates
 from stormcell.data.grid import MOST_PIXELS, Grid, pixel_km
+from stormcell.data.parallel import THIS_PROCESS, Workers
 from stormcell.data.rain_index import WET
 from stormcell.errors import ArgumentError, InputError
 
@@ -37,6 +39,7 @@ Frequency = NDArray[np.float32]
 EXCESS = 0.3  # of the wet frequency: with this, moving rain of a few hours is left alone
 SPREAD = 4.0  # standard deviations
 AROUND_KM = 10.0  # from a pixel to the sides of the square around it
+_BLOCK = 64  # frames that are counted by one task, at most 255: their number is a byte
 _FEWEST_PIXELS = 5  # from a pixel to the sides
 _MOST_PIXELS_AROUND = 100
 FEWEST_FRAMES = 20  # observed at a pixel; with fewer, its frequency says nothing
@@ -65,14 +68,16 @@ def find(
     *,
     excess: float = EXCESS,
     spread: float = SPREAD,
+    workers: Workers = THIS_PROCESS,
     progress: Callable[[int, int], None] | None = None,
 ) -> xr.Dataset:
-    """Find the static clutter of an archive, whose frames are read one at a time.
+    """Find the static clutter of an archive. Each process reads its frames one at a time.
 
     Args:
         archive: Frames of the schema, possibly lazy.
         excess: Difference from the median of the pixels around, 0 … 1.
         spread: The same, in standard deviations of the pixels around, ≥ 0.
+        workers: What reads the frames; see :func:`stormcell.data.parallel.workers`.
         progress: Called with the number of finished frames and the number of all frames.
 
     Returns:
@@ -92,12 +97,14 @@ def find(
     rate = archive[schema.RATE]
     observed = np.zeros(rate.shape[1:], np.int32)
     wet = np.zeros(rate.shape[1:], np.int32)
-    for position in range(rate.sizes["time"]):
-        frame = rate[position].values
-        observed += ~np.isnan(frame)
-        wet += frame >= WET
+    length = rate.sizes["time"]
+    blocks = [range(start, min(start + _BLOCK, length)) for start in range(0, length, _BLOCK)]
+    for done in workers.run(partial(_frequencies, rate, shared_rates.digest(rate)), blocks):
+        counts = done.result()
+        observed += counts[0]
+        wet += counts[1]
         if progress:
-            progress(position + 1, rate.sizes["time"])
+            progress(done.task.stop, length)
     enough = observed >= FEWEST_FRAMES
     if not enough.any():
         raise InputError(
@@ -129,6 +136,17 @@ def find(
             f"standard deviations of the {2 * around + 1} x {2 * around + 1} pixels around",
         },
     )
+
+
+def _frequencies(rate: xr.DataArray, digest: str, block: range) -> NDArray[np.uint8]:
+    """Return in how many frames of a block each pixel was observed, and in how many it was wet."""
+    shared_rates.expect_same(rate, digest)
+    counts = np.zeros((2, *rate.shape[1:]), np.uint8)
+    for position in block:
+        frame = rate[position].values
+        counts[0] += ~np.isnan(frame)
+        counts[1] += frame >= WET
+    return counts
 
 
 def quantiles_around(

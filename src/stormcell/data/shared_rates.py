@@ -1,0 +1,36 @@
+"""A check that a worker process reads the same archive as the process that sent it there."""
+
+import hashlib
+
+import xarray as xr
+
+from stormcell.data.parallel import in_worker
+from stormcell.errors import WorkerError
+
+_SAME: set[int] = set()  # arrays of this process that were found to be the same
+
+
+def digest(rate: xr.DataArray) -> str:
+    """Return a SHA-256 of the first and the last frame of an archive's rates ``(time, y, x)``."""
+    found = hashlib.sha256()
+    for position in (0, -1):
+        found.update(rate[position].values.tobytes())
+    return found.hexdigest()
+
+
+def expect_same(rate: xr.DataArray, expected: str) -> None:
+    """In a worker process, check once that an array has the digest that it has in the first process.
+
+    Where an archive cannot be reached, Zarr reads every frame as not observed.
+
+    Raises:
+        WorkerError: It has another.
+    """
+    if not in_worker() or id(rate) in _SAME:
+        return
+    if digest(rate) != expected:
+        raise WorkerError(
+            "workers: expected that they read the same archive, found other rates; an archive must lie in a "
+            "folder or an object store that all workers reach by the same name"
+        )
+    _SAME.add(id(rate))
