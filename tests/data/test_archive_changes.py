@@ -12,7 +12,7 @@ from tests.data.test_archive import contents, expect_nothing_left_over, moments
 from typer.testing import CliRunner
 
 from stormcell.cli.main import app
-from stormcell.data import archive, archive_files, pruning, rain_index, schema, splice, staging
+from stormcell.data import archive, archive_files, pruning, rain_index, schema, splice, staging, summary
 from stormcell.data.archive_folder import ArchiveFolder
 from stormcell.data.grid import Grid
 from stormcell.data.store import writing
@@ -392,3 +392,35 @@ def test_archive_tools_read_the_archive_at_any_naming(tmp_path):
             values = ds["rainfall_rate"].values[:, 2, 2]
             assert values.tolist() == ((ds["time"].values - START) / np.timedelta64(1, "m")).tolist()
             assert pd.Index(ds["time"].values).is_monotonic_increasing
+
+
+def test_summary_describe_reads_frames_only_if_deep(tmp_path):
+    write(tmp_path / "a.zarr", [0, 5, 10, 20])
+    ds = archive.open(tmp_path / "a.zarr")
+    deep = summary.describe(ds, deep=True)
+    assert deep == summary.describe(ds.drop_vars(["frame_statistics", "tile_statistics", "frame_hash"]))
+    assert deep.problems == ()
+    for file in (tmp_path / "a.zarr" / "rainfall_rate").glob("c.*"):
+        file.unlink()
+    assert summary.describe(archive.open(tmp_path / "a.zarr")) == deep
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "exchanged", "statistics", "statistics missing"])
+def test_summary_describe_deep_names_damaged_frames(tmp_path, damage):
+    path = tmp_path / "a.zarr"
+    write(path, [0, 5, 10, 20])
+    array = "tile_statistics/{}.0.0.0" if "statistics" in damage else "rainfall_rate/{}.0.0"
+    damaged, other = (path / array.format(f"c.{k}") for k in (1, 3))
+    if "missing" in damage:
+        damaged.unlink()
+    elif damage == "cut":
+        damaged.write_bytes(damaged.read_bytes()[:-9])
+    else:
+        damaged.write_bytes(other.read_bytes())
+    found = summary.describe(archive.open(path), deep=True)
+    assert found.problems == (
+        "rates: expected those that were archived, found damaged frames at 2016-09-28T00:05",
+    )
+    assert summary.describe(archive.open(path)).problems == ()
+    assert write(path, [5], replace=True) == ["replaced"]
+    assert summary.describe(archive.open(path), deep=True).problems == ()

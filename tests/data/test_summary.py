@@ -117,13 +117,13 @@ def test_describe_by_two_workers_equals_one_process(by_address, write_pgm, tmp_p
     archive.append(tmp_path / "a.zarr", [write_pgm(f"2016092814{minute}") for minute in range(10, 60, 5)])
     monkeypatch.setattr(summary, "_BLOCK_PIXELS", 1)
     ds = archive.open(tmp_path / "a.zarr")
-    assert str(summary.describe(ds, workers=by_address)) == str(summary.describe(ds))
+    assert str(summary.describe(ds, deep=True, workers=by_address)) == str(summary.describe(ds))
 
 
 def test_describe_by_workers_that_read_other_frames_raises(by_address, write_pgm, tmp_path, monkeypatch):
     archive.append(tmp_path / "a.zarr", [write_pgm(f"2016092814{minute}") for minute in (10, 15)])
     monkeypatch.setattr(summary, "_BLOCK_PIXELS", 1)
     count = summary._count
-    monkeypatch.setattr(summary, "_count", lambda *block: replace(count(*block), wet=-1))
+    monkeypatch.setattr(summary, "_count", lambda *block: replace(count(*block), damaged=(7,)))
     with pytest.raises(WorkerError, match="expected workers that read the same archive, found other rates"):
-        summary.describe(archive.open(tmp_path / "a.zarr"), workers=by_address)
+        summary.describe(archive.open(tmp_path / "a.zarr"), deep=True, workers=by_address)

@@ -64,9 +64,9 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def check(path: Path, *, scheduler: str | None = None) -> int:
+def check(path: Path, *, deep: bool = False, scheduler: str | None = None) -> int:
     """Print the summary of an archive; the status is 1 if it has problems."""
     with workers(scheduler) as started:
-        found = describe(archive.open(path), workers=started)
+        found = describe(archive.open(path), deep=deep, workers=started)
     print(found)
     return SOME_REFUSED if found.problems else ALL_DONE

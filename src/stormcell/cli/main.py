@@ -172,6 +172,9 @@ def check(
     mlcast: Annotated[
         bool, typer.Option("--mlcast", help="List MLCast's requirements, and whether each is met, instead.")
     ] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every frame, and compare it with its hash and statistics.")
+    ] = False,
     scheduler: Scheduler = None,
 ) -> int:
     """Summarize an archive: its contents, gaps and errors."""
@@ -181,7 +184,7 @@ def check(
         return print_requirements(archive)
     from stormcell.cli.archive import check as print_summary
 
-    return print_summary(archive, scheduler=scheduler)
+    return print_summary(archive, deep=deep, scheduler=scheduler)
 
 
 @app.command()

@@ -142,7 +142,9 @@ class Adding:
         oldest = np.datetime64(str(state.attributes.get("pruned_before", "0001-01-01")), "s")
         for file, outcome in unchanged.items():
             pruned = outcome.times < oldest
-            if not np.isin(outcome.times[~pruned], state.times).all():
+            kept = outcome.times[~pruned]
+            places = np.minimum(np.searchsorted(state.times, kept), len(state.times) - 1)
+            if (state.times[places] != kept).any():
                 continue  # the archive is another one
             if outcome.refusal is not None:
                 if self._replace and outcome.replaceable:
@@ -151,7 +153,7 @@ class Adding:
             self._used[file] = list(outcome.times)
             self._settled |= set(outcome.times)
             self.times["pruned"] += list(outcome.times[pruned])
-            self.times["present"] += list(outcome.times[~pruned])
+            self.times["present"] += list(kept)
 
     def _add(self, store: Store, file: RadarFile, converted: Converted) -> None:
         """Add the frames of a run one by one.

@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from stormcell.data import archive_files, schema
-from stormcell.data.archive_files import ARRAYS, ROOT, TIMES_PER_CHUNK, Metadata
+from stormcell.data.archive_files import ARRAYS, ROOT, TIMES_PER_CHUNK, Metadata, Values
 from stormcell.data.archive_folder import PRIVATE, ArchiveFiles
 from stormcell.data.grid import Grid
 from stormcell.data.time_axis import TimeAxis, Times
@@ -89,18 +89,18 @@ class Frames:
         positions = {time: self.position(time) for time in times.astype("datetime64[s]")}
         return {time: self.hash(where) for time, where in positions.items() if where is not None}
 
-    def rates(self, position: int) -> NDArray[np.float32]:
-        """Return the rates ``(y, x)`` of a frame.
+    def values(self, array: str, position: int) -> Values:
+        """Return what an array with a file per frame has of a frame, for example its rates ``(y, x)``.
 
         Raises:
             ArchiveError: Its file is missing or damaged.
         """
         assert self._state is not None
-        metadata = self._state.arrays[schema.RATE]
-        return self.decode(archive_files.key(schema.RATE, metadata, self._state.naming, position))
+        metadata = self._state.arrays[array]
+        return self.decode(array, archive_files.key(array, metadata, self._state.naming, position))
 
-    def decode(self, file: str) -> NDArray[np.float32]:
-        """Return the rates ``(y, x)`` of a frame from a file, which may be a staged one.
+    def decode(self, array: str, file: str) -> Values:
+        """Return the same from a file, which may be a staged one.
 
         Raises:
             ArchiveError: The file is missing or damaged.
@@ -110,9 +110,7 @@ class Frames:
             content = self._folder.read(file)
         except FileNotFoundError:
             raise ArchiveError(f"expected a file for every frame, found no {file}") from None
-        frame: NDArray[np.float32] = archive_files.decode_chunk(self._state.arrays[schema.RATE], content, 1)[
-            0
-        ]
+        frame: Values = archive_files.decode_chunk(self._state.arrays[array], content, 1)[0]
         return frame
 
 

@@ -91,6 +91,7 @@ class SourceTable:
         others = sorted(point.value for point in entry_points(group="stormcell.readers"))
         self._statement = " ".join([version("stormcell"), *installed, *others, statement])
         self._seen: dict[Path, _Stat] = {}
+        self._hashes: dict[Path, bytes | None] = {}
 
     def listed(self, files: Iterable[Location]) -> set[Location]:
         """Return those files that are in the table, whether they have changed or not."""
@@ -101,6 +102,7 @@ class SourceTable:
         """Return the outcomes of those files that have not changed since they were archived."""
         paths = {_name(file): file for file in files if isinstance(file, Path)}
         found: dict[Location, SourceOutcome] = {}
+        confirmed: dict[Location, SourceOutcome] = {}
         for file in paths.values():
             if (stat := _Stat.of(file)) is not None:
                 self._seen[file] = stat
@@ -112,13 +114,16 @@ class SourceTable:
             if stat is None or stat.size != size or (refusal is not None and stat.changed != changed):
                 continue
             doubtful = stat.modified != modified or modified > recorded - _RECENT
-            if doubtful and _hash(file) != digest:
-                continue
+            if doubtful:
+                self._hashes[file] = _hash(file)
+                if self._hashes[file] != digest:
+                    continue
             moments = np.frombuffer(times, "<i8").astype("datetime64[s]")
             outcome = SourceOutcome(moments, refusal, bool(replaceable), kind)
             found[file] = outcome
             if doubtful:
-                self.record({file: outcome})
+                confirmed[file] = outcome
+        self.record(confirmed)
         return found
 
     def record(self, outcomes: Mapping[Location, SourceOutcome]) -> None:
@@ -131,7 +136,8 @@ class SourceTable:
             stat = self._seen.get(file) if isinstance(file, Path) else None
             if stat is None or not isinstance(file, Path):
                 continue
-            now, digest = time.time_ns(), _hash(file)
+            now = time.time_ns()
+            digest = self._hashes[file] if file in self._hashes else _hash(file)
             if digest is None or _Stat.of(file) != stat:
                 continue
             times = outcome.times.astype("datetime64[s]").astype("<i8").tobytes()

@@ -16,7 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from stormcell.data import committed, schema, splice, time_axis
-from stormcell.data.archive_files import Metadata
+from stormcell.data.archive_files import BY_FRAME, Metadata
 from stormcell.data.archive_folder import STAGED, ArchiveFiles, files_of
 from stormcell.data.committed import NO_TIMES, Committed, Frames
 from stormcell.data.object_store import Location
@@ -231,18 +231,21 @@ class Store:
 
     def _same(self, position: int, frame: StagedFrame, replace: bool) -> bool:
         """Whether a committed frame has the rates of a staged one; to be replaced, it may be damaged."""
-        if self._frames.hash(position) == frame.frame_hash and not (replace and frame.files):
+        same_hash = self._frames.hash(position) == frame.frame_hash
+        if same_hash and not (replace and frame.files):
             return True
-        try:
-            old = self._frames.rates(position)
-        except ArchiveError as error:
-            if replace:
+        for array in BY_FRAME if same_hash else (schema.RATE,):
+            try:
+                old = self._frames.values(array, position)
+            except ArchiveError as error:
+                if replace:
+                    return False
+                reason = f"time: {frame.time} is in the archive already, but damaged: {error}"
+                raise FrameRefusedError(reason) from None
+            new = self._frames.decode(array, frame.files[array])
+            if not np.allclose(old, new, rtol=SAME_TO, atol=0, equal_nan=True):
                 return False
-            raise FrameRefusedError(
-                f"time: {frame.time} is in the archive already, but damaged: {error}"
-            ) from None
-        new = self._frames.decode(frame.files[schema.RATE])
-        return bool(np.allclose(old, new, rtol=SAME_TO, atol=0, equal_nan=True))
+        return True
 
     @contextmanager
     def _or_archive_error(self) -> Iterator[None]:

@@ -5,15 +5,18 @@ from functools import partial
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from stormcell.data import cleaning, rain_index, schema
 from stormcell.data.grid import Spacing, crs_name
 from stormcell.data.parallel import THIS_PROCESS, Workers, in_worker
-from stormcell.data.time_axis import TimeAxis, in_minutes
+from stormcell.data.rain_index import StoredIndex
+from stormcell.data.time_axis import TimeAxis, in_minutes, minute
 from stormcell.errors import WorkerError
 
 # The smallest rate that a gauge measures.
-WET = 0.1
+WET = rain_index.WET
+_SHOWN_FRAMES = 5
 _BLOCK_PIXELS = 2**24
 _SHOWN_RATE_ATTRIBUTES = (
     "source_quantity",
@@ -94,22 +97,27 @@ class Summary:
         ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Counts:
-    """Numbers of pixels and frames, and the highest rate, in some frames."""
+    """Statistics of some frames ``(time, statistic)``, and what is wrong with them."""
 
-    observed: int
-    wet: int
-    unobserved_frames: int
-    highest: float
+    statistics: NDArray[np.float64]
+    damaged: tuple[int, ...]  # positions
     problems: tuple[str, ...]
 
+    def same_as(self, other: "_Counts") -> bool:
+        """Whether two counts agree."""
+        same = np.array_equal(self.statistics, other.statistics, equal_nan=True)
+        return same and self.damaged == other.damaged
 
-def describe(ds: xr.Dataset, *, workers: Workers = THIS_PROCESS) -> Summary:
-    """Summarize an archive. All frames are read, a few at a time.
+
+def describe(ds: xr.Dataset, *, deep: bool = False, workers: Workers = THIS_PROCESS) -> Summary:
+    """Summarize an archive.
 
     Args:
-        ds: The archive.
+        ds: An archive.
+        deep: Whether all frames are read, a few at a time, and compared with the hashes and statistics that
+            the archive has of them, so that damaged frames are found. A store without them is always read.
         workers: What reads the frames; see :func:`stormcell.data.parallel.workers`.
 
     Raises:
@@ -132,15 +140,15 @@ def describe(ds: xr.Dataset, *, workers: Workers = THIS_PROCESS) -> Summary:
     if rate.dims != ("time", "y", "x") or 0 in rate.shape or ds["time"].dtype.kind != "M":
         schema.check(ds)
     frames, rows, columns = rate.shape
-    block = max(1, _BLOCK_PIXELS // (rows * columns))
-    blocks = [slice(start, start + block) for start in range(0, frames, block)]
-    counts = [_count(rate, blocks[0])]
-    counting = partial(_count_same, rate, blocks[0], counts[0])
-    counts += [done.result() for done in workers.run(counting, blocks[1:])]
-    observed, wet = sum(each.observed for each in counts), sum(each.wet for each in counts)
-    highest = float(np.fmax.reduce([each.highest for each in counts]))
-    wrong = dict.fromkeys(problem for each in counts for problem in each.problems)
-    problems += wrong
+    index = rain_index.stored(ds)
+    if index is None or deep:
+        statistics, wrong = _read(ds, index, workers)
+        problems += wrong
+    else:
+        statistics = index.frames[:, : len(rain_index.STATISTICS)]
+    by_frame, wet = statistics[:, 0], statistics[:, 1].sum()
+    observed = by_frame.sum()
+    highest = float(np.fmax.reduce(statistics[:, 3], initial=np.nan))
     possible = cleaning.highest_possible(rate.attrs)
     if highest > possible:
         problems.append(
@@ -155,10 +163,10 @@ def describe(ds: xr.Dataset, *, workers: Workers = THIS_PROCESS) -> Summary:
         frames=frames,
         missing_steps=ds["missing_times"].size,
         longest_run=axis.longest_run,
-        missing_fraction=1 - observed / rate.size,
-        wet_fraction=wet / observed if observed else np.nan,
+        missing_fraction=float(1 - observed / rate.size),
+        wet_fraction=float(wet / observed) if observed else np.nan,
         highest=highest,
-        unobserved_frames=sum(each.unobserved_frames for each in counts),
+        unobserved_frames=int((by_frame == 0).sum()),
         grid=(rows, columns),
         spacing=Spacing.of(rate),
         crs=crs_name(str(ds["crs"].attrs.get("crs_wkt", ""))),
@@ -173,6 +181,65 @@ def describe(ds: xr.Dataset, *, workers: Workers = THIS_PROCESS) -> Summary:
     )
 
 
+def _read(
+    ds: xr.Dataset, index: StoredIndex | None, workers: Workers
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Read all frames, and return their statistics ``(time, statistic)`` and the problems that they have."""
+    rate = ds[schema.RATE]
+    block = max(1, _BLOCK_PIXELS // rate[0].size)
+    blocks = [slice(start, start + block) for start in range(0, len(rate), block)]
+    counts = [_count(rate, index, blocks[0])]
+    counting = partial(_count_same, rate, index, blocks[0], counts[0])
+    counts += [done.result() for done in workers.run(counting, blocks[1:])]
+    wrong = dict.fromkeys(problem for each in counts for problem in each.problems)
+    damaged = [minute(ds["time"].values[position]) for each in counts for position in each.damaged]
+    if damaged:
+        more = f" and {len(damaged) - _SHOWN_FRAMES} more" * (len(damaged) > _SHOWN_FRAMES)
+        shown = ", ".join(damaged[:_SHOWN_FRAMES])
+        wrong[f"rates: expected those that were archived, found damaged frames at {shown}{more}"] = None
+    return np.concatenate([each.statistics for each in counts]), list(wrong)
+
+
+def _count(rate: xr.DataArray, index: StoredIndex | None, block: slice) -> _Counts:
+    values = _values(rate[block])
+    statistics = np.full((len(values), len(rain_index.STATISTICS)), np.nan)
+    statistics[:, :2] = 0
+    problems: dict[str, None] = {}
+    damaged = []
+    for number, frame in enumerate(values):
+        if frame is None or not _intact(index, block.start + number, frame):
+            damaged.append(block.start + number)
+        if frame is not None:
+            problems |= dict.fromkeys(schema.value_problems(frame))
+            tiles = rain_index.tile_statistics(frame)
+            statistics[number] = rain_index.frame_statistics(tiles)[: statistics.shape[1]]
+    return _Counts(statistics, tuple(damaged), tuple(problems))
+
+
+def _values(rates: xr.DataArray) -> list[NDArray[np.float32] | None]:
+    """Return the rates of some frames, and None for those that cannot be read."""
+    try:
+        return list(rates.values)
+    except Exception:  # codecs raise errors of many kinds
+        if len(rates) == 1:
+            return [None]
+        return [frame for position in range(len(rates)) for frame in _values(rates[[position]])]
+
+
+def _intact(index: StoredIndex | None, position: int, frame: NDArray[np.float32]) -> bool:
+    """Whether a frame has the hash and the statistics that the archive has of it."""
+    if index is None:
+        return True
+    try:
+        tiles = index.tiles[position].values
+    except Exception:  # codecs raise errors of many kinds
+        return False
+    return bool(
+        rain_index.frame_hash(frame) == index.hashes[position]
+        and np.array_equal(rain_index.tile_statistics(frame), tiles, equal_nan=True)
+    )
+
+
 def _cleaned(ds: xr.Dataset) -> str:
     """Return what was changed before the frames were archived, as text; empty for other stores."""
     index = rain_index.stored(ds)
@@ -182,26 +249,16 @@ def _cleaned(ds: xr.Dataset) -> str:
     return cleaning.describe(index.frames[:, columns].astype(np.int64))
 
 
-def _count(rate: xr.DataArray, block: slice) -> _Counts:
-    values = rate[block].values
-    observed = (~np.isnan(values)).sum(axis=(1, 2))
-    return _Counts(
-        observed=int(observed.sum()),
-        wet=int((values >= WET).sum()),
-        unobserved_frames=int((observed == 0).sum()),
-        highest=float(np.fmax.reduce(values, axis=None)),
-        problems=tuple(schema.value_problems(values)),
-    )
-
-
-def _count_same(rate: xr.DataArray, first: slice, expected: _Counts, block: slice) -> _Counts:
+def _count_same(
+    rate: xr.DataArray, index: StoredIndex | None, first: slice, expected: _Counts, block: slice
+) -> _Counts:
     """Count, perhaps in another process, which must read the first block as this one did."""
     if in_worker() and id(rate) not in _SAME:
         # Where the archive cannot be reached, Zarr would read every frame as not observed.
-        if repr(_count(rate, first)) != repr(expected):
+        if not _count(rate, index, first).same_as(expected):
             raise WorkerError(
                 "check: expected workers that read the same archive, found other rates; an archive must lie "
                 "in a folder or an object store that all workers reach by the same name"
             )
         _SAME.add(id(rate))
-    return _count(rate, block)
+    return _count(rate, index, block)
