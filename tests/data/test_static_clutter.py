@@ -1,3 +1,4 @@
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
@@ -106,6 +107,14 @@ def test_read_mask_of_other_and_damaged_files_raises(rain, tmp_path):
     found.drop_vars("clutter").to_netcdf(path, engine="h5netcdf")
     with pytest.raises(InputError, match="expected a mask of stormcell clutter"):
         static_clutter.read_mask(path)
+
+
+def test_read_mask_that_claims_an_absurd_size_raises(tmp_path):
+    with h5py.File(tmp_path / "clutter.nc", "w") as file:
+        file.create_dataset("clutter", (4, 4), "i1")
+        file.create_dataset("x", (2**40,), "f8", chunks=(1024,))
+    with pytest.raises(InputError, match=r"clutter\.nc: .*expected a size"):
+        static_clutter.read_mask(tmp_path / "clutter.nc")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import h5py
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -32,6 +31,8 @@ from stormcell.data import schema, shared_rates
 from stormcell.data.grid import MOST_PIXELS, Grid, pixel_km
 from stormcell.data.parallel import THIS_PROCESS, Workers
 from stormcell.data.rain_index import WET
+from stormcell.data.readers.hdf5 import open_hdf5
+from stormcell.data.readers.source import Source
 from stormcell.errors import ArgumentError, InputError
 
 Frequency = NDArray[np.float32]
@@ -200,15 +201,17 @@ def read_mask(path: Path) -> ClutterMask:
         InputError: It is missing or damaged, or is another file.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(Source(path)) as file:  # checks the sizes that the file claims
+            if MASK not in file:
+                raise InputError(f"expected a mask of stormcell clutter, found no variable {MASK}")
             shape = file[MASK].shape
             if len(shape) != 2 or not 0 < int(np.prod(shape, dtype=object)) <= MOST_PIXELS:
                 raise InputError(f"{path}: expected a mask (y, x), found {shape}")
         with xr.open_dataset(path, engine="h5netcdf") as ds:
             clutter = ds[MASK].values == 1
             grid = Grid.of(ds)
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
     except Exception as error:  # the libraries raise any error for a damaged file
         raise InputError(f"{path}: expected a mask of stormcell clutter: {error}") from None
     if clutter.shape != (grid.rows, grid.columns):
