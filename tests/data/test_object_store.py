@@ -177,3 +177,14 @@ def test_object_url_without_signature_sends_no_credentials(s3_address, monkeypat
     monkeypatch.setenv("AWS_NO_SIGN_REQUEST", "YES")
     # Without this setting, obstore would ask the machine's metadata service for credentials.
     assert not location("s3://radar/no.pgm").is_file()
+
+
+def test_append_of_a_folder_in_s3_leaves_out_the_archives_in_it(bucket, write_pgm):
+    file = write_pgm()
+    put(f"{bucket}/deep/{file.name}", file.read_bytes())
+    for _ in range(2):
+        done = archive.append(f"{bucket}/deep/a.zarr", [f"{bucket}/deep"])
+        assert len(done.added) + len(done.present) == 1
+        assert not done.refused
+    ((_, reason),) = archive.append(f"{bucket}/b.zarr", [f"{bucket}/deep/a.zarr"]).refused
+    assert reason.endswith("Zarr stores in an object store are not archived")

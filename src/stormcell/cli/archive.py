@@ -9,6 +9,7 @@ from rich.progress import Progress
 
 from stormcell.cli.exit_status import ALL_DONE, NOTHING_DONE, SOME_REFUSED
 from stormcell.data import archive, cleaning, pruning
+from stormcell.data.object_store import location
 from stormcell.data.parallel import workers
 from stormcell.data.processing import Processing
 from stormcell.data.read_options import ReadOptions
@@ -45,9 +46,9 @@ def append(
     counts = [f"{_count(added, 'frame')} added", f"{present} already present"]
     counts += [f"{len(done.replaced)} replaced"] * bool(done.replaced)
     counts += [f"{len(done.pruned)} older than those kept"] * bool(done.pruned)
-    print(f"{out}: {', '.join(counts)}, {_count(len(done.refused), 'file')} refused")
+    print(f"{done.path}: {', '.join(counts)}, {_count(len(done.refused), 'file')} refused")
     if removed := cleaning.describe(np.array(done.cleaned, np.int64).reshape(-1, len(cleaning.RULES))):
-        print(f"{out}: {removed}")
+        print(f"{done.path}: {removed}")
     if not done.refused:
         return ALL_DONE
     return SOME_REFUSED if added or present or done.replaced or done.pruned else NOTHING_DONE
@@ -56,7 +57,7 @@ def append(
 def prune(path: Path, *, keep: str | None, before: str | None, durable: bool) -> int:
     """Drop the oldest frames of an archive."""
     dropped = pruning.prune(path, keep=keep, before=before, durable=durable)
-    print(f"{path}: {_count(len(dropped), 'frame')} dropped")
+    print(f"{location(path)}: {_count(len(dropped), 'frame')} dropped")
     return ALL_DONE
 
 

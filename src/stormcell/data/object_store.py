@@ -60,6 +60,11 @@ class ObjectUrl:
         """The last part of the address."""
         return self.text.rpartition("/")[2]
 
+    @property
+    def parent(self) -> str:
+        """The address without its last part."""
+        return self.text.rpartition("/")[0]
+
     def store(self) -> "tuple[ObjectStore, str]":
         """Return the obstore store, and the name in it."""
         scheme, _, rest = self.text.partition("://")

@@ -8,6 +8,9 @@ from stormcell.data.object_store import Location, ObjectUrl
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.readers import formats, is_folder_source, looks_like_radar
 
+# One of them is in each folder of a Zarr store that is a group or an array.
+_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
+
 
 def radar_files(
     locations: Iterable[Location],
@@ -44,6 +47,8 @@ def radar_files(
         ]
         if not radar:
             refused[place] = f"expected a folder with radar files, found no {formats()}"
+            if isinstance(place, ObjectUrl):
+                refused[place] += "; Zarr stores in an object store are not archived"
         yield from radar
 
 
@@ -54,7 +59,14 @@ def _below(place: Location) -> list[Path] | list[ObjectUrl] | None:
     """
     if isinstance(place, Path):
         return sorted(_walk(place)) if place.is_dir() and not is_folder_source(place) else None
-    return None if place.is_file() else place.files() or None
+    files = [] if place.is_file() else place.files()
+    return _outside_zarr(files) if files else None
+
+
+def _outside_zarr(files: list[ObjectUrl]) -> list[ObjectUrl]:
+    """Return the files that do not belong to a Zarr store, such as an archive in the same folder."""
+    stores = tuple({f"{file.parent}/" for file in files if file.name in _ZARR_FILES})
+    return [file for file in files if not str(file).startswith(stores)]
 
 
 def _walk(place: Path) -> Iterator[Path]:

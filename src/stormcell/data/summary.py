@@ -7,12 +7,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from stormcell.data import cleaning, rain_index, schema
+from stormcell.data import cleaning, rain_index, schema, shared_rates
 from stormcell.data.grid import Spacing, crs_name
-from stormcell.data.parallel import THIS_PROCESS, Workers, in_worker
+from stormcell.data.parallel import THIS_PROCESS, Workers
 from stormcell.data.rain_index import StoredIndex
 from stormcell.data.time_axis import TimeAxis, in_minutes, minute
-from stormcell.errors import WorkerError
 
 # The smallest rate that a gauge measures.
 WET = rain_index.WET
@@ -28,7 +27,6 @@ _SHOWN_RATE_ATTRIBUTES = (
     "clutter_mask",
     "regridding",
 )
-_SAME: set[int] = set()  # arrays of this worker process that were found to be those of the first process
 
 
 @dataclass(frozen=True)
@@ -104,11 +102,6 @@ class _Counts:
     statistics: NDArray[np.float64]
     damaged: tuple[int, ...]  # positions
     problems: tuple[str, ...]
-
-    def same_as(self, other: "_Counts") -> bool:
-        """Whether two counts agree."""
-        same = np.array_equal(self.statistics, other.statistics, equal_nan=True)
-        return same and self.damaged == other.damaged
 
 
 def describe(ds: xr.Dataset, *, deep: bool = False, workers: Workers = THIS_PROCESS) -> Summary:
@@ -188,9 +181,8 @@ def _read(
     rate = ds[schema.RATE]
     block = max(1, _BLOCK_PIXELS // rate[0].size)
     blocks = [slice(start, start + block) for start in range(0, len(rate), block)]
-    counts = [_count(rate, index, blocks[0])]
-    counting = partial(_count_same, rate, index, blocks[0], counts[0])
-    counts += [done.result() for done in workers.run(counting, blocks[1:])]
+    counting = partial(_count_same, rate, index, shared_rates.digest(rate))
+    counts = [done.result() for done in workers.run(counting, blocks)]
     wrong = dict.fromkeys(problem for each in counts for problem in each.problems)
     damaged = [minute(ds["time"].values[position]) for each in counts for position in each.damaged]
     if damaged:
@@ -249,16 +241,7 @@ def _cleaned(ds: xr.Dataset) -> str:
     return cleaning.describe(index.frames[:, columns].astype(np.int64))
 
 
-def _count_same(
-    rate: xr.DataArray, index: StoredIndex | None, first: slice, expected: _Counts, block: slice
-) -> _Counts:
-    """Count, perhaps in another process, which must read the first block as this one did."""
-    if in_worker() and id(rate) not in _SAME:
-        # Where the archive cannot be reached, Zarr would read every frame as not observed.
-        if not _count(rate, index, first).same_as(expected):
-            raise WorkerError(
-                "check: expected workers that read the same archive, found other rates; an archive must lie "
-                "in a folder or an object store that all workers reach by the same name"
-            )
-        _SAME.add(id(rate))
+def _count_same(rate: xr.DataArray, index: StoredIndex | None, digest: str, block: slice) -> _Counts:
+    """Count, perhaps in another process, which must read the same rates as this one."""
+    shared_rates.expect_same(rate, digest)
     return _count(rate, index, block)
