@@ -11,7 +11,7 @@ import benchmarks.layers.__main__ as command
 import numpy as np
 import pytest
 import torch
-from benchmarks import experiments
+from benchmarks import experiments, loader
 from benchmarks.layers import arrays, bare, checking, measuring, memory, reporting
 from benchmarks.layers.cases import CASES, DTYPES, Case, Doubling, FirstCall, known
 from benchmarks.layers.contenders import BARE, CONTENDERS, OURS, TRUTH, Contender
@@ -22,12 +22,14 @@ from benchmarks.pages import fill
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from stormcell.data import archive, synthetic
 from stormcell.errors import OutputError
 from stormcell.experiments import catalogue
 from stormcell.nn.ops import compiler
 from stormcell.nn.ops.conv_backends import Direct
 from stormcell.nn.ops.winograd import Winograd
 from stormcell.training.budget import Budget
+from stormcell.training.recipes import Recipe
 
 TINY = Case("tiny", 2, 2, (3, 4), (6, 5), 3, steps=3)
 KINDS = (
@@ -492,3 +494,21 @@ def test_experiments_of_the_docs_can_be_run():
         fill(experiments.PAGE, name, None)
     with pytest.raises(OutputError, match="expected the lines <!-- chess -->"):
         fill(experiments.PAGE, "chess", None)
+
+
+def test_loader_measures_reading_learning_and_both(tmp_path):
+    path = tmp_path / "a.zarr"
+    archive.append(path, synthetic.write(tmp_path / "radar", seed=3, events=1, steps=40, shape=(40, 48)))
+    recipe = Recipe(inputs=2, steps=2, hidden_channels=[2], crop=32, batch_size=2, windows_per_batch=2)
+    found = loader.measure(path, recipe, seconds=0.05)
+    assert all(value > 0 for value in found.values())
+    names = [name.rpartition(":")[0] or name for name in found]
+    assert names[0].startswith("seconds from opening the archive")
+    assert names[1] == "crops/s read with threads"
+    assert names[-2:] == [
+        "crops/s learned from, if they are in memory",
+        "crops/s learned from, while they are read",
+    ]
+    text = loader.table(found, path, "python -m benchmarks.loader")
+    assert text.startswith("40 frames of 40 × 48 pixels.")
+    assert text.count("\n| ") == len(found) + 1
