@@ -9,7 +9,7 @@ import numpy as np
 import obstore
 import pytest
 
-from stormcell.data import archive, bucket_lock, schema
+from stormcell.data import archive, bucket_lock, schema, store
 from stormcell.data.archive_bucket import ArchiveBucket
 from stormcell.data.archive_folder import ArchiveFolder
 from stormcell.data.object_store import location
@@ -173,3 +173,18 @@ def test_archive_in_s3_is_written_by_workers(by_address, cluster, bucket, write_
     assert len(done.added) == 48
     ours, local = archive.open(f"{bucket}/rain.zarr"), archive.open(tmp_path / "rain.zarr")
     assert ours.drop_attrs().identical(local.drop_attrs())
+
+
+def test_archive_lock_in_s3_of_a_new_archive_outlives_the_cleaning_before_the_first_frame(bucket):
+    with store.writing(location(f"{bucket}/new.zarr")) as opened:
+        assert opened.folder.exists(LOCK)
+    assert not location(f"{bucket}/new.zarr/{LOCK}").is_file()
+
+
+def test_archive_lock_in_s3_that_was_deleted_stops_its_writer(archive_in_s3, monkeypatch):
+    monkeypatch.setattr(bucket_lock, "_RENEW_SECONDS", 0.05)
+    with archive_in_s3.lock():
+        ArchiveBucket(archive_in_s3.path).delete(LOCK)
+        time.sleep(0.5)
+        with pytest.raises(ArchiveError, match="expected to keep the lock"):
+            archive_in_s3.write("a/1", b"one")

@@ -123,11 +123,12 @@ class ArchiveBucket:
         """Do nothing: an object store has no empty folders."""
 
     def delete_folder(self, folder: str) -> None:
-        """Delete a folder with everything inside, if it exists."""
+        """Delete a folder with everything inside, if it exists, except the lock."""
         self._expect_lock()
         for file in (self.path / folder).files():
-            with errors(), suppress(FileNotFoundError):
-                obstore.delete(*file.store())
+            if file != self.path / _LOCK:
+                with errors(), suppress(FileNotFoundError):
+                    obstore.delete(*file.store())
 
     def remove_if_empty(self) -> None:
         """Do nothing: an object store has no empty folders."""

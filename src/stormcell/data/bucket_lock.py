@@ -116,14 +116,20 @@ class BucketLock:
             try:
                 self._tag = self._bucket.write_lock(self._content, self._tag)
             except (AlreadyExistsError, PreconditionError):
-                # A request that succeeded is repeated, if the answer was lost.
-                content, self._tag, _ = self._bucket.read_lock()
-                if content != self._content:
+                if not self._still_ours():
                     self._lost = True
                     return
             except OSError:
                 continue
             self._renewed = began
+
+    def _still_ours(self) -> bool:
+        """Whether the lock is this writer's after all: a request is repeated if the answer was lost."""
+        try:
+            content, self._tag, _ = self._bucket.read_lock()
+        except OSError:
+            return False
+        return content == self._content
 
 
 def _described(content: bytes) -> str:
