@@ -17,7 +17,8 @@ from pathlib import Path
 from benchmarks.layers import machine
 from benchmarks.pages import fill
 from stormcell.data import archive
-from stormcell.data.readers import open_radar
+from stormcell.data.readers import find
+from stormcell.data.readers.source import Source
 from stormcell.data.summary import WET, describe
 
 PAGE = machine.ROOT / "docs" / "formats.md"
@@ -123,7 +124,7 @@ def _row(job: Job, data: Path, out: Path) -> tuple[str, ...]:
     step = "–" if found.step is None else f"{found.step.astype('m8[m]').astype(int)} min"
     return (
         f"{job.files} {' '.join(job.options)}".strip(),
-        open_radar(sources[0]).reader.NAME,
+        find(Source(sources[0])).NAME,
         f"{found.frames}, {step}",
         f"{found.grid[0]}×{found.grid[1]}, {found.spacing}",
         f"{found.missing_fraction:.1%}",
