@@ -1,6 +1,7 @@
 """The verbs as a user runs them: what they write, what they say, how they exit."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -395,3 +396,16 @@ def test_help_is_quick_and_names_every_verb():
         assert f" {verb} " in done.stdout
     assert "serve" not in done.stdout
     assert took < 2  # seconds, on a machine that may be busy; what is imported is checked beside the floors
+
+
+def test_check_reader_of_the_pipe_that_ends_is_no_error(journey):
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "stormcell", "check", str(journey / "a.zarr")],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")

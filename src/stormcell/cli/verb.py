@@ -19,6 +19,8 @@ def verb(function: Callable[P, int]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             status = function(*args, **kwargs)
+        except BrokenPipeError:
+            raise  # The reader of a pipe has ended, such as «head». Typer exits without a message.
         except (StormcellError, OSError) as error:
             typer.echo(f"stormcell: {' '.join(str(error).split())}", err=True)
             status = NOTHING_DONE
