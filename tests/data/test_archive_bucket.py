@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 import threading
 import time
 
@@ -188,3 +190,44 @@ def test_archive_lock_in_s3_that_was_deleted_stops_its_writer(archive_in_s3, mon
         time.sleep(0.5)
         with pytest.raises(ArchiveError, match="expected to keep the lock"):
             archive_in_s3.write("a/1", b"one")
+
+
+KILLED = """
+import os, sys
+from stormcell.data import archive, store
+from stormcell.data.archive_bucket import ArchiveBucket
+
+place, operation, count, *files = sys.argv[1:]
+done, left = getattr(ArchiveBucket, operation), [int(count)]
+
+def until(self, *arguments, **options):
+    left[0] -= 1
+    if left[0] < 0:
+        os._exit(9)
+    return done(self, *arguments, **options)
+
+setattr(ArchiveBucket, operation, until)
+store._FRAMES_PER_COMMIT = 2
+archive.append(place, files)
+"""
+
+
+@pytest.mark.parametrize(("operation", "count"), [("_put", 20), ("_put", 40), ("link", 9)])
+def test_archive_in_s3_of_a_killed_writer_is_readable_and_completed(
+    bucket, write_pgm, tmp_path, operation, count
+):
+    files = [write_pgm(f"2016092814{minute:02}") for minute in range(0, 40, 5)]
+    place = f"{bucket}/killed.zarr"
+    archive.append(place, files[3:5])  # the others are inserted before and appended
+    words = [sys.executable, "-c", KILLED, place, operation, str(count), *map(str, files)]
+    assert subprocess.run(words, check=False).returncode == 9
+    before = archive.open(place)
+    schema.check(before)
+    assert 2 <= len(before.time) <= 8
+    with pytest.raises(ArchiveError, match="expected no other writer"):
+        archive.append(place, files)
+    obstore.delete(*location(f"{place}/{LOCK}").store())  # instead of waiting for five minutes
+    archive.append(place, files)
+    archive.append(tmp_path / "whole.zarr", files)
+    found, expected = archive.open(place), archive.open(tmp_path / "whole.zarr")
+    assert found.drop_attrs().identical(expected.drop_attrs())
