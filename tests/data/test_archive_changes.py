@@ -1,6 +1,7 @@
 """Frames that come late, are corrected or are dropped: what readers see, and what it costs."""
 
 import json
+import os
 from collections import Counter
 
 import numpy as np
@@ -424,3 +425,47 @@ def test_summary_describe_deep_names_damaged_frames(tmp_path, damage):
     assert summary.describe(archive.open(path)).problems == ()
     assert write(path, [5], replace=True) == ["replaced"]
     assert summary.describe(archive.open(path), deep=True).problems == ()
+
+
+@pytest.mark.parametrize("change", ["new", "append", "insert", "prune"])
+def test_store_durable_flushes_everything_before_the_root(tmp_path, monkeypatch, change):
+    """After a power cut, the disk has at least what was flushed: all that the new root describes."""
+    path, flushed, checked = tmp_path / "a.zarr", {}, []
+    if change != "new":
+        add(path, frames_at([0, 5, 15]))
+    before = {file.stat().st_ino for file in path.rglob("*") if file.is_file()}
+    clock = iter(range(10**6))
+    fsync, place, link = os.fsync, ArchiveFolder.place, ArchiveFolder.link
+    changed = {}  # folders, and when an entry of theirs changed
+
+    def record(handle):
+        flushed[os.fstat(handle).st_ino] = next(clock)
+        fsync(handle)
+
+    def placing(self, staged, name):
+        if name == "zarr.json":
+            for array in archive_files.ARRAYS:
+                for file in (path / array).iterdir():
+                    assert file.stat().st_ino in before | flushed.keys(), file
+                if array in changed:
+                    assert flushed[(path / array).stat().st_ino] > changed[array]
+            assert flushed[(path / ".stormcell").stat().st_ino] > changed[".stormcell"]
+            checked.append(name)
+        place(self, staged, name)
+        changed[name.rpartition("/")[0]] = next(clock)
+
+    def linking(self, name, to):
+        link(self, name, to)
+        changed[to.rpartition("/")[0]] = next(clock)
+
+    monkeypatch.setattr(os, "fsync", record)
+    monkeypatch.setattr(ArchiveFolder, "place", placing)
+    monkeypatch.setattr(ArchiveFolder, "link", linking)
+    if change == "prune":
+        pruning.prune(path, keep="10min", durable=True)
+    else:
+        frames = frames_at([10] if change == "insert" else [20])
+        with writing(path, durable=True, now=NOW) as opened:
+            for frame in staged(opened, frames):
+                opened.add(frame, staging.without_frames(frames))
+    assert checked == ["zarr.json"]
