@@ -300,12 +300,15 @@ def test_pruning_prune_frames_do_not_come_back(tmp_path, write_pgm):
     path = tmp_path / "a.zarr"
     archive.append(path, files)
     assert pruning.prune(path, before="2016-09-28T14:50") == moments("14:40", "14:45")
-    report = archive.append(path, files)
-    assert (report.added, report.present, report.pruned) == (
-        (),
-        moments("14:50", "14:55"),
-        moments("14:40", "14:45"),
-    )
+    for known in (True, False):
+        if not known:
+            (path / ".stormcell" / "sources.sqlite").unlink()
+        report = archive.append(path, files)
+        assert (report.added, report.present, report.pruned) == (
+            (),
+            moments("14:50", "14:55"),
+            moments("14:40", "14:45"),
+        )
     assert archive.open(path).attrs["pruned_before"] == "2016-09-28T14:50:00"
     assert pruning.prune(path, before="2016-10-01") == moments("14:50")  # the newest frame stays
     assert archive.open(path).sizes["time"] == 1
