@@ -144,7 +144,12 @@ def on_cores(processes: int) -> Iterator[Cluster]:
     environment: dict[str, Any] = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     environment |= dict.fromkeys(_ONE_THREAD, 1) | _ALLOCATION
     with (
-        dask.config.set({_ENVIRONMENT: dask.config.get(_ENVIRONMENT) | environment}),
+        dask.config.set(
+            {
+                _ENVIRONMENT: dask.config.get(_ENVIRONMENT) | environment,
+                "distributed.worker.profile.enabled": False,  # it is for the dashboard
+            }
+        ),
         LocalCluster(
             n_workers=processes,
             threads_per_worker=1,
