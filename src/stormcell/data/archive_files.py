@@ -23,7 +23,7 @@ import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
+from zarr.codecs import BloscCodec, ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
@@ -48,7 +48,10 @@ TIMES_PER_CHUNK = 4096
 _TILE = 256  # pixels: the sides of a tile are close to this
 # The names of chunk files are these and the chunk's indices, joined by dots.
 _PREFIXES = {"default": "c.", "v2": ""}
-_LEVEL = 3  # higher levels of zstd take twice the time to save a tenth
+# Higher levels take twice the time to save a tenth. Rates have few different values, and with shuffled bytes
+# they become larger. Latitudes and longitudes are smooth: shuffling saves more than half.
+_RATES = ZstdCodec(level=3, checksum=True)
+_SMOOTH = BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")
 
 
 def new_arrays(frames: xr.Dataset) -> dict[str, Metadata]:
@@ -69,8 +72,8 @@ def new_arrays(frames: xr.Dataset) -> dict[str, Metadata]:
         TILES: _metadata(np.float32, (0, 4, *tile_grid), (1, 4, *tile_grid)),
         FRAMES: _metadata(np.float64, (0, statistics), (TIMES_PER_CHUNK, statistics)),
         HASH: _metadata(np.uint64, (0,), (TIMES_PER_CHUNK,)),
-        "lat": _metadata(np.float32, (rows, columns), tiles, sharded=True),
-        "lon": _metadata(np.float32, (rows, columns), tiles, sharded=True),
+        "lat": _metadata(np.float32, (rows, columns), tiles, sharded=True, codec=_SMOOTH),
+        "lon": _metadata(np.float32, (rows, columns), tiles, sharded=True, codec=_SMOOTH),
         "x": _metadata(np.float64, (columns,), (columns,)),
         "y": _metadata(np.float64, (rows,), (rows,)),
         "crs": _metadata(np.int32, (), ()),
@@ -258,7 +261,12 @@ def plain(attributes: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _metadata(
-    dtype: Any, shape: tuple[int, ...], chunks: tuple[int, ...], *, sharded: bool = False
+    dtype: Any,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    *,
+    sharded: bool = False,
+    codec: ZstdCodec | BloscCodec = _RATES,
 ) -> Metadata:
     content: dict[str, Any] = {}
     whole = (1,) * (len(chunks) - 2) + tuple(
@@ -270,7 +278,7 @@ def _metadata(
         shards=whole if sharded else None,
         chunks=chunks,
         dtype=dtype,
-        compressors=ZstdCodec(level=_LEVEL, checksum=True),
+        compressors=codec,
         fill_value=np.nan if np.dtype(dtype).kind == "f" else 0,
         chunk_key_encoding={"name": "default", "separator": "."},
     )
