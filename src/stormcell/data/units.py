@@ -134,7 +134,9 @@ def is_degrees(name: str) -> bool:
         >>> is_degrees("degrees_north"), is_degrees("degrees_in_WGS84_projection"), is_degrees("km")
         (True, True, False)
     """
-    return bool(re.match(r"deg(?:ree)?s?(?:[_ ]?[NEne]\b|_|\b)|°", name.strip(), re.IGNORECASE))
+    return bool(
+        re.match(r"(?:decimal[_ ])?deg(?:ree)?s?(?:[_ ]?[NEne]\b|_|\b)|°", name.strip(), re.IGNORECASE)
+    )
 
 
 def _rewritten(name: str) -> str:

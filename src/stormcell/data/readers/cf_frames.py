@@ -22,6 +22,7 @@ from stormcell.data.readers import cf_roles
 from stormcell.data.readers.cf_grid import find_grid
 from stormcell.data.readers.cf_intervals import Intervals, find_intervals
 from stormcell.data.readers.cf_packed import unpack
+from stormcell.data.readers.packing import LEAST_DBZ
 from stormcell.data.readers.rain_variable import RainVariable, find_rain, horizontal_axes
 from stormcell.errors import InputError
 
@@ -146,6 +147,11 @@ def _rate(
     quantity, factor, hours = unit(rain.units)
     if factor != 1:
         values = values * factor
+    if quantity == "dbz" and (unknown := values[np.isfinite(values) & (values < LEAST_DBZ)]).size:
+        raise InputError(
+            f"{rain.name}: expected {LEAST_DBZ:g} dBZ or more, found {unknown.min():g}; is it a code that "
+            "_FillValue does not list?"
+        )
     period = _hours(rain, intervals, frames) if quantity == "amount" and hours is None else hours
     rate, measured = to_rate(values, quantity, hours=period, zr=options.zr)
     # A file in the archive's schema describes the measured quantity; its rates were converted before.

@@ -123,7 +123,7 @@ def _decoded(
         missing = np.isnan(unpack(values, variable, name))
         if missing.any():
             raise InputError(f"{name}: expected a time for every frame, found {int(missing.sum())} missing")
-    calendar = calendar or cf_roles.text(variable.attrs.get("calendar"), "standard")
+    calendar = calendar or cf_roles.text(variable.attrs.get("calendar")) or "standard"
     return decode_times(values, units, calendar)
 
 

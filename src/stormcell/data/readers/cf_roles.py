@@ -34,6 +34,11 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "xlong",
     ),
 }
+# Latitude and longitude as parts of longer names: lat_2d, lon2d, geolat, pixel_longitude.
+_PLACE_IN_NAME = re.compile(
+    r"(?:.*_)?(?:geo)?(lat|lon)(?:s|itudes?|gitudes?)?(?:_?2d|_?\d|_(?:grid|cent(?:er|re)s?|points?|deg))?",
+    re.IGNORECASE,
+)
 _TIME_NAMES = ("time", "valid_time", "validity_time", "t", "datetime", "date")
 _DEGREES_OF_AXIS = re.compile(r"deg(?:ree)?s?[_ ]?(n|e)(?:orth|ast)?", re.IGNORECASE)
 _OTHER_TIMES = re.compile(
@@ -92,6 +97,8 @@ def axis(name: str, variable: xr.Variable | None) -> str:
     for one, names in _NAMES.items():
         if name.lower() in names:
             return one
+    if found := _PLACE_IN_NAME.fullmatch(name):
+        return "y" if found[1].lower() == "lat" else "x"
     return "t" if name.lower() in _TIME_NAMES else ""
 
 
@@ -100,7 +107,9 @@ def is_latitude_or_longitude(name: str, variable: xr.Variable) -> bool:
     place = {name for names in _STANDARD.values() for name in names}
     if standard_name(variable) in place or is_degrees(units(variable)):
         return True
-    return not units(variable) and axis(name, None) in ("y", "x")
+    if units(variable):
+        return False
+    return axis(name, None) in ("y", "x") or text(variable.attrs.get("long_name")).lower() in place
 
 
 def is_quality(ds: xr.Dataset, name: str) -> bool:

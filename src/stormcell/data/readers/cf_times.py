@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from stormcell.errors import InputError
 
 _SECONDS = {
+    **dict.fromkeys(("nanosecond", "nanosec", "ns"), 1e-9),
     **dict.fromkeys(("microsecond", "microsec", "us"), 1e-6),
     **dict.fromkeys(("millisecond", "millisec", "msec", "ms"), 1e-3),
     **dict.fromkeys(("second", "sec", "s"), 1.0),

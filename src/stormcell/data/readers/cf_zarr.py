@@ -18,6 +18,7 @@ from zarr.storage import LocalStore, ZipStore
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.readers.cf_frames import UNDECODED, frames_of, times_of
 from stormcell.data.readers.plain_file import plain_file
+from stormcell.data.readers.rain_variable import find_rain
 from stormcell.data.readers.source import Source
 from stormcell.errors import InputError
 
@@ -47,12 +48,14 @@ def recognises(source: Source) -> bool:
 def times(source: Source, options: ReadOptions) -> NDArray[np.datetime64]:
     """Return the times; of times with bounds, the ends of their intervals."""
     with _open(source) as ds:
+        _expect_clear_zeros(ds, options)
         return times_of(ds, options)
 
 
 def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
     """Return frames in mm/h, with rows from north to south."""
     with _open(source) as ds:
+        _expect_clear_zeros(ds, options)
         return frames_of(ds, options, frames, source.name)
 
 
@@ -81,10 +84,44 @@ def _open(source: Source) -> Iterator[xr.Dataset]:
             store.close()
             raise InputError(f"expected a complete Zarr store: {error}") from None
         try:
+            _remove_fill_values(ds)
             yield ds
         finally:
             ds.close()
             store.close()
+
+
+def _remove_fill_values(ds: xr.Dataset) -> None:
+    """Remove fill values of 0, which Zarr writes unless another is given.
+
+    In format 2, xarray takes the value of chunks that were never written for that of missing pixels. In
+    coordinates and in floating-point arrays, 0 is a place, a time or no rain, and not missing. In arrays of
+    whole numbers, it may be either, and ``_expect_clear_zeros`` refuses it.
+    """
+    for variable in ds.variables.values():
+        fill = variable.attrs.get("_FillValue")
+        whole = variable.dtype.kind in "iu" and variable.ndim > 1
+        if _is_format_2(variable) and not whole and isinstance(fill, float | int | np.number) and fill == 0:
+            del variable.attrs["_FillValue"]
+
+
+def _is_format_2(variable: xr.Variable) -> bool:
+    return "serializer" not in variable.encoding  # which only format 3 has
+
+
+def _expect_clear_zeros(ds: xr.Dataset, options: ReadOptions) -> None:
+    """Refuse whole numbers of rain whose fill value is 0, because 0 may be missing, or dry.
+
+    Raises:
+        InputError: The fill value of the rain is 0.
+    """
+    rain = find_rain(ds, options)
+    own = _is_format_2(rain.variable) and rain.variable.dtype.kind in "iu"
+    if own and rain.variable.attrs.get("_FillValue") == 0:
+        raise InputError(
+            f"{rain.name}: expected a fill value that is not 0, found 0, which may mean missing or dry; "
+            "set the array's fill_value to null or to another number"
+        )
 
 
 def _consolidated(read: Any) -> bool:

@@ -24,8 +24,9 @@ _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT",
 _DATE = re.compile(r"(\d{2})-([A-Z]{3})-(\d{4});(\d{2}):(\d{2}):(\d{2})(?:\.\d+)?")
 _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:E[+-]?\d+)?"
 _TERM = re.compile(rf"([+-]*)(?:({_NUMBER})\*)?(PV|{_NUMBER})(?:([*/])({_NUMBER}))?")
-# The largest numbers of a type never are rain: outside the image, and, with 16 bits, missing.
-_NEVER_RAIN = {"uint8": (255,), "uint16": (65534, 65535)}
+# The largest numbers never are rain: outside the image, and, with 16 bits, missing. A wider type has those of
+# 16 bits, because a program that rewrites a file in another type leaves its numbers as they are.
+_NEVER_RAIN_BYTE, _NEVER_RAIN = (255,), (65534, 65535)
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Calibration:
         )
         # 0 is no echo, also where a file calls it missing data.
         codes = {outside, missing if missing != 0 else outside} - {None}
-        highest = _NEVER_RAIN.get(str(group["image_data"].dtype), ())
+        highest = _NEVER_RAIN_BYTE if group["image_data"].dtype.itemsize == 1 else _NEVER_RAIN
         return cls(gain, offset, tuple({*(code for code in codes if code is not None), *highest}))
 
 

@@ -12,8 +12,11 @@ from stormcell.errors import InputError
 
 # Reflectivity that no weather radar detects: written where there was no echo, which is dry.
 NO_ECHO_DBZ = -30.0
+# Less than any radar or provider writes for no echo: a code for pixels that were not observed.
+LEAST_DBZ = -100.0
 # Values that are converted at once: 8 MB as float64.
 _BLOCK = 2**20
+_UNKNOWN_DBZ = -1.0  # rate of a reflectivity below LEAST_DBZ until its pixel is looked at
 _PART = 2**16  # numbers that are looked up at once, in the processor's cache
 
 
@@ -34,7 +37,7 @@ class Packing:
     Example:
         >>> packing = Packing("dBZ", zr=(200.0, 1.6), scale=0.5, offset=-32.0, nodata=(255,), undetect=(0,))
         >>> rates, measured = packing.rates(np.array([[0, 110, 255]], np.uint8))
-        >>> rates.round(4).tolist(), measured["zr_a"]
+        >>> rates.astype(float).round(4).tolist(), measured["zr_a"]
         ([[0.0, 0.9985, nan]], 200.0)
     """
 
@@ -57,7 +60,8 @@ class Packing:
             unobserved: Where pixels were not observed, in addition to the codes, of the same shape.
 
         Raises:
-            InputError: The Z–R relation or the period is missing, or a rain rate is negative.
+            InputError: The Z–R relation or the period is missing, a rain rate is negative, or a reflectivity
+                is less than ``LEAST_DBZ``, except −inf.
         """
         rates = np.empty(numbers.shape, np.float32)
         if numbers.dtype.kind in "iu" and numbers.dtype.itemsize <= 2:
@@ -72,7 +76,13 @@ class Packing:
                 converted[begin : begin + _BLOCK] = self._convert(flat[begin : begin + _BLOCK])[0]
         if unobserved is not None:
             rates[unobserved] = np.nan
-        if (lowest := np.fmin.reduce(rates, axis=None, initial=np.inf)) < 0:
+        lowest = np.fmin.reduce(rates, axis=None, initial=np.inf)
+        if lowest == _UNKNOWN_DBZ and measured["source_quantity"] == "dbz":
+            raise InputError(
+                f"reflectivity: expected {LEAST_DBZ:g} dBZ or more, found less; is it a code for missing "
+                "values that the metadata does not list?"
+            )
+        if lowest < 0:
             raise InputError(
                 f"rain: expected 0 or more, found {lowest:g} mm/h; is it a code for missing values that the "
                 "metadata does not list?"
@@ -87,6 +97,7 @@ class Packing:
             converted = rates.astype(np.float32)
         if quantity == "dbz":
             converted[values <= self.no_echo] = 0
+            converted[np.isfinite(values) & (values < LEAST_DBZ)] = _UNKNOWN_DBZ
             measured["cell_methods"] = "time: point"
         # Numbers are compared as the file has them, because a code is exact there. NaN equals nothing.
         for code in self.undetect:
