@@ -10,6 +10,7 @@ from math import isclose
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from stormcell.data import archive_files, rain_index, schema
 from stormcell.data.archive_files import Metadata
@@ -19,6 +20,8 @@ from stormcell.errors import InputError
 
 # Conversions of the same file by different library versions may differ in the last bits.
 SAME_TO = 1e-5
+# A kilometre of rain in an hour. Larger numbers, such as 1e20 or 9.97e36, are codes and not clutter.
+_MOST_RATE = 1e6
 # Attributes of the rate that all frames of an archive share: the quantity, and the rules for cleaning.
 _MEANING = (
     "source_quantity",
@@ -105,7 +108,7 @@ def stage(
     times = frames["time"].values.astype("datetime64[s]")
     for time, rate, changed in zip(times, frames[schema.RATE], cleaned, strict=True):
         values = rate.values
-        if problems := schema.value_problems(values):
+        if problems := schema.value_problems(values) or _codes_among(values):
             return Staged(tuple(staged), "; ".join(problems))
         frame_hash = int(rain_index.frame_hash(values))
         tiles = rain_index.tile_statistics(values)
@@ -148,3 +151,14 @@ def _agree(expected: object, found: object) -> bool:
     if isinstance(expected, float) and isinstance(found, float):
         return isclose(expected, found, rel_tol=SAME_TO)
     return expected == found
+
+
+def _codes_among(rates: NDArray[np.floating]) -> list[str]:
+    """Describe a number among the rates that is a code for missing values, because it cannot be a rate."""
+    highest = np.fmax.reduce(rates, axis=None, initial=0)
+    if highest <= _MOST_RATE:
+        return []
+    return [
+        f"{schema.RATE}: expected at most {_MOST_RATE:g} mm/h, found {highest:g}; is it a code for missing "
+        "values that the metadata does not list?"
+    ]

@@ -16,7 +16,8 @@ import xarray as xr
 import zarr
 from rasterio.transform import Affine
 
-from stormcell.data import schema
+from stormcell.data import schema, staging
+from stormcell.data.archive_folder import ArchiveFolder
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.readers import open_radar
 from stormcell.errors import InputError
@@ -158,6 +159,17 @@ def test_complaint_reflectivity_with_a_code_that_no_attribute_lists_is_refused(t
     values[0, 0, 0] = -np.inf
     np.save(tmp_path / "rain.npy", values)
     assert rates(tmp_path / "rain.npy", options)[0, 0, 0] == 0
+
+
+@pytest.mark.parametrize("code", [1e20, 9.969209968386869e36])
+def test_complaint_huge_code_that_no_attribute_lists_is_not_archived(tmp_path, code):
+    """pydata/xarray issue 5475: what was never written has a number that nothing calls missing."""
+    values = np.ones((1, 2, 3), np.float32)
+    values[0, 0, 0] = code
+    path = save(frames(values, MMH), tmp_path / "rain.nc", fill=np.float32(-1))
+    staged = staging.stage(ArchiveFolder(tmp_path), read(path))
+    assert "at most 1e+06 mm/h" in staged.problem
+    assert not staged.frames
 
 
 @pytest.mark.parametrize("dtype", [">u2", "<u4", ">i4", ">f4"])
