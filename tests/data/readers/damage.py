@@ -1,8 +1,9 @@
 """Damaged copies of a radar file, read one after the other under a limit of memory and time.
 
 ``python tests/data/readers/damage.py SAMPLE --mutants 2000`` damages the sample in its place, and
-prints a JSON line. A damaged file must be refused with an ``InputError``, or give frames of the
-schema. It is a program, because a C library may end the whole process.
+prints a JSON line for every damaged copy. It must be refused with an ``InputError``, or give frames of the
+schema. It is a program, because a C library may end the whole process, or never return: the line of a copy
+is begun before the copy is read, so that the parent knows its number, and ``--first`` goes on behind it.
 """
 
 import argparse
@@ -11,7 +12,6 @@ import resource
 import signal
 import sys
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,13 +78,11 @@ def attempt(path: Path, options: ReadOptions) -> str:
 
 
 def main() -> int:
-    """Read all damaged copies of a sample; the status is 1 if one of them did anything else than expected."""
+    """Read the damaged copies of a sample, and print what came of each of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sample", type=Path)
-    parser.add_argument(
-        "--progress", type=Path, default=Path("progress.txt"), help="file that names the present damage"
-    )
     parser.add_argument("--mutants", type=int, required=True)
+    parser.add_argument("--first", type=int, default=0, help="number of the first copy to be read")
     parser.add_argument("--options", default="{}", help="options for reading, as JSON")
     arguments = parser.parse_args()
     options = _options(arguments.options)
@@ -93,8 +91,7 @@ def main() -> int:
     copy = arguments.sample
     if attempt(copy, options) != "read":
         raise AssertionError(f"{copy}: expected a sample that can be read")
-    outcomes: Counter[str] = Counter()
-    limit = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + MEMORY
+    limit = _peak() + MEMORY
     # Private memory only: the libraries' code and mapped files do not count.
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     # Otherwise all would be refused, for want of memory.
@@ -102,25 +99,39 @@ def main() -> int:
         raise AssertionError(f"{copy}: expected a sample that can be read in {limit} bytes")
     # A folder is damaged in one of its files at a time.
     members = [copy] if copy.is_file() else sorted(path for path in copy.rglob("*") if path.is_file())
-    failures = []
+    number = 0
     for member in members:
         whole = member.read_bytes()
         for name, content in damaged(whole, -(-arguments.mutants // len(members))):
-            member.write_bytes(content)
-            # If the library ends the process, the number of the copy is known.
-            arguments.progress.write_text(f"{member.name}: {name}")
-            signal.alarm(SECONDS)
-            try:
-                outcomes[attempt(copy, options)] += 1
-            except BaseException as error:
-                failures.append(f"{member.name}: {name}: {type(error).__name__}: {error}")
-            finally:
-                signal.alarm(0)
+            if number >= arguments.first:
+                member.write_bytes(content)
+                _say({"number": number, "damage": f"{member.name}: {name}"})
+                _say({"outcome": _outcome(copy, options), "peak_bytes": _peak(), "limit_bytes": limit})
+            number += 1
         member.write_bytes(whole)
-    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    summary = {**outcomes, "failures": failures, "peak_bytes": peak, "limit_bytes": limit}
-    sys.stdout.write(json.dumps(summary) + "\n")
-    return 1 if failures else 0
+    return 0
+
+
+def _outcome(copy: Path, options: ReadOptions) -> str:
+    signal.alarm(SECONDS)
+    try:
+        return attempt(copy, options)
+    except BaseException as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        signal.alarm(0)
+
+
+def _say(line: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def _peak() -> int:
+    """Return the most memory that this process or a child of it has used, in bytes."""
+    return 1024 * max(
+        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
 
 
 def _options(text: str) -> ReadOptions:
