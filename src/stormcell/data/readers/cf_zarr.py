@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from zarr.storage import LocalStore, ZipStore
+from zarr.storage import ZipStore
 
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.readers.cf_frames import UNDECODED, frames_of, times_of
 from stormcell.data.readers.plain_file import plain_file
 from stormcell.data.readers.rain_variable import find_rain
 from stormcell.data.readers.source import Source
+from stormcell.data.readers.zarr_limits import MOST_METADATA, LimitedStore, limits
+from stormcell.data.readers.zip_members import expect_sound_members
 from stormcell.errors import InputError
 
 NAME = "CF Zarr"
@@ -29,7 +31,6 @@ _ZIP = b"PK\x03\x04"
 _ROOTS = ("zarr.json", ".zgroup", ".zmetadata")
 # A chunk of the largest frame in double precision has 196 MB.
 _MOST_BYTES = 2**28
-_MOST_METADATA = 2**26
 
 
 def recognises(source: Source) -> bool:
@@ -61,12 +62,13 @@ def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
 
 @contextmanager
 def _open(source: Source) -> Iterator[xr.Dataset]:
-    with plain_file(source) as path:
-        store: LocalStore | ZipStore
+    with plain_file(source) as path, limits():
+        store: LimitedStore | ZipStore
         if path.is_dir():
             group, consolidated = "", _consolidated(lambda name: _text(path / name))
-            store = LocalStore(path, read_only=True)
+            store = LimitedStore(path, read_only=True)
         else:
+            expect_sound_members(path)
             with zipfile.ZipFile(path) as file:
                 group = _checked(file)
                 # xarray looks for the metadata of all arrays at the root only.
@@ -140,8 +142,8 @@ def _consolidated(read: Any) -> bool:
 def _text(path: Path) -> bytes | None:
     if not path.is_file():
         return None
-    if path.stat().st_size > _MOST_METADATA:
-        raise InputError(f"{path.name}: expected at most {_MOST_METADATA} bytes of metadata, found more")
+    if path.stat().st_size > MOST_METADATA:
+        raise InputError(f"{path.name}: expected at most {MOST_METADATA} bytes of metadata, found more")
     return path.read_bytes()
 
 
@@ -160,7 +162,7 @@ def _checked(file: zipfile.ZipFile) -> str:
     """Return the folder of the group in a zip file, after a check of the sizes that its members claim."""
     for member in file.infolist():
         metadata = member.filename.split("/")[-1].startswith((".z", "zarr.json"))
-        most = _MOST_METADATA if metadata else _MOST_BYTES
+        most = MOST_METADATA if metadata else _MOST_BYTES
         if member.file_size > most:
             raise InputError(
                 f"{member.filename[:80]}: expected at most {most} bytes, found {member.file_size}"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stormcell.data.grid import MOST_PIXELS
+from stormcell.data.readers.hdf5_chunks import expect_sound_chunks
 from stormcell.data.readers.hdf5_heap import expect_sound_heaps
 from stormcell.data.readers.source import Source
 from stormcell.errors import InputError
@@ -35,6 +36,7 @@ def open_hdf5(source: Source) -> Iterator[h5py.File]:
             problem = file.visititems_links(_outside) or file.visititems(_impossible)
             if problem:
                 raise InputError(problem)
+            expect_sound_chunks(file, source.file())
             yield file
     except _DAMAGED as error:
         raise InputError(f"expected complete HDF5: {error}") from None

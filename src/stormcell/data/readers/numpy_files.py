@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from stormcell.data.grid import MOST_PIXELS
 from stormcell.data.readers.source import MOST_BYTES, Source
+from stormcell.data.readers.zip_members import expect_known_methods
 from stormcell.errors import InputError
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -28,6 +29,7 @@ NPY_MAGIC = npy.MAGIC_PREFIX
 
 _MOST_FRAMES = 2**24
 _MOST_MEMBERS = 1000
+_MOST_HEADER = 10_000  # bytes; NumPy refuses more
 _STEP = 2**22  # bytes that are skipped at once
 _LARGE = 2**24  # bytes of arrays that are read in parts
 
@@ -117,6 +119,7 @@ def stored_arrays(source: Source) -> dict[str, StoredArray]:
                 raise InputError(f"expected {claimed} bytes of data, found {held}")
             return {"": array}
     with _zip(source) as file:
+        expect_known_methods(file)
         members = [info for info in file.infolist() if info.filename.endswith(".npy")]
         if len(members) > _MOST_MEMBERS:
             raise InputError(f"expected at most {_MOST_MEMBERS} arrays, found {len(members)}")
@@ -146,6 +149,11 @@ def _header(source: Source, member: str, stream: IO[bytes]) -> StoredArray:
     name = member.removesuffix(".npy")
     try:
         version = npy.read_magic(stream)
+        # NumPy reads a header of any length before it refuses one that is too long.
+        length = int.from_bytes(stream.read(2 if version == (1, 0) else 4), "little")
+        if length > _MOST_HEADER:
+            raise InputError(f"{name or 'array'}: expected a header of {_MOST_HEADER} bytes, found {length}")
+        stream.seek(npy.MAGIC_LEN)
         if version == (1, 0):
             shape, column_major, dtype = npy.read_array_header_1_0(stream)
         elif version in ((2, 0), (3, 0)):
