@@ -33,10 +33,10 @@ _ZSTD_MAGIC, _ZSTD_BLOCK = b"\x28\xb5\x2f\xfd", 2**17
 
 
 class LimitedStore(LocalStore):
-    """A folder of which only regular files inside of it are read."""
+    """A folder in which only regular files are read, and nothing outside of it."""
 
     async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
-        """Return the bytes of a file, or None if there is none.
+        """Return the bytes of a file, or None if it does not exist.
 
         Raises:
             InputError: The file is outside of the folder, not a regular one, or absurdly large.
@@ -92,7 +92,7 @@ class LimitedPipeline(BatchedCodecPipeline):
         return await super().decode_batch(batch)
 
     def _compressor(self) -> str | None:
-        """Return the name of the codec that unpacks, which comes first, apart from a checksum."""
+        """Return the name of the codec that unpacks, which comes first, or behind a checksum."""
         names = [name for codec in reversed(self.bytes_bytes_codecs) for name in _names(codec)]
         names += [
             name for codec in (self.array_bytes_codec, *self.array_array_codecs) for name in _names(codec)
