@@ -76,8 +76,11 @@ print(total)
 """
 
 
-def kill(base, out, action, *, moments=20, at_once=32):
-    """Run an action on copies of an archive, and kill it at many moments; one copy is not killed."""
+def kill(base, out, action, *, moments=21, at_once=32):
+    """Run an action on copies of an archive, and kill it at many moments; one copy is not killed.
+
+    A new archive that is killed before the first operation leaves nothing.
+    """
     out.mkdir()
     statement = json.dumps([moments, at_once, action])
     command = [sys.executable, "-c", KILLED, str(base), str(out), statement]

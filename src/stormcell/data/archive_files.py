@@ -1,5 +1,7 @@
 """The arrays of an archive: their metadata, the names of their files, and the bytes of one file.
 
+One file, because the three are one layout.
+
 An archive is a Zarr v3 group:
 
     rainfall_rate    (time, y, x) float32                            a file per frame, tiles of about 256²
