@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from distributed import LocalCluster
 
+from stormcell.data.dask_cluster import unchanged_environment
 from stormcell.data.parallel import Workers, workers
 from stormcell.models.model_file import Card, Nowcasting, TrainingData, Units
 from stormcell.models.nowcaster import Nowcaster
@@ -27,12 +28,15 @@ def radar_data() -> Path:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
     """Two worker processes of one thread each, and a scheduler with an address."""
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        silence_logs=logging.CRITICAL,
-        scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-    ) as started:
+    with (
+        unchanged_environment(),  # other tests start processes, whose threads depend on it
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            silence_logs=logging.CRITICAL,
+            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+        ) as started,
+    ):
         yield started
 
 

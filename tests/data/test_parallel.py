@@ -84,8 +84,10 @@ def test_workers_killed_again_and_again_by_a_task_name_it_and_run_the_others(by_
 
 def test_workers_cores_are_this_many_processes_of_one_thread_each(monkeypatch):
     monkeypatch.setattr(parallel, "_process_count", lambda _: 2)
+    before = dict(os.environ)
     with parallel.workers("cores") as workers:
         assert results(workers, threads_of_libraries, range(2)) == [(1, "1", True)] * 2
+    assert dict(os.environ) == before
 
 
 def test_workers_memory_limits_the_number_of_processes(monkeypatch):

@@ -234,7 +234,7 @@ def test_load_of_other_bytes_is_refused(tmp_path, content):
 
 
 def test_load_of_a_folder_is_refused(tmp_path):
-    with pytest.raises(ModelFileError, match="expected a safetensors file"):
+    with pytest.raises(ModelFileError, match="expected a model file or a run"):
         model_file.load(tmp_path)
 
 

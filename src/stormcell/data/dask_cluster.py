@@ -138,12 +138,25 @@ def _call(run: str, task: Any) -> Any:
 
 
 @contextmanager
+def unchanged_environment() -> Iterator[None]:
+    """Undo changes of the environment, because Dask sets the workers' variables in this process too."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+@contextmanager
 def on_cores(processes: int) -> Iterator[Cluster]:
     """Start worker processes on this machine, of one thread each."""
     # A new process finds modules by its environment, and not where its parent does.
     environment: dict[str, Any] = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     environment |= dict.fromkeys(_ONE_THREAD, 1) | _ALLOCATION
     with (
+        unchanged_environment(),
         dask.config.set(
             {
                 _ENVIRONMENT: dask.config.get(_ENVIRONMENT) | environment,
