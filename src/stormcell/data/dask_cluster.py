@@ -85,6 +85,13 @@ class Cluster:
                 if not running:
                     return
                 task, future = running.popleft()
+                if isinstance(future.exception(), KilledWorker):
+                    # Dask also blames tasks that waited on the killed workers. Alone, one is blamed rightly.
+                    for _, other in running:
+                        other.exception()  # waits for its end
+                    future = self._client.submit(
+                        _call, run, task, key=f"{run}-{uuid.uuid4().hex}", pure=False
+                    )
                 yield _outcome(task, future, name)
         except (CancelledError, CommClosedError) as lost:
             raise WorkerError(f"scheduler: expected it to run until the end, found it gone: {lost}") from lost
