@@ -1,0 +1,82 @@
+"""The contract of probabilistic forecasters: predictive distributions by lead time, and ensembles.
+
+A forecaster may offer one of them, both or neither, besides the single forecast that every forecaster makes.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
+
+import xarray as xr
+
+from stormcell.forecast.contract import Analysis, Field
+
+
+class LeadDistribution(Protocol):
+    """The predictive distribution of the rain rate at every pixel, at one lead time."""
+
+    def probability(self, thresholds: Sequence[float]) -> Field:
+        """Return the probabilities of a rate at or above each threshold.
+
+        Args:
+            thresholds: Rain rates in mm/h, > 0.
+
+        Returns:
+            ``(threshold, y, x)``, 0 to 1, NaN where the forecast is undefined.
+        """
+        ...
+
+    def quantile(self, levels: Sequence[float]) -> Field:
+        """Return the quantiles of the distribution.
+
+        Args:
+            levels: Probabilities of not exceeding the quantile, above 0 and below 1.
+
+        Returns:
+            Rain rates in mm/h ``(quantile, y, x)``, NaN where the forecast is undefined.
+        """
+        ...
+
+    def crps(self, observation: Field) -> Field:
+        """Return the continuous ranked probability score of the distribution at every pixel.
+
+        Args:
+            observation: Rain rates in mm/h ``(y, x)``, NaN where not observed.
+
+        Returns:
+            mm/h ``(y, x)``, NaN where the forecast is undefined or the rate was not observed.
+        """
+        ...
+
+
+@runtime_checkable
+class DistributionForecaster(Protocol):
+    """A forecaster that also gives a predictive distribution."""
+
+    def distributions_from(self, analysis: Analysis, steps: int) -> Iterator[LeadDistribution]:
+        """Yield the distribution of each lead time; one is in memory at a time.
+
+        Args:
+            analysis: The frames known at the issue time.
+            steps: Number of lead times, ≥ 1.
+        """
+        ...
+
+
+@runtime_checkable
+class EnsembleForecaster(Protocol):
+    """A forecaster that also gives ensembles."""
+
+    def ensemble_from(self, analysis: Analysis, steps: int, members: int, seed: int) -> xr.DataArray:
+        """Forecast an ensemble.
+
+        Args:
+            analysis: The frames known at the issue time.
+            steps: Number of lead times, ≥ 1.
+            members: Number of members, ≥ 1.
+            seed: Seed of the members. A forecast with the same seed and frames is the same.
+
+        Returns:
+            Rain rates in mm/h ``(realization, time, y, x)``, in the form of
+            :func:`~stormcell.forecast.contract.forecast_array`.
+        """
+        ...
