@@ -139,9 +139,10 @@ class Adding:
             return
         if state is None:
             return
-        oldest = np.datetime64(str(state.attributes.get("pruned_before", "0001-01-01")), "s")
         for file, outcome in unchanged.items():
-            pruned = outcome.times < oldest
+            pruned = np.zeros(len(outcome.times), bool)
+            if state.pruned_before is not None:
+                pruned = outcome.times < state.pruned_before
             kept = outcome.times[~pruned]
             places = np.minimum(np.searchsorted(state.times, kept), len(state.times) - 1)
             if (state.times[places] != kept).any():

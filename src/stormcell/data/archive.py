@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from zarr.storage import ObjectStore, StorePath
 
-from stormcell.data import committed, schema
+from stormcell.data import schema
 from stormcell.data.adding import Adding
 from stormcell.data.archive_files import ROOT
 from stormcell.data.archive_folder import files_of
@@ -110,15 +110,13 @@ def append(
     processing = processing or Processing()
     adding = Adding(archive, options or ReadOptions(), processing, replace)
     opened = adding.survey(files, workers)
-    if any(len(file.times) for file in opened):
+    some = any(len(file.times) for file in opened)
+    if some or (processing.attributes and files_of(archive).exists(ROOT)):
         with writing(archive, durable=durable, now=now) as store:
             adding.convert(store, opened, workers, progress)
-            committed.put_attributes(store.folder, processing.attributes)
+            store.put_attributes(processing.attributes)
     else:
         adding.record()
-        if processing.attributes and files_of(archive).exists(ROOT):
-            with writing(archive, durable=durable, now=now) as store:
-                committed.put_attributes(store.folder, processing.attributes)
     times = {name: tuple(sorted(found)) for name, found in adding.times.items()}
     return Appended(
         archive,

@@ -17,12 +17,12 @@ from uuid import uuid4
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
+from stormcell.data.archive_files import ROOT
 from stormcell.data.archive_folder import PRIVATE, STAGED
 from stormcell.data.bucket_lock import BucketLock
 from stormcell.data.object_store import ObjectUrl, errors
 from stormcell.errors import ArchiveError
 
-_ROOT = "zarr.json"
 _LOCK, _CLOCK = f"{PRIVATE}/lock", f"{PRIVATE}/clock"
 _TOGETHER = 32  # copies that the store makes at once
 
@@ -51,7 +51,7 @@ class ArchiveBucket:
         """Return the content of a file; ``FileNotFoundError`` if it does not exist."""
         with errors():
             found = obstore.get(*self._at(name))
-            if name == _ROOT:
+            if name == ROOT:
                 self._root_tag = found.meta["e_tag"]
             return bytes(found.bytes())
 
@@ -90,7 +90,7 @@ class ArchiveBucket:
         Raises:
             ArchiveError: It is the root, and another process has replaced it.
         """
-        if name != _ROOT:
+        if name != ROOT:
             self._put(name, content)
             return
         try:

@@ -1,7 +1,7 @@
 """The committed state of an archive: reading it, replacing it, and creating the arrays of a new archive."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatch
 from importlib.metadata import version
@@ -41,6 +41,12 @@ class Committed:
     def times(self) -> Times:
         """Times of its frames, ``datetime64[s]``."""
         return self.axis.times
+
+    @property
+    def pruned_before(self) -> np.datetime64 | None:
+        """Frames before this time have been dropped, and are not archived again."""
+        found = self.attributes.get("pruned_before")
+        return None if found is None else np.datetime64(str(found), "s")
 
     @property
     def naming(self) -> str:
@@ -191,21 +197,6 @@ def commit(folder: ArchiveFiles, state: Committed) -> None:
     # It is flushed always: it is small, and without it there is no archive.
     folder.write(ROOT, archive_files.as_json(root), durable=True)
     folder.sync([""])
-
-
-def put_attributes(folder: ArchiveFiles, attributes: Mapping[str, str]) -> None:
-    """Replace attributes of an archive that is locked for writing; a commit, if they differ.
-
-    Raises:
-        ArchiveError: It is damaged, or it cannot be written.
-    """
-    state = read(folder)
-    if state is None or attributes.items() <= state.attributes.items():
-        return
-    try:
-        commit(folder, replace(state, attributes={**state.attributes, **attributes}))
-    except OSError as error:
-        raise ArchiveError(f"{folder.path}: could not be written: {error.strerror or error}") from error
 
 
 def expect_unfinished(folder: ArchiveFiles) -> None:

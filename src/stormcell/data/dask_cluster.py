@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib.metadata import version
+from itertools import islice
 from typing import Any, TypeVar, cast
 
 import dask
@@ -71,17 +72,14 @@ class Cluster:
             return
         run = f"stormcell-{uuid.uuid4().hex}"
         running: deque[tuple[T, Any]] = deque()
-        remaining = iter(enumerate(tasks))
+        # Whether a task is skipped is asked just before it is begun.
+        remaining = (task for task in tasks if skip is None or not skip(task))
         try:
             self._client.register_plugin(_Function(function), name=run)
             ahead = self._ahead()
             while True:
-                while len(running) < ahead and (following := next(remaining, None)) is not None:
-                    k, task = following
-                    if skip is not None and skip(task):
-                        continue
-                    future = self._client.submit(_call, run, task, key=f"{run}-{k}", pure=False)
-                    running.append((task, future))
+                for task in islice(remaining, ahead - len(running)):
+                    running.append((task, self._client.submit(_call, run, task, pure=False)))
                 if not running:
                     return
                 task, future = running.popleft()
@@ -89,9 +87,7 @@ class Cluster:
                     # Dask also blames tasks that waited on the killed workers. Alone, one is blamed rightly.
                     for _, other in running:
                         other.exception()  # waits for its end
-                    future = self._client.submit(
-                        _call, run, task, key=f"{run}-{uuid.uuid4().hex}", pure=False
-                    )
+                    future = self._client.submit(_call, run, task, pure=False)
                 yield _outcome(task, future, name)
         except (CancelledError, CommClosedError) as lost:
             raise WorkerError(f"scheduler: expected it to run until the end, found it gone: {lost}") from lost

@@ -39,12 +39,7 @@ def radar_files(
             yield place
             continue
         known = listed(below)
-        radar = [
-            file
-            for file in below
-            if not (isinstance(but, Path) and _is_folder(file) and but.resolve() == Path(str(file)).resolve())
-            and (file in known or _is_folder(file) or looks_like_radar(file, options))
-        ]
+        radar = [file for file in below if file in known or _is_read(file, options, but)]
         if not radar:
             refused[place] = f"expected a folder with radar files, found no {formats()}"
             if isinstance(place, ObjectUrl):
@@ -77,5 +72,8 @@ def _walk(place: Path) -> Iterator[Path]:
         inner[:] = [name for name in inner if name not in sources]
 
 
-def _is_folder(place: Location) -> bool:
-    return isinstance(place, Path) and place.is_dir()
+def _is_read(file: Location, options: ReadOptions | None, but: Location | None) -> bool:
+    """Whether a file in a folder, or a folder that counts as a file, is to be read."""
+    if isinstance(file, Path) and file.is_dir():
+        return not (isinstance(but, Path) and but.resolve() == file.resolve())
+    return looks_like_radar(file, options)

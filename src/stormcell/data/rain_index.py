@@ -147,17 +147,19 @@ def stored(ds: xr.Dataset) -> StoredIndex | None:
     return StoredIndex(frames.astype(np.float64), hashes.astype(np.uint64), ds["tile_statistics"])
 
 
-def data_hash(ds: xr.Dataset, index: StoredIndex, positions: NDArray[np.int64] | slice = slice(None)) -> str:
-    """Return the SHA-256 of some frames of an archive: their times, their grid and the hashes of their rates.
+def data_hash(
+    ds: xr.Dataset | xr.DataArray, positions: NDArray[np.integer] | slice, hashes: NDArray[np.uint64]
+) -> str:
+    """Return the SHA-256 of some frames of an archive: their grid, their times and the hashes of their rates.
 
     Args:
-        ds: An archive.
-        index: Its stored statistics.
-        positions: Positions of the frames; all frames by default.
+        ds: An archive, or its rates.
+        positions: Positions of the frames.
+        hashes: Hashes of the frames, from :func:`frame_hash`.
     """
     digest = hashlib.sha256()
     for axis in ("y", "x"):
         digest.update(np.ascontiguousarray(ds[axis].values, "<f8").tobytes())
     digest.update(ds["time"].values[positions].astype("datetime64[s]").astype("<i8").tobytes())
-    digest.update(index.hashes[positions].astype("<u8").tobytes())
+    digest.update(hashes.astype("<u8").tobytes())
     return digest.hexdigest()

@@ -39,6 +39,16 @@ UNITS = "kg m-2 h-1"
 STANDARD_NAME = "rainfall_flux"
 # Attributes of the dataset that describe the origin of the data.
 ORIGIN = ("title", "source", "license", "institution")
+# Attributes of the rate that all frames of an archive share: the quantity, and the rules for cleaning.
+MEANING = (
+    "source_quantity",
+    "accumulation_minutes",
+    "zr_a",
+    "zr_b",
+    "highest_rate_kept",
+    "smallest_group_kept",
+    "clutter_mask",
+)
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAP_AXES = {

@@ -14,6 +14,7 @@ If a writer finds it, a process died, and its files are removed.
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,29 @@ from stormcell.data.time_axis import TimeAxis
 DIRTY = f"{PRIVATE}/dirty"
 SPARE = f"{PRIVATE}/spare.json"
 _APPENDING, _CHANGING = b"appending", b"changing"
+
+
+@dataclass(frozen=True)
+class _Change:
+    """A change of the frames.
+
+    Attributes:
+        state: The committed state before.
+        order: For each new position the old one, or -1 - k for the frame ``staged[k]``.
+        staged: New frames.
+        first: The first changed position.
+        naming: The naming of the files after the change.
+        valid: Number of files that this naming has already, for frames in the old order.
+        existing: Number of files that it has, valid or not.
+    """
+
+    state: Committed
+    order: NDArray[np.int64]
+    staged: Sequence[StagedFrame]
+    first: int
+    naming: str
+    valid: int
+    existing: int
 
 
 def splice(
@@ -53,19 +77,22 @@ def splice(
     changed = np.flatnonzero(order[:before] != np.arange(before)[:length])
     first = int(changed[0]) if changed.size else min(length, before)
     appending = first == before
-    naming = state.naming if appending else archive_files.other(state.naming)
     folder.write(DIRTY, _APPENDING if appending else _CHANGING)
-    valid = before if appending else _note_spare(folder, state.naming, before, first, length)
+    if appending:
+        change = _Change(state, order, staged, first, state.naming, valid=before, existing=0)
+    else:
+        valid, existing = _note_spare(folder, state.naming, before, first, length)
+        change = _Change(state, order, staged, first, archive_files.other(state.naming), valid, existing)
     folder.sync([PRIVATE])
 
     staged_times = np.array([frame.time for frame in staged], "datetime64[s]")
     axis = TimeAxis(_in_order(order, state.times, staged_times))
     arrays = dict(state.arrays)
-    _write_frames(folder, state, order, staged, naming, valid)
+    _write_frames(folder, change)
     for name in SERIES:
-        _write_series(folder, name, state, order, staged, naming, valid)
+        _write_series(folder, name, change)
     for name in (*BY_FRAME, *SERIES):
-        arrays[name] = archive_files.renamed(arrays[name], naming, length)
+        arrays[name] = archive_files.renamed(arrays[name], change.naming, length)
     arrays[MISSING] = _write_missing(folder, arrays[MISSING], state.axis, axis)
     folder.sync((*BY_FRAME, *SERIES, MISSING))
     new = Committed(arrays, _with_consistent_start(state.attributes, axis), axis)
@@ -134,79 +161,63 @@ def _write_spare(folder: ArchiveFiles, spare: Mapping[str, tuple[int, int]]) -> 
     folder.write(SPARE, json.dumps(spare).encode())
 
 
-def _note_spare(folder: ArchiveFiles, naming: str, before: int, first: int, length: int) -> int:
-    """Note what is valid during and after a change, and return the valid length of the other naming."""
+def _note_spare(folder: ArchiveFiles, naming: str, before: int, first: int, length: int) -> tuple[int, int]:
+    """Note what is valid during and after a change; return the other naming's files, valid ones and all."""
     other = archive_files.other(naming)
     valid, existing = _spare(folder).get(other, (0, 0))
     # If the change is not committed, the other naming is the spare one; if it is, the present one.
     _write_spare(folder, {other: (min(valid, first), max(existing, length)), naming: (first, before)})
-    return min(valid, before)
+    return min(valid, before), existing
 
 
-def _write_frames(
-    folder: ArchiveFiles,
-    state: Committed,
-    order: NDArray[np.int64],
-    staged: Sequence[StagedFrame],
-    naming: str,
-    valid: int,
-) -> None:
-    """Give every frame its file in a naming whose first ``valid`` files are those of the present order."""
+def _write_frames(folder: ArchiveFiles, change: _Change) -> None:
+    """Give every frame its file in the new naming."""
+    order = change.order
     positions = np.arange(len(order))
-    todo = positions[(order != positions) | (positions >= valid)]
-    _, existing = (0, 0) if naming == state.naming else _spare(folder).get(naming, (0, 0))
+    todo = positions[(order != positions) | (positions >= change.valid)]
     for name in BY_FRAME:
-        metadata = state.arrays[name]
+        metadata = change.state.arrays[name]
         links, places = [], []
         for position in todo:
-            source, target = int(order[position]), archive_files.key(name, metadata, naming, int(position))
+            source = int(order[position])
+            target = archive_files.key(name, metadata, change.naming, int(position))
             if source < 0:
-                places.append((staged[-1 - source].files[name], target))
+                places.append((change.staged[-1 - source].files[name], target))
             else:
-                links.append((archive_files.key(name, metadata, state.naming, source), target))
+                links.append((archive_files.key(name, metadata, change.state.naming, source), target))
         folder.link_all(links)
         folder.place_all(places)
-        for position in range(len(order), existing):
-            folder.delete(archive_files.key(name, metadata, naming, position))
+        for position in range(len(order), change.existing):
+            folder.delete(archive_files.key(name, metadata, change.naming, position))
 
 
-def _write_series(
-    folder: ArchiveFiles,
-    name: str,
-    state: Committed,
-    order: NDArray[np.int64],
-    staged: Sequence[StagedFrame],
-    naming: str,
-    valid: int,
-) -> None:
+def _write_series(folder: ArchiveFiles, name: str, change: _Change) -> None:
     """Write the chunks of a series from the first changed one; link those before, unless they are valid."""
+    state = change.state
     metadata = state.arrays[name]
-    before = len(state.times)
-    same = order[:before] == np.arange(min(before, len(order)))
-    unchanged = len(same) if same.all() else int(np.argmin(same))
-    first = unchanged // TIMES_PER_CHUNK
-    if naming != state.naming:
-        for chunk in range(valid // TIMES_PER_CHUNK, first):
-            source, target = (
-                archive_files.key(name, metadata, each, chunk) for each in (state.naming, naming)
-            )
-            folder.link(source, target)
+    first = change.first // TIMES_PER_CHUNK
+    # When frames are appended, all chunks before the first changed one are valid.
+    for chunk in range(change.valid // TIMES_PER_CHUNK, first):
+        source, target = (
+            archive_files.key(name, metadata, each, chunk) for each in (state.naming, change.naming)
+        )
+        folder.link(source, target)
     start = first * TIMES_PER_CHUNK
     # Frames after the unchanged ones come from positions after the unchanged ones.
-    old = archive_files.read_chunks(folder, name, metadata, start) if before > start else None
+    old = archive_files.read_chunks(folder, name, metadata, start) if len(state.times) > start else None
     new = {
-        "time": [frame.time.astype(np.int64) for frame in staged],
-        archive_files.HASH: [frame.frame_hash for frame in staged],
-        archive_files.FRAMES: [frame.statistics for frame in staged],
+        "time": [frame.time.astype(np.int64) for frame in change.staged],
+        archive_files.HASH: [frame.frame_hash for frame in change.staged],
+        archive_files.FRAMES: [frame.statistics for frame in change.staged],
     }[name]
     dtype = np.dtype(metadata["data_type"])
     width = metadata["shape"][1:]
     added = np.array(new, dtype).reshape(-1, *width)
     old = np.empty((0, *width), dtype) if old is None else old
-    tail = order[start:]
+    tail = change.order[start:]
     values = _in_order(np.where(tail < 0, tail, tail - start), old, added)
     for offset in range(0, len(values), TIMES_PER_CHUNK):
-        file = archive_files.key(name, metadata, naming, first + offset // TIMES_PER_CHUNK)
+        file = archive_files.key(name, metadata, change.naming, first + offset // TIMES_PER_CHUNK)
         part = values[offset : offset + TIMES_PER_CHUNK]
         folder.write(file, archive_files.encode_chunk(metadata, part))
 

@@ -22,16 +22,6 @@ from stormcell.errors import InputError
 SAME_TO = 1e-5
 # A kilometre of rain in an hour. Larger numbers, such as 1e20 or 9.97e36, are codes and not clutter.
 _MOST_RATE = 1e6
-# Attributes of the rate that all frames of an archive share: the quantity, and the rules for cleaning.
-_MEANING = (
-    "source_quantity",
-    "accumulation_minutes",
-    "zr_a",
-    "zr_b",
-    "highest_rate_kept",
-    "smallest_group_kept",
-    "clutter_mask",
-)
 
 
 @dataclass(frozen=True)
@@ -140,7 +130,7 @@ def expect_same(reference: xr.Dataset, frames: xr.Dataset) -> None:
     if differs := Grid.of(reference).difference(Grid.of(frames)):
         raise InputError(differs)
     of_archive, of_file = reference[schema.RATE].attrs, frames[schema.RATE].attrs
-    for name in _MEANING:
+    for name in schema.MEANING:
         expected, found = of_archive.get(name), of_file.get(name)
         if not _agree(expected, found):
             raise InputError(f"{name}: expected the archive's {expected}, found {found}")

@@ -4,7 +4,7 @@ An archive survives a kill at any moment, and a power cut if it is written with 
 """
 
 from bisect import insort
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -69,8 +69,7 @@ class Store:
     @property
     def pruned_before(self) -> np.datetime64 | None:
         """Frames before this time have been dropped, and are not archived again."""
-        found = None if self._state is None else self._state.attributes.get("pruned_before")
-        return None if found is None else np.datetime64(str(found), "s")
+        return None if self._state is None else self._state.pruned_before
 
     @property
     def pending(self) -> int:
@@ -150,6 +149,20 @@ class Store:
         with self._or_archive_error():
             self._splice(order, staged)
         self._times, self._pending = [], {}
+
+    def put_attributes(self, attributes: Mapping[str, str]) -> None:
+        """Replace attributes of the dataset, and commit it, if there is one and they differ.
+
+        Raises:
+            ArchiveError: It cannot be written. The archive is intact.
+        """
+        state = self._state
+        if state is None or attributes.items() <= state.attributes.items():
+            return
+        state = replace(state, attributes={**state.attributes, **attributes})
+        with self._or_archive_error():
+            committed.commit(self.folder, state)
+        self._state = state
 
     def prune(self, before: np.datetime64) -> Times:
         """Drop the frames before a time, except the newest frame, and return their times.

@@ -17,16 +17,7 @@ from stormcell.data.time_axis import TimeAxis, in_minutes, minute
 WET = rain_index.WET
 _SHOWN_FRAMES = 5
 _BLOCK_PIXELS = 2**24
-_SHOWN_RATE_ATTRIBUTES = (
-    "source_quantity",
-    "accumulation_minutes",
-    "zr_a",
-    "zr_b",
-    "highest_rate_kept",
-    "smallest_group_kept",
-    "clutter_mask",
-    "regridding",
-)
+_SHOWN_RATE_ATTRIBUTES = (*schema.MEANING, "regridding")
 
 
 @dataclass(frozen=True)
@@ -169,7 +160,7 @@ def describe(ds: xr.Dataset, *, deep: bool = False, workers: Workers = THIS_PROC
             for name in names
             if name in attributes
         },
-        cleaned=_cleaned(ds),
+        cleaned=_cleaned(index),
         problems=tuple(problems),
     )
 
@@ -181,7 +172,7 @@ def _read(
     rate = ds[schema.RATE]
     block = max(1, _BLOCK_PIXELS // rate[0].size)
     blocks = [slice(start, start + block) for start in range(0, len(rate), block)]
-    counting = partial(_count_same, rate, index, shared_rates.digest(rate))
+    counting = partial(_count, rate, index, shared_rates.digest(rate))
     counts = [done.result() for done in workers.run(counting, blocks)]
     wrong = dict.fromkeys(problem for each in counts for problem in each.problems)
     damaged = [minute(ds["time"].values[position]) for each in counts for position in each.damaged]
@@ -192,19 +183,24 @@ def _read(
     return np.concatenate([each.statistics for each in counts]), list(wrong)
 
 
-def _count(rate: xr.DataArray, index: StoredIndex | None, block: slice) -> _Counts:
+def _count(rate: xr.DataArray, index: StoredIndex | None, digest: str, block: slice) -> _Counts:
+    """Count, perhaps in another process, which must read the same rates as this one."""
+    shared_rates.expect_same(rate, digest)
     values = _values(rate[block])
     statistics = np.full((len(values), len(rain_index.STATISTICS)), np.nan)
     statistics[:, :2] = 0
     problems: dict[str, None] = {}
     damaged = []
     for number, frame in enumerate(values):
-        if frame is None or not _intact(index, block.start + number, frame):
-            damaged.append(block.start + number)
-        if frame is not None:
-            problems |= dict.fromkeys(schema.value_problems(frame))
-            tiles = rain_index.tile_statistics(frame)
-            statistics[number] = rain_index.frame_statistics(tiles)[: statistics.shape[1]]
+        position = block.start + number
+        if frame is None:
+            damaged.append(position)
+            continue
+        tiles = rain_index.tile_statistics(frame)
+        if index is not None and not _intact(index, position, frame, tiles):
+            damaged.append(position)
+        problems |= dict.fromkeys(schema.value_problems(frame))
+        statistics[number] = rain_index.frame_statistics(tiles)[: statistics.shape[1]]
     return _Counts(statistics, tuple(damaged), tuple(problems))
 
 
@@ -218,30 +214,23 @@ def _values(rates: xr.DataArray) -> list[NDArray[np.float32] | None]:
         return [frame for position in range(len(rates)) for frame in _values(rates[[position]])]
 
 
-def _intact(index: StoredIndex | None, position: int, frame: NDArray[np.float32]) -> bool:
-    """Whether a frame has the hash and the statistics that the archive has of it."""
-    if index is None:
-        return True
+def _intact(
+    index: StoredIndex, position: int, frame: NDArray[np.float32], tiles: NDArray[np.float32]
+) -> bool:
+    """Whether a frame, and the statistics of its tiles, are those that the archive has of it."""
     try:
-        tiles = index.tiles[position].values
+        stored = index.tiles[position].values
     except Exception:  # codecs raise errors of many kinds
         return False
     return bool(
         rain_index.frame_hash(frame) == index.hashes[position]
-        and np.array_equal(rain_index.tile_statistics(frame), tiles, equal_nan=True)
+        and np.array_equal(tiles, stored, equal_nan=True)
     )
 
 
-def _cleaned(ds: xr.Dataset) -> str:
+def _cleaned(index: StoredIndex | None) -> str:
     """Return what was changed before the frames were archived, as text; empty for other stores."""
-    index = rain_index.stored(ds)
     if index is None:
         return ""
     columns = [rain_index.FRAME_STATISTICS.index(name) for name in rain_index.CLEANED]
     return cleaning.describe(index.frames[:, columns].astype(np.int64))
-
-
-def _count_same(rate: xr.DataArray, index: StoredIndex | None, digest: str, block: slice) -> _Counts:
-    """Count, perhaps in another process, which must read the same rates as this one."""
-    shared_rates.expect_same(rate, digest)
-    return _count(rate, index, block)

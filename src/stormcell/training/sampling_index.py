@@ -1,6 +1,5 @@
 """The rain of an archive's frames and tiles: stored in the archive, or found by reading its frames once."""
 
-import hashlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from stormcell.atomic import write_file
+from stormcell.atomic import make_folder, write_file
 from stormcell.data import rain_index
 from stormcell.data.splits import Positions
 
@@ -58,9 +57,7 @@ class SamplingIndex:
 
     def data_hash(self, rain: xr.DataArray, positions: Positions) -> str:
         """Return the SHA-256 of grid, times and rates of some frames."""
-        digest = _grid_and_times(rain, positions)
-        digest.update(self.hashes[positions].astype("<u8").tobytes())
-        return digest.hexdigest()
+        return rain_index.data_hash(rain, positions, self.hashes[positions])
 
 
 def stored_index(ds: xr.Dataset) -> SamplingIndex | None:
@@ -136,7 +133,7 @@ def keep(scanned: Scan, file: Path) -> None:
     """
     content = io.BytesIO()
     np.savez_compressed(content, frames=scanned.frames, hashes=scanned.hashes, tiles=scanned.tiles)
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     write_file(file, content.getvalue())
 
 
@@ -155,16 +152,7 @@ def _read(file: Path, rain: xr.DataArray, positions: Positions) -> Scan | None:
 
 def _key(rain: xr.DataArray, positions: Positions) -> str:
     """Return a name for the frames at some positions; of their rates, it depends on sixteen frames."""
-    digest = _grid_and_times(rain, positions)
-    for k in np.unique(np.linspace(0, len(positions) - 1, _COMPARED).astype(int)):
-        rate = np.asarray(rain[int(positions[k])].values, np.float32)
-        digest.update(int(rain_index.frame_hash(rate)).to_bytes(8, "little"))
-    return digest.hexdigest()[:16]
-
-
-def _grid_and_times(rain: xr.DataArray, positions: Positions) -> "hashlib._Hash":
-    digest = hashlib.sha256()
-    for axis in ("y", "x"):
-        digest.update(np.ascontiguousarray(rain[axis].values, "<f8").tobytes())
-    digest.update(rain["time"].values[positions].astype("datetime64[s]").astype("<i8").tobytes())
-    return digest
+    compared = positions[np.unique(np.linspace(0, len(positions) - 1, _COMPARED).astype(int))]
+    rates = (np.asarray(rain[int(position)].values, np.float32) for position in compared)
+    hashes = np.array([rain_index.frame_hash(rate) for rate in rates], np.uint64)
+    return rain_index.data_hash(rain, positions, hashes)[:16]

@@ -22,13 +22,10 @@ from stormcell.data.readers import cf_roles
 from stormcell.data.readers.cf_grid import find_grid
 from stormcell.data.readers.cf_intervals import Intervals, find_intervals
 from stormcell.data.readers.cf_packed import unpack
-from stormcell.data.readers.packing import LEAST_DBZ
+from stormcell.data.readers.packing import LEAST_DBZ, NO_ECHO
 from stormcell.data.readers.rain_variable import RainVariable, find_rain, horizontal_axes
 from stormcell.errors import InputError
 
-# −30 dBZ by Z = 200 R^1.6, weaker than any weather radar detects. Some files have rates that were converted
-# from reflectivity and have this value instead of zero where there was no echo. No echo is dry.
-NO_ECHO = 0.0005
 # How a dataset is opened for the functions of this module.
 UNDECODED: dict[str, Any] = {
     "mask_and_scale": False,

@@ -5,13 +5,13 @@ said to be.
 """
 
 import math
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import h5py
 
 from stormcell.data.readers.inflating import DEFLATE_RATIO, expect_unpacked_size
+from stormcell.data.readers.remembered import remembered
 from stormcell.errors import InputError
 
 _DEFLATE, _FLETCHER32 = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32
@@ -30,17 +30,12 @@ def expect_sound_chunks(file: h5py.File, path: object) -> None:
     Raises:
         InputError: A chunk is larger.
     """
-    if isinstance(path, Path):
-        status = path.stat()
-        problem = _problem_in(path, status.st_mtime_ns, status.st_size)
-    else:
-        problem = file.visititems(_problem)
-    if problem:
+    if problem := _problem_in(path) if isinstance(path, Path) else file.visititems(_problem):
         raise InputError(problem)
 
 
-@lru_cache(maxsize=256)
-def _problem_in(path: Path, changed: int, size: int) -> str | None:  # noqa: ARG001 - a changed file is new
+@remembered
+def _problem_in(path: Path) -> str | None:
     with h5py.File(path, "r") as file:
         problem: str | None = file.visititems(_problem)
     return problem

@@ -12,6 +12,9 @@ from stormcell.errors import InputError
 
 # Reflectivity that no weather radar detects: written where there was no echo, which is dry.
 NO_ECHO_DBZ = -30.0
+# −30 dBZ by Z = 200 R^1.6, in mm/h. Some files have rates that were converted from reflectivity and have this
+# value instead of zero where there was no echo. No echo is dry.
+NO_ECHO = 0.0005
 # Less than any radar or provider writes for no echo: a code for pixels that were not observed.
 LEAST_DBZ = -100.0
 # Values that are converted at once: 8 MB as float64.

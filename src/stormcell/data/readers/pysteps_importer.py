@@ -21,6 +21,7 @@ from stormcell.data.grid import Grid, parse_crs
 from stormcell.data.projection import in_metres
 from stormcell.data.quantity import to_rate, unit
 from stormcell.data.read_options import ReadOptions
+from stormcell.data.readers.packing import NO_ECHO
 from stormcell.data.readers.plain_file import plain_file
 from stormcell.data.readers.source import Source
 from stormcell.data.time_text import parse_time, time_in_name
@@ -28,8 +29,6 @@ from stormcell.data.units import is_degrees, length, split_period
 from stormcell.errors import InputError, MissingExtraError
 
 _PRODUCTS = ("qty", "product", "product_name", "variable", "varname")
-# Weaker than any weather radar detects, 0.0005 mm/h: a value that stands for no echo.
-_NO_ECHO = 0.0005
 
 
 class PystepsImporter:
@@ -163,9 +162,9 @@ def _rate(
         zr = (float(metadata["zr_a"]), float(metadata["zr_b"]))
     rate, measured = to_rate(values * factor, quantity, hours=hours, zr=zr)
     lowest = np.fmin.reduce(rate, axis=None, initial=np.inf)
-    if lowest < -_NO_ECHO:
+    if lowest < -NO_ECHO:
         raise InputError(f"expected 0 or more, found {lowest:g}")
-    return np.where(rate < _NO_ECHO, 0, rate).astype(np.float32), measured
+    return np.where(rate < NO_ECHO, 0, rate).astype(np.float32), measured
 
 
 def _grid(metadata: dict[str, Any], rows: int, columns: int) -> Grid:

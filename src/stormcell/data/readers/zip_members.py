@@ -2,10 +2,10 @@
 
 import copy
 import zipfile
-from functools import lru_cache
 from pathlib import Path
 
 from stormcell.data.readers.inflating import DEFLATE_RATIO
+from stormcell.data.readers.remembered import remembered
 from stormcell.errors import InputError
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -33,13 +33,12 @@ def expect_sound_members(path: Path) -> None:
     Raises:
         InputError: A member unpacks to more, or is compressed in another way than deflate.
     """
-    status = path.stat()
-    if problem := _problem_in(path, status.st_mtime_ns, status.st_size):
+    if problem := _problem_in(path):
         raise InputError(problem)
 
 
-@lru_cache(maxsize=256)
-def _problem_in(path: Path, changed: int, size: int) -> str | None:  # noqa: ARG001 - a changed file is new
+@remembered
+def _problem_in(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as file:
             expect_known_methods(file)
