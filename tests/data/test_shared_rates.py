@@ -21,3 +21,17 @@ def test_expect_same_raises_only_in_a_worker_with_other_rates(by_address):
     (done,) = by_address.run(partial(check, rate, shared_rates.digest(rate * np.nan)), [1])
     with pytest.raises(WorkerError, match="expected that they read the same archive, found other rates"):
         done.result()
+
+
+def test_expect_same_of_an_array_in_the_place_of_another_checks_it(monkeypatch):
+    monkeypatch.setattr(shared_rates, "in_worker", lambda: True)
+    values = np.zeros((3, 2, 2), np.float32)
+    rate = xr.DataArray(values + 1, dims=("time", "y", "x"))
+    expected, place = shared_rates.digest(rate), id(rate)
+    shared_rates.expect_same(rate, expected)
+    del rate
+    others = [xr.DataArray(values, dims=("time", "y", "x")) for _ in range(100)]
+    assert place in map(id, others)  # one of them has the id of the array that is gone
+    for other in others:
+        with pytest.raises(WorkerError):
+            shared_rates.expect_same(other, expected)

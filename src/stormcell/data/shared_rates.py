@@ -2,13 +2,16 @@
 
 import hashlib
 from contextlib import suppress
+from weakref import WeakValueDictionary
 
 import xarray as xr
 
 from stormcell.data.parallel import in_worker
 from stormcell.errors import WorkerError
 
-_SAME: set[int] = set()  # arrays of this process that were found to be the same
+# Arrays of this process that were found to be the same, by id. A later array can have the id of one that
+# is gone.
+_SAME: WeakValueDictionary[int, xr.DataArray] = WeakValueDictionary()
 
 
 def digest(rate: xr.DataArray) -> str:
@@ -31,11 +34,11 @@ def expect_same(rate: xr.DataArray, expected: str) -> None:
     Raises:
         WorkerError: It has another.
     """
-    if not in_worker() or id(rate) in _SAME:
+    if not in_worker() or _SAME.get(id(rate)) is rate:
         return
     if digest(rate) != expected:
         raise WorkerError(
             "workers: expected that they read the same archive, found other rates; an archive must lie in a "
             "folder or an object store that all workers reach by the same name"
         )
-    _SAME.add(id(rate))
+    _SAME[id(rate)] = rate
