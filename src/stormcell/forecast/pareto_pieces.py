@@ -1,0 +1,159 @@
+"""The arithmetic of a chain of Pareto distributions; see :mod:`~stormcell.forecast.rain_distribution`."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stormcell.forecast.contract import Field
+
+STEEPEST = 16.0  # largest fall of ln S from one threshold to the next
+TAIL_SLOPE = 2.0  # smallest a_K
+
+SMALLEST = np.float32(1e-35)  # stands for a probability of 0 in logarithms
+LEVEL = 1e-6  # a smaller fall of ln S over a piece is rounding
+
+
+class ParetoPieces:
+    """The pieces between thresholds, and beyond the last.
+
+    Methods take the probabilities of exceeding each threshold at some pixels, ``(threshold, rows, x)``.
+
+    Args:
+        thresholds: Ascending rain rates in mm/h ``(K,)``.
+        largest: Largest rate in mm/h.
+    """
+
+    def __init__(self, thresholds: NDArray[np.float64], largest: float) -> None:
+        self.thresholds = thresholds
+        self.largest = largest
+        self.lengths = np.log(np.append(thresholds[1:], largest) / thresholds)  # of the pieces in ln r
+
+    def probability(self, exceedance: Field, rate: float) -> Field:
+        """Return P(R ≥ rate) ``(rows, x)``."""
+        number = int(np.searchsorted(self.thresholds, rate, side="right")) - 1
+        lower: Field = exceedance[max(number, 0)]
+        if rate > self.largest:
+            return lower * 0
+        if number < 0 or rate == self.thresholds[number]:
+            return lower
+        part = np.log(rate / self.thresholds[number]) / self.lengths[number]
+        logs = [_log(probability) for probability in exceedance[max(number - 1, 0) : number + 2]]
+        last = number == len(self.thresholds) - 1
+        fall = self._tail(_fall(*logs)) if last else _fall(logs[-2], logs[-1])
+        found: Field = lower * np.exp(np.float32(-part) * fall)
+        return found
+
+    def _tail(self, fall: Field) -> Field:
+        """Return by how much ln S falls beyond the last threshold, given the fall before it."""
+        before, length = self.lengths[-2:]
+        falls: Field = np.maximum(fall * np.float32(length / before), np.float32(TAIL_SLOPE * length))
+        return falls
+
+    def _pieces(self, exceedance: Field) -> Iterator["_Piece"]:
+        """Yield the pieces of the distribution of some rows, up to the last that some pixel reaches."""
+        logs, fall = _log(exceedance[0]), exceedance[0]
+        for piece, (rate, length) in enumerate(zip(self.thresholds, self.lengths, strict=True)):
+            probability = exceedance[piece]
+            highest = np.fmax.reduce(probability, axis=None, initial=0)
+            if not highest > 0:
+                return
+            if piece + 1 < len(self.thresholds):
+                upper = _log(exceedance[piece + 1])
+                fall = _fall(logs, upper)
+            else:
+                upper, fall = logs, self._tail(fall)
+            yield _Piece(np.float32(rate), np.float32(length), probability, highest, logs, fall)
+            logs = upper
+
+    def invert(self, exceedance: Field, chances: Field, rates: Field) -> None:
+        """Write the rates exceeded ``(field, rows, x)``."""
+        exceedance = exceedance.reshape(len(self.thresholds), -1)
+        highest = [np.fmax.reduce(probability, initial=0) for probability in exceedance]
+        above = np.empty(exceedance.shape[1], np.bool_)
+        count = np.empty(exceedance.shape[1], np.uint8)
+        nothing = exceedance[0] * 0  # 0, or NaN
+        for field, result in zip(chances, rates, strict=True):
+            chance, rate = field.reshape(-1), result.reshape(-1)  # the second is a view
+            np.multiply(chance, nothing, out=rate)
+            lowest = np.fmin.reduce(chance, initial=1)
+            count.fill(0)
+            for probability, most in zip(exceedance, highest, strict=True):
+                if not most > lowest:
+                    break
+                np.greater(probability, chance, out=above)
+                np.add(count, above.view(np.uint8), out=count)
+            wet = np.flatnonzero(count)
+            if len(wet):
+                rate[wet] = self._rate(exceedance, chance[wet], count[wet], wet)
+
+    def _rate(
+        self, exceedance: Field, chance: Field, count: NDArray[np.uint8], wet: NDArray[np.intp]
+    ) -> Field:
+        """Return the rates that wet pixels exceed, given the number of thresholds below these rates."""
+        logs = np.log(self.thresholds)
+        last = len(logs) - 1
+        # The fall of ln S is that of the piece; beyond the last threshold, it comes from the piece before.
+        piece = np.minimum(count, np.uint8(last)) - 1
+        flat = piece * np.intp(exceedance.shape[1]) + wet
+        lower, upper = _log(exceedance.take(flat)), _log(exceedance.take(flat + exceedance.shape[1]))
+        fall = np.maximum(_fall(lower, upper), np.float32(LEVEL))
+        reach = self.lengths[:-1].astype(np.float32)[piece] / fall
+        beyond = count > last
+        if beyond.any():
+            lower[beyond] = upper[beyond]
+            reach[beyond] = np.minimum(reach[beyond], np.float32(1 / TAIL_SLOPE))
+            piece = count - 1
+        part = np.clip((lower - _log(chance)) * reach, 0, self.lengths.astype(np.float32)[piece])
+        rate: Field = np.exp(logs.astype(np.float32)[piece] + part)
+        return rate
+
+    def integral(self, exceedance: Field, power: int, upto: Field | None = None) -> Field:
+        """Return ``∫ S^power dr`` from 0 to the largest rate or to a field of rates ``(rows, x)``.
+
+        In ``x = ln r`` the integrand of a piece, ``r · S^power``, is exponential.
+        """
+        first = np.float32(self.thresholds[0])
+        total: Field = exceedance[0] ** power
+        total *= first if upto is None else np.minimum(upto, first)
+        for piece in self._pieces(exceedance):
+            if upto is None:
+                part: Field | np.float32 = piece.length
+            elif not np.fmax.reduce(upto, axis=None) > piece.rate:
+                break
+            else:
+                part = np.log(np.clip(upto, piece.rate, piece.rate * np.exp(piece.length)) / piece.rate)
+            growth = part * (1 - piece.fall * (power / piece.length))
+            total += piece.probability**power * (piece.rate * part * _mean_exponential(growth))
+        return total
+
+
+class _Piece(NamedTuple):
+    """The distribution between two thresholds, at some pixels."""
+
+    rate: np.float32  # lower threshold
+    length: np.float32  # of the piece in ln r
+    probability: Field  # (rows, x): S at the lower threshold
+    highest: np.float32  # of these probabilities
+    logs: Field  # (rows, x): their logarithms
+    fall: Field  # (rows, x): of ln S over the piece
+
+
+def _log(probability: Field) -> Field:
+    logs: NDArray[np.float32] = np.maximum(probability, SMALLEST)
+    return np.log(logs, out=logs)
+
+
+def _fall(logs: Field, upper: Field) -> Field:
+    """Return by how much ln S falls over a piece."""
+    fall = np.subtract(logs, upper)
+    return np.minimum(np.maximum(fall, 0, out=fall), np.float32(STEEPEST), out=fall)
+
+
+def _mean_exponential(exponent: Field) -> Field:
+    """Return the mean of ``exp(x)`` over 0 ≤ x ≤ exponent."""
+    small = np.abs(exponent) < 0.03  # there, the series is more precise
+    safe = np.where(small, np.float32(1), exponent)
+    series = 1 + exponent / 2 * (1 + exponent / 3 * (1 + exponent / 4))
+    return np.where(small, series, (np.exp(safe) - 1) / safe)

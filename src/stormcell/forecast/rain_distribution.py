@@ -1,0 +1,231 @@
+"""A predictive distribution of the rain rate at every pixel, from the probabilities of exceeding some rates.
+
+Let ``t_1 < … < t_K`` be the thresholds and ``p_k`` the probability of a rate of at least ``t_k``. Between two
+thresholds the logarithm of the probability is linear in the logarithm of the rate:
+
+    S(r) = P(R ≥ r) = p_k · (r / t_k)^(-a_k)         for t_k ≤ r < t_{k+1}
+    a_k  = min(ln(p_k / p_{k+1}), 16) / ln(t_{k+1} / t_k)
+
+- Below ``t_1`` a forecast is dry: ``S(r) = p_1`` for ``0 < r ≤ t_1``, and the rate is 0 with ``1 - p_1``.
+- Beyond ``t_K`` is a Pareto tail: the same formula with ``a_K = max(a_{K-1}, 2)``, up to a largest
+  rate, which is never exceeded.
+- A fall by more than a factor of e^16 (1e7) between two thresholds, such as to 0, is a jump at the upper one.
+
+So the distribution is a chain of Pareto distributions. Exceedance of rain rates is close to a power law over
+the ratio of two neighbouring thresholds, the probabilities of the thresholds are kept exactly, the result is
+monotone by construction, and the quantile, the mean and the continuous ranked probability score have closed
+forms: in ``ln r``, the integrands of ``∫ S dr`` and ``∫ S² dr`` over a piece are exponential.
+Linear in the logit differs from it by less than 0.02 where rain is certain, and has no closed forms. Linear
+in the probability overstates rare rates: halfway from 1e-2 to 1e-4 it has 5e-3 instead of 1e-3.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from stormcell.errors import ArgumentError
+from stormcell.forecast.contract import Field
+from stormcell.forecast.pareto_pieces import ParetoPieces
+
+LARGEST = 200.0  # mm/h
+ROUNDING = 1e-6  # by which probabilities of a float32 network may fail to be monotone or exceed 0 and 1
+
+BLOCK_PIXELS = 2**15  # rows are processed in blocks whose temporary fields fit into the cache
+
+
+class RainDistribution:
+    """The predictive distribution of the rain rate at every pixel.
+
+    It is a :class:`~stormcell.forecast.probabilistic.LeadDistribution`.
+
+    Args:
+        thresholds: Two or more ascending rain rates in mm/h, > 0.
+        exceedance: Probabilities of a rate at or above each threshold, float32 ``(threshold, y, x)``: 0 to 1,
+            not increasing with the threshold, NaN at all thresholds where the forecast is undefined. It is
+            not copied.
+        largest: The largest rate in mm/h, above the last threshold.
+
+    Raises:
+        ArgumentError: The thresholds or the probabilities are not as described.
+
+    Example:
+        >>> exceedance = np.array([0.5, 0.25, 0.01], np.float32).reshape(3, 1, 1)
+        >>> rain = RainDistribution([0.1, 1.0, 10.0], exceedance)
+        >>> rain.probability([1.0]).item()
+        0.25
+        >>> median, upper = rain.quantile([0.4, 0.75]).ravel()
+        >>> round(float(median), 3), round(float(upper), 3)  # dry with 50 %
+        (0.0, 1.0)
+        >>> rain.crps(np.zeros((1, 1), np.float32)).shape
+        (1, 1)
+    """
+
+    def __init__(self, thresholds: Sequence[float], exceedance: Field, *, largest: float = LARGEST) -> None:
+        rates = np.asarray(thresholds, np.float64)
+        if rates.ndim != 1 or len(rates) < 2 or not (rates > 0).all() or not (np.diff(rates) > 0).all():
+            raise ArgumentError(f"thresholds: expected two or more ascending rates > 0, found {thresholds}")
+        if not rates[-1] < largest < np.inf:
+            raise ArgumentError(f"largest: expected a rate above {rates[-1]:g} mm/h, found {largest}")
+        if exceedance.ndim != 3 or len(exceedance) != len(rates) or exceedance.dtype != np.float32:
+            raise ArgumentError(
+                f"exceedance: expected float32 ({len(rates)}, y, x), "
+                f"found {exceedance.dtype} {exceedance.shape}"
+            )
+        self.thresholds = rates
+        self.largest = float(largest)
+        self.exceedance = exceedance
+        self._pieces = ParetoPieces(rates, self.largest)
+        for block in self._blocks():
+            _check(exceedance[:, block])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, cols = self.exceedance.shape[1:]
+        return rows, cols
+
+    def part(self, rows: slice) -> "RainDistribution":
+        """Return the distribution of some rows; it shares the memory."""
+        part = object.__new__(RainDistribution)
+        part.__dict__.update(self.__dict__)
+        part.exceedance = self.exceedance[:, rows]
+        return part
+
+    def probability(self, thresholds: Sequence[float]) -> Field:
+        """Return the probabilities of a rate at or above each threshold.
+
+        Args:
+            thresholds: Rain rates in mm/h, > 0; not necessarily those of the distribution.
+
+        Returns:
+            ``(threshold, y, x)``, 0 to 1, NaN where the forecast is undefined.
+
+        Raises:
+            ArgumentError: A threshold is not above 0.
+        """
+        if not all(rate > 0 for rate in thresholds):
+            raise ArgumentError(f"thresholds: expected rates > 0, found {list(thresholds)}")
+        found = np.empty((len(thresholds), *self.shape), np.float32)
+        for rate, field in zip(thresholds, found, strict=True):
+            for block in self._blocks():
+                field[block] = self._pieces.probability(self.exceedance[:, block], rate)
+        return found
+
+    def quantile(self, levels: Sequence[float]) -> Field:
+        """Return the quantiles of the distribution.
+
+        Args:
+            levels: Probabilities of not exceeding the quantile, above 0 and below 1.
+
+        Returns:
+            Rain rates in mm/h ``(quantile, y, x)``: 0, or at least the first threshold; NaN where the
+            forecast is undefined.
+
+        Raises:
+            ArgumentError: A level is not between 0 and 1.
+        """
+        if not all(0 < level < 1 for level in levels):
+            raise ArgumentError(f"levels: expected probabilities above 0 and below 1, found {list(levels)}")
+        chances = np.array([1 - level for level in levels], np.float32)
+        return self.rates_exceeded(np.broadcast_to(chances[:, None, None], (len(levels), *self.shape)))
+
+    def quantile_at(self, levels: Field) -> Field:
+        """Return the quantile of every pixel at a level of its own.
+
+        Args:
+            levels: Probabilities of not exceeding the quantile ``(y, x)`` or ``(field, y, x)``, 0 to 1.
+
+        Returns:
+            Rain rates in mm/h of the shape of ``levels``; NaN where the forecast or the level is undefined.
+
+        Raises:
+            ArgumentError: ``levels`` has another grid.
+
+        Example:
+            >>> exceedance = np.array([0.5, 0.25, 0.01], np.float32).reshape(3, 1, 1).repeat(2, axis=2)
+            >>> rain = RainDistribution([0.1, 1.0, 10.0], exceedance)
+            >>> rain.quantile_at(np.array([[0.5, 0.99]], np.float32)).round(2).tolist()
+            [[0.0, 10.0]]
+        """
+        return self.rates_exceeded(1 - levels)
+
+    def rates_exceeded(self, chances: Field) -> Field:
+        """Return the rate that every pixel exceeds with a probability of its own.
+
+        It is the quantile at 1 minus that probability, and more precise for small ones.
+
+        Args:
+            chances: Probabilities ``(y, x)`` or ``(field, y, x)``, 0 to 1. Where one is not below the
+                probability of rain, the rate is 0, and nothing is computed.
+
+        Returns:
+            Rain rates in mm/h of the shape of ``chances``; NaN where the forecast or the chance is undefined.
+
+        Raises:
+            ArgumentError: ``chances`` has another grid.
+        """
+        if chances.ndim not in (2, 3) or chances.shape[-2:] != self.shape:
+            raise ArgumentError(f"levels: expected the grid {self.shape}, found {chances.shape}")
+        fields = chances.reshape(-1, *self.shape)
+        rates = np.empty(fields.shape, np.float32)
+        for block in self._blocks():
+            self._pieces.invert(self.exceedance[:, block], fields[:, block], rates[:, block])
+        return rates.reshape(chances.shape)
+
+    def mean(self) -> Field:
+        """Return the expected rain rate in mm/h ``(y, x)``, NaN where the forecast is undefined."""
+        mean = np.empty(self.shape, np.float32)
+        for block in self._blocks():
+            mean[block] = self._pieces.integral(self.exceedance[:, block], power=1)
+        return mean
+
+    def crps(self, observation: Field) -> Field:
+        """Return the continuous ranked probability score of the distribution at every pixel.
+
+        It is ``∫ (F(r) - 1{y ≤ r})² dr`` from 0, integrated exactly: ``∫ S² dr + y - 2 ∫ S dr``, the second
+        integral up to the observation ``y`` (Matheson & Winkler 1976, doi:10.1287/mnsc.22.10.1087).
+
+        Args:
+            observation: Rain rates in mm/h ``(y, x)``, ≥ 0, NaN where not observed.
+
+        Returns:
+            mm/h ``(y, x)``, NaN where the forecast is undefined or the rate was not observed.
+
+        Raises:
+            ArgumentError: ``observation`` has another grid.
+        """
+        if observation.shape != self.shape:
+            raise ArgumentError(f"observation: expected the grid {self.shape}, found {observation.shape}")
+        score = np.empty(self.shape, np.float32)
+        for block in self._blocks():
+            exceedance, observed = self.exceedance[:, block], observation[block].astype(np.float32)
+            score[block] = self._pieces.integral(exceedance, power=2) + observed
+            score[block] -= 2 * self._pieces.integral(exceedance, power=1, upto=observed)
+        return score
+
+    def _blocks(self) -> Iterator[slice]:
+        """Yield slices of rows."""
+        height, width = self.shape
+        rows = max(1, BLOCK_PIXELS // width)
+        for first in range(0, height, rows):
+            yield slice(first, min(first + rows, height))
+
+
+def _check(exceedance: Field) -> None:
+    """Check the probabilities of some rows."""
+    defined = int(np.count_nonzero(~np.isnan(exceedance[0])))
+    rounding = np.float32(ROUNDING)
+    lowest, highest = exceedance[-1].min(initial=np.inf), exceedance[0].max(initial=-np.inf)
+    if defined < exceedance[0].size:
+        lowest, highest = np.nanmin(exceedance[-1], initial=0), np.nanmax(exceedance[0], initial=0)
+    if lowest < -rounding or highest > 1 + rounding:
+        raise ArgumentError(f"exceedance: expected 0 to 1, found {min(lowest, 0):g} to {highest:g}")
+    counts = [int(np.count_nonzero(upper <= lower + rounding)) for lower, upper in pairwise(exceedance)]
+    counts.append(int(np.count_nonzero(~np.isnan(exceedance[-1]))))
+    for count in counts:
+        if count != defined:
+            raise ArgumentError(
+                "exceedance: expected probabilities that do not increase with the threshold, "
+                "and NaN at all thresholds or at none, found others"
+            )
