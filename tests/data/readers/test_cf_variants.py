@@ -725,13 +725,15 @@ def test_cf_netcdf_attribute_that_is_not_utf8_is_replaced(write):
     found.attrs["institution"].encode()
 
 
-def test_cf_netcdf_only_group_with_arrays_is_read(tmp_path):
-    """The layout of GPM IMERG: everything in /Grid, (time, lon, lat), with bounds."""
+@pytest.mark.parametrize("calendar", ["standard", "julian"])
+def test_cf_netcdf_only_group_with_arrays_is_read(tmp_path, calendar):
+    """The layout of GPM IMERG: everything in /Grid, (time, lon, lat), with bounds, "julian" in some files."""
     path = tmp_path / "imerg.HDF5"
     values = np.arange(12.0, dtype="f4").reshape(1, 4, 3)
     values[0, 0, 0] = -9999.9
     with h5netcdf.File(path, "w") as file:
         grid = file.create_group("Grid")
+        grid.attrs["GridHeader"] = "BinMethod=ARITHMEAN;\nRegistration=CENTER;\n"
         grid.dimensions = {"time": 1, "lon": 4, "lat": 3, "nv": 2}
         for name, dims, numbers, attributes in (
             ("time", ("time",), np.array([1577836800]), {"bounds": "time_bnds"}),
@@ -749,6 +751,7 @@ def test_cf_netcdf_only_group_with_arrays_is_read(tmp_path):
                     item.attrs[key] = value
             if name.startswith("time"):
                 item.attrs["units"] = "seconds since 1970-01-01 00:00:00 UTC"
+                item.attrs["calendar"] = calendar
     found = read(path)
     assert times(found)[0] == np.datetime64("2020-01-01T00:30:00")
     expected = values[0].T[::-1].copy()

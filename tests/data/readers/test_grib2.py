@@ -194,6 +194,18 @@ def test_grib2_amount_over_an_interval_becomes_a_rate_at_its_end(write):
     assert ds["rainfall_rate"].attrs["accumulation_minutes"] == 15
 
 
+@pytest.mark.parametrize(("parameter", "name"), [(52, "tp"), (65, "tirf")])
+def test_grib2_rate_summed_over_an_interval_is_an_amount(write, parameter, name):
+    # ICON and ecCodes write total precipitation as the accumulation of its rate.
+    four = sample.product(1, parameter, interval=("2019-06-10T00:11:00", 5, 1))
+    ds, found = rates(write(wmo(np.abs(FIELD), four)))
+    np.testing.assert_allclose(found[0], np.abs(FIELD) * 12, rtol=1e-6)
+    assert ds["time"].values == [np.datetime64("2019-06-10T00:11")]
+    assert ds["rainfall_rate"].attrs["source_quantity"] == "amount"
+    assert ds["rainfall_rate"].attrs["accumulation_minutes"] == 5
+    assert ds.attrs["title"].startswith(name)
+
+
 @pytest.mark.parametrize(
     ("interval", "method"), [(None, "time: point"), (("2019-06-10T00:21:00", 15, 0), "time: mean")]
 )

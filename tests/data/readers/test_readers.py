@@ -86,6 +86,14 @@ def test_readers_times_in_different_centuries_raise_input_error(cf, tmp_path):
         open_radar(tmp_path / "r.nc").read(ReadOptions(), ALL)
 
 
+def test_readers_two_frames_of_one_time_raise_and_name_the_time(cf, tmp_path):
+    ds = cf(np.ones((3, 4, 5)), units="mm/h")
+    ds["time"] = np.array(["2020-01-01T00:05", "2020-01-01T00:00", "2020-01-01T00:05"], "M8[ns]")
+    ds.to_netcdf(tmp_path / "r.nc", engine="h5netcdf")
+    with pytest.raises(InputError, match=r"one frame for each time, found two of 2020-01-01T00:05:00$"):
+        open_radar(tmp_path / "r.nc")
+
+
 def test_readers_folder_and_missing_file_raise(tmp_path):
     with pytest.raises(InputError, match="found a folder of another kind"):
         open_radar(tmp_path)

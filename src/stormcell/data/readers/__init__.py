@@ -148,7 +148,11 @@ def open_radar(path: Location, options: ReadOptions | None = None) -> RadarFile:
     source = Source(path)
     with _library_errors():
         reader = find(source, options)
-        return RadarFile(path, reader, reader.times(source, options or ReadOptions()))
+        times = reader.times(source, options or ReadOptions())
+        ordered = np.sort(times)
+        if (same := ordered[1:][ordered[1:] == ordered[:-1]]).size:
+            raise InputError(f"time: expected one frame for each time, found two of {same[0]}")
+        return RadarFile(path, reader, times)
 
 
 def find(source: Source, options: ReadOptions | None = None) -> Reader:

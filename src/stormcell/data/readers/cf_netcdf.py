@@ -13,6 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from stormcell.data.read_options import ReadOptions
+from stormcell.data.readers import cf_roles
 from stormcell.data.readers.cf_frames import UNDECODED, frames_of, times_of
 from stormcell.data.readers.hdf5 import MAGIC, open_hdf5
 from stormcell.data.readers.hdf5_kind import expect_grids
@@ -65,7 +66,16 @@ def open_netcdf(source: Source) -> Iterator[xr.Dataset]:
     except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
         raise InputError(f"expected complete CF NetCDF: {error}") from None
     with ds:
+        _remove_calendar_of_gpm(ds)
         yield ds
+
+
+def _remove_calendar_of_gpm(ds: xr.Dataset) -> None:
+    """Remove the calendar "julian" from grids of GPM (IMERG), which count the days of the usual one."""
+    if "GridHeader" in ds.attrs:
+        for variable in ds.variables.values():
+            if cf_roles.text(variable.attrs.get("calendar")).lower() == "julian":
+                del variable.attrs["calendar"]
 
 
 def _group(file: h5py.File) -> str:

@@ -23,8 +23,14 @@ _PARAMETERS = {
     (1, 65): Product("rprate", "rate", "kg m-2 s-1"),
     (15, 1): Product("refl", "dbz", "dBZ"),
 }
+# The same parameters summed over an interval, as ICON and ecCodes write total precipitation.
+_SUMS = {
+    (1, 52): Product("tp", "amount", "kg m-2"),
+    (1, 65): Product("tirf", "amount", "kg m-2"),
+}
 _INSTANT, _INTERVAL = 0, 8
 _INTERVAL_OCTETS = 58
+_STATISTIC = 47  # octet of the statistical process
 # Code tables 4.3 and 1.4: analyses, observations and retrievals, of local kinds too; missing.
 _OBSERVED = {0, 8, 12, 16, 17, 255, *range(192, 255)}
 _FORECASTS = {1, 3, 4, 5}
@@ -98,7 +104,8 @@ def _product(message: Message) -> Product | None:
     section = message.sections[4]
     numbers = section.unsigned(10), section.unsigned(11)
     if message.discipline == 0:
-        return _PARAMETERS.get(numbers)
+        summed = section.unsigned(8, 2) == _INTERVAL and section.unsigned(_STATISTIC) == _ACCUMULATION
+        return (_SUMS.get(numbers) if summed else None) or _PARAMETERS.get(numbers)
     # Numbers of a discipline from 192 on have a meaning only at one centre.
     centre = message.sections[1].unsigned(6, 2)
     if (message.discipline, centre) == (mrms_products.DISCIPLINE, mrms_products.CENTRE):
@@ -125,7 +132,7 @@ def _period(
         raise InputError(f"{product.name}: expected template 4.0 or 4.8, found 4.{template}")
     if len(section) != _INTERVAL_OCTETS or section.unsigned(42) != 1:
         raise InputError(f"{product.name}: expected one interval, found {section.unsigned(42)}")
-    end, length, process = _date(section, 35), _duration(section, 49, 50), section.unsigned(47)
+    end, length, process = _date(section, 35), _duration(section, 49, 50), section.unsigned(_STATISTIC)
     if start + length != end or not length > np.timedelta64(0):
         raise InputError(f"{product.name}: expected an interval until {start + length}, found {end}")
     expected = _ACCUMULATION if product.quantity == "amount" else _AVERAGE
