@@ -51,6 +51,35 @@ def test_nimrod_rate_in_thirty_seconds_of_a_millimetre_is_read(write):
     assert ds.attrs["title"] == "Rainfall rate Composite"
 
 
+@pytest.mark.parametrize(
+    ("origin", "turned", "place"),
+    [
+        (1, CODES[::-1], {"north": 1_548_500.0}),
+        (2, CODES[:, ::-1], {"west": -402_500.0}),
+        (3, CODES[::-1, ::-1], {"north": 1_548_500.0, "west": -402_500.0}),
+    ],
+)
+def test_nimrod_first_pixel_at_any_corner_gives_the_same_field(write, origin, turned, place):
+    ds, found = rates(write(sample.field(turned, origin=origin, **place)))
+    np.testing.assert_allclose(found[0], RATES, rtol=1e-7)
+    np.testing.assert_array_equal(ds["x"], [-404_500, -403_500, -402_500])
+    np.testing.assert_array_equal(ds["y"], [1_549_500, 1_548_500])
+
+
+def test_nimrod_little_endian_file_gives_the_same_field(write):
+    big = sample.field(CODES)
+    header = big[4:516]
+    parts = [np.frombuffer(header[a:b], f">{kind}") for a, b, kind in ((0, 62, "i2"), (62, 354, "f4"))]
+    numbers = b"".join(part.astype(part.dtype.newbyteorder("<")).tobytes() for part in parts)
+    values = CODES.astype("<i2").tobytes()
+    marks = [struct.pack("<I", size) for size in (512, len(values))]
+    path = write(marks[0] + numbers + header[354:] + marks[0], marks[1] + values + marks[1])
+    assert find(Source(path)) is nimrod
+    ds, found = rates(path)
+    np.testing.assert_allclose(found[0], RATES, rtol=1e-7)
+    assert ds["time"].values == [np.datetime64("2016-03-26T00:05")]
+
+
 def test_nimrod_national_grid_is_that_of_the_ordnance_survey(write):
     # The worked example of the Ordnance Survey's guide to coordinate systems, on Airy's ellipsoid:
     # 651409.903 E, 313177.270 N is 52°39'27.2531" N, 1°43'4.5177" E.
@@ -131,7 +160,7 @@ def test_nimrod_grid_in_degrees_is_read(write):
         (sample.field(CODES, valid=(2016, 2, 30, 0, 0, 0)), "a date that exists, found 2016-2-30"),
         (sample.field(CODES, valid=(2016, 3, 26, 1, 5, 0)), "a forecast 60 minutes ahead"),
         (sample.field(CODES, units=b"mm"), "period: expected the minutes of an amount"),
-        (sample.field(CODES, origin=1), "origin: expected the upper left corner"),
+        (sample.field(CODES, origin=4), "origin: expected a corner"),
         (sample.field(CODES, grid=3), "found grid 3"),
         (sample.field(CODES, grid=4, ellipsoid=1), "expected the true origin"),
         (sample.field(CODES, longitude=10), "longitude: expected -2 of the National Grid, found 10"),

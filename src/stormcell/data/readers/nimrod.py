@@ -1,7 +1,8 @@
 """Composites of the UK Met Office in NIMROD's binary format, one frame per field; often one field per file.
 
-A field is two Fortran records, big-endian: a header of 512 bytes and the values, each between two marks with
-its length. The header is that of Met Office's NIMROD file specification, versions 1.7 to 2.6.
+A field is two Fortran records, big-endian or, from some programs, little-endian: a header of 512 bytes and
+the values, each between two marks with its length. The header is that of Met Office's NIMROD file
+specification, versions 1.7 to 2.6.
 
 **Values.** The units give a divisor: ``mm/h*32`` are 32nds of mm/h. The header's code for missing data, −1 in
 the composites, and any negative number count as not observed; 0 is dry.
@@ -9,8 +10,8 @@ the composites, and any negative number count as not observed; 0 is dry.
 **Times.** The time of validity: that of the observation, or the end of an amount's period.
 
 **Grids.** The British National Grid; a transverse Mercator projection whose numbers are in the header, as in
-the European composites; or latitude and longitude. Rows run from the north, and the origin is the centre of
-the first pixel.
+the European composites; or latitude and longitude. The origin is the centre of the first pixel, which is at
+any corner; in the composites, it is the north-western one.
 """
 
 import re
@@ -18,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyproj
@@ -32,10 +33,12 @@ from stormcell.data.read_options import ReadOptions
 from stormcell.data.readers.source import Source
 from stormcell.errors import InputError
 
+Order = Literal["big", "little"]
+
 NAME = "NIMROD"
 SUFFIXES = ("-composite.dat", ".nimrod")
 
-_MARK = b"\0\0\2\0"  # a record of 512 bytes
+_MARKS: dict[bytes, Order] = {b"\0\0\2\0": "big", b"\0\2\0\0": "little"}  # a record of 512 bytes
 _HEADER_BYTES = 512
 _MISSING = -32767
 _SCAN_MINUTES = 5
@@ -67,7 +70,7 @@ _HEADER = np.dtype(
     }
 )
 _NATIONAL, _DEGREES, _TRANSVERSE = 0, 1, 4
-_NUMBERS = {(0, 4): ">f4", (1, 2): ">i2", (1, 4): ">i4"}
+_NUMBERS = {(0, 4): "f4", (1, 2): "i2", (1, 4): "i4"}
 _ELLIPSOIDS = {0: "airy", 1: "intl"}
 # Latitude, longitude, easting and northing of the National Grid's true origin. Older files give kilometres.
 _TRUE_ORIGIN = ((49,), (-2,), (400_000, 400), (-100_000, -100))
@@ -77,7 +80,7 @@ _UNITS = re.compile(r"(.+?) *\* *(\d{1,6})")
 def recognises(source: Source) -> bool:
     """Whether the file begins with a record of 512 bytes, by its marks on both sides."""
     head = source.head(_HEADER_BYTES + 8)
-    return head[:4] == _MARK and head[_HEADER_BYTES + 4 :] == _MARK
+    return head[:4] in _MARKS and head[_HEADER_BYTES + 4 :] == head[:4]
 
 
 def times(source: Source, options: ReadOptions) -> NDArray[np.datetime64]:  # noqa: ARG001
@@ -144,19 +147,20 @@ def _fields(contents: bytes) -> list[_Field]:
 
 
 def _records(contents: memoryview) -> Iterator[tuple[np.void, memoryview]]:
-    at = 0
+    at, order = 0, _MARKS.get(bytes(contents[:4]), "big")
+    layout = _HEADER if order == "big" else _HEADER.newbyteorder()
     while at < len(contents):
-        record, at = _record(contents, at)
+        record, at = _record(contents, at, order)
         if len(record) != _HEADER_BYTES:
             raise InputError(f"header: expected a record of {_HEADER_BYTES} bytes, found {len(record)}")
-        header: np.void = np.frombuffer(record, _HEADER)[0]
-        packed, at = _record(contents, at)
+        header: np.void = np.frombuffer(record, layout)[0]
+        packed, at = _record(contents, at, order)
         yield header, packed
 
 
-def _record(contents: memoryview, at: int) -> tuple[memoryview, int]:
+def _record(contents: memoryview, at: int, order: Order) -> tuple[memoryview, int]:
     """Return the record that begins at a position, between two equal marks, and the position after it."""
-    length = int.from_bytes(contents[at : at + 4], "big")
+    length = int.from_bytes(contents[at : at + 4], order)
     end = at + 4 + length
     mark = contents[end : end + 4]
     if end + 4 > len(contents) or mark != contents[at : at + 4]:
@@ -235,28 +239,39 @@ def _values(field: _Field) -> NDArray[np.float64]:
             "values: expected whole numbers of 2 or 4 bytes, or real ones of 4, found kind "
             f"{header['kind']} of {header['size']} bytes"
         )
-    expected = rows * columns * np.dtype(number).itemsize
+    pixel = np.dtype(number).newbyteorder(header.dtype["size"].byteorder)
+    expected = rows * columns * pixel.itemsize
     if min(rows, columns) < 2 or rows * columns > MOST_PIXELS or len(field.packed) != expected:
         raise InputError(
-            f"values: expected {rows} × {columns} numbers of {np.dtype(number).itemsize} bytes, found "
+            f"values: expected {rows} × {columns} numbers of {pixel.itemsize} bytes, found "
             f"{len(field.packed)} bytes"
         )
     if header["offset"] not in (0, _MISSING):
         raise InputError(f"values: expected no offset, found {header['offset']:g}")
-    values = np.frombuffer(field.packed, number).reshape(rows, columns).astype(np.float64)
+    values = np.frombuffer(field.packed, pixel).reshape(rows, columns).astype(np.float64)
     missing = header["missing_real"] if header["kind"] == 0 else header["missing"]
     values[(values == missing) | (values == _MISSING)] = np.nan
-    return values
+    south, east = _corner(header)
+    return values[:: -1 if south else 1, :: -1 if east else 1]
+
+
+def _corner(header: np.void) -> tuple[bool, bool]:
+    """Return whether the first pixel is in the southernmost row, and in the easternmost column."""
+    if header["origin"] not in (0, 1, 2, 3):
+        raise InputError(f"origin: expected a corner (0 to 3), found {header['origin']}")
+    return bool(header["origin"] & 1), bool(header["origin"] & 2)
 
 
 def _grid(header: np.void) -> Grid:
-    if header["origin"] != 0:
-        raise InputError(f"origin: expected the upper left corner (0), found {header['origin']}")
+    south, east = _corner(header)
+    columns, rows = int(header["columns"]), int(header["rows"])
     north, west, dy, dx = (float(header[name]) for name in ("north", "west", "dy", "dx"))
     # Degrees are float32 too, so that 0.01 is 0.0099999998.
     if header["grid"] == _DEGREES:
         north, west, dy, dx = (round(number, 6) for number in (north, west, dy, dx))
-    return Grid(_crs(header).to_wkt(), west, north, dx, dy, int(header["columns"]), int(header["rows"]))
+    north += (rows - 1) * dy if south else 0
+    west -= (columns - 1) * dx if east else 0
+    return Grid(_crs(header).to_wkt(), west, north, dx, dy, columns, rows)
 
 
 def _crs(header: np.void) -> pyproj.CRS:
