@@ -54,6 +54,10 @@ class ArchiveError(StormcellError, ValueError):
     """An archive does not follow the schema."""
 
 
+class ArchiveChangedError(ArchiveError):
+    """An archive was changed so often since it was opened that it must be opened again."""
+
+
 class FramesError(StormcellError, ValueError):
     """Frames do not meet a forecaster's needs: too few, a gap, another time step or grid."""
 

@@ -2,7 +2,12 @@
 
 import json
 import os
+import pickle
+import shutil
 from collections import Counter
+from contextlib import suppress
+from functools import cache
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -13,11 +18,24 @@ from tests.data.test_archive import contents, expect_nothing_left_over, moments
 from typer.testing import CliRunner
 
 from stormcell.cli.main import app
-from stormcell.data import archive, archive_files, pruning, rain_index, schema, splice, staging, summary
-from stormcell.data.archive_folder import ArchiveFolder
+from stormcell.data import (
+    archive,
+    archive_files,
+    numbering,
+    pruning,
+    rain_index,
+    schema,
+    splice,
+    staging,
+    summary,
+)
+from stormcell.data.archive_folder import ArchiveFolder, files_of
 from stormcell.data.grid import Grid
+from stormcell.data.object_store import location
+from stormcell.data.splits import Window
 from stormcell.data.store import writing
-from stormcell.errors import ArchiveError, ArgumentError, InputError
+from stormcell.errors import ArchiveChangedError, ArchiveError, ArgumentError, InputError
+from stormcell.training.crop_reader import CropReader
 
 START = np.datetime64("2016-09-28T00:00", "s")
 GRID = Grid.from_centres(pyproj.CRS(3067), 1000.0 * np.arange(4), 7_000_000 - 1000.0 * np.arange(3))
@@ -68,6 +86,37 @@ def expect_frames(ds, expected):
         )
 
 
+@cache
+def stored_at(minute, version):
+    """Return everything that is stored of a frame."""
+    frame = frames_at([minute], version)["rainfall_rate"].values[0]
+    tiles = rain_index.tile_statistics(frame)
+    return {
+        "rainfall_rate": frame,
+        "tile_statistics": tiles,
+        "frame_statistics": rain_index.frame_statistics(tiles),
+        "frame_hash": rain_index.frame_hash(frame),
+    }
+
+
+def frames_read(ds, expected):
+    """Check some frames of a dataset, given as {minute: version}; return how much is refused."""
+    counts = Counter()
+    minutes = sorted(expected)
+    for position in {0, len(minutes) // 2, len(minutes) - 1}:
+        minute = minutes[position]
+        for name, values in stored_at(minute, expected[minute]).items():
+            try:
+                found = ds[name].variable[position].values
+            except ArchiveChangedError as error:
+                assert "expected at most one change since the archive was opened" in str(error)  # noqa: PT017
+                counts["refused"] += 1
+            else:
+                np.testing.assert_array_equal(found, values)
+                counts["read"] += 1
+    return counts
+
+
 def expect_archive(path, expected):
     ds = archive.open(path)
     schema.check(ds)
@@ -95,13 +144,16 @@ def test_archive_append_files_in_any_order_gives_the_same_archive(tmp_path, writ
 
 
 def test_store_add_random_changes_always_gives_what_was_added(tmp_path, monkeypatch):
-    """Also readers that opened the archive before one change and any number of appends read on."""
+    """Also readers that opened the archive before one change and any number of appends read on.
+
+    Before more changes, they read what these did not touch, and an error in place of everything else.
+    """
     monkeypatch.setattr(archive_files, "TIMES_PER_CHUNK", 5)
     monkeypatch.setattr(splice, "TIMES_PER_CHUNK", 5)
     monkeypatch.setattr("stormcell.data.committed.TIMES_PER_CHUNK", 5)
     random = np.random.default_rng(1)
     path, expected, readers = tmp_path / "a.zarr", {}, []
-    kinds = Counter()
+    kinds, later = Counter(), Counter()
     for _ in range(60):
         newest, oldest = max(expected, default=0), min(expected, default=0)
         kind = random.choice(["append", "append", "insert", "replace", "prune"]) if expected else "append"
@@ -132,12 +184,108 @@ def test_store_add_random_changes_always_gives_what_was_added(tmp_path, monkeypa
         )
         if before is not None:
             old = archive_files.naming(before["consolidated_metadata"]["metadata"]["time"])
-            readers = [(ds, known, changes + (old != naming)) for ds, known, changes in readers]
-        readers = [reader for reader in readers if reader[2] < 2]
-        for ds, known, _ in readers:
-            expect_frames(ds, known)
-        readers.append((archive.open(path), dict(expected), 0))
+            # A prune that drops nothing frees what readers of one change ago use.
+            freed = kind == "prune" and old == naming
+            readers = [
+                (ds, known, changes + ((old != naming) or (freed and changes > 0)))
+                for ds, known, changes in readers
+            ]
+        for ds, known, changes in readers:
+            counts = frames_read(ds, known)
+            if changes < 2:
+                assert counts["refused"] == 0
+            else:
+                later += counts
+        readers = [*readers[-4:], (archive.open(path), dict(expected), 0)]
     assert min(kinds.values()) > 4
+    assert min(later["read"], later["refused"]) > 50
+
+
+@pytest.mark.parametrize("place", ["local", "s3"])
+@pytest.mark.parametrize("second", ["insert", "prune", "killed"])
+def test_archive_open_reader_of_two_changes_ago_raises(tmp_path, monkeypatch, request, place, second):
+    folder = tmp_path if place == "local" else location(request.getfixturevalue("bucket"))
+    path = folder / "a.zarr"
+    write(path, [0, 5, 10, 20, 30])
+    ds = archive.open(str(path))
+    reader = CropReader(archive.rain(ds), "fixed", in_memory=False)
+    before, after = Window((0, 1), (2,)), Window((1, 2), (3,))
+    area = slice(0, 3), slice(0, 4)
+    write(path, [25])
+    copy = pickle.loads(pickle.dumps(ds))
+    reader.crop(after, *area)
+    expect_frames(pickle.loads(pickle.dumps(ds)), dict.fromkeys([0, 5, 10, 20, 30], 0))
+    if second == "killed":
+        folder = files_of(path)
+        monkeypatch.setattr(type(folder), "link_all", Mock(side_effect=KeyboardInterrupt))
+        with suppress(KeyboardInterrupt):
+            write(path, [15])
+    elif second == "insert":
+        write(path, [15])
+    else:
+        pruning.prune(str(path), before="2016-09-28T00:05")
+    for lazy in (ds, copy, pickle.loads(pickle.dumps(ds)), ds.chunk()):
+        with pytest.raises(ArchiveChangedError, match="open it again"):
+            lazy["rainfall_rate"].load()
+        with pytest.raises(ArchiveChangedError, match="open it again"):
+            lazy["tile_statistics"][3].load()
+    with pytest.raises(ArchiveChangedError, match="open it again"):
+        reader.crop(after, *area)
+    with pytest.raises(ArchiveChangedError, match="open it again"):
+        summary.describe(ds, deep=True)
+    # What the second change did not touch can be read.
+    if second != "prune":
+        assert reader.crop(before, *area)[1][0, 1, 1] == 10
+    expect_frames(archive.open(str(path)), dict.fromkeys(expected_after(second), 0))
+
+
+def expected_after(second):
+    return {
+        "insert": [0, 5, 10, 15, 20, 25, 30],
+        "killed": [0, 5, 10, 20, 25, 30],
+        "prune": [5, 10, 20, 25, 30],
+    }[second]
+
+
+def test_archive_open_reader_after_a_second_prune_freed_its_files_raises(tmp_path):
+    path = tmp_path / "a.zarr"
+    write(path, [0, 5, 10, 20])
+    ds = archive.open(path)
+    for _ in range(2):
+        pruning.prune(path, before="2016-09-28T00:05")
+    with pytest.raises(ArchiveChangedError, match="open it again"):
+        ds["rainfall_rate"].load()
+
+
+def test_archive_open_missing_file_of_a_frame_raises(tmp_path):
+    """Zarr alone takes it for a frame in which nothing was observed."""
+    path = tmp_path / "a.zarr"
+    write(path, [0, 5, 10])
+    ds = archive.open(path)
+    (path / "rainfall_rate" / "c.1.0.0").unlink()
+    assert ds["rainfall_rate"][[0, 2], 1, 1].values.tolist() == [0, 10]
+    with pytest.raises(ArchiveError, match=r"a file for every frame, found no rainfall_rate/c\.1\.0\.0"):
+        ds["rainfall_rate"].load()
+    shutil.rmtree(path)
+    with pytest.raises(ArchiveError, match=r"a file for every frame, found no rainfall_rate/c\.2\.0\.0"):
+        ds["rainfall_rate"][2].load()
+
+
+def test_numbering_many_changes_are_joined_and_never_forgotten():
+    """Against the lowest first position since, of changes of which all are kept."""
+    random = np.random.default_rng(0)
+    state, firsts = numbering.Numbering(), []
+    for number in range(300):
+        firsts.append(int(random.integers(number, number + 40)))
+        state = state.changed(firsts[-1])
+        state = numbering.parse(json.dumps({"v2": (1, 2, state.changes)}).encode())["v2"]
+        assert len(state.changes) <= 32
+        for since in range(number + 1):
+            exact, found = min(firsts[since:]), state.unchanged_since(since)
+            assert found == exact if since > number - 20 else found <= exact
+    assert state.unchanged_since(300) is None
+    assert numbering.parse(b'{"v2": [3, 5]}') == {"v2": numbering.Numbering(3, 5)}
+    assert numbering.parse(b"[]") == numbering.parse(b"") == {}
 
 
 def operations(monkeypatch, *names):

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from zarr.storage import ObjectStore, StorePath
+from zarr.abc.store import Store
+from zarr.storage import LocalStore, ObjectStore, StorePath
 
-from stormcell.data import schema
+from stormcell.data import archive_files, numbering, schema
 from stormcell.data.adding import Adding
 from stormcell.data.archive_files import ROOT
-from stormcell.data.archive_folder import files_of
+from stormcell.data.archive_folder import ArchiveFiles, files_of
+from stormcell.data.archive_store import ArchiveStore, Opened
 from stormcell.data.object_store import Location, location
 from stormcell.data.parallel import THIS_PROCESS, Workers
 from stormcell.data.processing import Processing
@@ -132,7 +134,9 @@ def append(
 def open(path: str | PathLike[str]) -> xr.Dataset:  # noqa: A001 - read as archive.open
     """Open an archive lazily: rates are read when they are used.
 
-    The dataset has the frames that are committed at this moment, even while others are being appended.
+    The dataset has the frames that are committed at this moment, even while others are being appended. When
+    frames are inserted, replaced or dropped for the second time since, frames that were renumbered raise an
+    :class:`~stormcell.errors.ArchiveChangedError` when they are read, here, in a Dask worker or in training.
 
     Args:
         path: Path or address of an archive written by :func:`append`, or of another Zarr store that follows
@@ -157,11 +161,18 @@ def open_as_stored(path: str | PathLike[str]) -> xr.Dataset:
     files = files_of(place)
     try:
         while True:
-            root = files.read(ROOT)
-            ds: xr.Dataset = xr.open_zarr(_zarr(place), chunks=None, consolidated=True)
+            note, root = numbering.content(files), files.read(ROOT)
+            try:
+                ds: xr.Dataset = xr.open_zarr(_zarr(files, root, note), chunks=None, consolidated=True)
+            except ArchiveError:
+                if files.read(ROOT) == root:
+                    raise
+                continue
             # If the archive changed twice meanwhile, the times may be of different states.
-            if files.read(ROOT) == root:
+            if files.read(ROOT) == root and numbering.content(files) == note:
                 return ds
+    except ArchiveError:
+        raise
     except (FileNotFoundError, NotADirectoryError):
         found = "something else, or an unfinished archive" if _exists(place) else "no such path"
         raise ArchiveError(f"{path}: expected an archive, found {found}") from None
@@ -173,12 +184,18 @@ def _exists(path: Location) -> bool:
     return path.exists() if isinstance(path, Path) else bool(files_of(path).names())
 
 
-def _zarr(path: Location) -> Path | StorePath:
-    """Return what xarray opens."""
-    if isinstance(path, Path):
-        return path
-    store, name = path.store()
-    return StorePath(ObjectStore(store, read_only=True), name)
+def _zarr(files: ArchiveFiles, root: bytes, note: bytes) -> StorePath:
+    """Return what xarray opens, with a check of each read if Stormcell wrote the archive."""
+    store: Store
+    if isinstance(files.path, Path):
+        store, name = LocalStore(files.path, read_only=True), ""
+    else:
+        bucket, name = files.path.store()
+        store = ObjectStore(bucket, read_only=True)
+    arrays = archive_files.arrays_of(root)
+    if arrays is not None:
+        store = ArchiveStore(store, Opened.of(files, f"{name}/" if name else "", arrays, note))
+    return StorePath(store, name)
 
 
 def rain(ds: xr.Dataset) -> xr.DataArray:

@@ -234,6 +234,21 @@ def read_root(folder: ArchiveFiles) -> Metadata | None:
     return root
 
 
+def arrays_of(root: bytes) -> Metadata | None:
+    """Return the metadata of the arrays from the content of a root; None if Stormcell did not write it.
+
+    Example:
+        >>> arrays_of(b"{}") is None
+        True
+    """
+    try:
+        arrays: Metadata = json.loads(root)["consolidated_metadata"]["metadata"]
+        ours = arrays["time"]["attributes"]["units"] == TIME_UNITS["units"] and set(ARRAYS) <= arrays.keys()
+    except (ValueError, KeyError, TypeError):
+        return None
+    return arrays if ours else None
+
+
 def root_content(arrays: Mapping[str, Metadata], attributes: Mapping[str, Any]) -> Metadata:
     """Return the content of the root, which commits the arrays."""
     return {

@@ -12,11 +12,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from stormcell.data import archive_files, schema
-from stormcell.data.archive_files import ARRAYS, ROOT, TIMES_PER_CHUNK, Metadata, Values
+from stormcell.data.archive_files import ARRAYS, BY_FRAME, ROOT, TIMES_PER_CHUNK, Metadata, Values
 from stormcell.data.archive_folder import PRIVATE, ArchiveFiles
 from stormcell.data.grid import Grid
+from stormcell.data.staging import SAME_TO, StagedFrame
 from stormcell.data.time_axis import TimeAxis, Times
-from stormcell.errors import ArchiveError
+from stormcell.errors import ArchiveError, FrameRefusedError
 
 # Left by early versions that were killed while they wrote the root.
 _PARTIAL_ROOTS = (".zarr.*.part.json", "zarr.json.partial")
@@ -104,6 +105,28 @@ class Frames:
         assert self._state is not None
         metadata = self._state.arrays[array]
         return self.decode(array, archive_files.key(array, metadata, self._state.naming, position))
+
+    def same(self, position: int, frame: StagedFrame, *, replace: bool) -> bool:
+        """Whether a committed frame has the rates of a staged one; to be replaced, it may be damaged.
+
+        Raises:
+            FrameRefusedError: It is damaged, and not to be replaced.
+        """
+        same_hash = self.hash(position) == frame.frame_hash
+        if same_hash and not (replace and frame.files):
+            return True
+        for array in BY_FRAME if same_hash else (schema.RATE,):
+            try:
+                old = self.values(array, position)
+            except ArchiveError as error:
+                if replace:
+                    return False
+                reason = f"time: {frame.time} is in the archive already, but damaged: {error}"
+                raise FrameRefusedError(reason) from None
+            new = self.decode(array, frame.files[array])
+            if not np.allclose(old, new, rtol=SAME_TO, atol=0, equal_nan=True):
+                return False
+        return True
 
     def decode(self, array: str, file: str) -> Values:
         """Return the same from a file, which may be a staged one.

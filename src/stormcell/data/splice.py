@@ -6,29 +6,28 @@ change builds the other naming, with hard links to the files of the present one,
 The old naming stays as it was until the next such change, so that readers that opened the archive before read
 on. Its first files, up to the first changed position, are then still valid and are not linked again.
 
-A note in the archive says up to which position the other naming is valid. It is written before anything is
-changed, and holds whether or not the change is committed. A second note, ``dirty``, exists during a change.
-If a writer finds it, a process died, and its files are removed.
+A note in the archive (:mod:`stormcell.data.numbering`) says up to which position the other naming is valid.
+It is written before anything is changed, and holds whether or not the change is committed. A second note,
+``dirty``, exists during a change. If a writer finds it, a process died, and its files are removed.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stormcell.data import archive_files, committed
+from stormcell.data import archive_files, committed, numbering
 from stormcell.data.archive_files import ARRAYS, BY_FRAME, MISSING, ROOT, SERIES, TIMES_PER_CHUNK, Metadata
 from stormcell.data.archive_folder import PRIVATE, STAGED, ArchiveFiles
 from stormcell.data.committed import Committed
+from stormcell.data.numbering import Numbering
 from stormcell.data.staging import StagedFrame
 from stormcell.data.time_axis import TimeAxis
 
 DIRTY = f"{PRIVATE}/dirty"
-SPARE = f"{PRIVATE}/spare.json"
 _APPENDING, _CHANGING = b"appending", b"changing"
 
 
@@ -77,11 +76,12 @@ def splice(
     changed = np.flatnonzero(order[:before] != np.arange(before)[:length])
     first = int(changed[0]) if changed.size else min(length, before)
     appending = first == before
-    folder.write(DIRTY, _APPENDING if appending else _CHANGING)
     if appending:
+        folder.write(DIRTY, _APPENDING)
         change = _Change(state, order, staged, first, state.naming, valid=before, existing=0)
     else:
         valid, existing = _note_spare(folder, state.naming, before, first, length)
+        folder.write(DIRTY, _CHANGING)
         change = _Change(state, order, staged, first, archive_files.other(state.naming), valid, existing)
     folder.sync([PRIVATE])
 
@@ -118,7 +118,7 @@ def clean(folder: ArchiveFiles, state: Committed | None) -> None:
         return
     appending = folder.read(DIRTY) == _APPENDING
     spare = archive_files.other(state.naming)
-    valid = _spare(folder).get(spare, (0, 0))[0]
+    valid = numbering.read(folder).get(spare, Numbering()).valid
     for name in BY_FRAME:
         for file in folder.names(name):
             naming, position = archive_files.chunk_of(file) or (None, 0)
@@ -140,34 +140,28 @@ def free_spare(folder: ArchiveFiles, state: Committed) -> None:
     Readers that opened the archive before its last change, other than by appending, cannot read on.
     """
     spare = archive_files.other(state.naming)
-    valid, length = _spare(folder).get(spare, (0, 0))
-    for position in range(valid, length):
+    notes = numbering.read(folder)
+    note = notes.get(spare, Numbering())
+    if note.valid >= note.existing:
+        return
+    note = note.changed(note.valid)
+    numbering.write(folder, {**notes, spare: note})
+    for position in range(note.valid, note.existing):
         for name in BY_FRAME:
             folder.delete(archive_files.key(name, state.arrays[name], spare, position))
-    if valid < length:
-        _write_spare(folder, {**_spare(folder), spare: (valid, valid)})
-
-
-def _spare(folder: ArchiveFiles) -> dict[str, tuple[int, int]]:
-    """Return, for each naming in case it is the spare one, its valid and its existing number of frames."""
-    try:
-        found = json.loads(folder.read(SPARE))
-        return {str(name): (int(valid), int(length)) for name, (valid, length) in found.items()}
-    except (FileNotFoundError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def _write_spare(folder: ArchiveFiles, spare: Mapping[str, tuple[int, int]]) -> None:
-    folder.write(SPARE, json.dumps(spare).encode())
+    numbering.write(folder, {**notes, spare: replace(note, existing=note.valid)})
 
 
 def _note_spare(folder: ArchiveFiles, naming: str, before: int, first: int, length: int) -> tuple[int, int]:
     """Note what is valid during and after a change; return the other naming's files, valid ones and all."""
     other = archive_files.other(naming)
-    valid, existing = _spare(folder).get(other, (0, 0))
+    notes = numbering.read(folder)
+    present, spare = notes.get(naming, Numbering()), notes.get(other, Numbering())
     # If the change is not committed, the other naming is the spare one; if it is, the present one.
-    _write_spare(folder, {other: (min(valid, first), max(existing, length)), naming: (first, before)})
-    return min(valid, before), existing
+    changed = spare.changed(min(spare.valid, first))
+    changed = replace(changed, valid=min(spare.valid, first), existing=max(spare.existing, length))
+    numbering.write(folder, {other: changed, naming: replace(present, valid=first, existing=before)})
+    return min(spare.valid, before), spare.existing
 
 
 def _write_frames(folder: ArchiveFiles, change: _Change) -> None:

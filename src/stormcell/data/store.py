@@ -15,12 +15,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from stormcell.data import committed, schema, splice, time_axis
-from stormcell.data.archive_files import BY_FRAME, Metadata
+from stormcell.data import committed, splice, time_axis
+from stormcell.data.archive_files import Metadata
 from stormcell.data.archive_folder import STAGED, ArchiveFiles, files_of
 from stormcell.data.committed import NO_TIMES, Committed, Frames
 from stormcell.data.object_store import Location
-from stormcell.data.staging import SAME_TO, StagedFrame
+from stormcell.data.staging import StagedFrame
 from stormcell.data.time_axis import Times
 from stormcell.errors import ArchiveError, FrameRefusedError
 
@@ -234,31 +234,13 @@ class Store:
             others = np.concatenate([self.times, np.array(self._times, "datetime64[s]")])
             self._shortest = time_axis.expect_near(others, time, self._shortest)
             return "added"
-        if self._same(position, frame, replace):
+        if self._frames.same(position, frame, replace=replace):
             return "present"
         if not replace:
             raise FrameRefusedError(
                 f"time: {time} is in the archive already, with other rates", replaceable=True
             )
         return "replaced"
-
-    def _same(self, position: int, frame: StagedFrame, replace: bool) -> bool:
-        """Whether a committed frame has the rates of a staged one; to be replaced, it may be damaged."""
-        same_hash = self._frames.hash(position) == frame.frame_hash
-        if same_hash and not (replace and frame.files):
-            return True
-        for array in BY_FRAME if same_hash else (schema.RATE,):
-            try:
-                old = self._frames.values(array, position)
-            except ArchiveError as error:
-                if replace:
-                    return False
-                reason = f"time: {frame.time} is in the archive already, but damaged: {error}"
-                raise FrameRefusedError(reason) from None
-            new = self._frames.decode(array, frame.files[array])
-            if not np.allclose(old, new, rtol=SAME_TO, atol=0, equal_nan=True):
-                return False
-        return True
 
     @contextmanager
     def _or_archive_error(self) -> Iterator[None]:

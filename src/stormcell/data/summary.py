@@ -12,6 +12,7 @@ from stormcell.data.grid import Spacing, crs_name
 from stormcell.data.parallel import THIS_PROCESS, Workers
 from stormcell.data.rain_index import StoredIndex
 from stormcell.data.time_axis import TimeAxis, in_minutes, minute
+from stormcell.errors import ArchiveChangedError
 
 # The smallest rate that a gauge measures.
 WET = rain_index.WET
@@ -208,6 +209,8 @@ def _values(rates: xr.DataArray) -> list[NDArray[np.float32] | None]:
     """Return the rates of some frames, and None for those that cannot be read."""
     try:
         return list(rates.values)
+    except ArchiveChangedError:
+        raise
     except Exception:  # codecs raise errors of many kinds
         if len(rates) == 1:
             return [None]
@@ -220,6 +223,8 @@ def _intact(
     """Whether a frame, and the statistics of its tiles, are those that the archive has of it."""
     try:
         stored = index.tiles[position].values
+    except ArchiveChangedError:
+        raise
     except Exception:  # codecs raise errors of many kinds
         return False
     return bool(

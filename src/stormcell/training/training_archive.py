@@ -102,8 +102,9 @@ class TrainingArchive:
     def expect_unchanged(self) -> None:
         """Refuse an archive in which frames were inserted, replaced or dropped among those that are used.
 
-        An opened archive stays readable during one such change, but not during a second one. New frames at
-        its end do not matter. A store without an index is not checked.
+        A frame that a second such change replaced or moved raises an error when it is read, and is not
+        mistaken for another; but the frames in memory, and those of the first change, are old. New frames at
+        the end do not matter. A store without an index is not checked.
 
         Raises:
             ArchiveError: The archive was changed, or is gone.
