@@ -41,7 +41,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "models": ({"errors", "atomic", "nn", "data.scaling"}, {"pydantic", "safetensors", "torch"}),
     "forecast": ({"errors", "atomic", "models", "data", "motion"}, {"numpy", "torch", "xarray", "zarr"}),
     "verification": (
-        {"errors", "atomic", "data", "forecast.contract"},
+        {"errors", "atomic", "data", "forecast.contract", "forecast.probabilistic"},
         {"PIL", "cv2", "jinja2", "matplotlib", "numpy", "safetensors", "scipy", "scores", "xarray"},
     ),
     "training": (

@@ -105,14 +105,15 @@ def test_tally_where_counts_only_the_given_lead_times():
 
 
 def test_statistics_of_a_new_entry_are_tallied_and_added(monkeypatch):
-    """The Brier score of an ensemble: one entry is all that it needs."""
+    """The squared difference of forecast and observed events: one entry is all that it needs."""
 
-    def brier(at):
-        share = (at.pair.members >= at.observed.threshold).mean(axis=0)
-        return np.square(share - at.observed.events)[at.pair.observed.mask].sum()
+    def difference(at):
+        forecast = at.pair.given.rate >= at.observed.threshold
+        return np.square(forecast * 1.0 - at.observed.events)[at.pair.observed.mask].sum()
 
-    monkeypatch.setitem(STATISTICS, "brier", Statistic(("lead", "threshold"), np.float64, brier, "Σ Brier."))
-    found = (tally_of(1) + tally_of(2)).total("brier")
+    entry = Statistic(("lead", "threshold"), np.float64, difference, "Σ (forecast − observed event)².")
+    monkeypatch.setitem(STATISTICS, "difference", entry)
+    found = (tally_of(1) + tally_of(2)).total("difference")
     errors = tally_of(1).total("misses") + tally_of(1).total("false_alarms")
     errors += tally_of(2).total("misses") + tally_of(2).total("false_alarms")
     np.testing.assert_array_equal(found, errors)  # of a single forecast

@@ -248,6 +248,11 @@ def verify(
     steps: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Number of lead times. Default: the model's.")
     ] = None,
+    members: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Score ensembles of N members of forecasters that have them."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the members.")] = 0,
     merge: Annotated[
         bool, typer.Option("--merge", help="Merge reports of different periods into one report.")
     ] = False,
@@ -261,7 +266,7 @@ def verify(
     from stormcell.errors import ArgumentError
 
     if merge:
-        if forecaster or start or end or every or steps:
+        if forecaster or start or end or every or steps or members or seed:
             raise ArgumentError("verify --merge: expected folders of reports and --out, found other options")
         verify.merge(archive, out)
     elif len(archive) > 1:
@@ -275,6 +280,8 @@ def verify(
             end=end,
             every=every,
             steps=steps,
+            members=members,
+            seed=seed,
             scheduler=scheduler,
         )
     return ALL_DONE

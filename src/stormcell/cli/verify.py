@@ -12,6 +12,7 @@ from stormcell.data import archive
 from stormcell.data.parallel import GIB, workers
 from stormcell.data.time_axis import TimeAxis, in_minutes
 from stormcell.errors import ArgumentError
+from stormcell.forecast.probabilistic import EnsembleForecaster
 from stormcell.forecast.resolve import for_archive, forecaster, thinned
 from stormcell.verification import report, saved_evaluation
 from stormcell.verification.evaluation import Evaluation
@@ -19,6 +20,7 @@ from stormcell.verification.plan import make_plan
 
 # Of a forecast, its copies and its scores. A network takes another gigabyte for a tile.
 _BYTES_PER_VALUE = 16
+_BYTES_PER_MEMBER = 8  # while an ensemble is made, there can be a copy of it
 
 
 def verify(
@@ -30,6 +32,8 @@ def verify(
     end: str | None = None,
     every: int | None = None,
     steps: int | None = None,
+    members: int | None = None,
+    seed: int = 0,
     scheduler: str | None = None,
 ) -> Evaluation:
     """Score forecasters at the same issue times of an archive, and write a report into ``out``.
@@ -60,11 +64,15 @@ def verify(
         end=None if end is None else moment("--to", end),
         every=every,
         steps=steps,
+        members=members,
+        seed=seed,
     )
     for note in plan.notes:
         _print(note)
     fields = len(forecasters) + 2  # the observation and a motion field
-    memory = GIB + _BYTES_PER_VALUE * fields * plan.steps * rain[0].size
+    ensembles = sum(isinstance(one, EnsembleForecaster) for one in forecasters.values())
+    values = _BYTES_PER_VALUE * fields + _BYTES_PER_MEMBER * ensembles * (members or 0)
+    memory = GIB + values * plan.steps * rain[0].size
     with workers(scheduler, memory=memory) as started, Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("verifying", total=len(plan.issue_times))
         evaluation = saved_evaluation.evaluate_resumably(

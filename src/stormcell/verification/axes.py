@@ -1,10 +1,18 @@
-"""The axes of a tally: lead times, thresholds, scales and bands."""
+"""The axes of a tally: lead times, thresholds, scales, bands, ranks, classes, areas and durations."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Literal
 
 from stormcell.errors import ArgumentError
+
+Source = Literal["members", "distribution", "forecast"]
+
+# Each share k/20 of an ensemble has a class of its own; probabilities below 1 % and above 99 % have several.
+# All are multiples of 0.001, so that a table gives the class of a probability.
+CLASSES = (0.0, 0.001, 0.003, 0.01, *((25 + 50 * k) / 1000 for k in range(20)), 0.99, 0.999)
+NO_OR_YES = (0.0, 0.999)  # the classes of a single forecast, which says 0 or 1
 
 
 @dataclass(frozen=True)
@@ -17,6 +25,10 @@ class Axes:
         windows: Scale in km and width in pixels (odd) of each window of the fractions skill score.
         bands: Wavelengths in km, ascending; a band of the spectrum is from one to the next.
         pixel_km: Width of a pixel in km.
+        members: Number of members that are scored; 0 without an ensemble.
+        distribution: Whether a predictive distribution is scored.
+        areas: Size in km and width in pixels of the squares over which amounts are averaged.
+        durations: Numbers of time steps over which amounts are added, ascending.
 
     Raises:
         ArgumentError: A threshold or lead time is not above 0, or a window's width is even.
@@ -27,6 +39,10 @@ class Axes:
     windows: tuple[tuple[float, int], ...]
     bands: tuple[float, ...]
     pixel_km: float
+    members: int = 0
+    distribution: bool = False
+    areas: tuple[tuple[float, int], ...] = ()
+    durations: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("lead_minutes", "thresholds"):
@@ -49,7 +65,30 @@ class Axes:
             tuple((float(scale), int(window)) for scale, window in values["windows"]),
             tuple(map(float, values["bands"])),
             float(values["pixel_km"]),
+            int(values["members"]),
+            bool(values["distribution"]),
+            tuple((float(size), int(width)) for size, width in values["areas"]),
+            tuple(map(int, values["durations"])),
         )
+
+    def of(self, *, members: int, distribution: bool) -> "Axes":
+        """Return the axes of a forecaster with this number of members, and with a distribution or without."""
+        return replace(self, members=members, distribution=distribution)
+
+    @property
+    def crps_of(self) -> Source:
+        """Source of the CRPS: the members, else the distribution, else the single forecast."""
+        return "members" if self.members else "distribution" if self.distribution else "forecast"
+
+    @property
+    def probability_of(self) -> Source:
+        """Source of probabilities: the distribution, else the members, else the single forecast."""
+        return "distribution" if self.distribution else "members" if self.members else "forecast"
+
+    @property
+    def classes(self) -> tuple[float, ...]:
+        """The lowest probability of each class, ascending from 0."""
+        return NO_OR_YES if self.probability_of == "forecast" else CLASSES
 
     def shape(self, names: tuple[str, ...]) -> tuple[int, ...]:
         """Return the shape of an array with the named axes."""
@@ -91,6 +130,22 @@ AXES: dict[str, Axis] = {
             f"{low:g}-{high:g}km" for low, high in zip(axes.bands[:-1], axes.bands[1:], strict=True)
         ],
         lambda key: f"{key.removesuffix('km').replace('-', '–')} km",
+    ),
+    "rank": Axis(
+        lambda axes: [str(rank) for rank in range(1, axes.members + 2)] if axes.members else [],
+        lambda key: f"rank {key}",
+    ),
+    "class": Axis(
+        lambda axes: [f"{low:g}-{high:g}" for low, high in pairwise((*axes.classes, 1.0))],
+        lambda key: key.replace("-", "–"),
+    ),
+    "area": Axis(
+        lambda axes: [f"{size:g}km" for size, _ in axes.areas],
+        lambda key: f"{key.removesuffix('km')} km",
+    ),
+    "duration": Axis(
+        lambda axes: [f"{steps * axes.lead_minutes[0]:g}min" for steps in axes.durations],
+        lambda key: f"{key.removesuffix('min')} min",
     ),
 }
 """A statistic or a score can be given by any of these axes. A new kind of axis is one more entry."""

@@ -13,6 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from stormcell.verification.axes import AXES
 from stormcell.verification.figures import GRID, INK, MUTED, credit_height, draw_credit, line_colour
 from stormcell.verification.scores import SCORES, Score
+from stormcell.verification.tables import probabilistic
 
 _COLUMNS = 3
 _FEW = 1000  # pixels with an event; a score based on fewer has a warning
@@ -36,7 +37,7 @@ def lead_time_figure(scores: Scores, *, credit: str | None = None) -> Figure:
         6
     """
     first = next(iter(scores.values()))
-    panels = list(_panels(first))
+    panels = list(_panels(first, probabilistic(scores)))
     rows = -(-len(panels) // _COLUMNS)
     width, foot = 9.2, 0.05 + credit_height(credit, 9.2)  # inches
     height = 0.6 + 2.15 * rows + foot
@@ -73,14 +74,17 @@ def lead_time_figure(scores: Scores, *, credit: str | None = None) -> Figure:
     return figure
 
 
-def _panels(found: Mapping[str, Any]) -> Iterator[tuple[Score, tuple[str, ...], str] | None]:
+def _panels(
+    found: Mapping[str, Any], everything: bool
+) -> Iterator[tuple[Score, tuple[str, ...], str] | None]:
     """Yield score, keys and title of every panel; None for an empty place.
 
     A score with several panels begins in a new row.
     """
     places = 0
     for key, score in SCORES.items():
-        if score.drawn is None:
+        # Without probabilities, the CRPS is the MAE.
+        if score.drawn is None or ((score.probabilistic or key == "crps") and not everything):
             continue
         chosen: list[tuple[str, ...]] = [(key,)]
         for wanted in score.drawn:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -10,17 +11,19 @@ from stormcell.data import grid
 from stormcell.data.splits import Block
 from stormcell.data.time_axis import TimeAxis, Times, in_minutes
 from stormcell.errors import ArgumentError
-from stormcell.forecast.contract import Analysis, Forecaster, make_forecast
+from stormcell.forecast.contract import Analysis, Forecaster
 from stormcell.verification.axes import Axes
 from stormcell.verification.case_study import Case
 from stormcell.verification.evaluation import Description, Evaluation
+from stormcell.verification.products import LeadProducts, Products, Rate, defined_by_all, products_of
 from stormcell.verification.spatial import window_pixels
-from stormcell.verification.statistics import Rate
-from stormcell.verification.tally import Tally, tally_forecasts
+from stormcell.verification.tally import Tally, View, tally_views
 
 THRESHOLDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)  # mm/h
 SCALES = (2.0, 8.0, 16.0, 32.0)  # km
 BANDS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)  # km
+AREAS = (10.0, 30.0)  # km
+DURATIONS = (15.0, 60.0)  # minutes
 
 
 def evaluate(
@@ -32,6 +35,8 @@ def evaluate(
     thresholds: Sequence[float] = THRESHOLDS,
     valid: Block | None = None,
     pixel_km: float | None = None,
+    members: int | None = None,
+    seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Score forecasters against the observed rain.
@@ -39,6 +44,11 @@ def evaluate(
     At every issue time, every forecaster is given all gap-free frames up to it, and all are scored on the
     same pixels. Forecasters that describe themselves share one analysis with its motion field. A lead time
     is not counted if its observation is not in ``rain`` or not in the period to score; see ``n_forecasts``.
+
+    The distributions of a :class:`~stormcell.forecast.probabilistic.DistributionForecaster` are always
+    scored, and the members of an :class:`~stormcell.forecast.probabilistic.EnsembleForecaster` if ``members``
+    is given. The members of all forecasters are in memory together: a gigabyte for 20 members, 12 lead times
+    and a million pixels.
 
     Args:
         rain: Rain rates in mm/h ``(time, y, x)``, possibly lazy, NaN where not observed.
@@ -48,11 +58,14 @@ def evaluate(
         thresholds: Rain rates in mm/h, > 0; an event is a rate at or above the threshold.
         valid: The period to score; None for all times.
         pixel_km: Width of a pixel in km; None for the mean of its height and width by the coordinates.
+        members: Number of members to ask every ensemble forecaster for, ≥ 1; None for no ensembles except
+            those that a forecaster returns as its forecast.
+        seed: Seed of the members.
         progress: Called after every issue time with the number of those done.
 
     Raises:
         ArgumentError: There is no forecaster or issue time, an issue time is not in ``rain`` or given twice,
-            ``steps`` < 1, or a forecast does not have the form that the contract prescribes.
+            ``steps`` or ``members`` < 1, or a forecast does not have the form that the contract prescribes.
         FramesError: The frames do not meet a forecaster's needs.
 
     Example:
@@ -69,6 +82,8 @@ def evaluate(
     axis = TimeAxis(rain["time"].values.astype("datetime64[ns]"))
     issued = np.sort(np.asarray(issue_times, dtype="datetime64[ns]"))
     _check(axis, issued, forecasters, steps)
+    if members is not None and members < 1:
+        raise ArgumentError(f"members: expected 1 or more, found {members}")
     sides = grid.pixel_km(rain)
     km = float(np.mean(sides)) if pixel_km is None else pixel_km
     axes = Axes(
@@ -77,22 +92,27 @@ def evaluate(
         windows=tuple((scale, window_pixels(scale, km)) for scale in SCALES),
         bands=tuple(band for band in BANDS if band > 1.9 * km),  # no wave is shorter than two pixels
         pixel_km=km,
+        areas=tuple((size, max(1, round(size / km))) for size in AREAS),
+        durations=_durations(in_minutes(axis.step), steps),
     )
     parts: dict[str, list[tuple[Tally, Tally]]] = {name: [] for name in forecasters}
+    described = {name: Description.of(name, forecaster) for name, forecaster in forecasters.items()}
     case: Case | None = None
     for done, time in enumerate(issued, start=1):
         analysis = Analysis(rain.isel(time=axis.run_to(time)))
         times = time + axis.step * np.arange(1, steps + 1)
-        forecasts = {
-            name: _values(make_forecast(forecaster, analysis, steps), name, times, shape=rain.shape[1:])
-            for name, forecaster in forecasters.items()
+        products = {
+            name: products_of(one, analysis, times, name=name, members=members, seed=seed)
+            for name, one in forecasters.items()
         }
+        described = {name: replace(one, seed=products[name].seed) for name, one in described.items()}
         observation = _observation(rain, times)
-        for name, pair in _tallies(forecasts, observation, time, axes).items():
+        for name, pair in _tallies(products, observation, time, axes).items():
             parts[name].append(pair)
         events = _events(observation, axes)
         if case is None or events > case.events:
             newest = np.asarray(analysis.frames.isel(time=-1).values, np.float32)
+            forecasts = {name: one.forecast for name, one in products.items()}
             case = Case.of(time, times, newest, observation, forecasts, pixel_km=sides, events=events)
         if progress is not None:
             progress(done)
@@ -100,7 +120,7 @@ def evaluate(
     return Evaluation(
         {name: Tally.sum([strict for strict, _ in pairs]) for name, pairs in parts.items()},
         {name: Tally.sum([as_dry for _, as_dry in pairs]) for name, pairs in parts.items()},
-        {name: Description.of(name, forecaster) for name, forecaster in forecasters.items()},
+        described,
         case,
         () if valid is None else (valid,),
         *_origin(rain),
@@ -108,20 +128,26 @@ def evaluate(
 
 
 def _tallies(
-    forecasts: Mapping[str, Rate], observation: Rate, time: np.datetime64, axes: Axes
+    products: Mapping[str, Products], observation: Rate, time: np.datetime64, axes: Axes
 ) -> dict[str, tuple[Tally, Tally]]:
     """Return the tallies of one issue time under both masks, by forecaster."""
-    observed = ~np.isnan(observation)
-    defined = observed.copy()
-    for forecast in forecasts.values():
-        # An ensemble is defined where all its members are.
-        defined &= ~np.isnan(forecast if forecast.ndim == 3 else forecast.max(axis=0))
-    strict = tally_forecasts(forecasts, observation, defined, issue_time=time, axes=axes)
-    if np.array_equal(defined, observed):
-        return {name: (tally, tally) for name, tally in strict.items()}
-    filled = {name: np.where(np.isnan(rate), np.float32(0), rate) for name, rate in forecasts.items()}
-    as_dry = tally_forecasts(filled, observation, observed, issue_time=time, axes=axes)
-    return {name: (strict[name], as_dry[name]) for name in forecasts}
+
+    def views(lead: int, given: Mapping[str, LeadProducts]) -> list[View]:
+        observed = ~np.isnan(observation[lead])
+        defined = defined_by_all(given, observed)
+        if np.array_equal(defined, observed):
+            return [(given, defined), (given, defined)]
+        filled = {name: one.filled(observation[lead]) for name, one in given.items()}
+        return [(given, defined), (filled, observed)]
+
+    strict, as_dry = tally_views(products, observation, views, issue_time=time, axes=axes)
+    return {name: (strict[name], as_dry[name]) for name in products}
+
+
+def _durations(step: float, steps: int) -> tuple[int, ...]:
+    """Return the numbers of time steps that are nearest to the durations of amounts, each once."""
+    found = {max(1, round(minutes / step)) for minutes in DURATIONS}
+    return tuple(sorted(count for count in found if count <= steps))
 
 
 def _observation(rain: xr.DataArray, times: Times) -> Rate:
@@ -148,24 +174,6 @@ def _origin(rain: xr.DataArray) -> tuple[str, str | None]:
     for name in ("y", "x"):
         digest.update(np.asarray(rain[name].values, np.float64).tobytes())
     return digest.hexdigest()[:8], credit or None
-
-
-def _values(forecast: xr.DataArray, name: str, times: Times, *, shape: tuple[int, ...]) -> Rate:
-    """Return a forecast's values after checking that it has the right times and the right grid."""
-    dims = ("time", "y", "x")
-    if forecast.dims not in (dims, ("realization", *dims)):
-        raise ArgumentError(
-            f"{name}: expected a forecast (time, y, x), found ({', '.join(map(str, forecast.dims))})"
-        )
-    if forecast.shape[-2:] != shape:
-        raise ArgumentError(f"{name}: expected a forecast on a grid of {shape}, found {forecast.shape[-2:]}")
-    answered = forecast["time"].values.astype("datetime64[ns]")
-    if not np.array_equal(answered, times):
-        found = f"{len(answered)} from {answered[0]}" if len(answered) else "none"
-        raise ArgumentError(
-            f"{name}: expected a forecast for {len(times)} times from {times[0]}, found {found}"
-        )
-    return np.asarray(forecast.values, dtype=np.float32)
 
 
 def _check(axis: TimeAxis, issued: Times, forecasters: Mapping[str, Forecaster], steps: int) -> None:

@@ -32,11 +32,13 @@ class Description:
         digest: SHA-256 of its model file; None for other forecasters.
         blocks: First and last time of the blocks train, validation and test, for each archive that it learned
             from; empty if it was not trained.
+        seed: Seed of the members that it was asked for; None if it was not asked.
     """
 
     title: str
     digest: str | None = None
     blocks: tuple[Mapping[str, tuple[str, str]], ...] = ()
+    seed: int | None = None
 
     @classmethod
     def of(cls, name: str, forecaster: Forecaster) -> "Description":
@@ -109,7 +111,7 @@ class Evaluation:
 
     @property
     def axes(self) -> Axes:
-        """Lead times, thresholds and scales, the same for all forecasters."""
+        """The axes of the first forecaster; only members and distribution can differ among forecasters."""
         return next(iter(self.strict.values())).axes
 
     @property
@@ -169,6 +171,7 @@ class Evaluation:
             "n_issue_times": len(times),
             "pixel_km": self.axes.pixel_km,
             "fss_window_pixels": {f"{scale:g}km": window for scale, window in self.axes.windows},
+            "area_pixels": {f"{size:g}km": width for size, width in self.axes.areas},
         }
         counted, overlaps, titles = self.counted(), self.overlaps(), self.titles
         return {
@@ -176,7 +179,11 @@ class Evaluation:
                 **to_dict(tally.where(counted)),
                 "undefined_as_dry": to_dict(self.as_dry[name].where(counted)),
                 "about": about
-                | {"title": titles[name]}
+                | {
+                    "title": titles[name],
+                    "members": tally.axes.members,
+                    "seed": self.described[name].seed,
+                }
                 | ({OVERLAP: overlaps[name]} if name in overlaps else {})
                 | ({"notes": list(self.notes)} if self.notes else {}),
             }
@@ -224,4 +231,6 @@ def _joined(groups: Sequence[tuple[Block, ...]], axes: Axes) -> tuple[Block, ...
 
 def _named(item: tuple[str, Description]) -> str:
     name, description = item
-    return f"{name} ({description.digest[:8]})" if description.digest else name
+    known = [description.digest[:8]] if description.digest else []
+    known += [f"seed {description.seed}"] if description.seed is not None else []
+    return f"{name} ({', '.join(known)})" if known else name

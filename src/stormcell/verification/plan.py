@@ -22,12 +22,16 @@ class Plan:
         issue_times: Issue times, the same for all forecasters.
         steps: Number of lead times.
         notes: Remarks for readers of the report.
+        members: Number of members to ask every ensemble forecaster for; None for no ensembles.
+        seed: Seed of the members.
     """
 
     period: Block
     issue_times: Times
     steps: int
     notes: tuple[str, ...] = ()
+    members: int | None = None
+    seed: int = 0
 
 
 def make_plan(
@@ -38,6 +42,8 @@ def make_plan(
     end: np.datetime64 | None = None,
     every: int | None = None,
     steps: int | None = None,
+    members: int | None = None,
+    seed: int = 0,
 ) -> Plan:
     """Plan to score forecasters at all issue times of a period at which each has the frames that it needs.
 
@@ -53,6 +59,8 @@ def make_plan(
         end: Last valid time to score; None for that of the default period.
         every: Minutes between issue times, which are multiples of it since 1970; None for all.
         steps: Number of lead times; None for the largest number that a model was trained on.
+        members: Number of members to ask every ensemble forecaster for; None for no ensembles.
+        seed: Seed of the members.
 
     Raises:
         ArgumentError: The period ends before it starts, the models' test blocks have no time in common, or
@@ -94,7 +102,8 @@ def make_plan(
             f"found none in the archive, {held}"
         )
     notes = [_ABSENT.format(" and ".join(sorted(str(Block(*test)) for test in tests)))]
-    return Plan(period, issue_times, steps, tuple(notes) if absent and (start is None or end is None) else ())
+    absent_now = absent and (start is None or end is None)
+    return Plan(period, issue_times, steps, tuple(notes) if absent_now else (), members, seed)
 
 
 def _tests(forecaster: DescribedForecaster, axis: TimeAxis) -> set[tuple[str, str]]:

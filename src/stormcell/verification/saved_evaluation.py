@@ -25,9 +25,9 @@ from stormcell.data.splits import Block
 from stormcell.data.time_axis import minute
 from stormcell.errors import InputError, StormcellError, WorkerError
 from stormcell.forecast.contract import Forecaster
-from stormcell.verification.axes import Axes
+from stormcell.verification.axes import CLASSES, Axes
 from stormcell.verification.case_study import Case, Maps
-from stormcell.verification.evaluate import BANDS, SCALES, THRESHOLDS, evaluate
+from stormcell.verification.evaluate import AREAS, BANDS, DURATIONS, SCALES, THRESHOLDS, evaluate
 from stormcell.verification.evaluation import Description, Evaluation
 from stormcell.verification.plan import Plan
 from stormcell.verification.statistics import STATISTICS
@@ -126,7 +126,15 @@ def _evaluate_one(
                 "in a folder or an object store that all workers reach by the same name"
             )
         _SAME_DATA.add(digest)
-    return evaluate(rain, forecasters, issue_times=[issue_time], steps=plan.steps, valid=plan.period)
+    return evaluate(
+        rain,
+        forecasters,
+        issue_times=[issue_time],
+        steps=plan.steps,
+        valid=plan.period,
+        members=plan.members,
+        seed=plan.seed,
+    )
 
 
 def _issued(issue_time: np.datetime64) -> str:
@@ -167,7 +175,7 @@ def to_bytes(evaluation: Evaluation, digest: str = "") -> bytes:
         arrays |= {f"case/{name}/{k}": rate for k, rate in enumerate(maps.forecasts.values())}
     header = {
         "digest": digest,
-        "axes": asdict(evaluation.axes),
+        "axes": {name: asdict(tally.axes) for name, tally in evaluation.strict.items()},
         "forecasters": {name: asdict(description) for name, description in evaluation.described.items()},
         "periods": [(period.start, period.end) for period in evaluation.periods],
         "data": evaluation.data,
@@ -199,13 +207,20 @@ def from_bytes(content: bytes, name: str) -> tuple[Evaluation, str]:
         # ``load`` has checked the length of the header and parsed it.
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         header = json.loads(header["__metadata__"][_KEY])
+        absent = [statistic for statistic in STATISTICS if f"strict/0/{statistic}" not in arrays]
+        if absent:
+            raise InputError(
+                f"{name}: expected the tallies of a report, found them without {', '.join(absent)}; "
+                "a report of an older version must be made again"
+            )
         return _evaluation(header, arrays), str(header["digest"])
+    except InputError:
+        raise
     except (SafetensorError, StormcellError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{name}: expected the tallies of a report, found {error!r}") from error
 
 
 def _evaluation(header: Mapping[str, Any], arrays: Arrays) -> Evaluation:
-    axes = Axes.from_json(header["axes"])
     described = {
         str(name): Description(
             str(one["title"]),
@@ -213,9 +228,12 @@ def _evaluation(header: Mapping[str, Any], arrays: Arrays) -> Evaluation:
             tuple(
                 {str(block): (str(a), str(b)) for block, (a, b) in blocks.items()} for blocks in one["blocks"]
             ),
+            None if one["seed"] is None else int(one["seed"]),
         )
         for name, one in header["forecasters"].items()
     }
+    each = {name: Axes.from_json(header["axes"][name]) for name in described}
+    axes = next(iter(each.values()))
     issue_times = _typed(arrays["issue_times"], np.int64, (None,)).astype("datetime64[ns]")
     if (np.diff(issue_times) <= np.timedelta64(0)).any():
         raise ValueError("issue times out of order")
@@ -223,13 +241,13 @@ def _evaluation(header: Mapping[str, Any], arrays: Arrays) -> Evaluation:
     def tallies(mask: str) -> dict[str, Tally]:
         return {
             name: Tally(
-                axes,
+                each[name],
                 issue_times,
                 {
                     statistic: _typed(
                         arrays[f"{mask}/{k}/{statistic}"],
                         entry.dtype,
-                        (len(issue_times), *axes.shape(entry.axes)),
+                        (len(issue_times), *each[name].shape(entry.axes)),
                     )
                     for statistic, entry in STATISTICS.items()
                 },
@@ -289,7 +307,12 @@ def _digest(rain: xr.DataArray, forecasters: Mapping[str, Forecaster], plan: Pla
     """Return a SHA-256 of all that an evaluation depends on; of the data, only two frames are read."""
     described = {name: asdict(Description.of(name, one)) for name, one in forecasters.items()}
     digest = hashlib.sha256(
-        json.dumps([described, str(plan.period), plan.steps, THRESHOLDS, SCALES, BANDS]).encode()
+        json.dumps(
+            [
+                *(described, str(plan.period), plan.steps, plan.members, plan.seed),
+                *(THRESHOLDS, SCALES, BANDS, CLASSES, AREAS, DURATIONS),
+            ]
+        ).encode()
     )
     digest.update(_integers(plan.issue_times).tobytes() + _integers(rain["time"].values).tobytes())
     for issue_time in plan.issue_times[[0, -1]]:

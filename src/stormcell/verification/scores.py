@@ -11,14 +11,12 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from scores.categorical import BasicContingencyManager
 
+from stormcell.verification import probability_scores as of_probabilities
 from stormcell.verification.axes import AXES
 from stormcell.verification.contingency import Contingency
-from stormcell.verification.tally import Tally
-
-Values = NDArray[Any]
+from stormcell.verification.totals import Totals, Values, ratio
 
 
 def contingency_manager(counts: Contingency) -> BasicContingencyManager:
@@ -46,49 +44,53 @@ def contingency_manager(counts: Contingency) -> BasicContingencyManager:
     )
 
 
-def csi(tally: Tally) -> Values:
+def csi(tally: Totals) -> Values:
     """Critical success index, hits / (hits + misses + false alarms), ``(lead, threshold)``, 0 to 1."""
     return np.asarray(_table(tally).critical_success_index().values)
 
 
-def pod(tally: Tally) -> Values:
+def pod(tally: Totals) -> Values:
     """Probability of detection, hits / (hits + misses), ``(lead, threshold)``, 0 to 1."""
     return np.asarray(_table(tally).probability_of_detection().values)
 
 
-def far(tally: Tally) -> Values:
+def far(tally: Totals) -> Values:
     """False alarm ratio, false alarms / (hits + false alarms), ``(lead, threshold)``, 0 to 1."""
     return np.asarray(_table(tally).false_alarm_ratio().values)
 
 
-def bias(tally: Tally) -> Values:
+def bias(tally: Totals) -> Values:
     """Frequency bias, (hits + false alarms) / (hits + misses), ``(lead, threshold)``, ≥ 0, best 1."""
     value = np.asarray(_table(tally).frequency_bias().values)
     return np.where(np.isinf(value), np.nan, value)  # undefined if no event was observed
 
 
-def mae(tally: Tally) -> Values:
+def mae(tally: Totals) -> Values:
     """Mean absolute error in mm/h, ``(lead,)``."""
     return ratio(tally.total("absolute_error"), tally.total("pixels"))
 
 
-def rmse(tally: Tally) -> Values:
+def rmse(tally: Totals) -> Values:
     """Root of the mean squared error in mm/h, ``(lead,)``."""
     return np.sqrt(ratio(tally.total("squared_error"), tally.total("pixels")))
 
 
-def crps(tally: Tally) -> Values:
-    """Continuous ranked probability score in mm/h, ``(lead,)``; the MAE of a single forecast."""
+def crps(tally: Totals) -> Values:
+    """Continuous ranked probability score in mm/h, ``(lead,)``.
+
+    It is that of the members, else of the distribution, else the MAE of the single forecast; see
+    :attr:`~stormcell.verification.axes.Axes.crps_of`.
+    """
     return ratio(tally.total("crps"), tally.total("pixels"))
 
 
-def fss(tally: Tally) -> Values:
+def fss(tally: Totals) -> Values:
     """Fractions skill score, doi:10.1175/2007MWR2123.1, ``(lead, threshold, scale)``, 0 to 1."""
     share = ratio(tally.total("fss_numerator"), tally.total("fss_denominator"))
     return np.maximum(1 - share, 0)  # rounding can make the share larger than 1
 
 
-def power_ratio(tally: Tally) -> Values:
+def power_ratio(tally: Totals) -> Values:
     """Spectral power of the forecast relative to the observation's, ``(lead, band)``, ≥ 0, best 1."""
     return ratio(tally.total("forecast_power"), tally.total("observed_power"))
 
@@ -106,20 +108,26 @@ class Score:
         unit: Unit of the score; empty for a ratio.
         drawn: Keys along each axis but ``lead`` for which the report has a curve, if those are scored;
             no keys for all. None: the report has no curve.
+        shown: Whether it is a column of the report's tables; if not, it is only in ``scores.json``.
+        probabilistic: Whether the report shows it only if a forecaster gives probabilities or members.
     """
 
     title: str
     symbol: str
     axes: tuple[str, ...]
     best: Literal["highest", "lowest", "one"] | None
-    compute: Callable[[Tally], Values]
+    compute: Callable[[Totals], Values]
     unit: str = ""
     drawn: tuple[tuple[str, ...], ...] | None = None
+    shown: bool = True
+    probabilistic: bool = False
 
     @property
     def group(self) -> str:
         """Heading under which scores are shown together: those with only a lead time share a table."""
-        return self.title if len(self.axes) > 1 else f"Errors, {self.unit}"
+        if len(self.axes) > 1:
+            return f"{self.title}, {self.unit}" if self.unit else self.title
+        return f"Errors, {self.unit}" if self.unit else self.title
 
     def rank(self, value: float) -> float:
         """Return a number that is greater for a better value."""
@@ -130,6 +138,22 @@ class Score:
 
 _LEAD = ("lead",)
 _EVENT = ("lead", "threshold")
+_SCALE = ("lead", "threshold", "scale")
+_CLASS = ("lead", "threshold", "class")
+_AMOUNT = ("lead", "area", "duration")
+
+
+def _probabilistic(
+    title: str,
+    symbol: str,
+    axes: tuple[str, ...],
+    best: Literal["highest", "lowest", "one"] | None,
+    compute: Callable[[Totals], Values],
+    unit: str = "",
+    drawn: tuple[tuple[str, ...], ...] | None = None,
+) -> Score:
+    return Score(title, symbol, axes, best, compute, unit, drawn, best is not None, probabilistic=True)
+
 
 SCORES: dict[str, Score] = {
     "csi": Score("Critical success index", "CSI", _EVENT, "highest", csi, drawn=((),)),
@@ -141,12 +165,88 @@ SCORES: dict[str, Score] = {
     "fss": Score(
         "Fractions skill score",
         "FSS",
-        ("lead", "threshold", "scale"),
+        _SCALE,
         "highest",
         fss,
         drawn=(("1.0",), ("16km",)),
     ),
-    "crps": Score("Continuous ranked probability score", "CRPS", _LEAD, "lowest", crps, "mm/h"),
+    "crps": Score("Continuous ranked probability score", "CRPS", _LEAD, "lowest", crps, "mm/h", drawn=()),
+    "crps_fair": _probabilistic(
+        "Fair CRPS", "fair CRPS", _LEAD, "lowest", of_probabilities.crps_fair, "mm/h", drawn=()
+    ),
+    "crps_distribution": _probabilistic(
+        "CRPS of the distribution",
+        "CRPS of the distribution",
+        _LEAD,
+        "lowest",
+        of_probabilities.crps_distribution,
+        "mm/h",
+    ),
+    "spread": _probabilistic("Spread", "spread", _LEAD, None, of_probabilities.spread, "mm/h"),
+    "ensemble_rmse": _probabilistic(
+        "RMSE of the members' mean",
+        "RMSE of the members' mean",
+        _LEAD,
+        "lowest",
+        of_probabilities.ensemble_rmse,
+        "mm/h",
+    ),
+    "spread_error": _probabilistic(
+        "Spread / error", "spread / error", _LEAD, "one", of_probabilities.spread_error, drawn=()
+    ),
+    "brier": _probabilistic(
+        "Brier score", "Brier score", _EVENT, "lowest", of_probabilities.brier, drawn=(("1.0",),)
+    ),
+    "brier_reliability": _probabilistic(
+        "Brier score: reliability", "reliability", _EVENT, "lowest", of_probabilities.brier_reliability
+    ),
+    "brier_resolution": _probabilistic(
+        "Brier score: resolution", "resolution", _EVENT, "highest", of_probabilities.brier_resolution
+    ),
+    "brier_uncertainty": _probabilistic(
+        "Brier score: uncertainty", "uncertainty", _EVENT, None, of_probabilities.brier_uncertainty
+    ),
+    "roc_area": _probabilistic(
+        "Area under the ROC curve",
+        "ROC area",
+        _EVENT,
+        "highest",
+        of_probabilities.roc_area,
+        drawn=(("1.0",),),
+    ),
+    "ensemble_fss": _probabilistic(
+        "Fractions skill score of probabilities",
+        "FSS of probabilities",
+        _SCALE,
+        "highest",
+        of_probabilities.ensemble_fss,
+        drawn=(("1.0",), ("16km",)),
+    ),
+    "amount_crps": _probabilistic(
+        "CRPS of amounts", "CRPS of amounts", _AMOUNT, "lowest", of_probabilities.amount_crps, "mm"
+    ),
+    "amount_crps_fair": _probabilistic(
+        "Fair CRPS of amounts",
+        "fair CRPS of amounts",
+        _AMOUNT,
+        "lowest",
+        of_probabilities.amount_crps_fair,
+        "mm",
+    ),
+    "rank_histogram": _probabilistic(
+        "Rank of the observation", "ranks", ("lead", "rank"), None, lambda tally: tally.total("ranks")
+    ),
+    "reliability_pixels": _probabilistic(
+        "Pixels by class", "pixels", _CLASS, None, lambda tally: tally.total("class_pixels")
+    ),
+    "reliability_probability": _probabilistic(
+        "Mean probability", "probability", _CLASS, None, of_probabilities.reliability_probability
+    ),
+    "reliability_frequency": _probabilistic(
+        "Observed frequency", "frequency", _CLASS, None, of_probabilities.reliability_frequency
+    ),
+    "roc_pod": _probabilistic("POD", "POD", _CLASS, None, of_probabilities.roc_pod),
+    "roc_pofd": _probabilistic("POFD", "POFD", _CLASS, None, of_probabilities.roc_pofd),
     "power_ratio": Score("Sharpness", "sharpness", ("lead", "band"), "one", power_ratio, drawn=(("4-8km",),)),
     "n_pixels": Score("pixels", "pixels", _LEAD, None, lambda tally: tally.total("pixels")),
     "n_forecasts": Score("forecasts", "forecasts", _LEAD, None, lambda tally: tally.total("forecasts")),
@@ -157,18 +257,23 @@ SCORES: dict[str, Score] = {
 """By key in ``scores.json``. A new score is one more entry; the report's tables and curves follow from it."""
 
 
-def to_dict(tally: Tally) -> dict[str, Any]:
+def to_dict(tally: Totals) -> dict[str, Any]:
     """Return all scores of a tally in the form of ``scores.json``, with lists by lead time.
 
     Example:
         >>> from stormcell.verification.axes import Axes
+        >>> from stormcell.verification.tally import Tally
         >>> nothing = Tally.zero(Axes((5.0, 10.0), (0.5,), ((16.0, 17),), (2.0, 4.0), 1.0))
         >>> scores = to_dict(nothing)
         >>> scores["csi"], scores["fss"], scores["n_pixels"]
         ({'0.5': [None, None]}, {'0.5': {'16km': [None, None]}}, [0, 0])
     """
     leads = [int(lead) if lead == int(lead) else lead for lead in tally.axes.lead_minutes]
-    found: dict[str, Any] = {"lead_minutes": leads}
+    found: dict[str, Any] = {
+        "lead_minutes": leads,
+        "crps_of": tally.axes.crps_of,
+        "probability_of": tally.axes.probability_of,
+    }
     for key, score in SCORES.items():
         keys = [AXES[name].keys(tally.axes) for name in score.axes[1:]]
         found[key] = _nested(np.moveaxis(score.compute(tally), 0, -1), keys)
@@ -195,13 +300,7 @@ def mean_over_leads(values: Sequence[float | None]) -> tuple[float | None, int]:
     return mean, len(values) - len(defined)
 
 
-def ratio(numerator: Values, denominator: Values) -> NDArray[np.float64]:
-    """Divide; the result is NaN where the denominator is 0."""
-    undefined = np.full(numerator.shape, np.nan)
-    return np.asarray(np.divide(numerator, denominator, where=denominator != 0, out=undefined))
-
-
-def _table(tally: Tally) -> BasicContingencyManager:
+def _table(tally: Totals) -> BasicContingencyManager:
     return contingency_manager(Contingency(*(tally.total(name) for name in Contingency._fields)))
 
 

@@ -93,6 +93,31 @@ def window_fractions(events: Mask, weights: NDArray[np.float32], window: int) ->
     return fractions
 
 
+def window_means(
+    values: NDArray[np.float32], weights: NDArray[np.float32], window: int
+) -> NDArray[np.float32]:
+    """Return the mean of a field over the *observed* pixels of the window around each pixel.
+
+    Args:
+        values: ``(y, x)``, 0 outside the mask.
+        weights: Weights of the mask, from :func:`window_weights`.
+        window: Width in pixels, odd, the same as for ``weights``.
+
+    Returns:
+        ``(y, x)``; of events as 0 and 1, what :func:`window_fractions` returns, up to rounding.
+
+    Example:
+        >>> known = np.array([[True, True, False]])
+        >>> window_means(np.float32([[0.5, 0, 0]]), window_weights(known, 3), 3).tolist()
+        [[0.25, 0.25, 0.0]]
+    """
+    means = cv2.boxFilter(
+        values, cv2.CV_32F, (window, window), normalize=False, borderType=cv2.BORDER_CONSTANT
+    ).astype(np.float32, copy=False)
+    means *= weights
+    return means
+
+
 def fss_sums(forecast: NDArray[np.float32], observed: NDArray[np.float32]) -> tuple[float, float]:
     """Return numerator and denominator of 1 − FSS, which are added over forecasts before they are divided.
 

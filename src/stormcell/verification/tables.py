@@ -63,17 +63,41 @@ class Line:
 def lines(found: Mapping[str, Any]) -> Iterator[Line]:
     """Yield all lines that tables show of a forecaster's scores, in the order of the registry."""
     for key, score in SCORES.items():
-        if score.best is None:
+        if score.best is None or not score.shown:
             continue
         if len(score.axes) == 1:
             yield Line(score, (key,), score.group, score.symbol)
             continue
-        inner, path, group = found[key], [key], score.group
+        chosen: list[tuple[Any, tuple[str, ...], str]] = [(found[key], (key,), score.group)]
         for axis in score.axes[1:-1]:
-            chosen = MODERATE if MODERATE in inner else next(iter(inner))
-            inner, path, group = inner[chosen], [*path, chosen], f"{group}, {AXES[axis].title(chosen)}"
-        for last in inner:
-            yield Line(score, (*path, last), group, AXES[score.axes[-1]].label(last))
+            chosen = [
+                (inner[one], (*path, one), f"{group}, {AXES[axis].title(one)}")
+                for inner, path, group in chosen
+                for one in _shown_of(axis, list(inner))
+            ]
+        for inner, path, group in chosen:
+            for last in inner:
+                yield Line(score, (*path, last), group, AXES[score.axes[-1]].label(last))
+
+
+def probabilistic(scores: Scores) -> bool:
+    """Whether a forecaster gives probabilities or members."""
+    return any(found["probability_of"] != "forecast" for found in scores.values())
+
+
+def _has_values(line: Line, scores: Scores) -> bool:
+    """Whether a line is shown: one of probabilities or members needs a forecaster that gives them."""
+    if not line.score.probabilistic:
+        return True
+    return probabilistic(scores) and any(
+        value is not None for found in scores.values() for value in line.values(found)
+    )
+
+
+def _shown_of(axis: str, keys: Sequence[str]) -> Sequence[str]:
+    if axis != "threshold":
+        return keys
+    return [MODERATE] if MODERATE in keys else keys[:1]
 
 
 def view(scores: Scores) -> dict[str, Any]:
@@ -84,7 +108,7 @@ def view(scores: Scores) -> dict[str, Any]:
     """
     first = next(iter(scores.values()))
     leads = [f"{lead:g}" for lead in first["lead_minutes"]]
-    shown = list(lines(first))
+    shown = [line for line in lines(first) if _has_values(line, scores)]
     groups = list(dict.fromkeys(line.group for line in shown))
     as_dry = {name: found["undefined_as_dry"] for name, found in scores.items()}
     return {
@@ -132,9 +156,11 @@ def _counts(found: Mapping[str, Any], leads: Sequence[str]) -> Table:
     """Return the numbers of forecasts, pixels and events."""
     rows = {}
     for key, score in SCORES.items():
-        if score.best is None and len(score.axes) == 1:
+        if score.best is not None or not score.shown:
+            continue
+        if len(score.axes) == 1:
             rows[score.title] = found[key]
-        elif score.best is None:
+        else:
             title = AXES[score.axes[1]].title
             rows |= {f"{score.title} {title(entry)}": counts for entry, counts in found[key].items()}
     entries = {

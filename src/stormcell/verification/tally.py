@@ -1,10 +1,11 @@
 """Tallies: statistics by issue time, which can be added."""
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,12 @@ from stormcell.data.parallel import in_worker
 from stormcell.data.time_axis import Times, minute
 from stormcell.errors import ArgumentError
 from stormcell.verification.axes import Axes
-from stormcell.verification.spatial import Mask
-from stormcell.verification.statistics import STATISTICS, Observed, Rate, compute_statistics
+from stormcell.verification.pairs import Observed
+from stormcell.verification.products import LeadProducts, Mask, Products, Rate
+from stormcell.verification.statistics import STATISTICS, Found, compute_amounts, compute_statistics
 
 Rows = NDArray[Any]
+R = TypeVar("R")
 
 _THREADS = 4  # with more, lead times wait for memory and not for a processor
 
@@ -122,20 +125,22 @@ class Tally:
 
 
 def tally_forecasts(
-    forecasts: Mapping[str, Rate], observation: Rate, mask: Mask, *, issue_time: np.datetime64, axes: Axes
+    forecasts: Mapping[str, Rate | Products],
+    observation: Rate,
+    mask: Mask,
+    *,
+    issue_time: np.datetime64,
+    axes: Axes,
 ) -> dict[str, Tally]:
     """Tally the forecasts of one issue time, all under one mask.
 
-    Statistics that depend only on the observation and the mask are computed once for all forecasts. Lead
-    times are processed in parallel; each has its own row, so the result does not depend on the order.
-
     Args:
         forecasts: By forecaster, rain rates in mm/h, ``(lead, y, x)``, or ``(realization, lead, y, x)`` of
-            an ensemble. An ensemble is scored by its mean, except for the CRPS, which uses all members.
+            an ensemble, or all that the forecaster gives. The single forecast of an ensemble is its mean.
         observation: Rain rates in mm/h, ``(lead, y, x)``.
         mask: Pixels to score, ``(lead, y, x)``; a lead time without a pixel is not counted.
         issue_time: Issue time of the forecasts.
-        axes: Axes of the tallies.
+        axes: Axes of the tallies; those of a forecaster have its number of members.
 
     Raises:
         ArgumentError: The shapes do not match, or a value inside the mask is NaN or infinite. (It would be
@@ -150,37 +155,135 @@ def tally_forecasts(
         >>> tallies["doubled"].total("hits").tolist(), tallies["doubled"].total("absolute_error").tolist()
         ([[2]], [4.0])
     """
+    products = {
+        name: given if isinstance(given, Products) else Products.of_values(given)
+        for name, given in forecasts.items()
+    }
+    if mask.shape != observation.shape:
+        raise ArgumentError(
+            f"mask, issued {issue_time}: expected shape {observation.shape}, found {mask.shape}"
+        )
+    (tallies,) = tally_views(
+        products,
+        observation,
+        lambda lead, given: [(given, mask[lead])],
+        issue_time=issue_time,
+        axes=axes,
+    )
+    return tallies
+
+
+View = tuple[Mapping[str, LeadProducts], Mask]
+"""What is scored at a lead time, and at which pixels."""
+
+
+def tally_views(
+    products: Mapping[str, Products],
+    observation: Rate,
+    views: Callable[[int, Mapping[str, LeadProducts]], Sequence[View]],
+    *,
+    issue_time: np.datetime64,
+    axes: Axes,
+) -> list[dict[str, Tally]]:
+    """Tally the forecasts of one issue time in one or several views, such as under two masks.
+
+    Distributions can be read only once, so that all views are tallied together. Statistics that depend only
+    on the observation and the mask are computed once for all forecasters. Lead times are processed in
+    parallel; each has its own row, so the result does not depend on the order.
+
+    Args:
+        products: By forecaster, what it gives.
+        observation: Rain rates in mm/h, ``(lead, y, x)``.
+        views: Function of a lead time's position and of what the forecasters give for it, which returns the
+            views; if two have the same mask, they are the same.
+        issue_time: Issue time of the forecasts.
+        axes: Axes of the tallies; those of a forecaster have its number of members.
+
+    Returns:
+        For each view, by forecaster, a tally.
+
+    Raises:
+        ArgumentError: See :func:`tally_forecasts`.
+    """
     shape = (len(axes.lead_minutes), *observation.shape[1:])
-    for name, forecast in forecasts.items():
-        if not forecast.shape[-3:] == observation.shape == mask.shape == shape or forecast.ndim not in (3, 4):
+    for name, one in products.items():
+        if not one.forecast.shape == observation.shape == shape:
             raise ArgumentError(
                 f"{name}, issued {issue_time}: expected shape {shape} of forecast, observation and mask, "
-                f"found {forecast.shape}, {observation.shape} and {mask.shape}"
+                f"found {one.forecast.shape} and {observation.shape}"
             )
-    members = {name: forecast.reshape(-1, *shape) for name, forecast in forecasts.items()}
-
-    def of_lead(lead: int) -> dict[str, dict[str, Rows]]:
-        for name, values in {"observation": observation[None], **members}.items():
-            if not (np.isfinite(values[:, lead]) | ~mask[lead]).all():
-                raise ArgumentError(
-                    f"{name}, issued {issue_time} for +{axes.lead_minutes[lead]:g} min: "
-                    "expected a number at every pixel inside the mask, found NaN or infinity"
-                )
-        forecasts_then = {name: values[:, lead] for name, values in members.items()}
-        return compute_statistics(forecasts_then, Observed(observation[lead], mask[lead], axes))
-
-    rows: dict[str, dict[str, Rows]] = {
-        name: {
-            statistic: np.zeros((1, *axes.shape(entry.axes)), entry.dtype)
-            for statistic, entry in STATISTICS.items()
-        }
-        for name in forecasts
+    own = {
+        name: axes.of(members=one.count, distribution=one.distributions is not None)
+        for name, one in products.items()
     }
-    leads = [lead for lead, inside in enumerate(mask) if inside.any()]
-    with ThreadPoolExecutor(1 if in_worker() else _THREADS) as pool:
-        for lead, found in zip(leads, pool.map(of_lead, leads), strict=True):
-            for name, statistics in found.items():
-                for statistic, values in statistics.items():
-                    rows[name][statistic][0, lead] = values
     issued = np.array([issue_time], "datetime64[ns]")
-    return {name: Tally(axes, issued, statistics) for name, statistics in rows.items()}
+
+    def of_lead(lead: int, views: Sequence[View]) -> list[tuple[dict[str, Found], dict[str, Any]]]:
+        found: list[tuple[dict[str, Found], dict[str, Any]]] = []
+        for k, (given, mask) in enumerate(views):
+            same = [j for j in range(k) if np.array_equal(views[j][1], mask)]
+            if same:
+                found.append(found[same[0]])
+            elif not mask.any():
+                found.append(({}, {}))
+            else:
+                at = f"issued {issue_time} for +{axes.lead_minutes[lead]:g} min"
+                _check(given, observation[lead], mask, at)
+                seed = (int(issued.astype(np.int64)[0]), lead)
+                found.append(compute_statistics(given, Observed(observation[lead], mask, axes, seed), own))
+        return found
+
+    def leads() -> Iterator[tuple[int, Sequence[View]]]:
+        each = {name: one.by_lead(observation, axes.thresholds) for name, one in products.items()}
+        for lead in range(len(observation)):
+            yield lead, views(lead, {name: next(of) for name, of in each.items()})
+
+    by_lead = list(_in_order(of_lead, leads()))
+    tallies = []
+    for view in range(len(by_lead[0])):
+        found = [lead[view] for lead in by_lead]
+        tallies.append({name: Tally(own[name], issued, _rows(name, found, own[name])) for name in products})
+    return tallies
+
+
+def _rows(name: str, found: Sequence[tuple[dict[str, Found], dict[str, Any]]], axes: Axes) -> dict[str, Rows]:
+    """Return the rows of one forecaster at one issue time from what was found at each lead time."""
+    rows: dict[str, Rows] = {
+        statistic: np.zeros((1, *axes.shape(entry.axes)), entry.dtype)
+        for statistic, entry in STATISTICS.items()
+    }
+    for lead, (statistics, _) in enumerate(found):
+        for statistic, values in statistics.get(name, {}).items():
+            rows[statistic][0, lead] = values
+    for statistic, values in compute_amounts([rates.get(name) for _, rates in found], axes).items():
+        rows[statistic][0] = values
+    return rows
+
+
+def _check(given: Mapping[str, LeadProducts], observation: Rate, mask: Mask, at: str) -> None:
+    """Raise :class:`~stormcell.errors.ArgumentError` if a value inside the mask is not a number."""
+    fields = [("observation", "a rate", observation)]
+    fields += [(name, kind, field) for name, one in given.items() for kind, field in one.fields()]
+    for name, kind, field in fields:
+        if not (np.isfinite(field) | ~mask).all():
+            raise ArgumentError(
+                f"{name}, {at}: expected a number at every pixel inside the mask, found NaN or infinity"
+            )
+        if kind == "a probability":
+            low, high = (limit(field, where=mask, initial=0.5) for limit in (np.min, np.max))
+            if low < 0 or high > 1:
+                found = low if low < 0 else high
+                raise ArgumentError(f"{name}, {at}: expected probabilities between 0 and 1, found {found:g}")
+
+
+def _in_order(function: Callable[..., R], tasks: Iterable[tuple[Any, ...]]) -> Iterator[R]:
+    """Yield results in the order of the tasks; a few run in parallel, and no others are prepared."""
+    threads = 1 if in_worker() else _THREADS
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[R]] = deque()
+        for task in tasks:
+            waiting.append(pool.submit(function, *task))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -10,7 +10,7 @@ from stormcell.errors import NotOfferedError
 from stormcell.experiments.protocols.protocol import Column, Frames, Mask, Row, checked
 from stormcell.experiments.protocols.reflectivity import Reflectivity
 from stormcell.experiments.protocols.sequence_tally import SequenceTally, events, mean_where_defined, zero
-from stormcell.verification.scores import ratio
+from stormcell.verification.totals import ratio
 
 THRESHOLD = 0.5
 """Rain rate in mm/h; rain is a rate at or above it."""

@@ -10,7 +10,8 @@ from scores.categorical import BasicContingencyManager
 
 from stormcell.errors import ArgumentError
 from stormcell.verification.contingency import Contingency, contingency
-from stormcell.verification.scores import contingency_manager, mean_over_leads, ratio
+from stormcell.verification.scores import contingency_manager, mean_over_leads
+from stormcell.verification.totals import ratio
 
 Counts = NDArray[np.int64]
 Sums = NDArray[np.float64]
