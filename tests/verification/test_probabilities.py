@@ -27,7 +27,8 @@ from stormcell.verification.evaluate import evaluate
 from stormcell.verification.plan import Plan
 from stormcell.verification.probability_table import probability_table
 from stormcell.verification.products import Products
-from stormcell.verification.saved_evaluation import evaluate_resumably, from_bytes, to_bytes
+from stormcell.verification.resumable import evaluate_resumably
+from stormcell.verification.saved_evaluation import from_bytes, to_bytes
 from stormcell.verification.tally import tally_forecasts
 
 THRESHOLDS = (0.1, 1.0, 5.0)

@@ -13,13 +13,13 @@ from stormcell.errors import ArgumentError, InputError, WorkerError
 from stormcell.forecast.resolve import forecaster
 from stormcell.models import model_file
 from stormcell.models.nowcaster import Nowcaster
-from stormcell.verification import report, saved_evaluation
+from stormcell.verification import report, resumable
 from stormcell.verification.evaluate import evaluate
 from stormcell.verification.plan import Plan
+from stormcell.verification.resumable import evaluate_resumably
 from stormcell.verification.saved_evaluation import (
     FILE,
     UNFINISHED,
-    evaluate_resumably,
     from_bytes,
     merge,
     to_bytes,
@@ -141,7 +141,7 @@ def test_evaluate_resumably_on_two_workers_equals_this_process_to_the_bit(by_add
 
 def test_evaluate_resumably_on_a_worker_that_reads_other_data_raises(by_address, rain, forecasters):
     plan = plan_of(rain)
-    function = partial(saved_evaluation._evaluate_one, rain, forecasters, plan, "0" * 64)
+    function = partial(resumable._evaluate_one, rain, forecasters, plan, "0" * 64)
     (done,) = by_address.run(function, plan.issue_times[:1])
     with pytest.raises(WorkerError, match="expected workers that read the same archive, found other rates"):
         done.result()

@@ -14,7 +14,7 @@ from stormcell.data.time_axis import TimeAxis, in_minutes
 from stormcell.errors import ArgumentError
 from stormcell.forecast.probabilistic import EnsembleForecaster
 from stormcell.forecast.resolve import for_archive, forecaster, thinned
-from stormcell.verification import report, saved_evaluation
+from stormcell.verification import report, resumable, saved_evaluation
 from stormcell.verification.evaluation import Evaluation
 from stormcell.verification.plan import make_plan
 
@@ -75,7 +75,7 @@ def verify(
     memory = GIB + values * plan.steps * rain[0].size
     with workers(scheduler, memory=memory) as started, Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("verifying", total=len(plan.issue_times))
-        evaluation = saved_evaluation.evaluate_resumably(
+        evaluation = resumable.evaluate_resumably(
             out,
             rain,
             forecasters,

@@ -12,7 +12,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from stormcell.verification.axes import AXES
 from stormcell.verification.figures import GRID, INK, MUTED, credit_height, draw_credit, line_colour
-from stormcell.verification.scores import SCORES, Score
+from stormcell.verification.score import Score
+from stormcell.verification.scores import SCORES
 from stormcell.verification.tables import probabilistic
 
 _COLUMNS = 3

@@ -5,9 +5,8 @@ whole fields (FSS, RMSE) are applied to a tally's sums. An undefined ratio is Na
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -16,6 +15,7 @@ from scores.categorical import BasicContingencyManager
 from stormcell.verification import probability_scores as of_probabilities
 from stormcell.verification.axes import AXES
 from stormcell.verification.contingency import Contingency
+from stormcell.verification.score import Score, probabilistic
 from stormcell.verification.totals import Totals, Values, ratio
 
 
@@ -95,64 +95,11 @@ def power_ratio(tally: Totals) -> Values:
     return ratio(tally.total("forecast_power"), tally.total("observed_power"))
 
 
-@dataclass(frozen=True)
-class Score:
-    """A score, or a count that scores are based on.
-
-    Attributes:
-        title: Heading of tables.
-        symbol: Short name in figures.
-        axes: Names of its axes; the first is ``lead``.
-        best: The best value: the highest, the lowest, or one; None for a count.
-        compute: Function of a tally that returns the values along the axes.
-        unit: Unit of the score; empty for a ratio.
-        drawn: Keys along each axis but ``lead`` for which the report has a curve, if those are scored;
-            no keys for all. None: the report has no curve.
-        shown: Whether it is a column of the report's tables; if not, it is only in ``scores.json``.
-        probabilistic: Whether the report shows it only if a forecaster gives probabilities or members.
-    """
-
-    title: str
-    symbol: str
-    axes: tuple[str, ...]
-    best: Literal["highest", "lowest", "one"] | None
-    compute: Callable[[Totals], Values]
-    unit: str = ""
-    drawn: tuple[tuple[str, ...], ...] | None = None
-    shown: bool = True
-    probabilistic: bool = False
-
-    @property
-    def group(self) -> str:
-        """Heading under which scores are shown together: those with only a lead time share a table."""
-        if len(self.axes) > 1:
-            return f"{self.title}, {self.unit}" if self.unit else self.title
-        return f"Errors, {self.unit}" if self.unit else self.title
-
-    def rank(self, value: float) -> float:
-        """Return a number that is greater for a better value."""
-        if self.best == "one":  # twice as much is as bad as half as much
-            return -abs(math.log(value)) if value > 0 else -math.inf
-        return value if self.best == "highest" else -value
-
-
 _LEAD = ("lead",)
 _EVENT = ("lead", "threshold")
 _SCALE = ("lead", "threshold", "scale")
 _CLASS = ("lead", "threshold", "class")
 _AMOUNT = ("lead", "area", "duration")
-
-
-def _probabilistic(
-    title: str,
-    symbol: str,
-    axes: tuple[str, ...],
-    best: Literal["highest", "lowest", "one"] | None,
-    compute: Callable[[Totals], Values],
-    unit: str = "",
-    drawn: tuple[tuple[str, ...], ...] | None = None,
-) -> Score:
-    return Score(title, symbol, axes, best, compute, unit, drawn, best is not None, probabilistic=True)
 
 
 SCORES: dict[str, Score] = {
@@ -171,10 +118,10 @@ SCORES: dict[str, Score] = {
         drawn=(("1.0",), ("16km",)),
     ),
     "crps": Score("Continuous ranked probability score", "CRPS", _LEAD, "lowest", crps, "mm/h", drawn=()),
-    "crps_fair": _probabilistic(
+    "crps_fair": probabilistic(
         "Fair CRPS", "fair CRPS", _LEAD, "lowest", of_probabilities.crps_fair, "mm/h", drawn=()
     ),
-    "crps_distribution": _probabilistic(
+    "crps_distribution": probabilistic(
         "CRPS of the distribution",
         "CRPS of the distribution",
         _LEAD,
@@ -182,8 +129,8 @@ SCORES: dict[str, Score] = {
         of_probabilities.crps_distribution,
         "mm/h",
     ),
-    "spread": _probabilistic("Spread", "spread", _LEAD, None, of_probabilities.spread, "mm/h"),
-    "ensemble_rmse": _probabilistic(
+    "spread": probabilistic("Spread", "spread", _LEAD, None, of_probabilities.spread, "mm/h"),
+    "ensemble_rmse": probabilistic(
         "RMSE of the members' mean",
         "RMSE of the members' mean",
         _LEAD,
@@ -191,22 +138,22 @@ SCORES: dict[str, Score] = {
         of_probabilities.ensemble_rmse,
         "mm/h",
     ),
-    "spread_error": _probabilistic(
+    "spread_error": probabilistic(
         "Spread / error", "spread / error", _LEAD, "one", of_probabilities.spread_error, drawn=()
     ),
-    "brier": _probabilistic(
+    "brier": probabilistic(
         "Brier score", "Brier score", _EVENT, "lowest", of_probabilities.brier, drawn=(("1.0",),)
     ),
-    "brier_reliability": _probabilistic(
+    "brier_reliability": probabilistic(
         "Brier score: reliability", "reliability", _EVENT, "lowest", of_probabilities.brier_reliability
     ),
-    "brier_resolution": _probabilistic(
+    "brier_resolution": probabilistic(
         "Brier score: resolution", "resolution", _EVENT, "highest", of_probabilities.brier_resolution
     ),
-    "brier_uncertainty": _probabilistic(
+    "brier_uncertainty": probabilistic(
         "Brier score: uncertainty", "uncertainty", _EVENT, None, of_probabilities.brier_uncertainty
     ),
-    "roc_area": _probabilistic(
+    "roc_area": probabilistic(
         "Area under the ROC curve",
         "ROC area",
         _EVENT,
@@ -214,7 +161,7 @@ SCORES: dict[str, Score] = {
         of_probabilities.roc_area,
         drawn=(("1.0",),),
     ),
-    "ensemble_fss": _probabilistic(
+    "ensemble_fss": probabilistic(
         "Fractions skill score of probabilities",
         "FSS of probabilities",
         _SCALE,
@@ -222,10 +169,10 @@ SCORES: dict[str, Score] = {
         of_probabilities.ensemble_fss,
         drawn=(("1.0",), ("16km",)),
     ),
-    "amount_crps": _probabilistic(
+    "amount_crps": probabilistic(
         "CRPS of amounts", "CRPS of amounts", _AMOUNT, "lowest", of_probabilities.amount_crps, "mm"
     ),
-    "amount_crps_fair": _probabilistic(
+    "amount_crps_fair": probabilistic(
         "Fair CRPS of amounts",
         "fair CRPS of amounts",
         _AMOUNT,
@@ -233,20 +180,20 @@ SCORES: dict[str, Score] = {
         of_probabilities.amount_crps_fair,
         "mm",
     ),
-    "rank_histogram": _probabilistic(
+    "rank_histogram": probabilistic(
         "Rank of the observation", "ranks", ("lead", "rank"), None, lambda tally: tally.total("ranks")
     ),
-    "reliability_pixels": _probabilistic(
+    "reliability_pixels": probabilistic(
         "Pixels by class", "pixels", _CLASS, None, lambda tally: tally.total("class_pixels")
     ),
-    "reliability_probability": _probabilistic(
+    "reliability_probability": probabilistic(
         "Mean probability", "probability", _CLASS, None, of_probabilities.reliability_probability
     ),
-    "reliability_frequency": _probabilistic(
+    "reliability_frequency": probabilistic(
         "Observed frequency", "frequency", _CLASS, None, of_probabilities.reliability_frequency
     ),
-    "roc_pod": _probabilistic("POD", "POD", _CLASS, None, of_probabilities.roc_pod),
-    "roc_pofd": _probabilistic("POFD", "POFD", _CLASS, None, of_probabilities.roc_pofd),
+    "roc_pod": probabilistic("POD", "POD", _CLASS, None, of_probabilities.roc_pod),
+    "roc_pofd": probabilistic("POFD", "POFD", _CLASS, None, of_probabilities.roc_pofd),
     "power_ratio": Score("Sharpness", "sharpness", ("lead", "band"), "one", power_ratio, drawn=(("4-8km",),)),
     "n_pixels": Score("pixels", "pixels", _LEAD, None, lambda tally: tally.total("pixels")),
     "n_forecasts": Score("forecasts", "forecasts", _LEAD, None, lambda tally: tally.total("forecasts")),

@@ -6,7 +6,8 @@ from typing import Any
 
 from stormcell.verification.axes import AXES
 from stormcell.verification.figures import line_colour
-from stormcell.verification.scores import SCORES, Score, mean_over_leads
+from stormcell.verification.score import Score
+from stormcell.verification.scores import SCORES, mean_over_leads
 
 Scores = Mapping[str, Mapping[str, Any]]
 
