@@ -33,17 +33,17 @@ docs: $(INSTALLED)
 clean:
 	rm -rf $(VENV) demo site
 
-# pysteps must be compiled. Without it, the baselines sprog and anvil are missing.
+# pysteps must be compiled. Without it, the baselines pysteps-sprog, anvil and steps are missing.
 $(INSTALLED): requirements.lock requirements-pysteps.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Stormcell needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@if echo 'int main(void) { return 0; }' | $(CC) -fopenmp -x c -o $(VENV)/openmp - 2>/dev/null; then \
-		echo "compiling pysteps, for sprog and anvil"; \
+		echo "compiling pysteps, for pysteps-sprog, anvil and steps"; \
 		$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-pysteps.lock \
-			|| echo "pysteps could not be compiled: continuing without sprog and anvil"; \
+			|| echo "pysteps could not be compiled: continuing without pysteps-sprog, anvil and steps"; \
 	else \
-		echo "no C compiler with OpenMP: continuing without pysteps, so without sprog and anvil"; \
+		echo "no C compiler with OpenMP: continuing without pysteps, so without pysteps-sprog, anvil and steps"; \
 	fi
 	@touch $@

@@ -46,8 +46,8 @@ def main() -> int:
     shutil.rmtree(run, ignore_errors=True)  # so that an older model is not resumed
     limits = [f"max_minutes={arguments.minutes:g}", "test=60min", "validation=20min"]
     stormcell("train", archive, "--out", run, *limits, *arguments.recipe)
-    names = [str(model), "persistence", "extrapolation"]
-    names += ["sprog", "anvil"] if importlib.util.find_spec("pysteps") else []
+    names = [str(model), "persistence", "extrapolation", "sprog"]
+    names += ["anvil"] if importlib.util.find_spec("pysteps") else []
     options = [part for name in names for part in ("--forecaster", name)]
     stormcell("verify", archive, "--out", report, *options)
     keep(report)

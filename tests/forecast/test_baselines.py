@@ -1,3 +1,4 @@
+import itertools
 import sys
 from importlib.util import find_spec
 
@@ -9,6 +10,8 @@ from stormcell.data import synthetic
 from stormcell.errors import ArgumentError, FramesError, MissingExtraError
 from stormcell.forecast import baselines
 from stormcell.forecast.baselines import BASELINES, baseline
+from stormcell.forecast.contract import Analysis
+from stormcell.forecast.probabilistic import EnsembleForecaster
 from stormcell.motion.advection import extrapolate
 from stormcell.motion.optical_flow import estimate
 
@@ -23,9 +26,13 @@ def event():
 
 def as_frames(values):
     times = np.datetime64("2024-06-01", "ns") + np.arange(len(values)) * np.timedelta64(300, "s")
-    return xr.DataArray(
-        np.asarray(values, np.float32), coords={"time": times}, dims=("time", "y", "x"), name="rainfall_rate"
-    )
+    values = np.asarray(values, np.float32)
+    coords = {
+        "time": times,
+        "y": -1000.0 * np.arange(values.shape[1]),
+        "x": 1000.0 * np.arange(values.shape[2]),
+    }
+    return xr.DataArray(values, coords=coords, dims=("time", "y", "x"), name="rainfall_rate")
 
 
 @pytest.mark.parametrize("name", INSTALLED)
@@ -112,7 +119,7 @@ def test_baseline_with_motion_beats_persistence(name, event):
 
 
 @needs_pysteps
-@pytest.mark.parametrize(("name", "count"), [("sprog", 3), ("anvil", 4)])
+@pytest.mark.parametrize(("name", "count"), [("sprog", 3), ("anvil", 4), ("steps", 3)])
 def test_pysteps_baseline_equals_its_own_example(name, count, event, capsys):
     """The settings are those of the pysteps gallery: dB with -15 for dry, threshold -10, six levels."""
     from pysteps import nowcasts
@@ -121,19 +128,75 @@ def test_pysteps_baseline_equals_its_own_example(name, count, event, capsys):
     frames = event.values[6 - count : 6]
     motion = estimate(frames[-3:])
     with np.errstate(all="ignore"):
-        if name == "sprog":
+        if name in ("sprog", "steps"):
             decibels, _ = transformation.dB_transform(np.nan_to_num(frames), threshold=0.1, zerovalue=-15.0)
-            nowcast = nowcasts.get_method(name)(decibels, motion, 3, precip_thr=-10.0, n_cascade_levels=6)
+            options = {"precip_thr": -10.0, "n_cascade_levels": 6}
+            if name == "steps":
+                seed = int(np.random.SeedSequence(7).generate_state(1)[0])
+                options |= {"n_ens_members": 2, "kmperpixel": 1.0, "timestep": 5.0, "seed": seed}
+            nowcast = nowcasts.get_method(name)(decibels.astype(np.float64), motion, 3, **options)
             expected, _ = transformation.dB_transform(nowcast, threshold=-10.0, inverse=True)
         else:
             expected = nowcasts.get_method(name)(frames, motion, 3, n_cascade_levels=6)
     capsys.readouterr()
-    forecast = baseline(name)(event[:6], 3).values
+    if name == "steps":
+        forecast = baseline(name).ensemble_from(Analysis(event[:6]), 3, members=2, seed=7).values
+    else:
+        forecast = baseline("pysteps-sprog" if name == "sprog" else name)(event[:6], 3).values
     known = np.isfinite(extrapolate(frames[-1], motion, 3))
     np.testing.assert_array_equal(np.isnan(forecast), np.isnan(expected) | ~known)
     # The forecast is float32, pysteps computes in float64.
     defined = np.isfinite(forecast)
     np.testing.assert_allclose(forecast[defined], expected[defined], rtol=1e-5, atol=1e-6)
+
+
+@needs_pysteps
+def test_steps_ensemble_meets_the_contract(event):
+    members = baseline("steps").ensemble_from(Analysis(event[:6]), 3, members=4, seed=1)
+    assert members.dims == ("realization", "time", "y", "x")
+    assert members.shape == (4, 3, 96, 80)
+    assert members.dtype == np.float32
+    assert members.attrs["forecaster"] == "steps"
+    assert np.nanmin(members) >= 0
+    for one, other in itertools.combinations(members.values, 2):
+        assert np.nanmax(np.abs(one - other)) > 1
+
+
+@needs_pysteps
+def test_steps_ensemble_same_seed_same_members_and_another_seed_others(event):
+    steps, analysis = baseline("steps"), Analysis(event[:6])
+    np.random.seed(3)  # noqa: NPY002 - pysteps uses NumPy's global numbers
+    first = steps.ensemble_from(analysis, 2, members=2, seed=2**40)
+    assert np.random.random() == np.random.RandomState(3).random()  # noqa: NPY002
+    xr.testing.assert_identical(first, steps.ensemble_from(analysis, 2, members=2, seed=2**40))
+    assert (first != steps.ensemble_from(analysis, 2, members=2, seed=5)).mean() > 0.1
+
+
+@needs_pysteps
+def test_steps_single_forecast_is_the_mean_of_20_members(event):
+    analysis = Analysis(event[:6])
+    members = baseline("steps").ensemble_from(analysis, 2, members=20, seed=0)
+    expected = members.mean("realization").values
+    np.testing.assert_allclose(baseline("steps").forecast_from(analysis, 2), expected, rtol=1e-5)
+
+
+@needs_pysteps
+def test_steps_dry_frames_give_members_that_are_dry():
+    dry = as_frames(np.zeros((4, 40, 30)))
+    members = baseline("steps").ensemble_from(Analysis(dry), 3, members=2, seed=0)
+    np.testing.assert_array_equal(members, np.zeros((2, 3, 40, 30)))
+
+
+@needs_pysteps
+@pytest.mark.parametrize(("members", "seed"), [(0, 0), (2, -1)])
+def test_steps_impossible_numbers_raise(members, seed, event):
+    message = f"expected 1 or more members and a seed of 0 or more, found {members} and {seed}"
+    with pytest.raises(ArgumentError, match=message):
+        baseline("steps").ensemble_from(Analysis(event[:6]), 3, members=members, seed=seed)
+
+
+def test_baselines_only_steps_forecasts_ensembles():
+    assert [name for name, one in BASELINES.items() if isinstance(one, EnsembleForecaster)] == ["steps"]
 
 
 @pytest.mark.parametrize("name", INSTALLED)
@@ -149,17 +212,18 @@ def test_baseline_zero_steps_raises(event):
 
 
 def test_baseline_unknown_name_error_lists_known_names():
-    with pytest.raises(ArgumentError, match='one of persistence, extrapolation, sprog, anvil, found "lk"'):
+    known = "persistence, extrapolation, sprog, pysteps-sprog, anvil, steps"
+    with pytest.raises(ArgumentError, match=f'one of {known}, found "lk"'):
         baseline("lk")
 
 
 def test_baseline_without_pysteps_error_names_the_extra(monkeypatch):
     monkeypatch.setattr(baselines, "find_spec", lambda _: None)
     with pytest.raises(
-        MissingExtraError, match=r'sprog: pysteps is not installed: pip install "stormcell\[pysteps\]"'
+        MissingExtraError, match=r'steps: pysteps is not installed: pip install "stormcell\[pysteps\]"'
     ):
-        baseline("sprog")
-    assert baseline("extrapolation").needs.frames == 3
+        baseline("steps")
+    assert baseline("sprog").needs.frames == 3
 
 
 def test_baselines_import_does_not_import_pysteps():

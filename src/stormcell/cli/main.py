@@ -239,7 +239,8 @@ def verify(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Model file, or persistence, extrapolation, sprog or anvil. Can be repeated.",
+            help="Model file, or persistence, extrapolation, sprog, pysteps-sprog, anvil or steps. "
+            "Can be repeated.",
         ),
     ] = None,
     start: Annotated[str | None, typer.Option("--from", metavar="TIME", help="First time to score.")] = None,
@@ -297,7 +298,8 @@ def forecast(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Model file, or persistence, extrapolation, sprog or anvil. Default: the shipped model.",
+            help="Model file, or persistence, extrapolation, sprog, pysteps-sprog, anvil or steps. "
+            "Default: the shipped model.",
         ),
     ] = None,
     at: Annotated[

@@ -1,32 +1,25 @@
-"""Forecasters without training: persistence, extrapolation and, if pysteps is installed, S-PROG and ANVIL.
+"""Forecasters without training: persistence, extrapolation, S-PROG and, if pysteps is installed, its methods.
 
-All but persistence use the analysis's motion field. They are undefined where the rain of the newest frame
+All except persistence use the analysis's motion field. They are undefined where the rain of the newest frame
 would come from a place that was not observed; ANVIL also where the rain of older frames would.
 """
 
-import contextlib
-import importlib
-import io
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from stormcell.errors import ArgumentError, MissingExtraError
+from stormcell.forecast import pysteps_baselines as by_pysteps
 from stormcell.forecast.contract import Analysis, Field, Needs, check_steps, forecast_array
+from stormcell.motion import sprog
 from stormcell.motion.advection import extrapolate
 
-# As in pysteps's own examples: rain begins at 0.1 mm/h (-10 dB), dry is -15 dB, six cascade levels.
-LEAST_RAIN = 0.1
-LEAST_DB, DRY_DB = -10.0, -15.0
-CASCADE_LEVELS = 6
-
-SPROG_NEEDS, ANVIL_NEEDS = Needs(frames=3), Needs(frames=4)
+SPROG_NEEDS = Needs(frames=3)
+STEPS_MEMBERS, STEPS_SEED = 20, 0  # of the ensemble whose mean is the single forecast
 
 
 @dataclass(frozen=True)
@@ -65,6 +58,43 @@ class Baseline:
         return forecast_array(self.compute(analysis, steps), recent, attrs={"forecaster": self.title})
 
 
+@dataclass(frozen=True)
+class EnsembleBaseline(Baseline):
+    """A baseline that also gives ensembles; see :class:`stormcell.forecast.probabilistic.EnsembleForecaster`.
+
+    Attributes:
+        compute_members: Function of an analysis, a number of steps, a number of members and a seed that
+            returns an ensemble ``(members, steps, y, x)``.
+    """
+
+    compute_members: Callable[[Analysis, int, int, int], Field] = field(kw_only=True)
+
+    def ensemble_from(self, analysis: Analysis, steps: int, members: int, seed: int) -> xr.DataArray:
+        """Forecast an ensemble; the same frames and seed give the same members.
+
+        Args:
+            analysis: The frames known at the issue time.
+            steps: Number of lead times, ≥ 1.
+            members: Number of members, ≥ 1.
+            seed: Seed of the members, ≥ 0.
+
+        Returns:
+            Rain rates in mm/h ``(realization, time, y, x)``.
+
+        Raises:
+            ArgumentError: A number is too low.
+            FramesError: The frames are too few, have a gap, or have no coordinates.
+        """
+        check_steps(steps)
+        if members < 1 or seed < 0:
+            raise ArgumentError(
+                f"ensemble: expected 1 or more members and a seed of 0 or more, found {members} and {seed}"
+            )
+        recent = analysis.latest(self.needs)
+        made = self.compute_members(analysis, steps, members, seed)
+        return forecast_array(made, recent, attrs={"forecaster": self.title})
+
+
 def baseline(name: str) -> Baseline:
     """Return the baseline with a name.
 
@@ -98,52 +128,17 @@ def _extrapolation(analysis: Analysis, steps: int) -> Field:
 
 
 def _sprog(analysis: Analysis, steps: int) -> Field:
-    """Forget small scales first: Seed (2003), doi:10.1175/1520-0450(2003)042<0381:ADASSA>2.0.CO;2."""
     frames = analysis.latest(SPROG_NEEDS).values
-    decibels = np.where(frames >= LEAST_RAIN, 10 * np.log10(np.maximum(frames, LEAST_RAIN)), DRY_DB)
-    options = {"precip_thr": LEAST_DB, "n_cascade_levels": CASCADE_LEVELS}
-    return _pysteps("sprog", analysis, frames, decibels, steps, _rate_from_db, options)
+    return np.stack(list(sprog.forecast(frames, analysis.motion(), steps)))
 
 
-def _anvil(analysis: Analysis, steps: int) -> Field:
-    """Extrapolate growth and decay for a while: Pulkkinen et al. (2020), doi:10.1109/TGRS.2020.2984594."""
-    frames = analysis.latest(ANVIL_NEEDS).values
-    return _pysteps(
-        "anvil", analysis, frames, frames, steps, np.asarray, {"n_cascade_levels": CASCADE_LEVELS}
-    )
-
-
-def _rate_from_db(decibels: NDArray[Any]) -> NDArray[Any]:
-    rate = 10 ** (decibels / 10)
-    return np.where(decibels < LEAST_DB, 0.0, rate)  # NaN is not less, so it stays NaN
-
-
-def _pysteps(
-    name: str,
-    analysis: Analysis,
-    frames: Field,
-    transformed: NDArray[Any],
-    steps: int,
-    inverse: Callable[[NDArray[Any]], NDArray[Any]],
-    options: dict[str, Any],
-) -> Field:
-    """Return a nowcast by pysteps, or extrapolation if pysteps cannot compute one.
-
-    Its correlation matrices are singular if a frame is dry or unobserved throughout, or if nothing varies.
-    """
-    motion = analysis.motion()
-    extrapolated = extrapolate(frames[-1], motion, steps)
-    if not (np.fmax.reduce(frames, axis=(1, 2)) >= LEAST_RAIN).all():
-        return extrapolated
-    # pysteps prints, also on import, and warns of divisions by zero that it handles itself.
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        method = importlib.import_module(f"pysteps.nowcasts.{name}")
-        try:
-            nowcast = method.forecast(transformed, motion, steps, **options)
-        except (ArithmeticError, IndexError, ValueError):
-            return extrapolated
-    return np.where(np.isnan(extrapolated), np.nan, inverse(nowcast)).astype(np.float32)
+def _steps_mean(analysis: Analysis, steps: int) -> Field:
+    """Return the mean of the members; near the edges, of those that are defined."""
+    members = by_pysteps.steps_members(analysis, steps, STEPS_MEMBERS, STEPS_SEED)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+        mean: Field = np.nanmean(members, axis=0)
+    return mean
 
 
 BASELINES = {
@@ -151,7 +146,15 @@ BASELINES = {
     for method in (
         Baseline("persistence", Needs(frames=2), _persistence),
         Baseline("extrapolation", Needs(frames=3), _extrapolation),
-        Baseline("sprog", SPROG_NEEDS, _sprog, extra="pysteps"),
-        Baseline("anvil", ANVIL_NEEDS, _anvil, extra="pysteps"),
+        Baseline("sprog", SPROG_NEEDS, _sprog),
+        Baseline("pysteps-sprog", by_pysteps.SPROG_NEEDS, by_pysteps.pysteps_sprog, extra="pysteps"),
+        Baseline("anvil", by_pysteps.ANVIL_NEEDS, by_pysteps.anvil, extra="pysteps"),
+        EnsembleBaseline(
+            "steps",
+            by_pysteps.STEPS_NEEDS,
+            _steps_mean,
+            compute_members=by_pysteps.steps_members,
+            extra="pysteps",
+        ),
     )
 }

@@ -1,0 +1,110 @@
+"""S-PROG: extrapolation that forgets small scales first.
+
+Seed (2003), doi:10.1175/1520-0450(2003)042<0381:ADASSA>2.0.CO;2, with the settings of pysteps (Pulkkinen et
+al. 2019, doi:10.5194/gmd-12-4185-2019): decibels of the rain rate, six bands, autoregression of second order,
+and matching to the wet area and the rates of the newest frame.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stormcell.errors import ArgumentError
+from stormcell.motion.advection import displacements, row_bands, sample
+from stormcell.motion.cascade import FRAMES, Cascade, decompose
+from stormcell.motion.coordinates import inputs_to_moving
+from stormcell.motion.matching import match, wet_rates
+
+Field = NDArray[np.float32]
+
+# As in pysteps's own examples: rain begins at 0.1 mm/h (-10 dB), and dry is -15 dB.
+LEAST_RAIN = 0.1
+LEAST_DB, DRY_DB = -10.0, -15.0
+
+
+def to_decibels(rates: Field) -> Field:
+    """Return 10 times the logarithm of rain rates.
+
+    Args:
+        rates: mm/h of any shape, NaN where not observed.
+
+    Returns:
+        dB of 1 mm/h; −15 below 0.1 mm/h, NaN where not observed.
+
+    Example:
+        >>> to_decibels(np.array([0, 0.1, 10, np.nan], np.float32)).tolist()
+        [-15.0, -10.0, 10.0, nan]
+    """
+    decibels = np.log10(np.maximum(rates, np.float32(LEAST_RAIN)))
+    decibels *= np.float32(10)
+    decibels[rates < np.float32(LEAST_RAIN)] = DRY_DB
+    return decibels
+
+
+def moving_cascade(frames: Field, motion: Field) -> Cascade:
+    """Move the last three frames along the motion field to the issue time, and divide them into bands.
+
+    Args:
+        frames: Rain rates in mm/h ``(3, y, x)``, the last at the issue time, NaN where not observed.
+        motion: Pixels per time step ``(2, y, x)``.
+
+    Returns:
+        The cascade in dB (:func:`to_decibels`).
+
+    Raises:
+        ArgumentError: The shapes do not match, or ``motion`` is not finite.
+
+    Example:
+        >>> from stormcell.data.synthetic import generate
+        >>> frames = generate(seed=1, steps=3).rainfall_rate.values
+        >>> cascade = moving_cascade(frames, np.zeros((2, 128, 128), np.float32))
+        >>> cascade.correlations.shape
+        (2, 6)
+    """
+    if frames.ndim != 3 or len(frames) != FRAMES:
+        raise ArgumentError(f"frames: expected shape ({FRAMES}, y, x), found {frames.shape}")
+    if motion.shape != (2, *frames.shape[1:]):
+        raise ArgumentError(f"motion: expected shape {(2, *frames.shape[1:])}, found {motion.shape}")
+    decibels = to_decibels(frames)
+    moving = np.empty_like(decibels)
+    for rows in row_bands(*frames.shape[1:]):
+        moving[:, rows] = inputs_to_moving(decibels, motion, rows)
+    moving[np.isnan(moving)] = DRY_DB
+    return decompose(moving)
+
+
+def forecast(frames: Field, motion: Field, steps: int) -> Iterator[Field]:
+    """Yield the forecast of each lead time.
+
+    Args:
+        frames: Rain rates in mm/h ``(3, y, x)``, the last at the issue time, NaN where not observed.
+        motion: Pixels per time step ``(2, y, x)``.
+        steps: Number of lead times, ≥ 0.
+
+    Yields:
+        Rain rates in mm/h ``(y, x)``; NaN where the rain of the newest frame would come from a place that was
+        not observed.
+
+    Raises:
+        ArgumentError: The shapes do not match, or ``motion`` is not finite.
+
+    Example:
+        >>> from stormcell.data.synthetic import generate
+        >>> frames = generate(seed=1, steps=3).rainfall_rate.values
+        >>> still = np.zeros((2, 128, 128), np.float32)
+        >>> [(field > 0).sum() == (frames[-1] >= 0.1).sum() for field in forecast(frames, still, 2)]
+        [np.True_, np.True_]
+    """
+    cascade = moving_cascade(frames, motion)
+    newest = frames[-1]
+    unobserved = ~np.isfinite(newest)
+    rates = wet_rates(newest, LEAST_RAIN)
+    bands = [(rows, displacements(motion, steps, rows=rows)) for rows in row_bands(*newest.shape)]
+    for field in cascade.forecast(steps):
+        field[unobserved] = -np.inf
+        matched = match(field, rates)
+        matched[unobserved] = np.nan
+        for rows, paths in bands:
+            field[rows] = sample(matched, next(paths), rows=rows)
+        yield field
