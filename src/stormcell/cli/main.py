@@ -44,6 +44,7 @@ app = typer.Typer(
 )
 
 Precision = Literal["auto", "float32", "bfloat16"]
+Resampled = Literal["issue", "block", "event"]
 Archive = Annotated[Path, typer.Argument(metavar="A.zarr", help="An archive written by «stormcell archive».")]
 
 
@@ -254,6 +255,12 @@ def verify(
         typer.Option(min=1, metavar="N", help="Score ensembles of N members of forecasters that have them."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the members.")] = 0,
+    reference: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Forecaster to compare the others with.")
+    ] = None,
+    resample: Annotated[
+        Resampled, typer.Option(help="Draw issue times, blocks of them, or whole events for intervals.")
+    ] = "block",
     merge: Annotated[
         bool, typer.Option("--merge", help="Merge reports of different periods into one report.")
     ] = False,
@@ -269,7 +276,7 @@ def verify(
     if merge:
         if forecaster or start or end or every or steps or members or seed:
             raise ArgumentError("verify --merge: expected folders of reports and --out, found other options")
-        verify.merge(archive, out)
+        verify.merge(archive, out, reference=reference, resampled=resample)
     elif len(archive) > 1:
         raise ArgumentError(f"verify: expected one archive, found {len(archive)} (--merge takes reports)")
     else:
@@ -283,6 +290,8 @@ def verify(
             steps=steps,
             members=members,
             seed=seed,
+            reference=reference,
+            resampled=resample,
             scheduler=scheduler,
         )
     return ALL_DONE

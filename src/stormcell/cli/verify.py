@@ -15,6 +15,7 @@ from stormcell.errors import ArgumentError
 from stormcell.forecast.probabilistic import EnsembleForecaster
 from stormcell.forecast.resolve import for_archive, forecaster, thinned
 from stormcell.verification import report, resumable, saved_evaluation
+from stormcell.verification.bootstrap import Unit
 from stormcell.verification.evaluation import Evaluation
 from stormcell.verification.plan import make_plan
 
@@ -34,6 +35,8 @@ def verify(
     steps: int | None = None,
     members: int | None = None,
     seed: int = 0,
+    reference: str | None = None,
+    resampled: Unit = "block",
     scheduler: str | None = None,
 ) -> Evaluation:
     """Score forecasters at the same issue times of an archive, and write a report into ``out``.
@@ -42,13 +45,15 @@ def verify(
     same on any number of cores.
 
     Raises:
-        ArgumentError: A name or a time is malformed, or a name is given twice.
+        ArgumentError: A name or a time is malformed, a name is given twice, or the reference is not a name.
         FramesError: There is no forecast to score.
     """
     if not names:
         raise ArgumentError("--forecaster: expected at least one, found none")
     if len(set(names)) != len(names):
         raise ArgumentError(f"--forecaster: expected different names, found {', '.join(names)}")
+    if reference is not None and reference not in names:
+        raise ArgumentError(f"--reference: expected one of {', '.join(names)}, found {reference}")
     forecasters = {name: forecaster(name, threads=1) for name in names}
     rain = archive.rain(archive.open(path))
     forecasters = {name: for_archive(one, rain) for name, one in forecasters.items()}
@@ -85,22 +90,24 @@ def verify(
             workers=started,
         )
         bar.update(task, description="drawing")
-        _write(out, evaluation)
+        _write(out, evaluation, reference, resampled)
     return evaluation
 
 
-def merge(reports: Sequence[Path], out: Path) -> None:
+def merge(
+    reports: Sequence[Path], out: Path, *, reference: str | None = None, resampled: Unit = "block"
+) -> None:
     """Write one report of the tallies of several.
 
     Raises:
         InputError: A folder has no tallies.
         ArgumentError: The reports differ in forecasters, lead times or data, or share an issue time.
     """
-    _write(out, saved_evaluation.merge(reports))
+    _write(out, saved_evaluation.merge(reports), reference, resampled)
 
 
-def _write(out: Path, evaluation: Evaluation) -> None:
-    report.write(out, evaluation)
+def _write(out: Path, evaluation: Evaluation, reference: str | None, resampled: Unit) -> None:
+    report.write(out, evaluation, reference=reference, resampled=resampled)
     print(f"{out / 'report.html'}\n{out / 'scores.json'}")
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from numpy.typing import NDArray
 
 from stormcell.verification.axes import AXES
 from stormcell.verification.figures import GRID, INK, MUTED, credit_height, draw_credit, line_colour
@@ -108,6 +109,12 @@ def _panel(ax: Axes, title: str, scores: Scores, path: Sequence[str]) -> Axes:
     ax.set_title(title, loc="left", fontsize=9.5, color=INK, pad=5)
     for k, score in enumerate(scores.values()):
         line = np.array([np.nan if value is None else value for value in _at(score, path)])
+        limits = _limits(score, path)
+        if limits is not None:
+            low, high = limits
+            ax.fill_between(
+                score["lead_minutes"], low, high, color=line_colour(k), alpha=0.13, linewidth=0, zorder=2
+            )
         # The first forecaster is usually the new one, so it is drawn on top.
         ax.plot(
             score["lead_minutes"],
@@ -157,6 +164,14 @@ def _note_events(ax: Axes, score: Mapping[str, Any], threshold: str) -> None:
         fontsize=7.5,
         color="#b3261e" if few else MUTED,
     )
+
+
+def _limits(found: Mapping[str, Any], path: Sequence[str]) -> NDArray[np.float64] | None:
+    """Return lower and upper limits of a score by lead time, ``(2, lead)``; None without intervals."""
+    if not found.get("intervals"):
+        return None
+    leaf = _at(found["intervals"], path)
+    return np.array([leaf["low"], leaf["high"]], np.float64)  # None becomes NaN
 
 
 def _at(found: Any, path: Sequence[str]) -> Any:

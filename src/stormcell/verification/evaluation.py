@@ -13,7 +13,9 @@ from stormcell.data.splits import Block
 from stormcell.data.time_axis import Times
 from stormcell.errors import ArgumentError
 from stormcell.forecast.contract import DescribedForecaster, Forecaster
+from stormcell.verification import intervals
 from stormcell.verification.axes import Axes
+from stormcell.verification.bootstrap import Resampling, Unit
 from stormcell.verification.case_study import Case
 from stormcell.verification.scores import to_dict
 from stormcell.verification.tally import Tally
@@ -156,12 +158,25 @@ class Evaluation:
                 )
         return notes
 
-    def to_scores(self) -> dict[str, dict[str, Any]]:
+    def to_scores(
+        self, *, reference: str | None = None, resampled: Unit = "block"
+    ) -> dict[str, dict[str, Any]]:
         """Return the content of ``scores.json``: by forecaster, scores by lead time, None if undefined.
 
         ``undefined_as_dry`` has the same scores under the other mask; ``about`` has the masks, the period and
-        the forecaster's title.
+        the forecaster's title; ``intervals`` and ``against_reference`` are described in
+        :func:`~stormcell.verification.intervals.with_intervals`.
+
+        Args:
+            reference: Name of the forecaster to compare the others with; None for no comparison.
+            resampled: Unit that is drawn for the intervals; see
+                :class:`~stormcell.verification.bootstrap.Resampling`.
+
+        Raises:
+            ArgumentError: The reference is not one of the forecasters.
         """
+        if reference is not None and reference not in self.strict:
+            raise ArgumentError(f"reference: expected one of {', '.join(self.strict)}, found {reference}")
         times = [str(np.datetime_as_string(time, unit="s")) for time in self.issue_times]
         about = {
             "mask": STRICT,
@@ -174,9 +189,14 @@ class Evaluation:
             "area_pixels": {f"{size:g}km": width for size, width in self.axes.areas},
         }
         counted, overlaps, titles = self.counted(), self.overlaps(), self.titles
+        strict = {name: tally.where(counted) for name, tally in self.strict.items()}
+        resampling = Resampling.of(self.issue_times, self.axes, unit=resampled)
+        limits = intervals.with_intervals(strict, resampling, reference)
+        about["intervals"] = intervals.about(resampling)
         return {
             name: {
-                **to_dict(tally.where(counted)),
+                **to_dict(tally),
+                **limits[name],
                 "undefined_as_dry": to_dict(self.as_dry[name].where(counted)),
                 "about": about
                 | {
@@ -187,7 +207,7 @@ class Evaluation:
                 | ({OVERLAP: overlaps[name]} if name in overlaps else {})
                 | ({"notes": list(self.notes)} if self.notes else {}),
             }
-            for name, tally in self.strict.items()
+            for name, tally in strict.items()
         }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from stormcell.atomic import make_folder, write_files
 from stormcell.verification import saved_evaluation
+from stormcell.verification.bootstrap import Unit
 from stormcell.verification.case_study import animation, case_figure
 from stormcell.verification.curves import lead_time_figure
 from stormcell.verification.evaluation import Evaluation
@@ -18,7 +19,13 @@ from stormcell.verification.figures import png
 from stormcell.verification.tables import view
 
 
-def write(directory: str | os.PathLike[str], evaluation: Evaluation) -> None:
+def write(
+    directory: str | os.PathLike[str],
+    evaluation: Evaluation,
+    *,
+    reference: str | None = None,
+    resampled: Unit = "block",
+) -> None:
     """Write ``scores.json``, ``report.html``, its pictures and the tallies into a folder.
 
     The page is complete in itself; ``lead_time.png``, ``case.png`` and ``animation.gif`` are copies of its
@@ -28,13 +35,17 @@ def write(directory: str | os.PathLike[str], evaluation: Evaluation) -> None:
     Args:
         directory: The folder; created if it does not exist.
         evaluation: The evaluation to report.
+        reference: Name of the forecaster to compare the others with; None for no comparison.
+        resampled: Unit that is drawn for the intervals; see
+            :class:`~stormcell.verification.bootstrap.Resampling`.
 
     Raises:
+        ArgumentError: The reference is not one of the forecasters.
         OutputError: A file cannot be written; an earlier report is intact.
     """
     folder = Path(directory)
     make_folder(folder)
-    scores = evaluation.to_scores()
+    scores = evaluation.to_scores(reference=reference, resampled=resampled)
     pictures = {
         "lead_time.png": png(lead_time_figure(scores, credit=evaluation.credit)),
         "case.png": png(case_figure(evaluation.case, evaluation.titles, credit=evaluation.credit)),
