@@ -465,8 +465,8 @@ def test_pruning_prune_frames_do_not_come_back(tmp_path, write_pgm):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({}, "found both or no value"),
-        ({"keep": "30d", "before": "2016-01-01"}, "found both or no value"),
+        ({}, "--keep with a period or --before with a time, found neither"),
+        ({"keep": "30d", "before": "2016-01-01"}, "--before with a time, found both"),
         ({"keep": "-3d"}, "expected a period such as 90min, 12h, 30d or 2w"),
         ({"keep": "0d"}, "expected a period such as 90min, 12h, 30d or 2w"),
         ({"keep": "soon"}, "expected a period such as 90min, 12h, 30d or 2w"),

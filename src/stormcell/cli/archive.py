@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
 
 from stormcell.cli.exit_status import ALL_DONE, NOTHING_DONE, SOME_REFUSED
+from stormcell.cli.output import bar_on
 from stormcell.data import archive, cleaning, pruning
 from stormcell.data.object_store import location
 from stormcell.data.parallel import workers
@@ -28,7 +28,7 @@ def append(
 ) -> int:
     """Append files to an archive, and name the refused ones."""
     console = Console(stderr=True)
-    with workers(scheduler) as started, Progress(console=console, transient=True) as bar:
+    with workers(scheduler) as started, bar_on(console) as bar:
         task = bar.add_task("reading")
         done = archive.append(
             out,

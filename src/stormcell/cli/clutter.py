@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
 
 from stormcell.atomic import write_file
 from stormcell.cli.exit_status import ALL_DONE
+from stormcell.cli.output import bar_on
 from stormcell.data import archive, static_clutter
 from stormcell.data.parallel import workers
 from stormcell.errors import ArgumentError
@@ -24,7 +24,7 @@ def clutter(path: Path, out: Path, *, excess: float, spread: float, scheduler: s
     if out.suffix != ".nc" or out.is_dir():
         raise ArgumentError(f"{out}: expected a file that ends in .nc, found {out.suffix or 'another name'}")
     ds = archive.open(path)
-    with workers(scheduler) as started, Progress(console=Console(stderr=True), transient=True) as bar:
+    with workers(scheduler) as started, bar_on(Console(stderr=True)) as bar:
         task = bar.add_task("counting")
         found = static_clutter.find(
             ds,
@@ -38,6 +38,6 @@ def clutter(path: Path, out: Path, *, excess: float, spread: float, scheduler: s
     credit = " ".join(str(ds.attrs[name]) for name in ("source", "license") if name in ds.attrs)
     write_file(picture, png(clutter_map(found, credit=credit)))
     number = int(found[static_clutter.MASK].sum())
-    pixels = found[static_clutter.MASK].size
-    print(f"{out}: {number} of {pixels} pixels are static clutter\n{picture}")
+    observed = int(found[static_clutter.FREQUENCY].notnull().sum())
+    print(f"{out}: {number} of {observed} observed pixels are static clutter\n{picture}")
     return ALL_DONE

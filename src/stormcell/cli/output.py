@@ -5,6 +5,9 @@ import io
 import sys
 import unicodedata
 
+from rich.console import Console
+from rich.progress import Progress
+
 _PLAIN = {
     "×": "x", "≥": ">=", "≤": "<=", "→": "->", "…": "...", "–": "-", "—": "-", "−": "-", "·": "*",
     "«": '"', "»": '"', "„": '"', "“": '"', "”": '"', "‘": "'", "’": "'", "°": " deg", "µ": "u",
@@ -22,6 +25,16 @@ def never_fail() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_NAME)
+
+
+def bar_on(console: Console, *, stays: bool = False) -> Progress:
+    """Return a progress bar that is shown only on a terminal: in a log file it would be an empty line.
+
+    Args:
+        console: Where it is shown.
+        stays: Whether it is left there at the end.
+    """
+    return Progress(console=console, transient=not stays, disable=not console.is_terminal)
 
 
 def spell(error: UnicodeError) -> tuple[str, int]:

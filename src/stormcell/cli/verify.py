@@ -5,9 +5,9 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
 from stormcell.cli.forecast import moment
+from stormcell.cli.output import bar_on
 from stormcell.data import archive
 from stormcell.data.parallel import GIB, workers
 from stormcell.data.time_axis import TimeAxis, in_minutes
@@ -78,7 +78,7 @@ def verify(
     ensembles = sum(isinstance(one, EnsembleForecaster) for one in forecasters.values())
     values = _BYTES_PER_VALUE * fields + _BYTES_PER_MEMBER * ensembles * (members or 0)
     memory = GIB + values * plan.steps * rain[0].size
-    with workers(scheduler, memory=memory) as started, Progress(console=Console(stderr=True)) as bar:
+    with workers(scheduler, memory=memory) as started, bar_on(Console(stderr=True), stays=True) as bar:
         task = bar.add_task("verifying", total=len(plan.issue_times))
         evaluation = resumable.evaluate_resumably(
             out,

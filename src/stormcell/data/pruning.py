@@ -46,9 +46,10 @@ def prune(
     period = None if keep is None else _period(keep)
     moment = None if before is None else _moment(before)
     if (period is None) == (moment is None):
-        raise ArgumentError("prune: expected a period to keep or a time, found both or no value")
+        found = "neither" if period is None else "both"
+        raise ArgumentError(f"prune: expected --keep with a period or --before with a time, found {found}")
     if not files_of(place).exists(ROOT):
-        raise ArchiveError(f"{path}: expected an archive, found no such path or something else")
+        raise ArchiveError(f"{path}: expected an archive, found none")
     with writing(place, durable=durable) as store:
         limit = moment if period is None else store.times[-1] - period
         assert limit is not None

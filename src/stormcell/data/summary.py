@@ -30,6 +30,7 @@ class Summary:
         end: Time of the last frame.
         step: Time step; None for a single frame.
         frames: Number of frames.
+        read: Whether the frames were read, and not only their statistics.
         missing_steps: Number of missing frames between the first and the last.
         longest_run: Number of frames in the longest run without a gap.
         missing_fraction: Share of unobserved pixels in all frames, 0 … 1.
@@ -48,6 +49,7 @@ class Summary:
     end: np.datetime64
     step: np.timedelta64 | None
     frames: int
+    read: bool
     missing_steps: int
     longest_run: int
     missing_fraction: float
@@ -74,7 +76,7 @@ class Summary:
                 f"{np.datetime_as_string(self.start, 'm')} to {np.datetime_as_string(self.end, 'm')} UTC",
             ),
             ("time step", step),
-            ("frames", f"{self.frames}{unobserved}"),
+            ("frames", f"{self.frames}{unobserved}{', all of them read' * self.read}"),
             ("missing steps", f"{self.missing_steps}; longest run without a gap: {self.longest_run} frames"),
             ("not observed", f"{self.missing_fraction:.2%} of all pixels"),
             ("wet", f"{self.wet_fraction:.2%} of the observed pixels have {WET} mm/h or more"),
@@ -146,6 +148,7 @@ def describe(ds: xr.Dataset, *, deep: bool = False, workers: Workers = THIS_PROC
         end=axis.times[-1],
         step=axis.step if frames > 1 else None,
         frames=frames,
+        read=index is None or deep,
         missing_steps=ds["missing_times"].size,
         longest_run=axis.longest_run,
         missing_fraction=float(1 - observed / rate.size),
