@@ -39,7 +39,10 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     ),
     "nn": ({"errors"}, {"numpy", "torch", "triton"}),
     "models": ({"errors", "atomic", "nn", "data.scaling"}, {"pydantic", "safetensors", "torch"}),
-    "forecast": ({"errors", "atomic", "models", "data", "motion"}, {"numpy", "torch", "xarray", "zarr"}),
+    "forecast": (
+        {"errors", "atomic", "models", "data", "motion"},
+        {"cv2", "numpy", "scipy", "torch", "xarray", "zarr"},
+    ),
     "verification": (
         {"errors", "atomic", "data", "forecast.contract", "forecast.probabilistic"},
         {"PIL", "cv2", "jinja2", "matplotlib", "numpy", "safetensors", "scipy", "scores", "xarray"},
