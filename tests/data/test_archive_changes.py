@@ -480,7 +480,7 @@ def test_pruning_prune_bad_option_raises(tmp_path, options, reason):
 
 
 def test_pruning_prune_something_else_raises(tmp_path):
-    with pytest.raises(ArchiveError, match="expected an archive, found no such path"):
+    with pytest.raises(ArchiveError, match="expected an archive, found none"):
         pruning.prune(tmp_path / "a.zarr", keep="1d")
     assert not (tmp_path / "a.zarr").exists()
 
