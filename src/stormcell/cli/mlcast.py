@@ -8,6 +8,7 @@ from rich.table import Table
 
 from stormcell.cli.exit_status import ALL_DONE, SOME_REFUSED
 from stormcell.data import archive, mlcast
+from stormcell.data.mlcast_attributes import VALIDATOR
 
 _WIDTH = 140  # columns of the table if the output is not a terminal
 _STYLES = {"pass": "green", "warning": "yellow", "fail": "red", "cannot": "magenta"}
@@ -16,7 +17,7 @@ _STYLES = {"pass": "green", "warning": "yellow", "fail": "red", "cannot": "magen
 def check(path: Path) -> int:
     """Print a table of all requirements; the status is 1 if one is not met that can be met."""
     results = mlcast.check(archive.open_as_stored(path))
-    table = Table(title=f"requirements of mlcast-dataset-validator {mlcast.VALIDATOR}")
+    table = Table(title=f"requirements of mlcast-dataset-validator {VALIDATOR}")
     for name in ("section", "requirement", "result", "found"):
         table.add_column(name, overflow="fold")
     for one in results:

@@ -18,8 +18,6 @@ from stormcell.data.grid import pixel_km
 from stormcell.data.mlcast_result import Result, failed, passed, warned
 from stormcell.errors import ArchiveError, StormcellError
 
-VALIDATOR = "0.4.0"  # the version of mlcast-dataset-validator whose requirements these are
-
 _SIDE = 256  # pixels of the square that must be observed
 _FRAMES_READ = 5  # in search of a frame in which it is
 _MOST_KM = 1.01  # 1 km with a tolerance of 1 %

@@ -62,13 +62,18 @@ def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
         _times(comments),
         _grid(comments, *values.shape),
         measured=measured | {"cell_methods": "time: point"},
-        attributes={
-            "title": f"Radar composite {' '.join(comments.get('projection_name', []))}".strip(),
-            "institution": "Finnish Meteorological Institute",
-            "source": "Finnish Meteorological Institute open data; modified.",
-            "license": "CC-BY-4.0",
-        },
+        attributes=origin(" ".join(comments.get("projection_name", []))),
     ).isel(time=frames)
+
+
+def origin(place: str) -> dict[str, str]:
+    """Return the attributes that name FMI and a composite, with the credit that FMI asks for."""
+    return {
+        "title": f"Radar composite {place}".strip(),
+        "institution": "Finnish Meteorological Institute",
+        "source": "Finnish Meteorological Institute open data; modified.",
+        "license": "CC-BY-4.0",
+    }
 
 
 def _comments(header: bytes) -> dict[str, list[str]]:

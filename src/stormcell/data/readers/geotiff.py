@@ -26,6 +26,7 @@ from stormcell.data.grid import MOST_PIXELS, Grid, parse_crs
 from stormcell.data.projection import in_metres
 from stormcell.data.quantity import unit
 from stormcell.data.read_options import ReadOptions
+from stormcell.data.readers import fmi_pgm
 from stormcell.data.readers.geotiff_metadata import Band, bands, time_of
 from stormcell.data.readers.packing import Packing, stated_units
 from stormcell.data.readers.source import Source
@@ -34,8 +35,6 @@ from stormcell.errors import InputError
 
 NAME = "GeoTIFF"
 SUFFIXES = (".tif", ".tiff")
-# Finland's network: Leinonen et al. 2012, doi:10.1175/JAMC-D-11-056.1.
-FMI_ZR = (223.0, 1.53)
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # No network, no files beside the source, and half a pixel between a point and the corner of its pixel.
@@ -75,7 +74,7 @@ def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
         rates = []
         for band in chosen[frames]:
             values = file.read(band.number, masked=True)
-            packing = _packing(file, band, options, FMI_ZR if fmi else None)
+            packing = _packing(file, band, options, fmi_pgm.ZR if fmi else None)
             rate, measured = packing.rates(values.data, np.ma.getmaskarray(values))
             rates.append(rate[flips])
         order = np.argsort(moments, kind="stable")
@@ -84,7 +83,7 @@ def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
             moments[order],
             grid,
             measured=measured,
-            attributes=_fmi_attributes() if fmi else _attributes(chosen[0], source),
+            attributes=fmi_pgm.origin("of Finland") if fmi else _attributes(chosen[0], source),
         )
 
 
@@ -232,15 +231,6 @@ def _packing(file: Any, band: Band, options: ReadOptions, zr: tuple[float, float
         nodata=nodata,
         undetect=band.numbers("undetect"),
     )
-
-
-def _fmi_attributes() -> dict[str, str]:
-    return {
-        "title": "Radar composite of Finland",
-        "institution": "Finnish Meteorological Institute",
-        "source": "Finnish Meteorological Institute open data; modified.",
-        "license": "CC-BY-4.0",
-    }
 
 
 def _attributes(band: Band, source: Source) -> dict[str, str]:

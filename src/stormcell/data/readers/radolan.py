@@ -99,13 +99,18 @@ def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
         [text.time],
         composite_grid(text.rows, text.columns, text.version >= _WGS84_VERSION),
         measured=measured,
-        attributes={
-            "title": f"Radar composite {text.product}",
-            "institution": "Deutscher Wetterdienst (DWD)",
-            "source": "Source: Deutscher Wetterdienst; data modified.",
-            "license": "GeoNutzV",
-        },
+        attributes=origin(text.product),
     ).isel(time=frames)
+
+
+def origin(product: str) -> dict[str, str]:
+    """Return the attributes that name DWD and a product, with the credit that DWD asks for."""
+    return {
+        "title": f"Radar composite {product}",
+        "institution": "Deutscher Wetterdienst (DWD)",
+        "source": "Source: Deutscher Wetterdienst; data modified.",
+        "license": "GeoNutzV",
+    }
 
 
 @dataclass(frozen=True)

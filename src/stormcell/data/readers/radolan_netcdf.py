@@ -19,7 +19,7 @@ from stormcell.data.readers.cf_intervals import find_intervals
 from stormcell.data.readers.cf_netcdf import open_netcdf
 from stormcell.data.readers.cf_packed import unpack
 from stormcell.data.readers.hdf5 import MAGIC, open_hdf5
-from stormcell.data.readers.radolan import GRIDS, composite_grid
+from stormcell.data.readers.radolan import GRIDS, composite_grid, origin
 from stormcell.data.readers.rain_variable import RainVariable
 from stormcell.data.readers.source import Source
 from stormcell.errors import InputError
@@ -74,12 +74,7 @@ def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
             intervals.ends[frames],
             grid,
             measured=measured,
-            attributes={
-                "title": f"Radar composite {rain.name}",
-                "institution": "Deutscher Wetterdienst (DWD)",
-                "source": "Source: Deutscher Wetterdienst; data modified.",
-                "license": "GeoNutzV",
-            },
+            attributes=origin(rain.name),
         )
 
 

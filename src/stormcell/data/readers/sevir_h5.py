@@ -160,22 +160,20 @@ def _times(row: Mapping[str, str] | None, count: int, options: ReadOptions) -> N
 
 def _grid(row: Mapping[str, str] | None, rows: int, columns: int, options: ReadOptions) -> Grid:
     if options.crs is not None and options.bounds is not None:
-        crs, unit = in_metres(parse_crs(options.crs))
-        west, south, east, north = (edge * unit for edge in options.bounds)
-    elif row is not None:
-        try:
-            crs, _ = in_metres(parse_crs(row["proj"]))
-            corners = {
-                name: (float(row[f"{name}crnrlon"]), float(row[f"{name}crnrlat"])) for name in ("ll", "ur")
-            }
-        except (KeyError, ValueError, TypeError) as error:
-            raise InputError(f"grid: expected proj and corners in {_CATALOG}, found {error}") from None
-        degrees = to_degrees(crs)
-        west, south = degrees.transform(*corners["ll"], direction="INVERSE")
-        east, north = degrees.transform(*corners["ur"], direction="INVERSE")
-    else:
+        return options.grid(columns, rows)
+    if row is None:
         raise InputError(
             f"grid: expected the event's place in {_CATALOG}, found none; give --crs and --bounds"
         )
+    try:
+        crs, _ = in_metres(parse_crs(row["proj"]))
+        corners = {
+            name: (float(row[f"{name}crnrlon"]), float(row[f"{name}crnrlat"])) for name in ("ll", "ur")
+        }
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"grid: expected proj and corners in {_CATALOG}, found {error}") from None
+    degrees = to_degrees(crs)
+    west, south = degrees.transform(*corners["ll"], direction="INVERSE")
+    east, north = degrees.transform(*corners["ur"], direction="INVERSE")
     dx, dy = (east - west) / columns, (north - south) / rows
     return Grid(crs.to_wkt(), west + dx / 2, north - dy / 2, dx, dy, columns, rows)
