@@ -27,7 +27,7 @@ Values = NDArray[np.float64]
 FRAMES = 3  # from which two correlations are estimated
 THREADS = 2  # of a transform
 SMALLEST = 1e-5  # a band with a smaller standard deviation, in dB, does not vary: it is rounding
-BLOCK = 2**17  # waves that are summed in float32 before they are added to sums in float64
+BLOCK = 2**14  # waves that are summed in float32 before they are added to sums in float64
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,9 @@ class Cascade:
 
     def _sums(self, factors: Values) -> Field:
         """Return the weights of all waves if the bands are multiplied by factors ``(n, levels)``."""
-        sums: Field = factors.astype(np.float32) @ self.weights.reshape(self.levels, -1)
+        # Not a product of matrices: after one, the threads of BLAS wait busily and take time from others.
+        flat = self.weights.reshape(self.levels, -1)
+        sums: Field = np.einsum("nl,lw->nw", factors.astype(np.float32), flat)
         return sums.reshape(-1, *self.weights.shape[1:])
 
     def _field(self, spectrum: Waves) -> Field:

@@ -30,15 +30,16 @@ def wet_rates(frame: Field, least: float) -> Field:
     return np.sort(frame[frame >= least])
 
 
-def match(field: Field, rates: Field) -> Field:
-    """Give the highest pixels of a field these rates, in their order, and all others 0.
+def match(field: Field, rates: Field, dry: float = 0.0) -> Field:
+    """Give the highest pixels of a field these rates, in their order, and make all others dry.
 
     Args:
         field: Values of any unit ``(y, x)``, without NaN. ``-inf`` keeps a pixel dry.
-        rates: Rates ``(n,)``, ascending.
+        rates: Rates ``(n,)``, ascending, in mm/h or any other unit.
+        dry: Value of a dry pixel in the unit of the rates.
 
     Returns:
-        Rates ``(y, x)``: n pixels have the given rates, the others are 0.
+        Rates ``(y, x)``: n pixels have the given rates, the others are dry.
 
     Raises:
         ArgumentError: There are more rates than pixels.
@@ -51,7 +52,7 @@ def match(field: Field, rates: Field) -> Field:
     values, count = field.reshape(-1), len(rates)
     if count > values.size:
         raise ArgumentError(f"rates: expected {values.size} or fewer for {field.shape}, found {count}")
-    matched = np.zeros(values.size, np.float32)
+    matched = np.full(values.size, dry, np.float32)
     if count:
         lowest = np.partition(values, values.size - count)[values.size - count]
         wet = np.flatnonzero(values >= lowest)

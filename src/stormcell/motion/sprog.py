@@ -42,6 +42,18 @@ def to_decibels(rates: Field) -> Field:
     return decibels
 
 
+def from_decibels(decibels: Field) -> Field:
+    """Return rain rates in mm/h, 0 below −10 dB, NaN where not observed.
+
+    Example:
+        >>> from_decibels(np.array([-15, 0, np.nan], np.float32)).tolist()
+        [0.0, 1.0, nan]
+    """
+    rates: Field = np.exp(decibels * np.float32(np.log(10) / 10))
+    rates[decibels < np.float32(LEAST_DB)] = 0
+    return rates
+
+
 def moving_cascade(frames: Field, motion: Field) -> Cascade:
     """Move the last three frames along the motion field to the issue time, and divide them into bands.
 
@@ -50,7 +62,7 @@ def moving_cascade(frames: Field, motion: Field) -> Cascade:
         motion: Pixels per time step ``(2, y, x)``.
 
     Returns:
-        The cascade in dB (:func:`to_decibels`).
+        The cascade in dB (:func:`to_decibels`). What was not observed counts as dry, as in pysteps.
 
     Raises:
         ArgumentError: The shapes do not match, or ``motion`` is not finite.
@@ -67,10 +79,11 @@ def moving_cascade(frames: Field, motion: Field) -> Cascade:
     if motion.shape != (2, *frames.shape[1:]):
         raise ArgumentError(f"motion: expected shape {(2, *frames.shape[1:])}, found {motion.shape}")
     decibels = to_decibels(frames)
+    decibels[np.isnan(decibels)] = DRY_DB
     moving = np.empty_like(decibels)
     for rows in row_bands(*frames.shape[1:]):
         moving[:, rows] = inputs_to_moving(decibels, motion, rows)
-    moving[np.isnan(moving)] = DRY_DB
+    moving[np.isnan(moving)] = DRY_DB  # what comes from outside the grid
     return decompose(moving)
 
 
@@ -97,14 +110,15 @@ def forecast(frames: Field, motion: Field, steps: int) -> Iterator[Field]:
         [np.True_, np.True_]
     """
     cascade = moving_cascade(frames, motion)
-    newest = frames[-1]
-    unobserved = ~np.isfinite(newest)
-    rates = wet_rates(newest, LEAST_RAIN)
+    newest = to_decibels(frames[-1])
+    unobserved = np.isnan(newest)
+    rates = wet_rates(newest, LEAST_DB)
     bands = [(rows, displacements(motion, steps, rows=rows)) for rows in row_bands(*newest.shape)]
     for field in cascade.forecast(steps):
         field[unobserved] = -np.inf
-        matched = match(field, rates)
+        matched = match(field, rates, DRY_DB)
         matched[unobserved] = np.nan
         for rows, paths in bands:
-            field[rows] = sample(matched, next(paths), rows=rows)
+            # Decibels are interpolated, as pysteps does. Rates would make the edges of showers wider.
+            field[rows] = from_decibels(sample(matched, next(paths), rows=rows))
         yield field
