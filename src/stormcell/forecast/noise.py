@@ -24,6 +24,8 @@ from scipy import fft
 from stormcell.errors import ArgumentError
 from stormcell.forecast.contract import Field
 from stormcell.motion.advection import displacements, row_bands
+from stormcell.motion.band_filters import central_wavelengths
+from stormcell.motion.cascade import Cascade
 
 Values = NDArray[np.float64]
 Places = NDArray[np.int16]
@@ -67,6 +69,21 @@ class WaveMemory:
         # The triangle in which both roots of the characteristic polynomial are inside the unit circle.
         if not ((np.abs(self.phi2) < 1) & (np.abs(self.phi1) < 1 - self.phi2)).all():
             raise ArgumentError(f"memory: expected stationary processes, found {self.phi1} and {self.phi2}")
+
+    @classmethod
+    def of_cascade(cls, cascade: Cascade) -> "WaveMemory":
+        """Return the memory of the bands of the last frames, each at its central wavelength.
+
+        Example:
+            >>> from stormcell.data.synthetic import generate
+            >>> from stormcell.motion.sprog import moving_cascade
+            >>> frames = generate(seed=1, steps=3).rainfall_rate.values
+            >>> memory = WaveMemory.of_cascade(moving_cascade(frames, np.zeros((2, 128, 128), np.float32)))
+            >>> memory.wavelengths.round().tolist()
+            [85.0, 43.0, 21.0, 11.0, 5.0, 3.0]
+        """
+        process = cascade.process
+        return cls(central_wavelengths(cascade.shape, cascade.levels), process.phi1, process.phi2)
 
     def at(self, frequency: Values) -> tuple[Values, Values]:
         """Return φ₁ and φ₂ at frequencies in cycles per pixel, of any shape."""

@@ -12,7 +12,8 @@ STEEPEST = 16.0  # largest fall of ln S from one threshold to the next
 TAIL_SLOPE = 2.0  # smallest a_K
 
 SMALLEST = np.float32(1e-35)  # stands for a probability of 0 in logarithms
-LEVEL = 1e-6  # a smaller fall of ln S over a piece is rounding
+NO_RISE = np.zeros(1)
+FLAT = 1e-6  # a smaller slope of ln S over ln r is rounding
 
 
 class ParetoPieces:
@@ -29,6 +30,8 @@ class ParetoPieces:
         self.thresholds = thresholds
         self.largest = largest
         self.lengths = np.log(np.append(thresholds[1:], largest) / thresholds)  # of the pieces in ln r
+        below = np.nextafter(thresholds[1:].astype(np.float32), np.float32(0))
+        self._tops = np.append(below, np.float32(largest))  # largest rates of the pieces
 
     def probability(self, exceedance: Field, rate: float) -> Field:
         """Return P(R ≥ rate) ``(rows, x)``."""
@@ -56,15 +59,14 @@ class ParetoPieces:
         logs, fall = _log(exceedance[0]), exceedance[0]
         for piece, (rate, length) in enumerate(zip(self.thresholds, self.lengths, strict=True)):
             probability = exceedance[piece]
-            highest = np.fmax.reduce(probability, axis=None, initial=0)
-            if not highest > 0:
+            if not np.fmax.reduce(probability, axis=None, initial=0) > 0:
                 return
             if piece + 1 < len(self.thresholds):
                 upper = _log(exceedance[piece + 1])
                 fall = _fall(logs, upper)
             else:
                 upper, fall = logs, self._tail(fall)
-            yield _Piece(np.float32(rate), np.float32(length), probability, highest, logs, fall)
+            yield _Piece(np.float32(rate), np.float32(length), probability, fall)
             logs = upper
 
     def invert(self, exceedance: Field, chances: Field, rates: Field) -> None:
@@ -85,29 +87,66 @@ class ParetoPieces:
                 np.greater(probability, chance, out=above)
                 np.add(count, above.view(np.uint8), out=count)
             wet = np.flatnonzero(count)
-            if len(wet):
-                rate[wet] = self._rate(exceedance, chance[wet], count[wet], wet)
+            rate[wet] = self._rates(exceedance, count[wet], wet, _log(chance[wet]), NO_RISE)
 
-    def _rate(
-        self, exceedance: Field, chance: Field, count: NDArray[np.uint8], wet: NDArray[np.intp]
+    def cut(self, exceedance: Field, cuts: NDArray[np.float32], rates: Field) -> None:
+        """Write the largest rate whose probability is at least its cut ``(rows, x)``.
+
+        Args:
+            exceedance: Probabilities.
+            cuts: A cut > 0 for each threshold.
+            rates: The result.
+        """
+        exceedance = exceedance.reshape(len(self.thresholds), -1)
+        rate = rates.reshape(-1)  # a view
+        np.multiply(exceedance[0], 0, out=rate)  # 0, or NaN
+        count = np.zeros(exceedance.shape[1], np.uint8)
+        number = np.empty_like(count)
+        for piece, (probability, cut) in enumerate(zip(exceedance, cuts, strict=True), 1):
+            np.multiply(probability >= cut, np.uint8(piece), out=number)
+            np.maximum(count, number, out=count)
+        logs = np.log(cuts)
+        wet = np.flatnonzero(count)
+        number = count[wet]
+        rises = np.append(np.diff(logs), 0) / self.lengths
+        rate[wet] = self._rates(exceedance, number, wet, logs[number - 1], rises)
+
+    def _rates(
+        self,
+        exceedance: Field,
+        number: NDArray[np.uint8],
+        wet: NDArray[np.intp],
+        logs: Field,
+        rises: NDArray[np.float64],
     ) -> Field:
-        """Return the rates that wet pixels exceed, given the number of thresholds below these rates."""
-        logs = np.log(self.thresholds)
-        last = len(logs) - 1
+        """Return the rates at which S falls below a cut, at pixels with a rate above the first threshold.
+
+        Args:
+            exceedance: Probabilities at all pixels ``(threshold, n)``.
+            number: Number of thresholds up to the rate, ≥ 1, at some pixels ``(w,)``.
+            wet: These pixels ``(w,)``.
+            logs: Logarithm of the cut at the last of these thresholds ``(w,)``.
+            rises: Slope of ln of the cut over ln r in each piece ``(threshold,)``, or ``(1,)`` in all.
+        """
+        pixels, last = exceedance.shape[1], len(self.thresholds) - 1
         # The fall of ln S is that of the piece; beyond the last threshold, it comes from the piece before.
-        piece = np.minimum(count, np.uint8(last)) - 1
-        flat = piece * np.intp(exceedance.shape[1]) + wet
-        lower, upper = _log(exceedance.take(flat)), _log(exceedance.take(flat + exceedance.shape[1]))
-        fall = np.maximum(_fall(lower, upper), np.float32(LEVEL))
-        reach = self.lengths[:-1].astype(np.float32)[piece] / fall
-        beyond = count > last
+        piece = np.minimum(number, np.uint8(last)) - 1
+        flat = piece * np.intp(pixels) + wet
+        lower, upper = _log(exceedance.take(flat)), _log(exceedance.take(flat + pixels))
+        slope = _fall(lower, upper) * (1 / self.lengths[:-1]).astype(np.float32)[piece]
+        beyond = number > last
         if beyond.any():
             lower[beyond] = upper[beyond]
-            reach[beyond] = np.minimum(reach[beyond], np.float32(1 / TAIL_SLOPE))
-            piece = count - 1
-        part = np.clip((lower - _log(chance)) * reach, 0, self.lengths.astype(np.float32)[piece])
-        rate: Field = np.exp(logs.astype(np.float32)[piece] + part)
-        return rate
+            slope[beyond] = np.maximum(slope[beyond], np.float32(TAIL_SLOPE))
+            piece = number - 1
+        if len(rises) > 1:
+            slope += rises.astype(np.float32)[piece]
+        part = (lower - logs) / np.maximum(slope, np.float32(FLAT))
+        found = np.exp(np.clip(part, 0, self.lengths.astype(np.float32)[piece]))
+        found *= self.thresholds.astype(np.float32)[piece]
+        # Below the next threshold: that one is not exceeded.
+        rates: Field = np.minimum(found, self._tops[piece])
+        return rates
 
     def integral(self, exceedance: Field, power: int, upto: Field | None = None) -> Field:
         """Return ``∫ S^power dr`` from 0 to the largest rate or to a field of rates ``(rows, x)``.
@@ -135,8 +174,6 @@ class _Piece(NamedTuple):
     rate: np.float32  # lower threshold
     length: np.float32  # of the piece in ln r
     probability: Field  # (rows, x): S at the lower threshold
-    highest: np.float32  # of these probabilities
-    logs: Field  # (rows, x): their logarithms
     fall: Field  # (rows, x): of ln S over the piece
 
 

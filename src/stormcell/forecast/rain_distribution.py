@@ -173,6 +173,40 @@ class RainDistribution:
             self._pieces.invert(self.exceedance[:, block], fields[:, block], rates[:, block])
         return rates.reshape(chances.shape)
 
+    def rates_at_cuts(self, cuts: Sequence[float]) -> Field:
+        """Return the largest rate whose probability is at least the cut of that rate, at every pixel.
+
+        It is one field for all thresholds: it reaches a threshold where the probability of this or of a
+        higher one reaches its cut.
+
+        Args:
+            cuts: A probability for each threshold, above 0 and up to 1. Between two thresholds, the logarithm
+                is interpolated over the logarithm of the rate; beyond the last, the cut is constant.
+
+        Returns:
+            Rain rates in mm/h ``(y, x)``: 0, or at least the first threshold; NaN where the forecast is
+            undefined.
+
+        Raises:
+            ArgumentError: The number of cuts is wrong, or one is not a probability above 0.
+
+        Example:
+            >>> exceedance = np.array([0.5, 0.25, 0.01], np.float32).reshape(3, 1, 1)
+            >>> rain = RainDistribution([0.1, 1.0, 10.0], exceedance)
+            >>> cuts = [0.6, 0.6, 0.6], [0.5, 0.5, 0.5], [0.4, 0.2, 0.1]
+            >>> [round(rain.rates_at_cuts(one).item(), 2) for one in cuts]
+            [0.0, 0.1, 1.23]
+        """
+        given = np.asarray(cuts, np.float32)
+        if given.shape != self.thresholds.shape or not ((given > 0) & (given <= 1)).all():
+            raise ArgumentError(
+                f"cuts: expected {len(self.thresholds)} probabilities above 0, found {list(cuts)}"
+            )
+        rates = np.empty(self.shape, np.float32)
+        for block in self._blocks():
+            self._pieces.cut(self.exceedance[:, block], given, rates[block])
+        return rates
+
     def mean(self) -> Field:
         """Return the expected rain rate in mm/h ``(y, x)``, NaN where the forecast is undefined."""
         mean = np.empty(self.shape, np.float32)
