@@ -68,6 +68,18 @@ def forecasters(rain):
     return _forecasters(rain)
 
 
+@pytest.fixture(scope="session")
+def rain_of():
+    """The function that makes ``rain``."""
+    return _rain
+
+
+@pytest.fixture(scope="session")
+def forecasters_of():
+    """The function that makes ``forecasters``."""
+    return _forecasters
+
+
 @pytest.fixture
 def clairvoyant():
     return Clairvoyant

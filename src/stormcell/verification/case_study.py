@@ -1,7 +1,7 @@
 """The case study of a report: maps of the observed rain and of every forecast of one issue time."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ Rate = NDArray[np.float32]
 
 _CLOSE_UP_KM = 320.0  # a whole continent on a page would show showers as dots
 _ROWS = 4
-_PIXELS = 400  # of a map on the page; finer fields are averaged
+PIXELS = 400  # of a map on the page; finer fields are averaged
 _WIDTH = 9.2  # inches
 _HEADING: dict[str, Any] = {"fontsize": 11, "color": INK, "va": "center", "weight": "bold"}
 
@@ -58,7 +58,7 @@ class Maps:
         """Return the maps of an area and of some lead times."""
 
         def reduced(rate: Rate) -> Rate:
-            return np.stack([average(rate[lead][area], _PIXELS) for lead in leads])
+            return np.stack([average(rate[lead][area], PIXELS) for lead in leads])
 
         height, width = (part.stop - part.start for part in area)
         return cls(
@@ -84,6 +84,10 @@ class Case:
         newest: The frame of the issue time, mm/h, of the whole area.
         whole: Maps of the whole area at all lead times.
         close_up: Maps of the square with the most rain at up to four lead times.
+        threshold: The event of the probabilities in mm/h.
+        probabilities: By forecaster that gives them, probabilities ``(lead, y, x)`` at the places and lead
+            times of the close-up.
+        members: By forecaster that gives them, the first members ``(realization, lead, y, x)``, as above.
     """
 
     issue_time: np.datetime64
@@ -92,6 +96,9 @@ class Case:
     newest: Rate
     whole: Maps
     close_up: Maps
+    threshold: float = 1.0
+    probabilities: Mapping[str, Rate] = field(default_factory=dict)
+    members: Mapping[str, Rate] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -118,19 +125,23 @@ class Case:
         """
         means = {name: rate if rate.ndim == 3 else rate.mean(axis=0) for name, rate in forecasts.items()}
         everything = (slice(0, newest.shape[0]), slice(0, newest.shape[1]))
-        rows = np.unique(np.ceil(np.linspace(0, len(times), _ROWS + 1)[1:]).astype(int) - 1).tolist()
+        rows = close_up_leads(len(times))
         return cls(
             issue_time,
             times,
             events,
-            average(newest, _PIXELS),
+            average(newest, PIXELS),
             Maps.of(range(len(times)), observed, means, pixel_km, everything),
-            Maps.of(rows, observed, means, pixel_km, _wettest(observed, pixel_km)),
+            Maps.of(rows, observed, means, pixel_km, wettest(observed, pixel_km)),
         )
 
     def rank(self) -> tuple[int, int]:
         """Return a number that is greater for a case with more rain; of equal cases, for the earlier one."""
         return self.events, -int(self.issue_time.astype("datetime64[ns]").astype(np.int64))
+
+    def label(self, position: int) -> str:
+        """Return a lead time and its valid time as text."""
+        return f"{self.lead(position)}\n{_minute(self.times[position])[-5:]}"
 
     def lead(self, position: int) -> str:
         """Return a lead time as text."""
@@ -141,27 +152,63 @@ def case_figure(case: Case, titles: Mapping[str, str], *, credit: str | None = N
     """Draw observed and forecast rain at up to four lead times, in the square with the most rain."""
     maps = case.close_up
     columns = maps.columns(titles)
-    left, head, gap = 0.75, 0.58, 0.06  # inches
-    foot = 0.65 + credit_height(credit, _WIDTH)
-    panel = (_WIDTH - left) / len(columns) - gap
-    tall = panel * maps.size_km[0] / maps.size_km[1]
-    total = head + len(maps.leads) * (tall + gap) + foot
-    figure = Figure(figsize=(_WIDTH, total), dpi=110, facecolor="white")
-    figure.text(0.012, 1 - 0.17 / total, f"forecasts of {_minute(case.issue_time)} UTC", **_HEADING)
-    for row, lead in enumerate(maps.leads):
-        for column, (name, rates) in enumerate(columns.items()):
-            bottom = foot + (len(maps.leads) - 1 - row) * (tall + gap)
-            ax = _axes(figure, left + column * (panel + gap), bottom, panel, tall)
-            rain_map(ax, rates[row], maps.size_km)
-            if row == 0:
-                ax.set_title(name, fontsize=9.5, color=_title_colour(column), pad=4)
-            if column == 0:
-                label = f"{case.lead(lead)}\n{_minute(case.times[lead])[-5:]}"
-                ax.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8.5, color=INK, labelpad=6)
-                if row == len(maps.leads) - 1:
-                    scale_bar(ax)
+    cells = [[(rain_map, rates[row]) for rates in columns.values()] for row in range(len(maps.leads))]
+    rows = [case.label(lead) for lead in maps.leads]
+    headings = [(name, _title_colour(column)) for column, name in enumerate(columns)]
+    figure, _ = map_grid(case, cells, rows, headings, foot=0.65 + credit_height(credit, _WIDTH))
     _foot(figure, credit)
     return figure
+
+
+Cell = tuple[Callable[[Axes, Rate, tuple[float, float]], None], Rate]
+"""A map in a figure: what draws it, and its field."""
+
+
+def map_grid(
+    case: Case,
+    cells: Sequence[Sequence[Cell]],
+    rows: Sequence[str],
+    headings: Sequence[tuple[str, str]],
+    *,
+    foot: float,
+    title: str = "",
+) -> tuple[Figure, float]:
+    """Draw maps of the square with the most rain in rows and columns.
+
+    Args:
+        case: The case.
+        cells: A map for each row and column.
+        rows: Labels of the rows.
+        headings: Texts and colours of the headings of the columns.
+        foot: Space for colour scales and the credit, in inches.
+        title: Text after the issue time.
+
+    Returns:
+        The figure and its width in inches.
+    """
+    size = case.close_up.size_km
+    left, head, gap = 0.75, 0.58, 0.06  # inches
+    panel = (_WIDTH - left) / len(headings) - gap
+    tall = panel * size[0] / size[1]
+    total = head + len(cells) * (tall + gap) + foot
+    figure = Figure(figsize=(_WIDTH, total), dpi=110, facecolor="white")
+    text = f"forecasts of {_minute(case.issue_time)} UTC{title}"
+    figure.text(0.012, 1 - 0.17 / total, text, **_HEADING)
+    for row, maps in enumerate(cells):
+        bottom = foot + (len(cells) - 1 - row) * (tall + gap)
+        for column, (draw, values) in enumerate(maps):
+            ax = axes_at(figure, left + column * (panel + gap), bottom, panel, tall)
+            draw(ax, values, size)
+            if row == 0:
+                name, colour = headings[column]
+                ax.set_title(name, fontsize=9.5, color=colour, pad=4)
+            if column == 0:
+                ax.set_ylabel(
+                    rows[row], rotation=0, ha="right", va="center", fontsize=8.5, color=INK, labelpad=6
+                )
+                if row == len(cells) - 1:
+                    scale_bar(ax)
+    return figure, _WIDTH
 
 
 def animation(case: Case, titles: Mapping[str, str]) -> bytes:
@@ -183,7 +230,7 @@ def animation(case: Case, titles: Mapping[str, str]) -> bytes:
         for place, (name, rates) in enumerate(columns.items()):
             row, column = divmod(place, across)
             bottom = foot + (down - 1 - row) * (tall + gap)
-            ax = _axes(figure, 0.04 + column * (panel + 0.08), bottom, panel, tall)
+            ax = axes_at(figure, 0.04 + column * (panel + 0.08), bottom, panel, tall)
             rain_map(ax, case.newest if lead < 0 else rates[lead], case.whole.size_km)
             ax.set_title(name, fontsize=9.5, color=_title_colour(place), pad=3)
             if place == 0:
@@ -193,11 +240,17 @@ def animation(case: Case, titles: Mapping[str, str]) -> bytes:
     return gif(figures, first=900, each=350, last=1600)
 
 
+def close_up_leads(steps: int) -> list[int]:
+    """Return the positions of up to four lead times, the last one included."""
+    positions = np.unique(np.ceil(np.linspace(0, steps, _ROWS + 1)[1:]).astype(int) - 1)
+    return [int(position) for position in positions]
+
+
 def _title_colour(column: int) -> str:
     return INK if column == 0 else line_colour(column - 1)
 
 
-def _axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+def axes_at(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
     """Add axes at a place in inches."""
     w, h = figure.get_size_inches()
     return figure.add_axes((left / w, bottom / h, width / w, height / h))
@@ -205,11 +258,11 @@ def _axes(figure: Figure, left: float, bottom: float, width: float, height: floa
 
 def _foot(figure: Figure, credit: str | None) -> None:
     width, _ = figure.get_size_inches()
-    rain_scale(figure, _axes(figure, 0.95, 0.27 + credit_height(credit, width), width * 0.5, 0.12))
+    rain_scale(figure, axes_at(figure, 0.95, 0.27 + credit_height(credit, width), width * 0.5, 0.12))
     draw_credit(figure, credit)
 
 
-def _wettest(observed: Rate, pixel_km: tuple[float, float]) -> tuple[slice, slice]:
+def wettest(observed: Rate, pixel_km: tuple[float, float]) -> tuple[slice, slice]:
     """Return the square, at most ``_CLOSE_UP_KM`` wide, with the largest area of rain over all lead times."""
     wet = np.mean(observed >= 0.5, axis=0, dtype=np.float64)
     h, w = (min(round(_CLOSE_UP_KM / km), size) for km, size in zip(pixel_km, wet.shape, strict=True))

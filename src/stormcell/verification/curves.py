@@ -110,7 +110,8 @@ def _panel(ax: Axes, title: str, scores: Scores, path: Sequence[str]) -> Axes:
     for k, score in enumerate(scores.values()):
         line = np.array([np.nan if value is None else value for value in _at(score, path)])
         limits = _limits(score, path)
-        if limits is not None:
+        same = any(_at(other, path) == _at(score, path) for other in list(scores.values())[:k])
+        if limits is not None and not same:
             low, high = limits
             ax.fill_between(
                 score["lead_minutes"], low, high, color=line_colour(k), alpha=0.13, linewidth=0, zorder=2

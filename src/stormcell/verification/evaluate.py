@@ -14,6 +14,7 @@ from stormcell.errors import ArgumentError
 from stormcell.forecast.contract import Analysis, Forecaster
 from stormcell.verification.axes import Axes
 from stormcell.verification.case_study import Case
+from stormcell.verification.close_up import CloseUp, moderate
 from stormcell.verification.evaluation import Description, Evaluation
 from stormcell.verification.products import LeadProducts, Products, Rate, defined_by_all, products_of
 from stormcell.verification.spatial import window_pixels
@@ -107,13 +108,17 @@ def evaluate(
         }
         described = {name: replace(one, seed=products[name].seed) for name, one in described.items()}
         observation = _observation(rain, times)
-        for name, pair in _tallies(products, observation, time, axes).items():
+        events = int(np.count_nonzero(observation >= axes.thresholds[moderate(axes.thresholds)]))
+        wettest = case is None or events > case.events
+        close_up = CloseUp(observation, axes.thresholds, sides) if wettest else None
+        for name, pair in _tallies(products, observation, time, axes, close_up).items():
             parts[name].append(pair)
-        events = _events(observation, axes)
-        if case is None or events > case.events:
+        if close_up is not None:
             newest = np.asarray(analysis.frames.isel(time=-1).values, np.float32)
             forecasts = {name: one.forecast for name, one in products.items()}
-            case = Case.of(time, times, newest, observation, forecasts, pixel_km=sides, events=events)
+            case = close_up.added_to(
+                Case.of(time, times, newest, observation, forecasts, pixel_km=sides, events=events)
+            )
         if progress is not None:
             progress(done)
     assert case is not None
@@ -128,11 +133,20 @@ def evaluate(
 
 
 def _tallies(
-    products: Mapping[str, Products], observation: Rate, time: np.datetime64, axes: Axes
+    products: Mapping[str, Products],
+    observation: Rate,
+    time: np.datetime64,
+    axes: Axes,
+    close_up: CloseUp | None,
 ) -> dict[str, tuple[Tally, Tally]]:
-    """Return the tallies of one issue time under both masks, by forecaster."""
+    """Return the tallies of one issue time under both masks, by forecaster.
+
+    A close-up, if given, takes its maps while the products of a lead time are there.
+    """
 
     def views(lead: int, given: Mapping[str, LeadProducts]) -> list[View]:
+        if close_up is not None:
+            close_up.add(lead, given)
         observed = ~np.isnan(observation[lead])
         defined = defined_by_all(given, observed)
         if np.array_equal(defined, observed):
@@ -157,12 +171,6 @@ def _observation(rain: xr.DataArray, times: Times) -> Rate:
     present = np.isin(times, known)
     observation[present] = rain.isel(time=np.searchsorted(known, times[present])).values
     return observation
-
-
-def _events(observation: Rate, axes: Axes) -> int:
-    """Count observed events of moderate rain, at the threshold nearest to 1 mm/h, at all lead times."""
-    threshold = min(axes.thresholds, key=lambda value: abs(np.log(value)))
-    return int(np.count_nonzero(observation >= threshold))
 
 
 def _origin(rain: xr.DataArray) -> tuple[str, str | None]:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.colors import BoundaryNorm, Colormap, ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
@@ -19,8 +19,17 @@ LEVELS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 _COLOURS = ("#d3e6f5", "#a3cdea", "#61a8d8", "#2272b5", "#2a9d5c", "#f7d93e", "#f4982b", "#de3b2f", "#8f2f86")
 _DRY, _UNKNOWN, _EXTREME = "#ffffff", "#d4d4d4", "#3d0f45"
 
+# Probabilities at which the colour changes, from white to dark violet.
+PROBABILITIES = (0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+_LIKELY = (
+    *("#efedf5", "#dcd9ea", "#c6c3df", "#b0aad2", "#9c8fc3"),
+    *("#8a74b4", "#7a58a5", "#6a3d96", "#552583", "#3b0f63"),
+)
+
 RAIN_COLOURS = ListedColormap(list(_COLOURS)).with_extremes(bad=_UNKNOWN, under=_DRY, over=_EXTREME)
 RAIN_NORM = BoundaryNorm(LEVELS, len(_COLOURS))
+PROBABILITY_COLOURS = ListedColormap(list(_LIKELY)).with_extremes(bad=_UNKNOWN, under=_DRY, over=_LIKELY[-1])
+PROBABILITY_NORM = BoundaryNorm(PROBABILITIES, len(_LIKELY))
 
 INK, MUTED, GRID = "#22282e", "#68727c", "#e3e6e9"
 _CREDIT_SIZE, _CREDIT_LINE = 7, 0.14  # points; inches from line to line
@@ -48,11 +57,32 @@ def rain_map(ax: Axes, rate: NDArray[np.floating], size_km: tuple[float, float])
         >>> png(figure)[:4]
         b'\x89PNG'
     """
+    _map(ax, rate, size_km, RAIN_COLOURS, RAIN_NORM)
+
+
+def probability_map(ax: Axes, probability: NDArray[np.floating], size_km: tuple[float, float]) -> None:
+    """Draw probabilities as :func:`rain_map` draws rates; below 2 %, they are white.
+
+    Args:
+        ax: Axes to draw in.
+        probability: 0 to 1, ``(y, x)``, row 0 northernmost, NaN where undefined.
+        size_km: Height and width of the area in km.
+    """
+    _map(ax, probability, size_km, PROBABILITY_COLOURS, PROBABILITY_NORM)
+
+
+def _map(
+    ax: Axes,
+    field: NDArray[np.floating],
+    size_km: tuple[float, float],
+    colours: Colormap,
+    norm: BoundaryNorm,
+) -> None:
     height, width = size_km
     ax.imshow(
-        rate,
-        cmap=RAIN_COLOURS,
-        norm=RAIN_NORM,
+        field,
+        cmap=colours,
+        norm=norm,
         extent=(0, width, 0, height),
         origin="upper",
         interpolation="nearest",
@@ -107,6 +137,20 @@ def rain_scale(figure: Figure, cax: Axes) -> Colorbar:
         fontsize=8,
         color=MUTED,
     )
+    return scale
+
+
+def probability_scale(figure: Figure, cax: Axes, threshold: float) -> Colorbar:
+    """Draw the colour scale of probabilities, horizontally, with the event and the unit below it."""
+    scale = figure.colorbar(
+        ScalarMappable(PROBABILITY_NORM, PROBABILITY_COLOURS),
+        cax=cax,
+        orientation="horizontal",
+        spacing="uniform",
+    )
+    scale.set_ticks(list(PROBABILITIES), labels=[f"{100 * level:.0f}" for level in PROBABILITIES])
+    scale.ax.tick_params(labelsize=8, length=2, colors=INK)
+    scale.ax.set_title(f"probability of {threshold:g} mm/h or more, %", fontsize=8, color=INK, pad=3)
     return scale
 
 

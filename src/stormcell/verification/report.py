@@ -13,10 +13,12 @@ from stormcell.atomic import make_folder, write_files
 from stormcell.verification import saved_evaluation
 from stormcell.verification.bootstrap import Unit
 from stormcell.verification.case_study import animation, case_figure
+from stormcell.verification.close_up import members_figure, probability_figure
 from stormcell.verification.curves import lead_time_figure
 from stormcell.verification.evaluation import Evaluation
 from stormcell.verification.figures import png
-from stormcell.verification.tables import view
+from stormcell.verification.probability_figures import ensembles_figure, probabilities_figure
+from stormcell.verification.tables import probabilistic, view
 
 
 def write(
@@ -29,7 +31,9 @@ def write(
     """Write ``scores.json``, ``report.html``, its pictures and the tallies into a folder.
 
     The page is complete in itself; ``lead_time.png``, ``case.png`` and ``animation.gif`` are copies of its
-    pictures. ``tallies.safetensors`` is the evaluation itself, from which reports can be merged. All files
+    pictures. If there are probabilities, so are ``probabilities.png`` and ``case_probabilities.png``; of
+    ensembles also ``ensembles.png`` and ``case_members.png``. ``tallies.safetensors`` is the evaluation
+    itself, from which reports can be merged. All files
     replace those of an earlier report together, or none does.
 
     Args:
@@ -51,6 +55,13 @@ def write(
         "case.png": png(case_figure(evaluation.case, evaluation.titles, credit=evaluation.credit)),
         "animation.gif": animation(evaluation.case, evaluation.titles),
     }
+    case, titles, credit = evaluation.case, evaluation.titles, evaluation.credit
+    if probabilistic(scores):
+        pictures["probabilities.png"] = png(probabilities_figure(scores, credit=credit))
+        pictures["case_probabilities.png"] = png(probability_figure(case, titles, credit=credit))
+    if case.members:
+        pictures["ensembles.png"] = png(ensembles_figure(scores, credit=credit))
+        pictures["case_members.png"] = png(members_figure(case, titles, credit=credit))
     page = _template().render(
         **view(scores),
         credit=evaluation.credit,

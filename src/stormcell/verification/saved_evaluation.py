@@ -63,6 +63,11 @@ def to_bytes(evaluation: Evaluation, digest: str = "") -> bytes:
     for name, maps in (("whole", case.whole), ("close_up", case.close_up)):
         arrays[f"case/{name}/observed"] = maps.observed
         arrays |= {f"case/{name}/{k}": rate for k, rate in enumerate(maps.forecasts.values())}
+    for k, name in enumerate(case.whole.forecasts):
+        if name in case.probabilities:
+            arrays[f"case/probabilities/{k}"] = case.probabilities[name]
+        if name in case.members:
+            arrays[f"case/members/{k}"] = case.members[name]
     header = {
         "digest": digest,
         "axes": {name: asdict(tally.axes) for name, tally in evaluation.strict.items()},
@@ -74,6 +79,7 @@ def to_bytes(evaluation: Evaluation, digest: str = "") -> bytes:
         "case": {
             "issue_time": int(nanoseconds(case.issue_time)),
             "events": case.events,
+            "threshold": case.threshold,
             "whole": (case.whole.leads, case.whole.size_km),
             "close_up": (case.close_up.leads, case.close_up.size_km),
         },
@@ -156,14 +162,22 @@ def _evaluation(header: Mapping[str, Any], arrays: Arrays) -> Evaluation:
         }
         return Maps(tuple(map(int, leads)), observed, forecasts, (float(height), float(width)))
 
-    whole = maps("whole")
+    whole, close_up = maps("whole"), maps("close_up")
+
+    def optional(kind: str, shape: tuple[int | None, ...]) -> dict[str, NDArray[Any]]:
+        keys = {name: f"case/{kind}/{k}" for k, name in enumerate(described)}
+        return {name: _typed(arrays[key], np.float32, shape) for name, key in keys.items() if key in arrays}
+
     case = Case(
         np.datetime64(int(header["case"]["issue_time"]), "ns"),
         _typed(arrays["case/times"], np.int64, (len(axes.lead_minutes),)).astype("datetime64[ns]"),
         int(header["case"]["events"]),
         _typed(arrays["case/newest"], np.float32, whole.observed.shape[1:]),
         whole,
-        maps("close_up"),
+        close_up,
+        float(header["case"]["threshold"]),
+        optional("probabilities", close_up.observed.shape),
+        optional("members", (None, *close_up.observed.shape)),
     )
     periods = tuple(Block(str(start), str(end)) for start, end in header["periods"])
     return Evaluation(

@@ -23,6 +23,7 @@ class Score:
             no keys for all. None: the report has no curve.
         shown: Whether it is a column of the report's tables; if not, it is only in ``scores.json``.
         probabilistic: Whether the report shows it only if a forecaster gives probabilities or members.
+        digits: Decimals in the report's tables.
     """
 
     title: str
@@ -34,6 +35,11 @@ class Score:
     drawn: tuple[tuple[str, ...], ...] | None = None
     shown: bool = True
     probabilistic: bool = False
+    digits: int = 3
+
+    def text(self, value: float) -> str:
+        """Return a value as text."""
+        return f"{value:.{self.digits}f}"
 
     @property
     def group(self) -> str:
@@ -57,6 +63,8 @@ def probabilistic(
     compute: Callable[[Totals], Values],
     unit: str = "",
     drawn: tuple[tuple[str, ...], ...] | None = None,
+    digits: int = 3,
 ) -> Score:
     """Return a score of probabilities or members; without a best value, tables do not show it."""
-    return Score(title, symbol, axes, best, compute, unit, drawn, best is not None, probabilistic=True)
+    shown = best is not None
+    return Score(title, symbol, axes, best, compute, unit, drawn, shown, probabilistic=True, digits=digits)

@@ -142,13 +142,23 @@ SCORES: dict[str, Score] = {
         "Spread / error", "spread / error", _LEAD, "one", of_probabilities.spread_error, drawn=()
     ),
     "brier": probabilistic(
-        "Brier score", "Brier score", _EVENT, "lowest", of_probabilities.brier, drawn=(("1.0",),)
+        "Brier score", "Brier score", _EVENT, "lowest", of_probabilities.brier, drawn=(("1.0",),), digits=5
     ),
     "brier_reliability": probabilistic(
-        "Brier score: reliability", "reliability", _EVENT, "lowest", of_probabilities.brier_reliability
+        "Brier score: reliability",
+        "reliability",
+        _EVENT,
+        "lowest",
+        of_probabilities.brier_reliability,
+        digits=5,
     ),
     "brier_resolution": probabilistic(
-        "Brier score: resolution", "resolution", _EVENT, "highest", of_probabilities.brier_resolution
+        "Brier score: resolution",
+        "resolution",
+        _EVENT,
+        "highest",
+        of_probabilities.brier_resolution,
+        digits=5,
     ),
     "brier_uncertainty": probabilistic(
         "Brier score: uncertainty", "uncertainty", _EVENT, None, of_probabilities.brier_uncertainty
@@ -163,14 +173,14 @@ SCORES: dict[str, Score] = {
     ),
     "ensemble_fss": probabilistic(
         "Fractions skill score of probabilities",
-        "FSS of probabilities",
+        "probability FSS",
         _SCALE,
         "highest",
         of_probabilities.ensemble_fss,
         drawn=(("1.0",), ("16km",)),
     ),
     "amount_crps": probabilistic(
-        "CRPS of amounts", "CRPS of amounts", _AMOUNT, "lowest", of_probabilities.amount_crps, "mm"
+        "CRPS of amounts", "CRPS of amounts", _AMOUNT, "lowest", of_probabilities.amount_crps, "mm", digits=4
     ),
     "amount_crps_fair": probabilistic(
         "Fair CRPS of amounts",
@@ -179,6 +189,7 @@ SCORES: dict[str, Score] = {
         "lowest",
         of_probabilities.amount_crps_fair,
         "mm",
+        digits=4,
     ),
     "rank_histogram": probabilistic(
         "Rank of the observation", "ranks", ("lead", "rank"), None, lambda tally: tally.total("ranks")

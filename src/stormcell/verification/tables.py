@@ -121,7 +121,54 @@ def view(scores: Scores) -> dict[str, Any]:
         "means_as_dry": [_means(SCORES[key].group, shown, as_dry) for key in ("csi", "mae")],
         "by_lead": [_by_lead(line, leads, scores) for line in shown],
         "counts": _counts(first, leads),
+        "compared": _compared(scores),
+        "interval": first["about"]["intervals"] | {"known": any(one["intervals"] for one in scores.values())},
     }
+
+
+# Scores that a report compares with a reference, if both are defined: the comparison, and a path of keys.
+_COMPARED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("CSI ≥ 0.5, ratio", "ratio", ("csi", "0.5")),
+    ("CSI ≥ 1, ratio", "ratio", ("csi", "1.0")),
+    ("CSI ≥ 5, ratio", "ratio", ("csi", "5.0")),
+    ("MAE skill", "skill", ("mae",)),
+    ("CRPS skill", "skill", ("crps",)),
+    ("fair CRPS skill", "skill", ("crps_fair",)),
+    ("Brier skill ≥ 1", "skill", ("brier", "1.0")),
+    ("Brier skill ≥ 5", "skill", ("brier", "5.0")),
+)
+
+
+def _compared(scores: Scores) -> Table | None:
+    """Return comparisons of means over lead times with the reference; None without a reference."""
+    against = {
+        name: found["against_reference"] for name, found in scores.items() if "against_reference" in found
+    }
+    if not against:
+        return None
+    reference = next(iter(against.values()))["reference"]
+    columns, rows = [], {name: list[Entry]() for name in against}
+    for title, kind, path in _COMPARED:
+        leaves = {name: _at(one[kind], path) for name, one in against.items()}
+        if any(leaf is not None and leaf["mean"] is not None for leaf in leaves.values()):
+            columns.append(title)
+            for name, leaf in leaves.items():
+                rows[name].append(Entry(_with_limits(leaf)))
+    return Table(f"Compared with {scores[reference]['about']['title']}", columns, rows)
+
+
+def _at(found: Any, path: Sequence[str]) -> Any:
+    for key in path:
+        found = None if found is None else found.get(key)
+    return found
+
+
+def _with_limits(leaf: Mapping[str, float | None] | None) -> str:
+    if leaf is None or leaf["mean"] is None:
+        return "–"
+    if leaf["mean_low"] is None or leaf["mean_high"] is None:
+        return f"{leaf['mean']:.3f}"
+    return f"{leaf['mean']:.3f} ({leaf['mean_low']:.3f} to {leaf['mean_high']:.3f})"
 
 
 def _means(group: str, shown: Sequence[Line], scores: Scores) -> Table:
@@ -141,7 +188,7 @@ def _mean_column(line: Line, scores: Scores) -> list[Entry]:
     fewest = min(left_out for _, left_out in means)
     marked = _marked([mean if left_out == fewest else None for mean, left_out in means], line.score)
     return [
-        Entry("–") if mean is None else Entry(f"{mean:.3f}{'*' if left_out else ''}", entry.best)
+        Entry("–") if mean is None else Entry(line.score.text(mean) + ("*" if left_out else ""), entry.best)
         for entry, (mean, left_out) in zip(marked, means, strict=True)
     ]
 
@@ -172,8 +219,8 @@ def _counts(found: Mapping[str, Any], leads: Sequence[str]) -> Table:
 
 
 def _marked(values: Sequence[float | None], score: Score) -> list[Entry]:
-    """Return numbers as text with three digits; of several, the best is marked, and so are its equals."""
-    texts = ["–" if value is None else f"{value:.3f}" for value in values]
+    """Return numbers as text; of several, the best is marked, and so are its equals."""
+    texts = ["–" if value is None else score.text(value) for value in values]
     defined = {
         text: score.rank(value) for text, value in zip(texts, values, strict=True) if value is not None
     }
