@@ -1,10 +1,11 @@
 """Time to append the n-th frame: does it cost the same as the first?
 
-    python -m benchmarks.archive_growth [--frames 10000] [--side 64] [--durable]
+    python -m benchmarks.archive_growth [--frames 10000] [--side 64] [--durable] [--single]
 
-Every frame is a radar file of its own, appended by a call of its own, as in operation. The last hundred calls
-are compared with the first hundred: after the hundredth, because the first calls load libraries. At the end,
-the whole folder is archived again, with one new file.
+Every frame is a radar file of its own. The last hundred, each appended by a call of its own as in operation,
+are compared with the first hundred: after the hundredth, because the first calls load libraries. Those
+between are appended by one call; with ``--single``, by a call of their own, too, which takes half an hour. At
+the end, the whole folder is archived again, with one new file.
 """
 
 import argparse
@@ -47,13 +48,24 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=10_000)
     parser.add_argument("--side", type=int, default=64, help="rows and columns of a frame")
     parser.add_argument("--durable", action="store_true", help="flush every frame to the disk")
+    parser.add_argument("--single", action="store_true", help="append every frame by a call of its own")
     options = parser.parse_args()
+    if options.frames < 2 * GROUP:
+        parser.error(f"--frames: expected at least {2 * GROUP}, found {options.frames}")
     with TemporaryDirectory() as name:
         radar, store = Path(name, "radar"), Path(name, "a.zarr")
         radar.mkdir()
         seconds = []
-        for number in range(GROUP + options.frames):
+        count = GROUP + options.frames
+        between = range(2 * GROUP, count - GROUP)
+        for number in range(count):
             file = write_file(radar, number, options.side)
+            if number in between and not options.single:
+                if number == between[-1]:
+                    files = sorted(radar.iterdir())[between[0] :]
+                    report = archive.append(store, files, durable=options.durable)
+                    assert len(report.added) == len(between), report
+                continue
             started = time.perf_counter()
             report = archive.append(store, [file], durable=options.durable)
             seconds.append(time.perf_counter() - started)
