@@ -26,9 +26,9 @@ MEMORY = WaveMemory(
 
 @dataclass
 class Scene:
-    """One issue time: the newest field, and the two parts of the future."""
+    """One issue time: the last frames, and the future."""
 
-    newest: np.ndarray  # (y, x): the Gaussian field
+    frames: np.ndarray  # (3, y, x): the last rates, the newest last, at their places
     expected: np.ndarray  # (LEADS, y, x), in moving coordinates
     deviations: np.ndarray  # (LEADS,)
     truth: np.ndarray  # (LEADS, y, x): rates at their places
@@ -72,8 +72,13 @@ class Process:
             yield now
 
     def scene(self, rng) -> Scene:
-        before = self.waves(rng)
-        now = self.lag1 * before + np.sqrt(1 - self.lag1**2) * self.waves(rng)
+        oldest = self.waves(rng)
+        before = self.lag1 * oldest + np.sqrt(1 - self.lag1**2) * self.waves(rng)
+        now = self.phi1 * before + self.phi2 * oldest + np.sqrt(self.drive) * self.waves(rng)
+        frames = [
+            self.place(lead, self.rates(self.field(waves)))
+            for lead, waves in ((-2, oldest), (-1, before), (0, now))
+        ]
         expected = np.stack([self.field(waves) for waves in self.future(None, now, before)])
         truth = np.stack(
             [
@@ -86,7 +91,7 @@ class Process:
             gain = gain + response**2
             variances.append((self.power * self.drive * gain * self.count).sum() / self.size**2)
             response, previous = self.phi1 * response + self.phi2 * previous, response
-        return Scene(self.field(now), expected, np.sqrt(variances), truth)
+        return Scene(np.stack(frames), expected, np.sqrt(variances), truth)
 
     def distributions(self, scene: Scene) -> list[RainDistribution]:
         """Return the true predictive distributions at their places."""

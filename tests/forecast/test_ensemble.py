@@ -8,9 +8,10 @@ from tests.forecast.generated_process import LEADS, MEMORY, THRESHOLDS, Process
 from stormcell.data.synthetic import generate
 from stormcell.errors import ArgumentError
 from stormcell.forecast.ensemble import draw_members, ensemble_array, normal_tail, ranks
-from stormcell.forecast.noise import wave_frequencies
+from stormcell.forecast.noise import WaveMemory, wave_frequencies
 from stormcell.forecast.rain_distribution import RainDistribution
 from stormcell.forecast.rain_spectrum import RainSpectrum, rain_spectrum
+from stormcell.motion.sprog import moving_cascade
 
 SPECTRUM = RainSpectrum(np.geomspace(0.005, 0.7, 40), (1 + (50 * np.geomspace(0.005, 0.7, 40)) ** 2) ** -1.5)
 
@@ -137,7 +138,10 @@ def fair_crps(members, truth):
 
 @pytest.fixture(scope="module")
 def scored():
-    """Scores by ensemble and amount, and power spectra by ensemble, of four scenes."""
+    """Scores by ensemble and amount, and power spectra by ensemble, of four scenes.
+
+    Spectrum and memory of the noise are measured on the last frames.
+    """
     rng = np.random.default_rng(11)
     process, members = Process(180), 20
     kinds = [(15, 10), (15, 30), (60, 10), (60, 30)]
@@ -146,9 +150,10 @@ def scored():
     for seed in range(4):
         scene = process.scene(rng)
         distributions = process.distributions(scene)
-        spectrum = rain_spectrum(process.rates(scene.newest))
+        spectrum = rain_spectrum(scene.frames[-1])
+        memory = WaveMemory.of_cascade(moving_cascade(scene.frames, process.motion))
         leads = draw_members(
-            distributions, process.motion, spectrum, MEMORY, members=members, steps=LEADS, seed=seed
+            distributions, process.motion, spectrum, memory, members=members, steps=LEADS, seed=seed
         )
         chances = rng.random((LEADS, members, process.size, process.size), dtype=np.float32)
         found = {
@@ -180,15 +185,18 @@ def test_ensemble_amounts_over_areas_and_hours_beat_independent_pixels(scored):
 
 def test_ensemble_amounts_over_areas_and_hours_are_almost_those_of_the_true_ensemble(scored):
     scores, _ = scored
-    np.testing.assert_allclose(scores["ours"] / scores["true"], 1, atol=0.05)
+    # Spectrum and memory are measured on one scene; with the true ones, the scores differ by 2 %.
+    np.testing.assert_allclose(scores["ours"] / scores["true"], 1, atol=0.08)
 
 
 def test_ensemble_power_spectrum_is_that_of_the_truth(scored):
     _, spectra = scored
     ratio = spectra["ours"] / spectra["true"]
     assert np.abs(ratio - 1).max() < 0.2, ratio
-    # Independent pixels add white noise, most at the last lead time.
-    assert spectra["independent"][-1, -1] > 1.5 * spectra["true"][-1, -1]
+    # The long waves of independent pixels are lost, and short ones are added.
+    independent = spectra["independent"][-1] / spectra["true"][-1]
+    assert independent[0] < 0.2
+    assert independent[-1] > 1.5
 
 
 def test_ensemble_rank_of_the_truth_is_any_with_the_same_frequency():

@@ -17,6 +17,7 @@ from stormcell.forecast.noise import (
     wave_frequencies,
 )
 from stormcell.motion.advection import extrapolate
+from stormcell.motion.sprog import moving_cascade
 
 RAIN_MEMORY = WaveMemory(
     np.array([50.0, 20, 8, 3]), np.array([1.7, 1.4, 1.0, 0.4]), np.array([-0.73, -0.48, -0.2, -0.05])
@@ -132,6 +133,15 @@ def test_memory_between_wavelengths_is_stationary():
     assert (np.abs(phi1) < 1 - phi2).all()
     assert phi1[0] == 1.7
     assert phi1[-1] == 0.4
+
+
+@pytest.mark.parametrize("rate", [0.0, 3.0, np.nan])
+def test_memory_of_frames_without_any_variation_still_gives_normal_noise(rate):
+    frames = np.full((3, 40, 50), rate, np.float32)
+    memory = WaveMemory.of_cascade(moving_cascade(frames, np.zeros((2, 40, 50), np.float32)))
+    source = noise((24, 24), members=500, memory=memory)
+    fields = np.stack([source.advance(member) for member in range(500)])
+    assert stats.kstest(fields[:, 3, 4], "norm").pvalue > 1e-3
 
 
 @pytest.mark.parametrize(

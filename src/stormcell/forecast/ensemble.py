@@ -25,7 +25,7 @@ from stormcell.forecast.rain_distribution import RainDistribution
 from stormcell.forecast.rain_spectrum import RainSpectrum
 
 THREADS = 2
-BAND_PIXELS = 2**16  # rows are processed in bands whose temporary fields fit into the cache
+BAND_PIXELS = 2**15  # rows are processed in bands whose temporary fields fit into the cache
 MOST_COMPARED = 48  # members that are ranked by comparing pairs; more are sorted
 
 
