@@ -71,3 +71,14 @@ def test_parse_step_durations_are_read(text, seconds):
 def test_parse_step_other_text_raises(text):
     with pytest.raises(InputError, match="step: expected one such as 5min"):
         parse_step(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2016-09-28T14:44:59.9996", "2016-09-28T14:45:00"),
+        ("2016-09-28T14:45:00.0004Z", "2016-09-28T14:45:00"),
+    ],
+)
+def test_parse_time_fraction_of_a_second_is_rounded_and_not_cut(text, expected):
+    assert parse_time(text) == np.datetime64(expected)

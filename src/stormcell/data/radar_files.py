@@ -7,6 +7,8 @@ from pathlib import Path
 from stormcell.data.object_store import Location, ObjectUrl
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.readers import formats, is_folder_source, looks_like_radar
+from stormcell.data.readers.source import Source
+from stormcell.errors import InputError
 
 # One of them is in each folder of a Zarr store that is a group or an array.
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
@@ -41,10 +43,19 @@ def radar_files(
         known = listed(below)
         radar = [file for file in below if file in known or _is_read(file, options, but)]
         if not radar:
-            refused[place] = f"expected a folder with radar files, found no {formats()}"
+            packed = next((file.name for file in below if _is_packed(file)), "")
+            found = f"only packed ones such as {packed}; unpack them first" if packed else f"no {formats()}"
+            refused[place] = f"expected a folder with radar files, found {found}"
             if isinstance(place, ObjectUrl):
                 refused[place] += "; Zarr stores in an object store are not archived"
         yield from radar
+
+
+def _is_packed(file: Location) -> bool:
+    try:
+        return bool(Source(file).packed)
+    except InputError:  # an empty file, for example
+        return False
 
 
 def _below(place: Location) -> list[Path] | list[ObjectUrl] | None:

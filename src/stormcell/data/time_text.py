@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from stormcell.errors import InputError
 
 # A date, then a time of day, with the common separators; seconds are optional.
 _DATE = r"(?<!\d)(?P<year>(?:19|20)\d\d)(?P<dash>[-_.:]?)(?P<month>\d\d)(?P=dash)(?P<day>\d\d)"
-_TIME = r"(?:(?P<hour>\d\d)[-_.:h]?(?P<minute>\d\d)(?:[-_.:]?(?P<second>\d\d)(?:\.\d+)?)?)"
+_TIME = r"(?:(?P<hour>\d\d)[-_.:h]?(?P<minute>\d\d)(?:[-_.:]?(?P<second>\d\d)(?P<fraction>\.\d+)?)?)"
 _DAY = re.compile(r"(?<=\d)\s*d\b")
 _MOMENT = re.compile(rf"{_DATE}(?:[-_.T ]?{_TIME})(?P<zone>Z|[+-]\d\d:?\d\d)?(?!\d)", re.IGNORECASE)
 
@@ -87,4 +88,14 @@ def _moment(match: re.Match[str]) -> np.datetime64 | None:
     if zone and zone.upper() != "Z":
         offset = datetime.strptime(zone.replace(":", ""), "%z").tzinfo
         moment = moment.replace(tzinfo=offset).astimezone(UTC).replace(tzinfo=None)
-    return np.datetime64(moment, "s")
+    return np.datetime64(moment, "s") + round(float(match["fraction"] or 0))
+
+
+def nearest_second(times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+    """Return times to the nearest second: a program that computes with fractions of days is off by less.
+
+    Example:
+        >>> nearest_second(np.array(["2020-05-01T12:04:59.9999"], "datetime64[us]"))
+        array(['2020-05-01T12:05:00'], dtype='datetime64[s]')
+    """
+    return (times.astype("datetime64[us]") + np.timedelta64(500, "ms")).astype("datetime64[s]")

@@ -211,3 +211,17 @@ def test_array_stack_large_file_is_read_in_parts(tmp_path):
     values, grown = done.stdout.splitlines()
     assert values == "[1.0, 2.0, 3.0]"
     assert int(grown) < 300_000  # kilobytes; the file has two million
+
+
+def test_array_stack_times_with_a_fraction_are_rounded_and_not_cut(write):
+    cut = TIMES.astype("datetime64[us]") - np.timedelta64(20, "us")
+    np.testing.assert_array_equal(array_stack.times(write(time=cut), ReadOptions()), TIMES)
+    objects = np.array(cut.astype(object), object)
+    np.testing.assert_array_equal(array_stack.times(write(time=objects), ReadOptions()), TIMES)
+
+
+def test_array_stack_mask_that_may_mean_either_is_refused_unless_left_out(write):
+    source = write(mask=VALUES < 1)
+    with pytest.raises(InputError, match=r"mask: expected NaN .* may mean observed or not; --variable"):
+        rain(source)
+    np.testing.assert_array_equal(rain(source, ReadOptions(variable="rate")), VALUES)

@@ -167,6 +167,13 @@ def test_knmi_hdf5_accumulation_by_any_name_is_read(write_knmi, codes, parameter
     np.testing.assert_allclose(found[0], np.where(codes == 65535, np.nan, codes * 0.12), rtol=1e-6)
 
 
+def test_knmi_hdf5_time_with_a_fraction_is_rounded_and_not_cut(write_knmi, codes):
+    path = write_knmi(codes)
+    with h5py.File(path, "r+") as file:
+        file["overview"].attrs["product_datetime_end"] = np.bytes_("26-AUG-2010;00:04:59.999")
+    assert knmi_hdf5.times(Source(path), ReadOptions()) == [np.datetime64("2010-08-26T00:05")]
+
+
 def test_knmi_hdf5_rate_is_read(write_knmi):
     path = write_knmi(np.array([[0, 5], [65534, 65535]], np.uint16), parameter="RAINFALL_RATE_[MM/H]")
     np.testing.assert_allclose(rates(path)[0], [[0, 0.05], [np.nan, np.nan]], rtol=1e-6)

@@ -36,3 +36,10 @@ def test_packing_blocks_join_without_a_seam(monkeypatch):
 def test_packing_negative_rate_raises():
     with pytest.raises(InputError, match=r"rain: expected 0 or more, found -9999 mm/h; is it a code"):
         Packing("mm/h").rates(np.array([[-9999, 1]], np.float32))
+
+
+def test_packing_rate_that_resampling_made_slightly_negative_is_dry():
+    numbers = np.array([[-1e-6, -4e-4, 1, np.nan]], np.float32)
+    np.testing.assert_array_equal(Packing("mm/h").rates(numbers)[0], [[0, 0, 1, np.nan]])
+    with pytest.raises(InputError, match="rain: expected 0 or more"):
+        Packing("mm/h").rates(np.array([[-1e-3, 1]], np.float32))

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from stormcell.data import schema
+from stormcell.data.radar_files import radar_files
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.readers import find, looks_like_radar, open_radar
 from stormcell.data.readers.source import Source
@@ -92,6 +93,28 @@ def test_readers_two_frames_of_one_time_raise_and_name_the_time(cf, tmp_path):
     ds.to_netcdf(tmp_path / "r.nc", engine="h5netcdf")
     with pytest.raises(InputError, match=r"one frame for each time, found two of 2020-01-01T00:05:00$"):
         open_radar(tmp_path / "r.nc")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("radar.zip", b"PK\x03\x04" + bytes(40), "zip"),
+        ("radar.tar", bytes(257) + b"ustar" + bytes(250), "tar"),
+        ("radar.tar.gz", gzip.compress(bytes(257) + b"ustar" + bytes(250)), "tar"),
+        ("radar.h5.xz", b"\xfd7zXZ\0" + bytes(40), "xz"),
+        ("radar.h5.gz", gzip.compress(gzip.compress(bytes(40))), "gzip"),
+    ],
+)
+def test_readers_packed_file_is_named_and_nothing_is_said_to_be_unknown(tmp_path, name, content, kind):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"found a file packed by {kind}; unpack it first$"):
+        open_radar(path)
+    (tmp_path / "empty.txt").touch()
+    refused: dict = {}
+    assert list(radar_files([tmp_path], refused)) == ([path] if name == "radar.h5.gz" else [])
+    if name != "radar.h5.gz":
+        assert f"found only packed ones such as {name}; unpack them first" in refused[tmp_path]
 
 
 def test_readers_folder_and_missing_file_raise(tmp_path):

@@ -166,7 +166,7 @@ def find(source: Source, options: ReadOptions | None = None) -> Reader:
     for reader in readers():
         if reader.recognises(source):
             return reader
-    found = "a folder of another kind" if source.is_folder else "another format"
+    found = "a folder of another kind" if source.is_folder else source.packed or "another format"
     raise InputError(f"expected {formats()}, found {found}")
 
 

@@ -8,7 +8,8 @@ these names:
 - ``lat`` and ``lon``, or ``y`` and ``x`` with ``crs``, or ``bounds`` (west, south, east, north) with ``crs``;
 - ``units``; ``scale``, ``offset`` and ``nodata`` of packed integers; ``quality``, of the shape of the rain.
 
-Without coordinates, row 0 is the northernmost. NaN is not observed.
+Without coordinates, row 0 is the northernmost. NaN is not observed. A file with an array ``mask`` is refused,
+because some have true where the rain was observed, and others where it was not; ``variable`` leaves it out.
 """
 
 from typing import Any
@@ -27,7 +28,7 @@ from stormcell.data.readers.numpy_files import NPY_MAGIC, StoredArray, names, st
 from stormcell.data.readers.packing import Packing, stated_units
 from stormcell.data.readers.pickled_dates import MOST_BYTES, read_dates
 from stormcell.data.readers.source import Source
-from stormcell.data.time_text import parse_time, time_in_name
+from stormcell.data.time_text import nearest_second, parse_time, time_in_name
 from stormcell.errors import InputError
 
 NAME = "NumPy arrays"
@@ -40,7 +41,7 @@ _LATITUDES, _LONGITUDES = ("lat", "lats", "latitude", "latitudes"), ("lon", "lon
 _CRS = ("crs", "crs_wkt", "projection", "proj", "proj4")
 _SCALES, _OFFSETS = ("scale", "scale_factor", "gain"), ("offset", "add_offset")
 _NODATA = ("nodata", "_FillValue", "fill_value", "missing_value")
-_OTHERS = {*_TIMES, *_LATITUDES, *_LONGITUDES, "x", "y", "bounds", "quality", "mask"}
+_OTHERS = {*_TIMES, *_LATITUDES, *_LONGITUDES, "x", "y", "bounds", "quality"}
 _LONGEST_TEXT = 2**16
 
 
@@ -82,6 +83,11 @@ def _rain(arrays: Arrays, options: ReadOptions) -> StoredArray:
             )
         chosen = [arrays[options.variable]]
     else:
+        if "mask" in arrays:
+            raise InputError(
+                "mask: expected NaN where the rain was not observed, found an array whose numbers may mean "
+                "observed or not; --variable reads the rain without it"
+            )
         chosen = [
             array for name, array in arrays.items() if len(array.shape) in (2, 3) and name not in _OTHERS
         ]
@@ -119,7 +125,7 @@ def _times(arrays: Arrays, rain: StoredArray, source: Source, options: ReadOptio
     if stored.dtype.hasobject:
         moments = read_dates(stored.raw(MOST_BYTES), count) if stored.shape else None
     elif stored.dtype.kind == "M":
-        moments = np.atleast_1d(stored.read()).astype("datetime64[s]")
+        moments = nearest_second(np.atleast_1d(stored.read()))
     else:
         moments = np.array(
             [parse_time(_text(item)) for item in np.atleast_1d(stored.read())], "datetime64[s]"

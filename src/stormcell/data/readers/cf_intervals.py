@@ -15,7 +15,7 @@ from stormcell.data.readers import cf_roles
 from stormcell.data.readers.cf_packed import unpack
 from stormcell.data.readers.cf_times import decode_times, is_time
 from stormcell.data.readers.rain_variable import RainVariable
-from stormcell.data.time_text import parse_step, parse_time
+from stormcell.data.time_text import nearest_second, parse_step, parse_time
 from stormcell.errors import InputError
 
 _SECOND = np.timedelta64(1, "s")
@@ -110,7 +110,7 @@ def _decoded(
     if values.dtype.kind == "M":  # decoded by an engine of xarray
         if np.isnat(values).any():
             raise InputError(f"{name}: expected a time for every frame, found missing ones")
-        return (values + np.timedelta64(500, "ms")).astype("datetime64[s]")
+        return nearest_second(values)
     if not is_time(units):
         raise InputError(
             f"{name}: expected dates of the standard calendar in CF units, found "

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from stormcell.data.quantity import unit
-from stormcell.data.time_text import parse_time, time_in_name, without_time
+from stormcell.data.time_text import nearest_second, parse_time, time_in_name, without_time
 from stormcell.errors import InputError
 
 _ITEM = re.compile(r"<Item name=\"([^\"]{1,80})\"([^>]*)>([^<]{0,4096})</Item>")
@@ -151,7 +151,8 @@ def _netcdf_time(own: Mapping[str, str], shared: Mapping[str, str]) -> np.dateti
     time = xr.conventions.decode_cf_variable("time", variable, decode_timedelta=False)
     if time.dtype.kind != "M":
         raise InputError(f"time: expected the standard calendar, found {attributes['calendar'][:40]!r}")
-    return np.datetime64((time.values.astype("M8[ms]") + np.timedelta64(500, "ms")).astype("M8[s]").item())
+    (moment,) = nearest_second(time.values[np.newaxis])
+    return np.datetime64(moment)
 
 
 def _is_rain(units: str) -> bool:

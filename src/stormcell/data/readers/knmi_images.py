@@ -21,7 +21,7 @@ _PARAMETER = re.compile(r"(.*?)_*\[\s*(.+?)\s*\]")
 _RAIN = re.compile(r"PRECIP|RAIN|REFLECTIV")
 _NOT_RAIN = re.compile(r"QUALITY|FACTOR|ADJUST|ERROR|STD|UNCERTAIN|HEIGHT")
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-_DATE = re.compile(r"(\d{2})-([A-Z]{3})-(\d{4});(\d{2}):(\d{2}):(\d{2})(?:\.\d+)?")
+_DATE = re.compile(r"(\d{2})-([A-Z]{3})-(\d{4});(\d{2}):(\d{2}):(\d{2})(\.\d+)?")
 _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:E[+-]?\d+)?"
 _TERM = re.compile(rf"([+-]*)(?:({_NUMBER})\*)?(PV|{_NUMBER})(?:([*/])({_NUMBER}))?")
 # The largest numbers never are rain: outside the image, and, with 16 bits, missing. A wider type has those of
@@ -132,9 +132,11 @@ def date(group: h5py.Group, name: str) -> np.datetime64:
     found = _DATE.fullmatch(text.upper())
     if not found or found[2] not in _MONTHS:
         raise InputError(f"{name}: expected DD-MON-YYYY;HH:MM:SS, found {text!r}")
-    day, month, year, *clock = found.groups()
+    day, month, year, *clock, fraction = found.groups()
     try:
-        return np.datetime64(f"{year}-{_MONTHS.index(month) + 1:02}-{day}T{':'.join(clock)}", "s")
+        return np.datetime64(f"{year}-{_MONTHS.index(month) + 1:02}-{day}T{':'.join(clock)}", "s") + round(
+            float(fraction or 0)
+        )
     except ValueError:
         raise InputError(f"{name}: expected a date that exists, found {text!r}") from None
 

@@ -29,6 +29,7 @@ from stormcell.data.readers.numpy_files import StoredArray, names, stored_arrays
 from stormcell.data.readers.packing import Packing
 from stormcell.data.readers.pickled_dates import MOST_BYTES, read_dates
 from stormcell.data.readers.source import Source
+from stormcell.data.time_text import nearest_second
 from stormcell.errors import InputError
 
 NAME = "MeteoNet npz"
@@ -135,7 +136,7 @@ def _arrays(source: Source) -> dict[str, StoredArray]:
 def _dates(arrays: dict[str, StoredArray]) -> NDArray[np.datetime64]:
     dates = arrays["dates"]
     if dates.dtype.kind == "M":
-        moments = dates.read().astype("datetime64[s]")
+        moments = nearest_second(dates.read())
     elif dates.dtype.hasobject:
         moments = read_dates(dates.raw(MOST_BYTES), dates.shape[0])
     else:

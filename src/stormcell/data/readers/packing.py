@@ -85,7 +85,9 @@ class Packing:
                 f"reflectivity: expected {LEAST_DBZ:g} dBZ or more, found less; is it a code for missing "
                 "values that the metadata does not list?"
             )
-        if lowest < 0:
+        if -NO_ECHO < lowest < 0:  # programs that resample rates make some of them slightly negative
+            rates[rates < 0] = 0
+        elif lowest < 0:
             raise InputError(
                 f"rain: expected 0 or more, found {lowest:g} mm/h; is it a code for missing values that the "
                 "metadata does not list?"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stormcell.data.time_text import nearest_second
 from stormcell.errors import InputError
 
 MOST_BYTES = 2**26  # a date takes about 30: two million dates, or twenty years of five-minute steps
@@ -37,7 +38,7 @@ class _Made:
 
 
 def read_dates(pickled: bytes, count: int) -> NDArray[np.datetime64]:
-    """Return the dates of a pickled array, ``(count,)``, in whole seconds.
+    """Return the dates of a pickled array, ``(count,)``, to the nearest second.
 
     Args:
         pickled: The pickle that follows the header of a .npy file.
@@ -63,12 +64,7 @@ def read_dates(pickled: bytes, count: int) -> NDArray[np.datetime64]:
     items = made.items if isinstance(made, _Made) and made.what == "array" else []
     if len(items) != count or not all(isinstance(item, date) for item in items):
         raise InputError(f"dates: expected {count} dates, found {len(items)} or other objects")
-    return np.array([_seconds(item) for item in items], "datetime64[s]")
-
-
-def _seconds(item: date) -> np.datetime64:
-    moment = item if isinstance(item, datetime) else datetime(item.year, item.month, item.day)
-    return np.datetime64(moment.replace(microsecond=0), "s")
+    return nearest_second(np.array(items, "datetime64[us]"))
 
 
 def _follow(pickled: bytes) -> Any:
@@ -183,7 +179,8 @@ def _moment(kind: str, arguments: Any) -> date:
     year, month, day = int.from_bytes(state[:2], "big"), state[2] & 0x7F, state[3]
     if kind == "date":
         return date(year, month, day)
-    return datetime(year, month, day, *state[4:7])
+    hour, minute, second = state[4:7]
+    return datetime(year, month, day, hour, minute, second, int.from_bytes(state[7:], "big"))
 
 
 def _describe(stack: list[Any], state: Any) -> None:

@@ -77,7 +77,7 @@ _MEMBER = re.compile(rb"(?:\./)?(?:raa0\d-|(?:DE1200_)?(?:RV|WN|RS|RQ|YW|RW|RY|S
 def recognises(source: Source) -> bool:
     """Whether the file begins with RADOLAN's text, or is a tar file of RADOLAN's files."""
     head = source.head(2048)
-    if _is_tar(head):
+    if source.is_tar:
         return any(_MEMBER.match(head, at) for at in range(0, 2048, 512))
     return bool(_START.match(head))
 
@@ -129,7 +129,7 @@ class _Text:
 
 def _text(source: Source) -> _Text:
     head = source.head(1024)
-    if _is_tar(head):
+    if source.is_tar:
         raise InputError("expected one composite, found a tar file of several; unpack it first")
     found = _HEADER.match(head)
     if not found:
@@ -158,10 +158,6 @@ def _text(source: Source) -> _Text:
         _field(fields, r"GP *\d{1,5} *x *(\d{1,5})"),
         found.end(),
     )
-
-
-def _is_tar(head: bytes) -> bool:
-    return head[257:262] == b"ustar"
 
 
 def _field(fields: str, pattern: str, *, optional: bool = False) -> int:

@@ -17,6 +17,17 @@ _PART_BYTES = 2**24
 # Of a file in an object store; enough for the head of a compressed file, whose blocks have 900 kB at most.
 _FIRST_BYTES = 2**20
 _GZIP, _BZIP2 = b"\x1f\x8b", b"BZh"
+# Beginnings of files that have others in them, and are not unpacked here.
+_PACKED = {
+    b"PK\x03\x04": "zip",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x1f\x9d": "compress",
+    b"7z\xbc\xaf": "7z",
+    _GZIP: "gzip",
+    _BZIP2: "bzip2",
+}
+_TAR = slice(257, 262)
 
 
 class Source:
@@ -52,6 +63,18 @@ class Source:
     def is_folder(self) -> bool:
         """Whether it is a folder of the local disk."""
         return isinstance(self.path, Path) and self.path.is_dir()
+
+    @property
+    def is_tar(self) -> bool:
+        """Whether it is a tar file, decompressed."""
+        return self.head()[_TAR] == b"ustar"
+
+    @property
+    def packed(self) -> str:
+        """Description of decompressed contents that are another packed file, for a message; else empty."""
+        kind = next((kind for magic, kind in _PACKED.items() if self.head().startswith(magic)), "")
+        kind = "tar" if self.is_tar else kind
+        return f"a file packed by {kind}; unpack it first" * bool(kind)
 
     def head(self, size: int = 512) -> bytes:
         """Return the decompressed beginning, up to ``size`` ≤ 65536 bytes; of a folder, nothing.
