@@ -6,8 +6,9 @@ from scipy import fft, special, stats
 from tests.forecast.generated_process import LEADS, MEMORY, THRESHOLDS, Process
 
 from stormcell.data.synthetic import generate
-from stormcell.errors import ArgumentError
-from stormcell.forecast.ensemble import draw_members, ensemble_array, normal_tail, ranks
+from stormcell.errors import ArgumentError, FramesError
+from stormcell.forecast.contract import Analysis
+from stormcell.forecast.ensemble import draw_members, ensemble_array, ensemble_of, normal_tail, ranks
 from stormcell.forecast.noise import WaveMemory, wave_frequencies
 from stormcell.forecast.rain_distribution import RainDistribution
 from stormcell.forecast.rain_spectrum import RainSpectrum, rain_spectrum
@@ -101,6 +102,30 @@ def test_ensemble_array_names_seed_and_method():
         assert found.values[:, 0].max() == 0 < found.values[:, 1].min()
         assert found.attrs["ensemble_seed"] == 9
         assert ("depends on the number" in found.attrs["ensemble_method"]) == placed
+
+
+def test_ensemble_of_analysis_is_that_of_its_frames_motion():
+    frames = generate(seed=3, shape=(64, 72), steps=4).rainfall_rate
+    exceedance = np.tile(FALLING.exceedance[:, :1, :1], (1, 64, 72))
+    exceedance[:, :, :4] = np.nan
+    rain = RainDistribution(THRESHOLDS, exceedance)
+    analysis = Analysis(frames)
+    found = ensemble_of([rain] * 3, analysis, steps=3, members=2, seed=4)
+    assert found.dims == ("realization", "time", "y", "x")
+    assert (np.isnan(found.values) == np.isnan(exceedance[0])).all()
+    assert (found.time.values == frames.time.values[-1] + np.arange(1, 4) * np.timedelta64(5, "m")).all()
+    expected = draw_members(
+        [rain] * 3,
+        analysis.motion(),
+        rain_spectrum(frames.values[-1]),
+        WaveMemory.of_cascade(moving_cascade(frames.values[-3:], analysis.motion())),
+        members=2,
+        steps=3,
+        seed=4,
+    )
+    np.testing.assert_array_equal(found.values, np.stack(list(expected), axis=1))
+    with pytest.raises(FramesError, match="at least 3"):
+        ensemble_of([rain], Analysis(frames[:2]), steps=1, members=1, seed=0)
 
 
 @pytest.mark.parametrize("count", [2, 7, 60])

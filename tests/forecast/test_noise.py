@@ -165,6 +165,7 @@ def test_memory_invalid_values_are_refused(change, message):
         ({"power": np.zeros((8, 5), np.float32)}, "not all 0"),
         ({"members": 0}, "1 or more"),
         ({"steps": 0}, "1 or more"),
+        ({"seed": -1}, "a seed of 0 or more"),
     ],
 )
 def test_noise_invalid_arguments_are_refused(change, message):

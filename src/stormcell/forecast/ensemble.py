@@ -18,15 +18,61 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stormcell.data.grid import pixel_km
 from stormcell.errors import ArgumentError
-from stormcell.forecast.contract import Field, forecast_array
+from stormcell.forecast.contract import Analysis, Field, Needs, forecast_array
 from stormcell.forecast.noise import ErrorNoise, Places, WaveMemory, carried_places, carry, noise_period
 from stormcell.forecast.rain_distribution import RainDistribution
-from stormcell.forecast.rain_spectrum import RainSpectrum
+from stormcell.forecast.rain_spectrum import RainSpectrum, rain_spectrum
+from stormcell.motion.cascade import FRAMES
+from stormcell.motion.sprog import moving_cascade
 
 THREADS = 2
 BAND_PIXELS = 2**15  # rows are processed in bands whose temporary fields fit into the cache
 MOST_COMPARED = 48  # members that are ranked by comparing pairs; more are sorted
+
+
+def ensemble_of(
+    distributions: Iterable[RainDistribution],
+    analysis: Analysis,
+    *,
+    steps: int,
+    members: int,
+    seed: int,
+    placed: bool = False,
+) -> xr.DataArray:
+    """Make an ensemble with noise whose spectrum, memory and motion are those of the last frames.
+
+    Args:
+        distributions: The predictive distribution of each lead time, at the time step of the frames; one is
+            taken at a time.
+        analysis: The frames known at the issue time, three or more.
+        steps: Number of lead times, ≥ 1.
+        members: Number of members, ≥ 1.
+        seed: Seed of the members, ≥ 0.
+        placed: Whether members have the quantiles that represent the distribution best.
+
+    Returns:
+        As :func:`ensemble_array`.
+
+    Raises:
+        ArgumentError: A number is too low, a grid differs, or there are fewer distributions than steps.
+        FramesError: The frames are too few, have a gap, or have no coordinates.
+
+    Example:
+        >>> from stormcell.data.synthetic import generate
+        >>> analysis = Analysis(generate(seed=1, shape=(32, 32), steps=3).rainfall_rate)
+        >>> rain = RainDistribution([0.1, 1.0], np.full((2, 32, 32), 0.3, np.float32))
+        >>> ensemble_of([rain] * 2, analysis, steps=2, members=4, seed=0).shape
+        (4, 2, 32, 32)
+    """
+    frames, motion = analysis.latest(Needs(FRAMES)), analysis.motion()
+    memory = WaveMemory.of_cascade(moving_cascade(frames.values, motion))
+    spectrum = rain_spectrum(frames.values[-1], float(np.mean(pixel_km(frames))))
+    leads = draw_members(
+        distributions, motion, spectrum, memory, members=members, steps=steps, seed=seed, placed=placed
+    )
+    return ensemble_array(leads, frames, members=members, steps=steps, seed=seed, placed=placed)
 
 
 def draw_members(

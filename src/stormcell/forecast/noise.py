@@ -148,8 +148,11 @@ class ErrorNoise:
         height, width = period
         if power.shape != (height, width // 2 + 1):
             raise ArgumentError(f"power: expected {(height, width // 2 + 1)}, found {power.shape}")
-        if min(members, steps) < 1:
-            raise ArgumentError(f"noise: expected 1 or more members and steps, found {members} and {steps}")
+        if min(members, steps) < 1 or seed < 0:
+            raise ArgumentError(
+                "noise: expected 1 or more members and steps, and a seed of 0 or more, "
+                f"found {members}, {steps} and {seed}"
+            )
         if not (power >= 0).all() or not power.any():
             raise ArgumentError("power: expected ≥ 0 and not all 0, found others")
         self.period = period

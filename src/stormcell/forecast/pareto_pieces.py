@@ -60,7 +60,7 @@ class ParetoPieces:
         for piece, (rate, length) in enumerate(zip(self.thresholds, self.lengths, strict=True)):
             probability = exceedance[piece]
             if not np.fmax.reduce(probability, axis=None, initial=0) > 0:
-                return
+                return  # S is 0 from this threshold on
             if piece + 1 < len(self.thresholds):
                 upper = _log(exceedance[piece + 1])
                 fall = _fall(logs, upper)
