@@ -80,7 +80,7 @@ def _walk(place: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in names)
         sources = [name for name in inner if is_folder_source(Path(folder, name))]
         yield from (Path(folder, name) for name in sources)
-        inner[:] = [name for name in inner if name not in sources]
+        inner[:] = [name for name in inner if name not in sources and not name.startswith(".")]
 
 
 def _is_read(file: Location, options: ReadOptions | None, but: Location | None) -> bool:

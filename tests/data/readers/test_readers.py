@@ -117,6 +117,19 @@ def test_readers_packed_file_is_named_and_nothing_is_said_to_be_unknown(tmp_path
         assert f"found only packed ones such as {name}; unpack them first" in refused[tmp_path]
 
 
+def test_readers_hidden_files_and_folders_in_a_folder_are_left_out(write_pgm, tmp_path):
+    # rsync copies into hidden files, and macOS writes them beside files on other disks.
+    path = write_pgm("201609281445")
+    for place in (
+        path.with_name(f".{path.name}.Xy12"),
+        path.with_name(f"._{path.name}"),
+        tmp_path / ".old/a.pgm",
+    ):
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(path.read_bytes()[:-5])
+    assert list(radar_files([path.parent], {})) == [path]
+
+
 def test_readers_folder_and_missing_file_raise(tmp_path):
     with pytest.raises(InputError, match="found a folder of another kind"):
         open_radar(tmp_path)

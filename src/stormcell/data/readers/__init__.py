@@ -213,10 +213,13 @@ def looks_like_radar(path: Location, options: ReadOptions | None = None) -> bool
 
     A file with a suffix of radar files is to be read even if it is damaged. It is then refused by name. If
     the user states a format of another library, all files are to be read. Files that a reader reads together
-    with others, such as the positions of pixels, are left out.
+    with others, such as the positions of pixels, are left out, and so are hidden files: programs that copy
+    files give them such names until they are complete.
     """
+    if path.name.startswith("."):
+        return False
     if options is not None and options.format is not None and ":" in options.format:
-        return not path.name.startswith(".")
+        return True
     source = Source(path)
     for reader in readers():
         if any(fnmatch(source.name, pattern) for pattern in getattr(reader, "COMPANIONS", ())):
