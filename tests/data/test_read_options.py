@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from stormcell.data.read_options import ReadOptions
+from stormcell.data.readers import open_radar
 from stormcell.errors import InputError
 
 
@@ -41,3 +42,22 @@ def test_read_options_lowest_quality_of_a_format_without_quality_raises():
     ReadOptions().expect_no_quality("FMI PGM")
     with pytest.raises(InputError, match="min_quality: expected a quality field, found FMI PGM"):
         ReadOptions(min_quality=0.5).expect_no_quality("FMI PGM")
+
+
+@pytest.mark.parametrize("own", ["bounds", "accum_time_h", "units"])
+def test_read_options_period_that_contradicts_cf_raises(cf, tmp_path, own):
+    units = "mm/15min" if own == "units" else "mm"
+    ds = cf(np.ones((2, 6, 5)), minutes=15, units=units, standard_name="rainfall_amount")
+    if own == "bounds":
+        ds["time"].attrs["bounds"] = "time_bounds"
+        ds["time"].encoding["units"] = "minutes since 2020-01-01"
+        ends = ds["time"].values[:, None]
+        ds["time_bounds"] = ("time", "nv"), np.hstack([ends - np.timedelta64(15, "m"), ends])
+    elif own == "accum_time_h":
+        ds["rain"].attrs["accum_time_h"] = 0.25
+    ds.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    found = open_radar(tmp_path / "a.nc", ReadOptions())
+    with pytest.raises(InputError, match=r"units: expected the file's 15 min, found mm/7min in the options"):
+        found.read(ReadOptions(units="mm/7min"), slice(None))
+    rate = found.read(ReadOptions(units="mm/15min"), slice(None))["rainfall_rate"]
+    assert rate.max() == 4

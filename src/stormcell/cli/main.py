@@ -23,6 +23,7 @@ from stormcell.cli.option_types import (
     MaxRate,
     MinGroup,
     MinQuality,
+    Nodata,
     Quantity,
     Scheduler,
     SourceOfData,
@@ -89,6 +90,7 @@ def archive(
     out: Annotated[Path, typer.Option(metavar="A.zarr", help="Archive to create or to append to.")],
     variable: Variable = None,
     min_quality: MinQuality = None,
+    nodata: Nodata = None,
     format: Format = None,  # noqa: A002 - the name of the option
     quantity: Quantity = None,
     units: Units = None,
@@ -125,6 +127,7 @@ def archive(
         zr,
         variable=variable,
         min_quality=min_quality,
+        nodata=tuple(nodata or ()),
         start=start,
         step=step,
         crs=crs,

@@ -15,6 +15,10 @@ MinQuality = Annotated[
     float | None,
     typer.Option(metavar="Q", help="Lowest quality of observed pixels, on the scale of the files."),
 ]
+Nodata = Annotated[
+    list[float] | None,
+    typer.Option(metavar="VALUE", help="A number in the files that means not observed; may be repeated."),
+]
 Format = Annotated[
     str | None,
     typer.Option(

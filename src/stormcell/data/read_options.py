@@ -23,8 +23,11 @@ class ReadOptions:
             period.
         zr: a and b of Z = a R^b, with Z in mm⁶ m⁻³ and R in mm/h.
         variable: Name of the rain variable, in files with several.
-        min_quality: Pixels whose quality is lower count as not observed. The scale is that of the file's
+        min_quality: Pixels whose quality is lower count as not observed, and so do pixels with rain whose
+            quality is missing. The scale is that of the file's
             quality field, which most formats define from 0 (worst) to 1 (best).
+        nodata: Numbers that mean "not observed" where the file does not say so, as they are stored in it,
+            before scale and offset. Formats that define their codes refuse them.
         start: Time of the first frame, UTC, for arrays without times.
         step: Time step such as ``"5min"``, for arrays without times.
         crs: Projection of arrays without one: WKT, a PROJ string or an EPSG code.
@@ -45,6 +48,7 @@ class ReadOptions:
     zr: tuple[float, float] | None = None
     variable: str | None = None
     min_quality: float | None = None
+    nodata: tuple[float, ...] = ()
     start: str | None = None
     step: str | None = None
     crs: str | None = None
@@ -67,6 +71,8 @@ class ReadOptions:
                 )
         if self.min_quality is not None and not np.isfinite(self.min_quality):
             raise ArgumentError(f"min_quality: expected a finite number, found {self.min_quality!r}")
+        if not np.isfinite(self.nodata).all():
+            raise ArgumentError(f"nodata: expected finite numbers, found {self.nodata!r}")
         try:
             if self.start is not None:
                 parse_time(self.start)
@@ -88,7 +94,7 @@ class ReadOptions:
         """Check that the user does not contradict the file.
 
         Raises:
-            InputError: The user stated another quantity, or units of another kind.
+            InputError: The user stated another quantity, units of another kind, or another period.
 
         Example:
             >>> ReadOptions(units="mm/5min").expect_agreement("amount", "mm")
@@ -99,6 +105,29 @@ class ReadOptions:
             )
         if self.units is not None and unit(self.units)[:2] != unit(units)[:2]:
             raise InputError(f"units: expected the file's {units}, found {self.units} in the options")
+        self.expect_period(unit(units)[2])
+
+    def expect_period(self, hours: float | None) -> None:
+        """Check that the user does not contradict the accumulation period of a file.
+
+        Args:
+            hours: The file's period in hours; None if it is unknown.
+
+        Raises:
+            InputError: The units that the user stated contain another.
+
+        Example:
+            >>> ReadOptions(units="mm/7min").expect_period(5 / 60)
+            Traceback (most recent call last):
+            ...
+            stormcell.errors.InputError: units: expected the file's 5 min, found mm/7min in the options
+        """
+        stated = None if self.units is None else unit(self.units)[2]
+        # Times in files are rounded, some to minutes.
+        if stated is not None and hours is not None and abs(hours - stated) > 0.01 * stated:
+            raise InputError(
+                f"units: expected the file's {hours * 60:g} min, found {self.units} in the options"
+            )
 
     def times(self, count: int) -> NDArray[np.datetime64]:
         """Return the times of frames that have no times of their own, ``(count,)``, UTC.

@@ -43,6 +43,7 @@ ORIGIN = ("title", "source", "license", "institution")
 MEANING = (
     "source_quantity",
     "accumulation_minutes",
+    "stated_nodata",
     "zr_a",
     "zr_b",
     "highest_rate_kept",

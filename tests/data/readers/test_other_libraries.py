@@ -117,6 +117,12 @@ def test_pysteps_importer_quality_is_a_threshold(importer):
     options = ReadOptions(format="pysteps:test", min_quality=0.5)
     found = importer(RATES, quality=quality, options=options)["rainfall_rate"].values[0]
     np.testing.assert_array_equal(np.isnan(found), ~(RATES > 10))
+    missing = np.where(RATES > 10, np.nan, 0.9)
+    rates = RATES.copy()
+    rates[0, 0] = 0
+    missing[0, 0] = np.nan
+    found = importer(rates, quality=missing, options=options)["rainfall_rate"].values[0]
+    np.testing.assert_array_equal(np.isnan(found), (rates > 10) | np.isnan(rates))
     with pytest.raises(InputError, match="min_quality: expected a quality field"):
         importer(RATES, options=options)
 

@@ -1,6 +1,7 @@
 """The interface of readers, for each of them on a sample file."""
 
 import gzip
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +56,20 @@ def test_readers_compressed_file_gives_the_same_frames(reader, sample, options):
 def test_readers_override_that_contradicts_the_file_raises(reader, sample, samples):
     with pytest.raises(InputError, match="expected the file's"):
         reader.read(Source(sample), samples.CONTRADICTION, ALL)
+
+
+def test_readers_period_that_contradicts_the_file_raises(sample, options):
+    found = open_radar(sample, options)
+    minutes = found.read(options, ALL)["rainfall_rate"].attrs.get("accumulation_minutes")
+    if minutes is None or options.units is not None:
+        pytest.skip("the sample has no accumulation, or the options give its period")
+    for change, right in ((2, False), (0, True)):
+        stated = replace(options, units=f"mm/{minutes + change:g}min", quantity=None)
+        if right:
+            assert found.read(stated, ALL)["rainfall_rate"].attrs["accumulation_minutes"] == minutes
+        else:
+            with pytest.raises(InputError, match=r"expected the file's .* in the options"):
+                open_radar(sample, stated).read(stated, ALL)
 
 
 @pytest.mark.parametrize("share", np.linspace(0, 0.97, 9))

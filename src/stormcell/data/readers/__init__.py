@@ -8,7 +8,8 @@ pixels, and :func:`~stormcell.data.schema.build` returns the frames. Every reade
 interface, in ``tests/data/readers/test_readers.py``, which need a sample file of the format.
 
 A reader may have ``COMPANIONS``, patterns of the names of files that it reads together with others. They are
-left out when a folder is searched for radar files.
+left out when a folder is searched for radar files. With ``STATED_NODATA = True``, it takes the numbers that
+the user states for pixels that were not observed; other readers' files are then refused.
 
 Another package adds a format by an entry point in the group ``stormcell.readers`` that names such a module;
 see :mod:`stormcell.data.readers.foreign`. Readers of other packages are asked first.
@@ -27,6 +28,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from stormcell.data import schema
 from stormcell.data.object_store import Location
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.readers.foreign import foreign_readers
@@ -136,7 +138,13 @@ class RadarFile:
             InputError: The file cannot be used.
         """
         with _library_errors():
-            return self.reader.read(Source(self.path), options, frames)
+            ds = self.reader.read(Source(self.path), options, frames)
+            measured = ds[schema.RATE].attrs
+            if (minutes := measured.get("accumulation_minutes")) is not None:
+                options.expect_period(minutes / 60)
+            if options.nodata:
+                measured["stated_nodata"] = " ".join(f"{code:g}" for code in sorted(options.nodata))
+            return ds
 
 
 def open_radar(path: Location, options: ReadOptions | None = None) -> RadarFile:
@@ -148,6 +156,10 @@ def open_radar(path: Location, options: ReadOptions | None = None) -> RadarFile:
     source = Source(path)
     with _library_errors():
         reader = find(source, options)
+        if options is not None and options.nodata and not getattr(reader, "STATED_NODATA", False):
+            raise InputError(
+                f"nodata: expected a format that leaves codes open, found {reader.NAME}, which defines them"
+            )
         times = reader.times(source, options or ReadOptions())
         ordered = np.sort(times)
         if (same := ordered[1:][ordered[1:] == ordered[:-1]]).size:

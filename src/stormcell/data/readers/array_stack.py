@@ -25,13 +25,14 @@ from stormcell.data.projection import in_metres
 from stormcell.data.quantity import unit
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.readers.numpy_files import NPY_MAGIC, StoredArray, names, stored_arrays
-from stormcell.data.readers.packing import Packing, stated_units
+from stormcell.data.readers.packing import Packing, of_poor_quality, stated_units
 from stormcell.data.readers.pickled_dates import MOST_BYTES, read_dates
 from stormcell.data.readers.source import Source
 from stormcell.data.time_text import nearest_second, parse_time, time_in_name
 from stormcell.errors import InputError
 
 NAME = "NumPy arrays"
+STATED_NODATA = True
 SUFFIXES = (".npz", ".npy")
 
 Arrays = dict[str, StoredArray]
@@ -63,7 +64,10 @@ def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
     moments = _times(arrays, rain, source, options)[frames]
     packing = _packing(arrays, rain, options)
     grid, flips = _grid(arrays, rain, options)
-    rates, measured = packing.rates(_frames(rain, frames), _poor(arrays, rain, frames, options))
+    rates, measured = packing.rates(_frames(rain, frames))
+    if options.min_quality is not None:
+        quality = _frames(_quality(arrays, rain), frames).astype(np.float64)
+        rates[of_poor_quality(rates, quality, options.min_quality)] = np.nan
     order = np.argsort(moments, kind="stable")
     return schema.build(
         rates[order][:, flips[0], flips[1]],
@@ -148,20 +152,16 @@ def _packing(arrays: Arrays, rain: StoredArray, options: ReadOptions) -> Packing
         scale=1.0 if scale is None else scale,
         offset=0.0 if offset is None else offset,
         nodata=() if nodata is None else (nodata,),
-    )
+    ).with_nodata(options, rain.dtype)
 
 
-def _poor(arrays: Arrays, rain: StoredArray, frames: slice, options: ReadOptions) -> NDArray[np.bool_] | None:
-    """Return where the quality is below the lowest, or missing."""
-    if options.min_quality is None:
-        return None
+def _quality(arrays: Arrays, rain: StoredArray) -> StoredArray:
     quality = arrays.get("quality")
     if quality is None or quality.shape != rain.shape or quality.dtype.kind not in "iuf":
         raise InputError(
             f"min_quality: expected an array quality of the shape {rain.shape}, found no such array"
         )
-    good: NDArray[np.bool_] = _frames(quality, frames) >= options.min_quality
-    return ~good
+    return quality
 
 
 def _grid(arrays: Arrays, rain: StoredArray, options: ReadOptions) -> tuple[Grid, tuple[slice, slice]]:

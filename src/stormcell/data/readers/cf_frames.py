@@ -22,7 +22,7 @@ from stormcell.data.readers import cf_roles
 from stormcell.data.readers.cf_grid import find_grid
 from stormcell.data.readers.cf_intervals import Intervals, find_intervals
 from stormcell.data.readers.cf_packed import unpack
-from stormcell.data.readers.packing import LEAST_DBZ, NO_ECHO
+from stormcell.data.readers.packing import LEAST_DBZ, NO_ECHO, of_poor_quality
 from stormcell.data.readers.rain_variable import RainVariable, find_rain, horizontal_axes
 from stormcell.errors import InputError
 
@@ -68,17 +68,16 @@ def frames_of(ds: xr.Dataset, options: ReadOptions, frames: slice, name: str) ->
     order = "xy" if exchanged else "yx"
     moments = intervals.ends[frames]
 
-    def decoded(name: str, others: tuple[str, ...]) -> NDArray[np.float64]:
+    def decoded(name: str, others: tuple[str, ...], nodata: tuple[float, ...] = ()) -> NDArray[np.float64]:
         packed = _oriented(ds.variables[name], rain, others, intervals.dim, frames, order)
-        return unpack(packed, ds.variables[name], name)[:, rows][:, :, columns]
+        return unpack(packed, ds.variables[name], name, nodata)[:, rows][:, :, columns]
 
-    values = decoded(rain.name, rain.others)
+    values = decoded(rain.name, rain.others, options.nodata)
     rate, measured = _rate(values, rain, intervals, options, frames)
     if options.min_quality is not None:
         quality = _quality(ds, rain)
         others = tuple(str(dim) for dim in ds.variables[quality].dims if dim not in (rain.y, rain.x))
-        # A pixel whose quality is missing is not observed either.
-        rate[~np.broadcast_to(decoded(quality, others) >= options.min_quality, rate.shape)] = np.nan
+        rate[of_poor_quality(rate, decoded(quality, others), options.min_quality)] = np.nan
     order_of_times = np.argsort(moments, kind="stable")
     return schema.build(
         rate[order_of_times],
@@ -150,6 +149,9 @@ def _rate(
             "_FillValue does not list?"
         )
     period = _hours(rain, intervals, frames) if quantity == "amount" and hours is None else hours
+    if hours is not None:
+        for known in np.unique(_known_hours(rain, intervals, frames)):
+            options.expect_period(known if known > 0 else None)
     rate, measured = to_rate(values, quantity, hours=period, zr=options.zr)
     # A file in the archive's schema describes the measured quantity; its rates were converted before.
     attributes = rain.variable.attrs
@@ -168,13 +170,17 @@ def _rate(
     return np.where(rate < floor, 0, rate).astype(np.float32), measured
 
 
+def _known_hours(rain: RainVariable, intervals: Intervals, frames: slice) -> NDArray[np.float64]:
+    """Return the accumulation periods in hours that the file states ``(time or 1,)``, NaN for none."""
+    if intervals.hours is not None:
+        return intervals.hours[frames]
+    stated = np.ravel(rain.variable.attrs.get("accum_time_h", np.nan))
+    return np.array([float(stated[0]) if stated.dtype.kind in "iuf" else np.nan])
+
+
 def _hours(rain: RainVariable, intervals: Intervals, frames: slice) -> NDArray[np.float64]:
     """Return the accumulation period in hours of every frame, or of all, ``(time or 1, 1, 1)``."""
-    if intervals.hours is not None:
-        hours = intervals.hours[frames]
-    else:
-        stated = rain.variable.attrs.get("accum_time_h", np.nan)
-        hours = np.array([float(np.ravel(stated)[0]) if np.ravel(stated).dtype.kind in "iuf" else np.nan])
+    hours = _known_hours(rain, intervals, frames)
     if not (hours > 0).all():
         raise InputError(
             f"{rain.name}: expected time bounds or accum_time_h for the accumulation period of "

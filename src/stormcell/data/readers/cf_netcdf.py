@@ -21,6 +21,7 @@ from stormcell.data.readers.source import Source
 from stormcell.errors import InputError
 
 NAME = "CF NetCDF"
+STATED_NODATA = True
 SUFFIXES = (".nc", ".nc4", ".cdf")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from stormcell.data.readers.packing import expect_numbers_of
 from stormcell.errors import InputError
 
 # Values of pixels that were never written, by the type in the file. Bytes have no such value.
@@ -26,7 +27,9 @@ _DEFAULT_FILL: dict[str, float | int] = {
 }
 
 
-def unpack(packed: NDArray[Any], variable: xr.Variable, name: str) -> NDArray[np.float64]:
+def unpack(
+    packed: NDArray[Any], variable: xr.Variable, name: str, nodata: tuple[float, ...] = ()
+) -> NDArray[np.float64]:
     """Return the values of a variable, NaN where they are missing.
 
     Missing are ``_FillValue`` and the numbers in ``missing_value``, or NetCDF's own fill value if a file
@@ -40,6 +43,7 @@ def unpack(packed: NDArray[Any], variable: xr.Variable, name: str) -> NDArray[np
         packed: Numbers as stored, any shape.
         variable: The variable, which was opened without decoding; only its attributes are read.
         name: Its name, for messages.
+        nodata: Further packed values that are missing.
 
     Raises:
         InputError: An attribute is not a number, or the scale is 0, or the valid range is ambiguous.
@@ -58,6 +62,9 @@ def unpack(packed: NDArray[Any], variable: xr.Variable, name: str) -> NDArray[np
             missing |= _equal(codes, _in_type(value, kind, codes.dtype))
     if not stated and (fill := _DEFAULT_FILL.get(f"{codes.dtype.kind}{codes.dtype.itemsize}")) is not None:
         missing |= codes == np.asarray(fill, codes.dtype)
+    expect_numbers_of(codes.dtype, nodata)
+    for value in nodata:
+        missing |= codes == codes.dtype.type(value)
     scale, offset = (_factor(name, key, attributes, default) for key, default in _SCALING)
     values = codes.astype(np.float64)
     limits, ambiguous = _valid_range(name, attributes, kind, codes.dtype)

@@ -25,6 +25,7 @@ from stormcell.data.readers.zip_members import expect_sound_members
 from stormcell.errors import InputError
 
 NAME = "CF Zarr"
+STATED_NODATA = True
 SUFFIXES = (".zarr.zip", ".zarr")
 
 _ZIP = b"PK\x03\x04"

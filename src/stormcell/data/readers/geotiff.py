@@ -34,6 +34,7 @@ from stormcell.data.time_text import parse_time, time_in_name
 from stormcell.errors import InputError
 
 NAME = "GeoTIFF"
+STATED_NODATA = True
 SUFFIXES = (".tif", ".tiff")
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -221,16 +222,18 @@ def _packing(file: Any, band: Band, options: ReadOptions, zr: tuple[float, float
     if (scale, offset) == (1, 0):
         scale = next(iter(band.numbers("gain", "scale", "scale_factor")), 1.0)
         offset = next(iter(band.numbers("offset", "add_offset")), 0.0)
+    hours = band.hours() if quantity == "amount" else None
+    options.expect_period(hours)
     nodata = band.numbers("nodata", "no_data", "_fillvalue", "missing_value")
     return Packing(
         units,
-        hours=band.hours() if quantity == "amount" else None,
+        hours=hours,
         zr=options.zr or (zr if quantity == "dbz" else None),
         scale=scale,
         offset=offset,
         nodata=nodata,
         undetect=band.numbers("undetect"),
-    )
+    ).with_nodata(options, dtype)
 
 
 def _attributes(band: Band, source: Source) -> dict[str, str]:

@@ -21,7 +21,7 @@ from stormcell.data.projection import in_metres, to_degrees
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.readers.hdf5 import attribute, has_groups, number, numbers, open_hdf5, scaled
 from stormcell.data.readers.knmi_images import UNITS, Calibration, Image, images, quality
-from stormcell.data.readers.packing import Packing
+from stormcell.data.readers.packing import Packing, of_poor_quality
 from stormcell.data.readers.source import Source
 from stormcell.errors import InputError
 
@@ -48,10 +48,7 @@ def times(source: Source, options: ReadOptions) -> NDArray[np.datetime64]:
 
 
 def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
-    """Return frames in mm/h: accumulations divided by their period, or reflectivity converted by Z–R.
-
-    Pixels of a quality below ``min_quality`` count as not observed.
-    """
+    """Return frames in mm/h: accumulations divided by their period, or reflectivity converted by Z–R."""
     with open_hdf5(source) as file:
         chosen = _images(file, options)[frames]
         if not chosen:
@@ -103,7 +100,7 @@ def _rates(file: h5py.File, image: Image, options: ReadOptions) -> tuple[NDArray
         index = scaled(numbers(group["image_data"]), scale.gain, scale.offset, scale.unobserved)
         if index.shape != rates.shape:
             raise InputError(f"{group.name}: expected {rates.shape} pixels, found {index.shape}")
-        rates[index < options.min_quality] = np.nan
+        rates[of_poor_quality(rates, index, options.min_quality)] = np.nan
     return rates, measured
 
 

@@ -13,6 +13,7 @@ the file of differences is there too. Source: the documentation of MeteoNet, Lar
 """
 
 import re
+from collections.abc import Iterator
 
 import numpy as np
 import pyproj
@@ -26,7 +27,7 @@ from stormcell.data.quantity import Quantity
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.readers.companions import companions
 from stormcell.data.readers.numpy_files import StoredArray, names, stored_arrays
-from stormcell.data.readers.packing import Packing
+from stormcell.data.readers.packing import Packing, of_poor_quality
 from stormcell.data.readers.pickled_dates import MOST_BYTES, read_dates
 from stormcell.data.readers.source import Source
 from stormcell.data.time_text import nearest_second
@@ -73,14 +74,14 @@ def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
     data = arrays["data"]
     grid, rows = _grid(source, data)
     numbers = data.read(frames)
-    unobserved = None
+    if kind != "rainfall" and options.zr:
+        packing = Packing(**{**vars(packing), "zr": options.zr})
+    rates, measured = packing.rates(numbers)
     if options.min_quality is not None:
         if kind != "rainfall":
             raise InputError("min_quality: expected rainfall, found reflectivity, which has no quality code")
-        unobserved = _is_poor(source, moments, numbers.shape[1:], options.min_quality)
-    if kind != "rainfall" and options.zr:
-        packing = Packing(**{**vars(packing), "zr": options.zr})
-    rates, measured = packing.rates(numbers, unobserved)
+        for rate, quality in zip(rates, _qualities(source, moments, rates.shape[1:]), strict=True):
+            rate[of_poor_quality(rate, quality, options.min_quality)] = np.nan
     order = np.argsort(moments, kind="stable")
     return schema.build(
         rates[order][:, rows],
@@ -169,10 +170,10 @@ def _grid(source: Source, data: StoredArray) -> tuple[Grid, slice]:
     raise InputError(f"grid: expected {wanted} beside the file or in a folder above it, found {found}")
 
 
-def _is_poor(
-    source: Source, moments: NDArray[np.datetime64], shape: tuple[int, ...], lowest: float
-) -> NDArray[np.bool_]:
-    """Return where the quality of rainfall is below the lowest, or missing, ``(time, y, x)``."""
+def _qualities(
+    source: Source, moments: NDArray[np.datetime64], shape: tuple[int, ...]
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the quality of rainfall in percent at each time, ``(y, x)``, NaN where it is missing."""
     zone = _ZONE.search(source.name)
     if zone is None:
         raise InputError(f"min_quality: expected a name like rainfall_NW_2016_08.3.npz, found {source.name}")
@@ -188,9 +189,8 @@ def _is_poor(
             "found no such file"
         )
     days, daily = _quality(mean, shape)
-    poor = np.empty((len(moments), *shape), bool)
     exact, departures = _quality(difference, shape) if difference else (moments[:0], None)
-    for index, moment in enumerate(moments):
+    for moment in moments:
         day = np.flatnonzero(days == moment.astype("datetime64[D]"))
         if not len(day):
             raise InputError(
@@ -203,8 +203,7 @@ def _is_poor(
             change = departures.read(slice(at[0], at[0] + 1))[0].astype(np.int32)
             missing |= np.abs(change) > 100
             quality = quality + change
-        poor[index] = missing | (quality < lowest)
-    return poor
+        yield np.where(missing, np.nan, quality)
 
 
 def _quality(path: Location, shape: tuple[int, ...]) -> tuple[NDArray[np.datetime64], StoredArray]:

@@ -24,11 +24,12 @@ from stormcell.data.readers.hdf5 import has_groups, number, numbers, open_hdf5, 
 from stormcell.data.readers.odim_grid import grid_of
 from stormcell.data.readers.odim_images import RAIN, UNITS, Image, images, quality
 from stormcell.data.readers.odim_levels import Levels, find, value
-from stormcell.data.readers.packing import NO_ECHO_DBZ, Packing
+from stormcell.data.readers.packing import NO_ECHO_DBZ, Packing, of_poor_quality
 from stormcell.data.readers.source import Source
 from stormcell.errors import InputError
 
 NAME = "ODIM_H5"
+STATED_NODATA = True
 SUFFIXES = (".h5", ".hdf", ".hdf5", "-hd5")
 
 # Credits that the providers ask for, by the code in what/source.
@@ -49,10 +50,7 @@ def times(source: Source, options: ReadOptions) -> NDArray[np.datetime64]:
 
 
 def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
-    """Return frames in mm/h. Pixels of a quality below ``min_quality`` count as not observed.
-
-    Pixels without a quality stay as they are, because OPERA gives none where it is dry.
-    """
+    """Return frames in mm/h."""
     with open_hdf5(source) as file:
         chosen = images(file, options)[frames]
         if not chosen:
@@ -66,7 +64,8 @@ def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
                 raise InputError(f"{image.name}: expected {shape} pixels, found {_shape(image)}")
             rates[position], measured = _packing(image, options).rates(numbers(image.data))
             if options.min_quality is not None:
-                rates[position][_index(file, image) < options.min_quality] = np.nan
+                poor = of_poor_quality(rates[position], _index(file, image), options.min_quality)
+                rates[position][poor] = np.nan
         return schema.build(
             rates,
             [image.time for image in chosen],
@@ -106,7 +105,7 @@ def _packing(image: Image, options: ReadOptions) -> Packing:
         nodata=nodata,
         undetect=undetect,
         no_echo=-np.inf if undetect else NO_ECHO_DBZ,
-    )
+    ).with_nodata(options, image.data.dtype)
 
 
 def _index(file: h5py.File, image: Image) -> NDArray[np.float32]:

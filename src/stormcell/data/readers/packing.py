@@ -1,6 +1,6 @@
 """Conversion of the numbers in an image or array to rain rates, in bounded memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,22 @@ class Packing:
             )
         return rates, measured
 
+    def with_nodata(self, options: ReadOptions, dtype: np.dtype[Any]) -> "Packing":
+        """Return the packing with the numbers that the user states for pixels that were not observed.
+
+        Args:
+            options: Statements of the user.
+            dtype: Type of the numbers in the file.
+
+        Raises:
+            InputError: For the file, such a number means dry, or its type has no such number.
+        """
+        for code in options.nodata:
+            if code in self.undetect:
+                raise InputError(f"nodata: expected the file's {code:g} to mean dry, found it in the options")
+        expect_numbers_of(dtype, options.nodata)
+        return replace(self, nodata=(*self.nodata, *options.nodata))
+
     def _convert(self, numbers: NDArray[Any]) -> tuple[NDArray[np.float32], dict[str, Any]]:
         quantity, factor, hours = unit(self.units)
         values = (numbers.astype(np.float64) * self.scale + self.offset) * factor
@@ -110,6 +126,41 @@ class Packing:
         for code in self.nodata:
             converted[numbers == _as(code, numbers)] = np.nan
         return converted, measured
+
+
+def expect_numbers_of(dtype: np.dtype[Any], nodata: tuple[float, ...]) -> None:
+    """Check that a type has the numbers that the user states for pixels that were not observed.
+
+    Raises:
+        InputError: It has not.
+    """
+    for code in nodata:
+        if dtype.kind in "iu" and not (
+            float(code).is_integer() and np.iinfo(dtype).min <= code <= np.iinfo(dtype).max
+        ):
+            raise InputError(f"nodata: expected a number of {dtype}, found {code:g} in the options")
+
+
+def of_poor_quality(
+    rates: NDArray[np.float32], quality: NDArray[np.floating], lowest: float
+) -> NDArray[np.bool_]:
+    """Return where pixels count as not observed because of their quality.
+
+    That is where it is lower than the lowest; and where it is missing and there is rain, which nothing shows
+    to be good. A dry pixel without a quality stays dry, because networks state a quality only for echoes.
+
+    Args:
+        rates: Rain rates in mm/h.
+        quality: Quality of the pixels, of a shape that fits, NaN where it is missing.
+        lowest: The lowest quality.
+
+    Example:
+        >>> rates, quality = np.array([0, 0, 1, 1, 1], "f4"), np.array([0.2, np.nan, 0.2, np.nan, 0.8])
+        >>> of_poor_quality(rates, quality, 0.5).tolist()
+        [True, False, True, True, False]
+    """
+    poor: NDArray[np.bool_] = (quality < lowest) | (np.isnan(quality) & (rates > 0))
+    return poor
 
 
 def look_up(

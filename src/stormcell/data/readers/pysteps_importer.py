@@ -21,7 +21,7 @@ from stormcell.data.grid import Grid, parse_crs
 from stormcell.data.projection import in_metres
 from stormcell.data.quantity import to_rate, unit
 from stormcell.data.read_options import ReadOptions
-from stormcell.data.readers.packing import NO_ECHO
+from stormcell.data.readers.packing import NO_ECHO, of_poor_quality
 from stormcell.data.readers.plain_file import plain_file
 from stormcell.data.readers.source import Source
 from stormcell.data.time_text import parse_time, time_in_name
@@ -79,7 +79,8 @@ class PystepsImporter:
         if options.min_quality is not None:
             if np.shape(quality) != values.shape:
                 raise InputError(f"min_quality: expected a quality field, found none by {self.NAME}")
-            rate[~(np.asarray(np.ma.filled(quality, np.nan)) >= options.min_quality)] = np.nan
+            quality = np.asarray(np.ma.filled(np.ma.asarray(quality, np.float64), np.nan))
+            rate[of_poor_quality(rate, quality, options.min_quality)] = np.nan
         if str(metadata.get("yorigin", "upper")) == "lower":
             rate = rate[::-1]
         ds = schema.build(
@@ -155,8 +156,10 @@ def _rate(
             values = np.where(values <= floor, -np.inf, values)
     elif transform == "dB":
         values = 10.0 ** (values / 10)
-    if hours is None and metadata.get("accutime") is not None:
-        hours = float(metadata["accutime"]) / 60
+    if metadata.get("accutime") is not None and quantity == "amount":
+        period = float(metadata["accutime"]) / 60
+        options.expect_period(period)
+        hours = hours or period
     zr = options.zr
     if zr is None and metadata.get("zr_a") is not None and metadata.get("zr_b") is not None:
         zr = (float(metadata["zr_a"]), float(metadata["zr_b"]))

@@ -27,6 +27,8 @@ class XarrayEngine:
 
     SUFFIXES: tuple[str, ...] = ()
 
+    STATED_NODATA = True
+
     def __init__(self, engine: str) -> None:
         self.NAME = f"xarray:{engine}"
         self._engine = engine
