@@ -67,6 +67,12 @@ def test_members_placed_are_the_quantiles_of_every_pixel():
     assert (drawn[:, None] >= drawn[None])[order].all()  # in the order of the same noise
 
 
+def test_members_placed_leave_out_the_highest_rates():
+    drawn, placed = (draw([FALLING], members=10, placed=placed) for placed in (False, True))
+    assert placed.max() < FALLING.quantile([0.951]).max() < drawn.max()
+    assert placed.mean() < 0.9 * FALLING.mean().mean()
+
+
 def test_members_undefined_pixels_are_undefined():
     exceedance = FALLING.exceedance.copy()
     exceedance[:, 10:20, 5] = np.nan

