@@ -97,15 +97,16 @@ def test_members_too_few_or_wrong_distributions_are_refused():
         draw([FALLING], steps=2)
     with pytest.raises(ArgumentError, match="lead 1, found one of"):
         draw([FALLING], size=32)
+    with pytest.raises(ArgumentError, match="into: expected"):
+        draw([FALLING], into=np.zeros((3, 1, 64, 64)))
 
 
 def test_ensemble_array_names_seed_and_method():
     frames = generate(seed=1, shape=(64, 64), steps=3).rainfall_rate
     for placed in (False, True):
-        leads = [np.zeros((3, 64, 64), np.float32), np.ones((3, 64, 64), np.float32)]
-        found = ensemble_array(leads, frames, members=3, steps=2, seed=9, placed=placed)
+        found = ensemble_array(np.zeros((3, 2, 64, 64), np.float32), frames, seed=9, placed=placed)
         assert found.dims == ("realization", "time", "y", "x")
-        assert found.values[:, 0].max() == 0 < found.values[:, 1].min()
+        assert found.sizes["time"] == 2
         assert found.attrs["ensemble_seed"] == 9
         assert ("depends on the number" in found.attrs["ensemble_method"]) == placed
 
@@ -130,6 +131,8 @@ def test_ensemble_of_analysis_is_that_of_its_frames_motion():
         seed=4,
     )
     np.testing.assert_array_equal(found.values, np.stack(list(expected), axis=1))
+    with pytest.raises(ArgumentError, match="1 or more members"):
+        ensemble_of([rain], analysis, steps=1, members=0, seed=0)
     with pytest.raises(FramesError, match="at least 3"):
         ensemble_of([rain], Analysis(frames[:2]), steps=1, members=1, seed=0)
 

@@ -21,7 +21,7 @@ import xarray as xr
 
 from stormcell.data.grid import pixel_km
 from stormcell.errors import ArgumentError
-from stormcell.forecast.contract import Analysis, Field, Needs, forecast_array
+from stormcell.forecast.contract import Analysis, Field, Needs, check_steps, forecast_array
 from stormcell.forecast.noise import ErrorNoise, Places, WaveMemory, carried_places, carry, noise_period
 from stormcell.forecast.rain_distribution import RainDistribution
 from stormcell.forecast.rain_spectrum import RainSpectrum, rain_spectrum
@@ -70,10 +70,22 @@ def ensemble_of(
     frames, motion = analysis.latest(Needs(FRAMES)), analysis.motion()
     memory = WaveMemory.of_cascade(moving_cascade(frames.values, motion))
     spectrum = rain_spectrum(frames.values[-1], float(np.mean(pixel_km(frames))))
+    check_steps(steps)
+    rates = np.empty((max(members, 1), steps, *motion.shape[1:]), np.float32)
     leads = draw_members(
-        distributions, motion, spectrum, memory, members=members, steps=steps, seed=seed, placed=placed
+        distributions,
+        motion,
+        spectrum,
+        memory,
+        members=members,
+        steps=steps,
+        seed=seed,
+        placed=placed,
+        into=rates,
     )
-    return ensemble_array(leads, frames, members=members, steps=steps, seed=seed, placed=placed)
+    for _ in leads:
+        pass  # it is written to the rates
+    return ensemble_array(rates, frames, seed=seed, placed=placed)
 
 
 def draw_members(
@@ -86,6 +98,7 @@ def draw_members(
     steps: int,
     seed: int,
     placed: bool = False,
+    into: Field | None = None,
 ) -> Iterator[Field]:
     """Yield the members' rain rates, one lead time at a time.
 
@@ -99,6 +112,8 @@ def draw_members(
         seed: The same seed gives the same members. Member k does not depend on ``members`` unless
             ``placed``.
         placed: Whether members have the quantiles that represent the distribution best.
+        into: Where the rates are written: float32 ``(realization, time, y, x)``. Without it, every lead time
+            has an array of its own.
 
     Yields:
         mm/h ``(realization, y, x)``; NaN where the distribution is undefined.
@@ -119,6 +134,9 @@ def draw_members(
     shape = (motion.shape[1], motion.shape[2])
     period = noise_period(shape, motion, steps)
     noise = ErrorNoise(spectrum.power(period), period, memory, members=members, steps=steps, seed=seed)
+    if into is not None and (into.shape != (members, steps, *shape) or into.dtype != np.float32):
+        expected = (members, steps, *shape)
+        raise ArgumentError(f"into: expected float32 {expected}, found {into.dtype} {into.shape}")
     given = iter(distributions)
     with ThreadPoolExecutor(THREADS) as pool:
         for lead, places in enumerate(carried_places(motion, steps, period), 1):
@@ -126,7 +144,7 @@ def draw_members(
             if rain is None or rain.shape != shape:
                 found = "none" if rain is None else f"one of {rain.shape}"
                 raise ArgumentError(f"distributions: expected one of {shape} for lead {lead}, found {found}")
-            rates = np.empty((members, *shape), np.float32)
+            rates = np.empty((members, *shape), np.float32) if into is None else into[:, lead - 1]
             one_lead = _Lead(rain, noise, places, rates)
             if placed:
                 fields = list(pool.map(noise.advance, range(members)))
@@ -140,16 +158,12 @@ def draw_members(
             yield rates
 
 
-def ensemble_array(
-    leads: Iterable[Field], frames: xr.DataArray, *, members: int, steps: int, seed: int, placed: bool = False
-) -> xr.DataArray:
-    """Collect the members of all lead times.
+def ensemble_array(rates: Field, frames: xr.DataArray, *, seed: int, placed: bool = False) -> xr.DataArray:
+    """Give the members of an ensemble their valid times, their place on the map and their description.
 
     Args:
-        leads: As of :func:`draw_members`.
+        rates: mm/h ``(realization, time, y, x)``.
         frames: The frames that the forecast was made from.
-        members: Number of members.
-        steps: Number of lead times.
         seed: Seed of the members; it is written to the attributes.
         placed: Whether members are placed quantiles; it is written to the attributes.
 
@@ -158,18 +172,15 @@ def ensemble_array(
         :func:`~stormcell.forecast.contract.forecast_array`, with the attributes ``ensemble_seed`` and
         ``ensemble_method``.
     """
-    values = np.empty((members, steps, frames.sizes["y"], frames.sizes["x"]), np.float32)
-    for lead, rates in zip(range(steps), leads, strict=True):
-        values[:, lead] = rates
     method = (
-        f"quantiles at the levels (rank - 0.5) / {members}, in the order of correlated noise: a member "
+        f"quantiles at the levels (rank - 0.5) / {len(rates)}, in the order of correlated noise: a member "
         "depends on the number of members"
         if placed
         else "draws from the predictive distribution with correlated noise: member k is the same for any "
         "number of members"
     )
     attributes: dict[str, Any] = {"ensemble_seed": seed, "ensemble_method": method}
-    return forecast_array(values, frames, attrs=attributes)
+    return forecast_array(rates, frames, attrs=attributes)
 
 
 class _Lead:
