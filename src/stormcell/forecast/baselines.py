@@ -129,7 +129,10 @@ def _extrapolation(analysis: Analysis, steps: int) -> Field:
 
 def _sprog(analysis: Analysis, steps: int) -> Field:
     frames = analysis.latest(SPROG_NEEDS).values
-    return np.stack(list(sprog.forecast(frames, analysis.motion(), steps)))
+    made = np.empty((steps, *frames.shape[1:]), np.float32)
+    for lead, rates in enumerate(sprog.forecast(frames, analysis.motion(), steps)):
+        made[lead] = rates
+    return made
 
 
 def _steps_mean(analysis: Analysis, steps: int) -> Field:

@@ -18,7 +18,7 @@ from scipy import fft
 
 from stormcell.errors import ArgumentError
 from stormcell.motion.autoregression import Autoregression
-from stormcell.motion.band_filters import LEVELS, band_weights
+from stormcell.motion.band_filters import LEVELS, band_weights, central_wavelengths
 
 Field = NDArray[np.float32]
 Waves = NDArray[np.complex64]
@@ -62,6 +62,22 @@ class Cascade:
         return len(self.weights)
 
     @property
+    def wavelengths(self) -> Values:
+        """Wavelength at the centre of each band in pixels ``(levels,)``, decreasing."""
+        return central_wavelengths(self.shape, self.levels)
+
+    @property
+    def scale_of_before(self) -> Values:
+        """Ratio of the bands' standard deviations, newest frame to the frame before ``(levels,)``.
+
+        It is 0 for a band that does not vary in the frame before.
+        """
+        before = self.deviations[-2]
+        none = np.zeros_like(before)
+        scale: Values = np.divide(self.deviations[-1], before, out=none, where=before > SMALLEST)
+        return scale
+
+    @property
     def process(self) -> Autoregression:
         """The process that each band follows; its coefficients have the shape ``(levels,)``."""
         return Autoregression.from_correlations(*self.correlations)
@@ -78,6 +94,13 @@ class Cascade:
             other than 0.
         """
         return self._field(self.spectra[frame] * self.weights[level])
+
+    def anomaly(self, level: int, frame: int = -1) -> Field:
+        """Return a band of a frame, as :meth:`band`, without its mean."""
+        field = self.band(level, frame)
+        if level == 0:
+            field -= np.float32(self.means[frame])
+        return field
 
     def forecast(self, steps: int) -> Iterator[Field]:
         """Yield the forecast of each lead time in moving coordinates: the sum of the forecasts of all bands.
@@ -108,9 +131,7 @@ class Cascade:
             ``(y, x)``, in the unit of the frames. The sum over all bands is :meth:`forecast`.
         """
         mean = self.means[-1] if level == 0 else 0.0
-        newest, before = self.band(level), self.band(level, -2)
-        newest -= np.float32(mean)
-        before -= np.float32(self.means[-2] if level == 0 else 0.0)
+        newest, before = self.anomaly(level), self.anomaly(level, -2)
         for of_newest, of_before in self.lead_weights(steps):
             forecast = np.float32(of_newest[level]) * newest
             forecast += np.float32(of_before[level]) * before
@@ -125,10 +146,8 @@ class Cascade:
         Yields:
             Two arrays ``(levels,)``: of the newest frame, and of the frame before.
         """
-        deviations, before = self.deviations[-1], self.deviations[-2]
-        scale = np.divide(deviations, before, out=np.zeros_like(before), where=before > 0)
         for of_newest, of_before in self.process.forecast_weights(steps):
-            yield of_newest, of_before * scale
+            yield of_newest, of_before * self.scale_of_before
 
     def band_errors(self, steps: int) -> Values:
         """Return the standard deviation of each band's forecast error, ``(steps, levels)``.

@@ -87,6 +87,30 @@ def moving_cascade(frames: Field, motion: Field) -> Cascade:
     return decompose(moving)
 
 
+def moving_observed(frames: Field, motion: Field) -> NDArray[np.bool_]:
+    """Return the pixels at the issue time whose rain was observed in all frames.
+
+    Local statistics of a cascade are taken from them (:func:`stormcell.motion.local_cascade.local_memory`).
+
+    Args:
+        frames: Rain rates in mm/h ``(T, y, x)``, the last at the issue time, NaN where not observed.
+        motion: Pixels per time step ``(2, y, x)``.
+
+    Returns:
+        ``(y, x)``.
+
+    Example:
+        >>> frames = np.zeros((3, 1, 5), np.float32)
+        >>> east = np.stack([np.ones((1, 5)), np.zeros((1, 5))]).astype(np.float32)
+        >>> moving_observed(frames, east)[0].tolist()
+        [False, False, True, True, True]
+    """
+    observed = np.empty(frames.shape[1:], bool)
+    for rows in row_bands(*frames.shape[1:]):
+        observed[rows] = np.isfinite(inputs_to_moving(frames, motion, rows)).all(axis=0)
+    return observed
+
+
 def forecast(frames: Field, motion: Field, steps: int) -> Iterator[Field]:
     """Yield the forecast of each lead time.
 
@@ -111,13 +135,12 @@ def forecast(frames: Field, motion: Field, steps: int) -> Iterator[Field]:
     """
     cascade = moving_cascade(frames, motion)
     newest = to_decibels(frames[-1])
-    unobserved = np.isnan(newest)
+    observed = np.isfinite(newest)
     rates = wet_rates(newest, LEAST_DB)
     bands = [(rows, displacements(motion, steps, rows=rows)) for rows in row_bands(*newest.shape)]
     for field in cascade.forecast(steps):
-        field[unobserved] = -np.inf
-        matched = match(field, rates, DRY_DB)
-        matched[unobserved] = np.nan
+        matched = match(field, rates, dry=DRY_DB, where=observed)
+        matched[~observed] = np.nan
         for rows, paths in bands:
             # Decibels are interpolated, as pysteps does. Rates would make the edges of showers wider.
             field[rows] = from_decibels(sample(matched, next(paths), rows=rows))
