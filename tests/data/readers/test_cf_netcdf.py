@@ -108,6 +108,12 @@ def test_cf_netcdf_missing_units_require_an_override(cf, save, values):
     np.testing.assert_allclose(read(path, ReadOptions("rate", "mm/h"))["rainfall_rate"], values, rtol=1e-6)
 
 
+def test_cf_netcdf_units_of_something_else_are_named(cf, save, values):
+    path = save(cf(values, units="W m-2"))
+    with pytest.raises(InputError, match="expected units of rain, found 'W m-2'; give them with --units"):
+        read(path)
+
+
 def test_cf_netcdf_contradictory_file_requires_an_override(cf, save, values):
     path = save(cf(values, units="kg m-2", standard_name="rainfall_flux", accum_time_h=1.0))
     with pytest.raises(InputError, match="to agree"):

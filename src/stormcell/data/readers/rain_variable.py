@@ -167,9 +167,9 @@ def _units(name: str, variable: xr.Variable, options: ReadOptions) -> str:
     own = cf_roles.units(variable)
     known = _unit_quantity(variable)
     if known is None and options.units is None:
-        found = f"{own!r}" if own else "none"
+        expected, found = ("units of rain", repr(own)) if own else ("units", "none")
         raise InputError(
-            f"{name}: expected units, found {found}; give them with --units (mm/h, mm/5min, dBZ)"
+            f"{name}: expected {expected}, found {found}; give them with --units (mm/h, mm/5min, dBZ)"
         )
     # An override "mm/5min" adds the period that a file with "mm" leaves out.
     units = options.units or own
