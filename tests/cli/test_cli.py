@@ -193,6 +193,14 @@ def test_verify_merge_of_two_halves_equals_the_whole(journey, tmp_path):
     for name in ("scores.json", "report.html"):
         assert (tmp_path / "merged" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert "overlap_with_training" in (tmp_path / "merged" / "scores.json").read_text()
+    compared = stormcell(
+        "verify", "--merge", tmp_path / "whole", "--out", tmp_path / "compared", "--reference", "persistence",
+        "--resample", "issue",
+    )  # fmt: skip
+    assert compared.exit_code == 0, compared.output
+    scores = json.loads((tmp_path / "compared" / "scores.json").read_text())[model]
+    assert scores["against_reference"]["reference"] == "persistence"
+    assert scores["about"]["intervals"]["drawn"] == "issue"
     again = stormcell("verify", "--merge", tmp_path / "a", tmp_path / "whole", "--out", tmp_path / "twice")
     assert "every issue time once" in refused(again)
     assert not (tmp_path / "twice").exists()
@@ -326,6 +334,11 @@ def test_bad_input_is_one_line(journey, tmp_path):
         (["verify", archive, "--forecaster", tmp_path / "no.safetensors", "--out", out], "no such file"),
         (["verify", archive, "--forecaster", "persistence", "--out", out, "--from", "noon"], 'found "noon"'),
         (["verify", archive, "--out", out], "--forecaster: expected at least one, found none"),
+        (
+            ["verify", archive, "--forecaster", "persistence", "--out", out, "--reference", "sprog"],
+            "--reference: expected one of persistence, found sprog",
+        ),
+        (["verify", "--merge", tmp_path, "--out", out, "--members", 5], "expected folders of reports"),
         (["verify", archive, archive, "--out", out], "expected one archive, found 2"),
         (["verify", "--merge", tmp_path, "--out", out], "tallies.safetensors: expected the tallies"),
         (

@@ -29,6 +29,7 @@ from stormcell.verification.probability_table import probability_table
 from stormcell.verification.products import Products
 from stormcell.verification.resumable import evaluate_resumably
 from stormcell.verification.saved_evaluation import from_bytes, to_bytes
+from stormcell.verification.spatial import band_power
 from stormcell.verification.tally import tally_forecasts
 
 THRESHOLDS = (0.1, 1.0, 5.0)
@@ -350,6 +351,21 @@ def test_overconfident_ensemble_is_seen_as_such():
     assert (reliable[filled][low] > 0).all()  # events that are called unlikely happen too often
 
 
+def test_members_power_ratio_is_of_the_members_and_not_of_their_smooth_mean():
+    generator = np.random.default_rng(15)
+    values = generator.gamma(0.7, 4.0, (7, 2, 32, 32)).astype(np.float32)
+    axes = replace(AXES, bands=(2.0, 4.0, 8.0))
+    tally = tally_of(values[1:], values[0], np.ones((2, 32, 32), bool), axes)
+    powers = [band_power(member[1], np.ones((32, 32), bool), axes.bands) for member in values]
+    expected = np.mean(powers[1:5], axis=0) / powers[0]
+    np.testing.assert_allclose(computed("members_power_ratio", tally)[1], expected, rtol=1e-12)
+    assert (computed("members_power_ratio", tally) > 0.8).all()
+    assert (scores.power_ratio(tally) < 0.6).all()
+    assert np.isnan(
+        computed("members_power_ratio", tally_of(values[1], values[0], values[0] >= 0, axes))
+    ).all()
+
+
 @pytest.fixture
 def compared(forecasters):
     return forecasters | {"both": Blurred(), "members": Blurred(distribution=False)}
@@ -403,6 +419,14 @@ def test_evaluate_ensemble_and_distribution_are_scored_where_both_are_defined(ra
     distribution = Blurred()._members(rain.isel(time=slice(0, 4)), 1, 40, 99)[:, 0]
     filled = OfMembers(np.nan_to_num(distribution)).crps(np.nan_to_num(rain.values[4]))
     assert dry["crps_distribution"][0] == pytest.approx(filled[observed].mean(), rel=1e-5)
+
+
+def test_evaluate_pixel_without_a_member_is_not_scored(rain):
+    """The single forecast is defined there; the members are not, in the first column."""
+    alone = {"members": Blurred(distribution=False)}
+    found = evaluate(rain, alone, issue_times=rain.time.values[3:4], steps=1, members=4).to_scores()
+    inside = ~np.isnan(rain.values[4]) & ~np.isnan(rain.values[3])
+    assert found["members"]["n_pixels"] == [inside[:, 1:].sum()] != [inside.sum()]
 
 
 @pytest.mark.parametrize("seed", range(2))

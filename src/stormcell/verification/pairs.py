@@ -24,6 +24,8 @@ from stormcell.verification.spatial import (
     window_weights,
 )
 
+POWER_MEMBERS = 4  # all members have the same expected spectrum, and a transform of each takes long
+
 T = TypeVar("T")
 
 
@@ -171,6 +173,16 @@ class Pair:
         return ensemble_sums(
             members.reshape(len(members), -1), observed.rate.ravel(), observed.mask.ravel(), observed.ties
         )
+
+    @_Once
+    def members_power(self) -> NDArray[np.float64]:
+        """Mean spectral power of the first members by band, zeros without an ensemble."""
+        power = np.zeros(max(len(self.observed.axes.bands) - 1, 0))
+        if self.given.members is not None:
+            some = self.given.members[:POWER_MEMBERS]
+            for member in some:
+                power += self.observed.power_of(member) / len(some)
+        return power
 
     @_Once
     def distribution_crps(self) -> float:

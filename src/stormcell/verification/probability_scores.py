@@ -128,6 +128,17 @@ def spread_error(tally: Totals) -> Values:
     return ratio(spread(tally), ensemble_rmse(tally))
 
 
+def members_power_ratio(tally: Totals) -> Values:
+    """Mean spectral power of up to four members relative to the observation's, ``(lead, band)``, best 1.
+
+    The single forecast may be smoother than rain; members should not be. Undefined without members.
+    """
+    power = tally.total("members_power")
+    if not tally.axes.members:
+        return np.full(power.shape, np.nan)
+    return ratio(power, tally.total("observed_power"))
+
+
 def amount_crps(tally: Totals) -> Values:
     """CRPS of the members' amounts over squares in mm, ``(lead, area, duration)``.
 

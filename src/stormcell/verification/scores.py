@@ -206,6 +206,14 @@ SCORES: dict[str, Score] = {
     "roc_pod": probabilistic("POD", "POD", _CLASS, None, of_probabilities.roc_pod),
     "roc_pofd": probabilistic("POFD", "POFD", _CLASS, None, of_probabilities.roc_pofd),
     "power_ratio": Score("Sharpness", "sharpness", ("lead", "band"), "one", power_ratio, drawn=(("4-8km",),)),
+    "members_power_ratio": probabilistic(
+        "Sharpness of members",
+        "sharpness of members",
+        ("lead", "band"),
+        "one",
+        of_probabilities.members_power_ratio,
+        drawn=(("4-8km",),),
+    ),
     "n_pixels": Score("pixels", "pixels", _LEAD, None, lambda tally: tally.total("pixels")),
     "n_forecasts": Score("forecasts", "forecasts", _LEAD, None, lambda tally: tally.total("forecasts")),
     "n_events": Score(

@@ -123,6 +123,9 @@ STATISTICS: dict[str, Statistic] = {
         lambda at: at.observed.power_of(at.given.rate),
         "Spectral power of the forecast.",
     ),
+    "members_power": Statistic(
+        _BAND, np.float64, lambda at: at.members_power, "Mean spectral power of up to four members."
+    ),
     "observed_power": Statistic(
         _BAND, np.float64, lambda at: at.observed.power, "Spectral power of the observation."
     ),
