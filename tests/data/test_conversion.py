@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from functools import partial
 
 import numpy as np
@@ -81,6 +84,40 @@ def test_append_of_a_killed_worker_loses_nothing(cluster, by_address, files, tmp
     assert len(done.added) == 40
     assert contents(tmp_path / "together.zarr") == contents(tmp_path / "alone.zarr")
     expect_nothing_left_over(tmp_path / "together.zarr")
+
+
+WRITER = """
+import sys
+from stormcell.data import archive, parallel, store
+
+store._FRAMES_PER_COMMIT = 4  # so that some are committed before the end
+with parallel.workers(sys.argv[1]) as workers:
+    archive.append(sys.argv[2], sys.argv[3:], workers=workers)
+"""
+
+
+def test_append_by_workers_killed_with_its_worker_is_completed_by_the_next(
+    cluster, by_address, files, tmp_path
+):
+    files = files[:20]
+    archive.append(tmp_path / "alone.zarr", files)
+    path = tmp_path / "together.zarr"
+    names = [cluster.scheduler_address, str(path), *map(str, files)]
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, *names])
+    try:
+        while not (path / "zarr.json").exists():
+            assert writer.poll() is None
+            time.sleep(0.005)
+        os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
+    finally:
+        writer.kill()
+        assert writer.wait() == -signal.SIGKILL
+    committed = archive.open(path).sizes["time"]
+    assert 1 <= committed < 20
+    done = archive.append(path, files, workers=by_address)
+    assert (len(done.present), len(done.added)) == (committed, 20 - committed)
+    assert contents(path) == contents(tmp_path / "alone.zarr")
+    expect_nothing_left_over(path)
 
 
 class KilledAt:

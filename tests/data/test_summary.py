@@ -115,7 +115,7 @@ def test_describe_by_two_workers_equals_one_process(by_address, write_pgm, tmp_p
     archive.append(tmp_path / "a.zarr", [write_pgm(f"2016092814{minute}") for minute in range(10, 60, 5)])
     monkeypatch.setattr(summary, "_BLOCK_PIXELS", 1)
     ds = archive.open(tmp_path / "a.zarr")
-    assert str(summary.describe(ds, deep=True, workers=by_address)) == str(summary.describe(ds))
+    assert str(summary.describe(ds, deep=True, workers=by_address)) == str(summary.describe(ds, deep=True))
 
 
 def test_describe_by_workers_that_read_other_frames_raises(by_address, write_pgm, tmp_path, monkeypatch):
