@@ -130,8 +130,9 @@ def test_evaluate_resumably_on_two_workers_equals_this_process_to_the_bit(by_add
     plan, done = plan_of(rain, 4, 10), []
 
     def evaluated(**options):
+        # Without a save, because the second evaluation would resume the first.
         evaluation = evaluate_resumably(
-            tmp_path / "report", rain, compared, plan, progress=done.append, log=print, **options
+            tmp_path / "report", rain, compared, plan, progress=done.append, log=print, seconds=1e9, **options
         )
         return to_bytes(evaluation)
 
