@@ -49,7 +49,7 @@ def expect_equal_skill(one, other, truths):
         assert np.corrcoef(one[lead][observed], other[lead][observed])[0, 1] > 0.99
     for threshold in (0.5, 1):
         scores = [csi(forecast, truths, mask, threshold) for forecast in (one, other)]
-        assert scores[0] >= 0.995 * scores[1], (threshold, scores)
+        assert scores[0] == pytest.approx(scores[1], rel=0.005), threshold
 
 
 def csi(forecast, truths, mask, threshold):
@@ -99,8 +99,10 @@ def test_sprog_is_defined_where_extrapolation_is():
 
 def test_sprog_still_rain_keeps_wet_area_and_rates():
     rain = observed_rain(seed=8)
+    rain[:, :, ::6] = np.nan  # rain that is smoothed into it must not be missing elsewhere
     for forecast in sprog.forecast(rain, STILL, 3):
-        np.testing.assert_allclose(np.sort(forecast.ravel()), np.sort(rain[-1].ravel()), rtol=1e-6)
+        # Twice the rounding of a decibel in float32.
+        np.testing.assert_allclose(np.sort(forecast.ravel()), np.sort(rain[-1].ravel()), rtol=2e-6)
 
 
 def test_sprog_rain_that_does_not_change_stays():
@@ -121,9 +123,9 @@ def test_sprog_dry_frame_stays_dry_and_unobserved_frame_undefined():
 def test_sprog_rain_only_in_the_newest_frame_is_extrapolated():
     frames = np.zeros((3, 48, 60), np.float32)
     frames[-1, 10:20, 10:20] = np.arange(1, 11)
-    east = np.stack([np.full((48, 60), 2), np.zeros((48, 60))]).astype(np.float32)
-    forecast, expected = ours(frames, east, 3), extrapolate(frames[-1], east, 3)
-    np.testing.assert_allclose(forecast, expected, atol=1e-5)
+    east = np.stack([np.full((48, 60), 1.5), np.zeros((48, 60))]).astype(np.float32)
+    moved = extrapolate(sprog.to_decibels(frames[-1]), east, 3)  # between pixels, decibels are interpolated
+    np.testing.assert_allclose(ours(frames, east, 3), sprog.from_decibels(moved), atol=1e-4)
 
 
 def test_sprog_older_frame_that_was_not_observed_is_not_dry_rain():
