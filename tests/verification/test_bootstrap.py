@@ -147,6 +147,17 @@ def test_with_intervals_compares_with_a_reference_by_the_same_samples():
     assert (np.subtract(against["ratio"]["crps"]["high"], against["ratio"]["crps"]["low"]) < width).all()
 
 
+def test_with_intervals_mean_is_over_lead_times_at_which_both_scores_are_defined():
+    good, bad = (Tally.sum(tallies(12, factor=factor)) for factor in (1.0, 2.0))
+    only_first = np.tile([True, False], (12, 1))
+    resampling = Resampling.of(good.issue_times, AXES)
+    compared = {"good": good, "bad": bad.where(only_first)}
+    leaf = with_intervals(compared, resampling, "bad")["good"]["against_reference"]["ratio"]["crps"]
+    assert leaf["value"][1] is leaf["low"][1] is None
+    assert leaf["mean"] == leaf["value"][0]
+    assert leaf["mean_low"] == leaf["low"][0]
+
+
 def test_with_intervals_of_a_forecaster_and_itself_is_no_difference():
     one = Tally.sum(tallies(12))
     resampling = Resampling.of(one.issue_times, AXES)

@@ -255,6 +255,12 @@ def test_amounts_equal_plain_loops():
     assert list(scores.to_dict(tally)["amount_crps"]["4km"]) == ["5min", "10min"]
 
 
+def test_amounts_that_include_a_lead_time_without_pixels_are_not_counted():
+    members, observation, mask = fields(8, members=6)
+    mask[0] = False
+    assert tally_of(members, observation, mask).total("amounts")[1, 0].tolist() == [6, 0]
+
+
 def test_amounts_of_a_single_forecast_have_its_mean_absolute_error():
     members, observation, _ = fields(9)
     everywhere = np.ones(observation.shape, bool)
