@@ -9,6 +9,7 @@ process opens the archive and reads random frames of it. Counted are
 
 - rounds after which the archive differs from that of the first run in a bit of any variable or attribute,
   except the date of creation, or has something left over;
+- commands that did not end well although only one of their workers was killed;
 - readers that could not open the archive after it had been opened once, or found a wrong frame;
 - worker processes that outlived their command by more than thirty seconds.
 """
@@ -86,7 +87,15 @@ def main() -> None:
 
 
 _STATES = "undone", "partly done", "done"  # after the kill
-_WRONG = ("differ", "left over", "failed again", "unreadable", "wrong frames", "orphans")
+_WRONG = (
+    "stopped by a worker",
+    "differ",
+    "left over",
+    "failed again",
+    "unreadable",
+    "wrong frames",
+    "orphans",
+)
 
 
 def prepare(folder: Path, frames: int, side: int) -> list[Change]:
@@ -137,6 +146,7 @@ def rounds(change: Change, folder: Path, count: int) -> Counter[str]:
             workers = kill(process, change.killed)
             process.join()
             counts["killed"] += process.exitcode == -signal.SIGKILL or change.killed == "worker"
+            counts["stopped by a worker"] += change.killed == "worker" and process.exitcode != 0
             left = in_child(contents, path) if (path / "zarr.json").exists() else None
             counts[_STATES[0 if left == before else 2 if left == expected else 1]] += 1
             counts["failed again"] += run(change.command, path) != 0

@@ -176,3 +176,31 @@ def test_workers_whose_scheduler_ends_raise_a_worker_error(tmp_path, monkeypatch
 def test_parallel_module_is_imported_without_dask():
     code = "import sys, stormcell.data.parallel; assert not {'dask', 'distributed'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+class Unlucky:
+    """A local cluster whose workers are killed before they are ready, so many times."""
+
+    def __init__(self, times):
+        self.left, self.started = times, dask_cluster.LocalCluster
+
+    def __call__(self, **options):
+        if self.left:
+            self.left -= 1
+            raise RuntimeError("Nanny failed to start.")
+        return self.started(**options)
+
+
+def test_on_cores_with_a_worker_killed_at_its_start_starts_again(monkeypatch):
+    monkeypatch.setattr(dask_cluster, "LocalCluster", Unlucky(2))
+    with dask_cluster.on_cores(1) as cluster:
+        assert [done.result()[0] for done in cluster.run(square, [3])] == [9]
+
+
+def test_on_cores_with_workers_that_never_start_raises(monkeypatch):
+    monkeypatch.setattr(dask_cluster, "LocalCluster", Unlucky(3))
+    with (
+        pytest.raises(WorkerError, match="expected 2 processes to start, found that they ended 3 times"),
+        dask_cluster.on_cores(2),
+    ):
+        pass

@@ -31,6 +31,7 @@ R = TypeVar("R")
 # Tasks per worker thread that are sent before they are needed, so that no worker waits for the next.
 _AHEAD = 2
 _CONNECT_SECONDS = 20
+_STARTS = 3  # attempts to start worker processes
 # One thread of each library per worker process, because there is a process per core.
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 # Dask lets the C library return memory at once, so that the system must clear it again and again: a half more
@@ -166,17 +167,35 @@ def on_cores(processes: int) -> Iterator[Cluster]:
                 "distributed.worker.profile.enabled": False,  # it is for the dashboard
             }
         ),
-        LocalCluster(
-            n_workers=processes,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-            silence_logs=logging.ERROR,
-        ) as cluster,
+        _started(processes) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         yield Cluster(client)
+
+
+def _started(processes: int) -> LocalCluster:
+    """Start worker processes; again, if one of them was killed before it was ready.
+
+    Raises:
+        WorkerError: They could not be started.
+    """
+    for attempt in range(_STARTS):
+        # Dask logs the failure of a worker, and raises it, too.
+        silence = logging.ERROR if attempt == _STARTS - 1 else logging.CRITICAL
+        try:
+            return LocalCluster(
+                n_workers=processes,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+                silence_logs=silence,
+            )
+        except RuntimeError as error:
+            failure = error
+    raise WorkerError(
+        f"workers: expected {processes} processes to start, found that they ended {_STARTS} times: {failure}"
+    ) from failure
 
 
 @contextmanager
