@@ -15,13 +15,12 @@ import numpy as np
 import torch
 import xarray as xr
 
-from stormcell.data.scaling import LogScaling
 from stormcell.forecast import export
 from stormcell.forecast.baselines import baseline
 from stormcell.forecast.contract import DescribedForecaster
 from stormcell.forecast.network import NetworkForecaster
 from stormcell.models.model_file import Card, Nowcasting, TrainingData, Units
-from stormcell.models.nowcaster import Nowcaster
+from stormcell.training.nowcaster_task import initial_nowcaster
 from stormcell.training.recipes import Recipe
 
 GIB = 2**30
@@ -57,24 +56,17 @@ def network() -> NetworkForecaster:
     """Return a network of the default recipe with random weights."""
     recipe = Recipe()
     torch.manual_seed(0)
-    nowcaster = Nowcaster(
-        LogScaling(),
-        steps=recipe.steps,
-        hidden_channels=recipe.hidden_channels,
-        kernel_size=recipe.kernel_size,
-        patch_size=recipe.patch_size,
-    )
-    torch.nn.init.normal_(nowcaster.network.head.weight, std=0.05)
+    nowcaster = initial_nowcaster(recipe)
+    torch.nn.init.normal_(nowcaster.correction.weight, std=0.05)
     card = Card(
         model="Nowcaster",
         title="ConvLSTM",
         units=Units(inputs="mm/h", outputs="mm/h"),
         arguments=nowcaster.arguments,
-        scaling=nowcaster.scaling,
         inputs=recipe.inputs,
-        steps=recipe.steps,
+        steps=None,
         nowcasting=Nowcasting(
-            coordinates=recipe.coordinates,
+            lead_minutes=recipe.lead_minutes,
             archives=(TrainingData(time_step_seconds=300, pixel_size=(1000.0, 1000.0), pixel_unit="m"),),
         ),
         settings={},

@@ -22,7 +22,7 @@ import torch
 
 from benchmarks.layers import machine
 from stormcell.data import archive
-from stormcell.training.nowcaster_task import Batch, NowcasterTask
+from stormcell.training.nowcaster_task import CropBatch, NowcasterTask
 from stormcell.training.prefetch import Prefetch, thread_count
 from stormcell.training.recipes import Recipe, override
 from stormcell.training.sampler import Sampler
@@ -103,11 +103,11 @@ def task_of(path: Path, recipe: Recipe) -> NowcasterTask:
             scans=Path(folder),
             show=lambda _: None,
         )
-    sampler = Sampler([ready.training], [1.0], steps=recipe.steps, crop=recipe.crop)
+    sampler = Sampler([ready.training], [1.0], leads=recipe.leads_per_crop, crop=recipe.crop)
     return NowcasterTask(recipe, sampler, sampler, None, Path())  # type: ignore[arg-type] # writes no model
 
 
-def crops(task: NowcasterTask, update: int) -> Batch:
+def crops(task: NowcasterTask, update: int) -> CropBatch:
     """Return the batch of an update, read now."""
     return task.make(update, 0, 1)
 
@@ -122,7 +122,7 @@ def rate(function: Callable[[int], object], seconds: float, *, first: int) -> fl
     raise AssertionError
 
 
-def learning(task: NowcasterTask, batch: Callable[[int], Batch], seconds: float) -> float:
+def learning(task: NowcasterTask, batch: Callable[[int], CropBatch], seconds: float) -> float:
     """Return the updates per second of a new network, from its sixth on."""
     torch.manual_seed(0)
     network = task.build().train()

@@ -51,17 +51,16 @@ def by_address(cluster: LocalCluster) -> Iterator[Workers]:
 def card_of() -> Callable[..., Card]:
     """A card for a nowcaster of kilometre pixels and five-minute steps; keywords change it."""
 
-    def card(nowcaster: Nowcaster, coordinates: str = "moving", **changes: object) -> Card:
+    def card(nowcaster: Nowcaster, **changes: object) -> Card:
         fields: dict = {
             "model": "Nowcaster",
             "title": "ConvLSTM",
             "units": Units(inputs="mm/h", outputs="mm/h"),
             "arguments": nowcaster.arguments,
-            "scaling": nowcaster.scaling,
-            "inputs": 3,
-            "steps": 6,
+            "inputs": 4,
+            "steps": None,
             "nowcasting": Nowcasting(
-                coordinates=coordinates,
+                lead_minutes=60.0,
                 archives=(
                     TrainingData(
                         time_step_seconds=300,
@@ -78,7 +77,7 @@ def card_of() -> Callable[..., Card]:
             "settings": {"seed": 0},
             "data_hash": "d" * 64,
             "data_source": {},
-            "scores": {"csi": 0.5},
+            "scores": {"crps": 0.5},
             "versions": {"stormcell": "0"},
         }
         return Card(**fields | changes)

@@ -499,7 +499,9 @@ def test_experiments_of_the_docs_can_be_run():
 def test_loader_measures_reading_learning_and_both(tmp_path):
     path = tmp_path / "a.zarr"
     archive.append(path, synthetic.write(tmp_path / "radar", seed=3, events=1, steps=40, shape=(40, 48)))
-    recipe = Recipe(inputs=2, steps=2, hidden_channels=[2], crop=32, batch_size=2, windows_per_batch=2)
+    recipe = Recipe(
+        lead_minutes=10, channels=2, detail_channels=2, crop=32, batch_size=2, windows_per_batch=2
+    )
     found = loader.measure(path, recipe, seconds=0.05)
     assert all(value > 0 for value in found.values())
     names = [name.rpartition(":")[0] or name for name in found]

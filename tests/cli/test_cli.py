@@ -17,7 +17,8 @@ from stormcell.cli.main import app
 from stormcell.data import synthetic
 
 TINY = [
-    "inputs=2", "steps=3", "hidden_channels=[4]", "crop=32", "batch_size=2", "windows_per_batch=2",
+    "inputs=3", "lead_minutes=20", "channels=4", "detail_channels=4", "crop=32", "batch_size=2",
+    "windows_per_batch=2",
     "max_minutes=null", "max_updates=4", "validate_every=2", "validation_crops=2",
 ]  # fmt: skip
 
@@ -144,11 +145,13 @@ def test_verify_scores_all_forecasters_on_the_test_block(journey):
     scores = verify(journey, journey / "report", names=names)
     assert list(scores) == names
     for score in scores.values():
-        assert score["lead_minutes"] == [5.0, 10.0, 15.0]
+        assert score["lead_minutes"] == list(range(5, 65, 5))
         assert score["n_forecasts"] == scores[model]["n_forecasts"]
         assert score["n_pixels"] == scores[model]["n_pixels"]
-        assert score["mae"] == score["crps"]
         assert set(score["csi"]) == {"0.1", "0.5", "1.0", "2.0", "5.0", "10.0"}
+    for name in names[1:]:
+        assert scores[name]["mae"] == scores[name]["crps"]
+    assert scores[model]["crps_of"] == "distribution"
     report = (journey / "report" / "report.html").read_text()
     assert "CC0-1.0" in report  # the license of the data
     assert "ConvLSTM" in report  # the model's title
@@ -170,7 +173,7 @@ def test_verify_of_an_archive_without_the_test_period_scores_all_of_it_with_a_no
     early = sorted((journey / "radar").iterdir())[0]
     assert stormcell("archive", early, "--out", tmp_path / "a.zarr").exit_code == 0
     scores = verify(tmp_path, tmp_path / "report", names=[model])[str(model)]
-    assert scores["n_forecasts"] == [14, 13, 12]  # of 16 frames, with two inputs
+    assert scores["n_forecasts"] == list(range(13, 1, -1))  # of 16 frames, with three inputs
     (note,) = scores["about"]["notes"]
     assert "is not in the archive, so all of the archive is scored" in note
     assert note in (tmp_path / "report" / "report.html").read_text()
@@ -297,7 +300,7 @@ def test_training_on_says_it_is_finished(journey):
 
 
 def test_train_on_two_archives_and_verify_score_the_test_block_of_each(journey, tmp_path):
-    """The second archive is thinned to its every second frame, and so is what is scored of it."""
+    """The second archive is thinned to its every second frame; what is scored of it is not."""
     synthetic.write(tmp_path / "radar", seed=4, events=1, steps=40, shape=(44, 52))
     assert stormcell("archive", tmp_path / "radar", "--out", tmp_path / "a.zarr").exit_code == 0
     words = [journey / "a.zarr", tmp_path / "a.zarr", "time_step_minutes=10", *TINY]
@@ -310,7 +313,7 @@ def test_train_on_two_archives_and_verify_score_the_test_block_of_each(journey, 
     newest = []
     for folder in (journey, tmp_path):
         scores = verify(folder, tmp_path / f"report {len(newest)}", names=[model])[str(model)]
-        assert scores["lead_minutes"][:2] == [10, 20]
+        assert scores["lead_minutes"][:2] == [5, 10]  # a network takes any time step
         assert "overlap_with_training" not in scores["about"]
         newest.append(scores["about"]["last_issue_time"])
         times = xr.open_zarr(folder / "a.zarr")["time"].values
@@ -367,9 +370,9 @@ def test_archive_without_radar_files_does_nothing(tmp_path, name):
     assert not (tmp_path / "out").exists()
 
 
-def test_forecast_other_time_step_or_grid_than_model_is_refused(journey, tmp_path):
+def test_forecast_of_a_time_step_or_pixels_beyond_the_limits_is_refused(journey, tmp_path):
     model = journey / "run" / "model.safetensors"
-    for change, told in (({"step_minutes": 10}, "10 min"), ({"pixel_km": 2.0}, "2000 × 2000 m")):
+    for change, told in (({"step_minutes": 20}, "20 min"), ({"pixel_km": 4.0}, "0.5 to 2 km, found 4 km")):
         name = next(iter(change))
         synthetic.write(tmp_path / name, seed=3, events=1, steps=6, shape=(40, 48), **change)
         assert stormcell("archive", tmp_path / name, "--out", tmp_path / f"{name}.zarr").exit_code == 0

@@ -12,9 +12,10 @@ from stormcell.training import recipes
 
 def small() -> recipes.Recipe:
     return recipes.Recipe(
-        inputs=2,
-        steps=3,
-        hidden_channels=[4],
+        inputs=3,
+        lead_minutes=15,
+        channels=4,
+        detail_channels=4,
         crop=32,
         batch_size=2,
         max_minutes=None,

@@ -3,7 +3,7 @@ import pytest
 
 from stormcell.errors import ArgumentError
 from stormcell.motion import advection
-from stormcell.motion.advection import displacements, extrapolate, row_bands, sample
+from stormcell.motion.advection import displacements, extrapolate, row_bands, sample, sample_nearest
 
 
 def uniform(dx, dy, shape=(24, 30)):
@@ -215,3 +215,31 @@ def test_advection_mismatched_arguments_raise():
         next(displacements(uniform(np.nan, 0), 1))
     with pytest.raises(ArgumentError, match="displacement: expected finite numbers"):
         sample(frame, uniform(0, np.inf))
+
+
+def test_sample_nearest_reads_the_nearest_pixel_of_each_place():
+    """By hand: the place is rounded, a half to the even number, and outside the grid there is nothing."""
+    rng = np.random.default_rng(0)
+    frame = rng.gamma(1, size=(24, 30)).astype(np.float32)
+    frame[3:5, 6:9] = np.nan
+    shift = rng.uniform(-4, 4, (2, 24, 30)).astype(np.float32)
+    shift[:, ::3] = np.round(2 * shift[:, ::3]) / 2
+    found = sample_nearest(frame, shift)
+    for row, col in np.ndindex(24, 30):
+        from_col, from_row = round(float(col + shift[0, row, col])), round(float(row + shift[1, row, col]))
+        inside = 0 <= from_row < 24 and 0 <= from_col < 30
+        expected = frame[from_row, from_col] if inside else np.nan
+        np.testing.assert_array_equal(found[row, col], expected)
+
+
+def test_sample_nearest_of_an_area_equals_part_of_whole():
+    rng = np.random.default_rng(1)
+    frame, shift = rng.gamma(1, size=(24, 30)).astype(np.float32), rng.uniform(-4, 4, (2, 24, 30))
+    rows, cols = slice(5, 15), slice(8, 28)
+    part = sample_nearest(frame, shift[:, rows, cols].astype(np.float32), rows=rows, cols=cols)
+    np.testing.assert_array_equal(part, sample_nearest(frame, shift.astype(np.float32))[rows, cols])
+
+
+def test_sample_nearest_of_another_shape_is_refused():
+    with pytest.raises(ArgumentError, match=r"displacement: expected shape \(2, 24, 30\)"):
+        sample_nearest(np.zeros((24, 30), np.float32), np.zeros((2, 24, 29), np.float32))

@@ -3,7 +3,7 @@ import pytest
 
 from stormcell.motion import advection
 from stormcell.motion.advection import displacements, sample
-from stormcell.motion.coordinates import forecast_to_fixed, inputs_to_moving, truths_to_moving
+from stormcell.motion.coordinates import carriers, forecast_to_fixed, inputs_to_moving, truths_to_moving
 
 HEIGHT, WIDTH = 24, 30
 
@@ -118,3 +118,22 @@ def test_forecast_to_fixed_far_inflow_is_mean_of_edge_region():
 
 def test_forecast_to_fixed_dry_stays_dry():
     assert not to_fixed(np.zeros((2, HEIGHT, WIDTH), np.float32), uniform(3, -2)).any()
+
+
+@pytest.mark.parametrize("inflow", ["mean", "nan"])
+def test_carriers_move_any_number_of_fields_as_a_forecast(inflow):
+    moving, motion = noise()
+    expected = to_fixed(moving, motion, inflow=inflow)
+    for carry, field, fixed in zip(carriers(motion, 3, inflow), moving, expected, strict=True):
+        np.testing.assert_array_equal(carry(field), fixed)
+        np.testing.assert_array_equal(carry(field), fixed)  # it remembers nothing
+        assert carry.outside.any()
+        # Linear in the field, within float32; so probabilities stay monotone.
+        np.testing.assert_allclose(carry(2 * field), 2 * fixed, rtol=1e-5, atol=1e-5)
+
+
+def test_carriers_know_where_rain_flows_in():
+    for lead, carry in enumerate(carriers(uniform(1, 2), 3), start=1):
+        inside = np.zeros((HEIGHT, WIDTH), bool)
+        inside[lead:, 2 * lead :] = True
+        np.testing.assert_array_equal(carry.outside, ~inside)

@@ -5,11 +5,11 @@ from stormcell.training.recipes import Recipe, demo, override
 
 
 def test_override_reads_values_as_yaml():
-    changed = override(demo(), ["max_minutes=null", "max_updates=7", "hidden_channels=[8, 4]", "test=60min"])
-    assert (changed.max_minutes, changed.max_updates, changed.hidden_channels, changed.test) == (
+    changed = override(demo(), ["max_minutes=null", "max_updates=7", "thinning=[2, 3]", "test=60min"])
+    assert (changed.max_minutes, changed.max_updates, changed.thinning, changed.test) == (
         None,
         7,
-        [8, 4],
+        [2, 3],
         "60min",
     )
     assert changed.crop == demo().crop
@@ -19,14 +19,17 @@ def test_override_reads_values_as_yaml():
     ("assignment", "message"),
     [
         ("max_minuts=3", 'unknown key "max_minuts"; the nearest is "max_minutes"'),
-        ("steps", 'expected key=value, found "steps"'),
-        ("steps=many", "steps: Input should be a valid integer"),
-        ("steps=0", "steps: Input should be greater than or equal to 1, found 0"),
-        ("coordinates=polar", "coordinates: Input should be 'moving' or 'fixed', found 'polar'"),
-        ("steps=[", "steps: expected a value as in YAML"),
+        ("crop", 'expected key=value, found "crop"'),
+        ("crop=many", "crop: Input should be a valid integer"),
+        ("inputs=2", "inputs: Input should be greater than or equal to 3, found 2"),
+        ("encoder=gru", "encoder: Input should be 'convlstm', 'convolution' or 'none', found 'gru'"),
+        ("crop=[", "crop: expected a value as in YAML"),
+        ("thinning=[]", "thinning: List should have at least 1 item"),
+        ("weight_average=1", "weight_average: Input should be less than 1, found 1"),
+        ("coordinates=fixed", 'unknown key "coordinates"'),
         ("seed=2024-13-45", "seed: expected a value as in YAML"),
         ("seed=4294967296", "seed: Input should be less than 4294967296"),
-        ("hidden_channels=[0]", "hidden_channels"),
+        ("thinning=[0]", "thinning"),
         ("max_minutes=.inf", "max_minutes: Input should be a finite number"),
     ],
 )
@@ -46,3 +49,11 @@ def test_override_of_max_updates_removes_the_default_minutes():
 def test_override_without_any_limit_is_refused():
     with pytest.raises(RecipeError, match="max_updates or max_minutes"):
         override(Recipe(), ["max_minutes=null"])
+
+
+def test_override_without_validation_must_keep_the_last_weights():
+    with pytest.raises(RecipeError, match="validation=0% needs keep=last"):
+        override(Recipe(), ["validation=0%"])
+    changed = override(Recipe(), ["validation=0%", "keep=last"])
+    assert changed.whole
+    assert not Recipe().whole

@@ -6,7 +6,6 @@ import pytest
 import torch
 from safetensors.numpy import load, save
 
-from stormcell.data.scaling import LogScaling
 from stormcell.data.splits import Block
 from stormcell.data.synthetic import generate
 from stormcell.errors import ArgumentError, InputError, WorkerError
@@ -117,9 +116,8 @@ def test_evaluate_resumably_saves_only_at_intervals(run, tmp_path):
 def network(tmp_path, card_of):
     """A nowcaster of kilometre pixels with random weights, which computes with one thread."""
     torch.manual_seed(0)
-    nowcaster = Nowcaster(LogScaling(), steps=6, hidden_channels=[8], kernel_size=3, patch_size=4)
-    torch.nn.init.normal_(nowcaster.network.head.weight, std=0.3)
-    torch.nn.init.constant_(nowcaster.network.head.bias[-16:], 0.05)
+    nowcaster = Nowcaster(channels=8, detail_channels=8)
+    torch.nn.init.normal_(nowcaster.correction.weight, std=0.3)
     model_file.save(tmp_path / "model.safetensors", nowcaster, card_of(nowcaster))
     return forecaster(str(tmp_path / "model.safetensors"), threads=1)
 

@@ -12,20 +12,35 @@ from stormcell.cli.exit_status import ALL_DONE
 from stormcell.data import archive
 from stormcell.data.time_axis import minute
 from stormcell.errors import ArgumentError, FramesError
-from stormcell.forecast import export
-from stormcell.forecast.contract import DEFAULT_STEPS
+from stormcell.forecast import export, probability_fields
+from stormcell.forecast.contract import DEFAULT_STEPS, Analysis, DescribedForecaster, make_forecast
 from stormcell.forecast.observed import LOOK_BACK, is_observed, latest_observed
+from stormcell.forecast.probabilistic import DistributionForecaster, EnsembleForecaster
 from stormcell.forecast.resolve import forecaster, thinned
 
 
-def forecast(path: Path, model: str | None, out: Path, *, at: str | None, steps: int | None) -> int:
+def forecast(
+    path: Path,
+    model: str | None,
+    out: Path,
+    *,
+    at: str | None = None,
+    steps: int | None = None,
+    members: int | None = None,
+    seed: int = 0,
+    probabilities: str | None = None,
+    quantiles: str | None = None,
+) -> int:
     """Forecast from the frames up to a time, and write the result.
 
     Raises:
-        ArgumentError: The model or the time is not valid, or there is no default model.
+        ArgumentError: The model or the time is not valid, there is no default model, or the forecaster does
+            not offer ensembles or distributions that are asked for.
         FramesError: The archive has no frame at that time, or too few before it.
     """
     chosen = forecaster(model)
+    thresholds = _numbers("--probabilities", probabilities, "rain rates above 0 mm/h", 0, np.inf)
+    levels = _numbers("--quantiles", quantiles, "probabilities above 0 and below 1", 0, 1)
     rain = archive.rain(archive.open(path))
     times = rain["time"].values
     issue = times[-1] if at is None else moment("--at", at)
@@ -34,13 +49,49 @@ def forecast(path: Path, model: str | None, out: Path, *, at: str | None, steps:
         raise FramesError(f"{path}: no frame at {minute(issue)}; the nearest is at {minute(nearest)}")
     _warn_if_unobserved(rain, issue)
     known = thinned(rain.sel(time=slice(None, issue)), [chosen], through=issue)
-    result = chosen(known, steps or chosen.default_steps or DEFAULT_STEPS)
-    export.write(result, out)
+    count = steps or chosen.default_steps or DEFAULT_STEPS
+    analysis = Analysis(known)
+    if members is None:
+        result = make_forecast(chosen, analysis, count)
+    else:
+        if not isinstance(chosen, EnsembleForecaster):
+            raise _not_offered("--members", "ensembles", chosen)
+        result = chosen.ensemble_from(analysis, count, members, seed)
+    further = []
+    if thresholds or levels:
+        if not isinstance(chosen, DistributionForecaster):
+            raise _not_offered("--probabilities and --quantiles", "distributions", chosen)
+        if thresholds:
+            further.append(probability_fields.probability(chosen, analysis, count, thresholds))
+        if levels:
+            further.append(probability_fields.quantile(chosen, analysis, count, levels))
+    export.write(result, out, *further)
     print(
         f"{out}: {result.sizes['time']} frames, {minute(result['time'].values[0])} to "
         f"{minute(result['time'].values[-1])} UTC"
     )
     return ALL_DONE
+
+
+def _not_offered(option: str, what: str, chosen: DescribedForecaster) -> ArgumentError:
+    return ArgumentError(f"{option}: expected a forecaster that offers {what}, found {chosen.title}")
+
+
+def _numbers(option: str, text: str | None, expected: str, low: float, high: float) -> list[float]:
+    """Return the numbers of an option, separated by commas; none if it is not given.
+
+    Raises:
+        ArgumentError: One is not a number between ``low`` and ``high``.
+    """
+    if text is None:
+        return []
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(low < number < high for number in numbers):
+        raise ArgumentError(f'{option}: expected {expected}, separated by commas, found "{text}"')
+    return numbers
 
 
 def _warn_if_unobserved(rain: xr.DataArray, issue: np.datetime64) -> None:

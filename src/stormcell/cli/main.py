@@ -222,6 +222,22 @@ def train(
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the training run.")],
+    validate_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="C.zarr",
+            help="Archive to validate on, such as that of another network of radars; then all frames of the "
+            "others are trained on. Can be repeated.",
+        ),
+    ] = None,
+    leave_one_out: Annotated[
+        bool,
+        typer.Option(
+            "--leave-one-out",
+            help="Train once without each network of radars, and validate on it; networks are "
+            "recognised by their source.",
+        ),
+    ] = False,
 ) -> int:
     """Train a nowcaster on one archive or several.
 
@@ -229,7 +245,8 @@ def train(
     """
     from stormcell.cli import train
 
-    return train.train(*train.from_words(words), out)
+    archives, settings = train.from_words(words)
+    return train.train(archives, settings, out, validate_on=validate_on or [], leave_one_out=leave_one_out)
 
 
 @app.command()
@@ -321,13 +338,36 @@ def forecast(
         int | None,
         typer.Option(min=1, metavar="N", help="Number of lead times. Default: the model's."),
     ] = None,
+    members: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Write an ensemble of N members.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the members.")] = 0,
+    probabilities: Annotated[
+        str | None,
+        typer.Option(
+            metavar="R,R,…", help="Also write the probabilities of rates at or above these, in mm/h."
+        ),
+    ] = None,
+    quantiles: Annotated[
+        str | None, typer.Option(metavar="P,P,…", help="Also write these quantiles, such as .1,.5,.9.")
+    ] = None,
 ) -> int:
     """Forecast the rain that follows a frame of an archive."""
     from stormcell.cli import forecast
 
     if context.args:  # MODEL A.zarr, as in earlier versions
         archive, model = forecast.from_old_order([str(archive), *context.args], model)
-    return forecast.forecast(archive, model, out, at=at, steps=steps)
+    return forecast.forecast(
+        archive,
+        model,
+        out,
+        at=at,
+        steps=steps,
+        members=members,
+        seed=seed,
+        probabilities=probabilities,
+        quantiles=quantiles,
+    )
 
 
 @app.command()

@@ -10,6 +10,7 @@ from rich.console import Console
 from stormcell.cli.exit_status import ALL_DONE
 from stormcell.errors import ArgumentError
 from stormcell.training import nowcaster_run
+from stormcell.training.folds import train_folds
 from stormcell.training.processes import joined_processes, rank
 from stormcell.training.recipes import Recipe, override
 from stormcell.training.training_archive import Rain
@@ -37,12 +38,28 @@ def from_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def train(
-    paths: Sequence[str | Path], assignments: Sequence[str], folder: Path, base: Recipe | None = None
+    paths: Sequence[str | Path],
+    assignments: Sequence[str],
+    folder: Path,
+    base: Recipe | None = None,
+    *,
+    validate_on: Sequence[str | Path] = (),
+    leave_one_out: bool = False,
 ) -> int:
-    """Train a nowcaster on archives, or resume its training."""
+    """Train a nowcaster on archives, or resume its training; or one without each network of radars.
+
+    Raises:
+        ArgumentError: Archives to validate on are given although networks are left out.
+    """
+    if leave_one_out and validate_on:
+        raise ArgumentError("train --leave-one-out: expected no --validate-on: each network is validated on")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no device names, no advertisements
-    recipe = override(base or Recipe(), assignments)
+    recipe = override(base or Recipe(keep="last" if leave_one_out else "best"), assignments)
     with joined_processes():
         console = Console(stderr=True, highlight=False, quiet=rank() > 0)
-        nowcaster_run.train([Rain.open(path) for path in paths], folder, recipe, console)
+        archives, others = ([Rain.open(path) for path in some] for some in (paths, validate_on))
+        if leave_one_out:
+            train_folds(archives, folder, recipe, console)
+        else:
+            nowcaster_run.train(archives, folder, recipe, console, validate_on=others)
     return ALL_DONE

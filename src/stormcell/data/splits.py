@@ -45,11 +45,15 @@ class Block:
 
 @dataclass(frozen=True)
 class Split:
-    """Three blocks in time order, with a gap before the second and the third."""
+    """Three blocks in time order, with a gap before the second and the third; or one block of all frames."""
 
     train: Block
-    validation: Block
-    test: Block
+    validation: Block | None = None
+    test: Block | None = None
+
+    def blocks(self) -> dict[str, Block]:
+        """Return the blocks by name."""
+        return {name: block for name, block in vars(self).items() if block is not None}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Write a forecast for other programs: CF NetCDF or Zarr, georeferenced, completely or not at all."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,7 +23,7 @@ CONVENTIONS = "CF-1.11"
 _RATE_ATTRIBUTES = ("standard_name", "long_name", "units", "grid_mapping", "cell_methods")
 
 
-def write(forecast: xr.DataArray, path: Path | str) -> None:
+def write(forecast: xr.DataArray, path: Path | str, *products: xr.DataArray) -> None:
     """Write a forecast as ``.nc`` or ``.zarr``, in place of any earlier one.
 
     The file is written atomically. Beyond the forecast, memory is needed for one frame only.
@@ -31,6 +31,8 @@ def write(forecast: xr.DataArray, path: Path | str) -> None:
     Args:
         forecast: Rain rates in mm/h ``(time, y, x)`` or ``(realization, time, y, x)`` from a forecaster.
         path: Output path that ends in ``.nc`` (NetCDF 4) or ``.zarr`` (Zarr 2, which GDAL reads too).
+        *products: Further products of the same forecast, such as probabilities and quantiles: fields of the
+            same times and grid, which become further variables.
 
     Raises:
         ArgumentError: The path ends in something else, or is a folder that is not a Zarr store.
@@ -54,7 +56,7 @@ def write(forecast: xr.DataArray, path: Path | str) -> None:
     is_zarr = path.suffix == ".zarr"
     if path.is_dir() and not (is_zarr and any((path / name).is_file() for name in (".zgroup", "zarr.json"))):
         raise ArgumentError(f"{path}: expected a file or nothing to replace, found a directory")
-    ds = _dataset(forecast)
+    ds = _dataset(forecast, products)
     with replacing(path) as part:
         if is_zarr:
             _write_zarr(ds, part)
@@ -144,10 +146,12 @@ def _write_zarr(ds: xr.Dataset, path: Path) -> None:
         zarr.consolidate_metadata(store, zarr_format=2)
 
 
-def _dataset(forecast: xr.DataArray) -> xr.Dataset:
-    rate = forecast.copy(deep=False)
-    rate.attrs = {key: value for key, value in forecast.attrs.items() if key in _RATE_ATTRIBUTES}
-    ds = rate.to_dataset(name="rainfall_rate")
+def _dataset(forecast: xr.DataArray, products: Sequence[xr.DataArray]) -> xr.Dataset:
+    ds = forecast.to_dataset(name="rainfall_rate")
+    for product in products:
+        ds[str(product.name)] = product
+    for variable in ds.data_vars.values():
+        variable.attrs = {key: value for key, value in variable.attrs.items() if key in _RATE_ATTRIBUTES}
     if "crs" in ds.coords:
         # CF's grid mapping is a variable. If it were a coordinate, xarray would list it as one.
         ds = ds.reset_coords("crs")
@@ -165,15 +169,16 @@ def _dataset(forecast: xr.DataArray) -> xr.Dataset:
 
 
 def _encoding(ds: xr.Dataset, *, is_zarr: bool) -> dict[Any, dict[str, Any]]:
-    rate = ds["rainfall_rate"]
-    frame = (*(1 for _ in rate.dims[:-2]), *rate.shape[-2:])
-    packing: dict[str, Any] = (
-        {"chunks": frame} if is_zarr else {"chunksizes": frame, "zlib": True, "complevel": 4}
-    )
+    fields = [name for name, variable in ds.data_vars.items() if variable.ndim >= 3]
+
+    def packing(name: Any) -> dict[str, Any]:
+        frame = (*(1 for _ in ds[name].dims[:-2]), *ds[name].shape[-2:])
+        return {"chunks": frame} if is_zarr else {"chunksizes": frame, "zlib": True, "complevel": 4}
+
     issued = str(ds["forecast_reference_time"].values.astype("datetime64[s]")).replace("T", " ")
     instant = {"units": f"seconds since {issued}", "calendar": "standard", "dtype": "int64"}
     return {
-        "rainfall_rate": {**packing, "_FillValue": np.float32(np.nan)},
+        **{name: {**packing(name), "_FillValue": np.float32(np.nan)} for name in fields},
         "time": instant,
         "forecast_reference_time": instant,
         "forecast_period": {"units": "seconds", "dtype": "int64"},

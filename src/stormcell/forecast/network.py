@@ -1,9 +1,7 @@
-"""A trained network as a forecaster."""
+"""A trained network as a forecaster of distributions, ensembles and single forecasts."""
 
-import math
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,34 +10,36 @@ import torch
 import xarray as xr
 
 from stormcell.data.grid import Spacing
-from stormcell.data.parallel import in_worker
 from stormcell.data.splits import Block
 from stormcell.errors import ModelFileError
-from stormcell.forecast.contract import (
-    MOTION_FRAMES,
-    Analysis,
-    Field,
-    Needs,
-    check_steps,
-    forecast_array,
-)
-from stormcell.forecast.resolution import Resolution
-from stormcell.forecast.tiles import tiles
+from stormcell.forecast import probability_fields
+from stormcell.forecast.anchoring import anchored_cuts
+from stormcell.forecast.contract import DEFAULT_STEPS, Analysis, Field, Needs, check_steps, forecast_array
+from stormcell.forecast.cuts import best_cuts
+from stormcell.forecast.ensemble import ensemble_of
+from stormcell.forecast.network_probabilities import lead_probabilities, recent_frames
+from stormcell.forecast.rain_distribution import RainDistribution
 from stormcell.models import model_file
-from stormcell.models.nowcaster import Nowcaster
-from stormcell.motion.coordinates import Inflow, forecast_to_fixed, inputs_to_moving
+from stormcell.models.nowcaster import (
+    LEAST_INPUTS,
+    Nowcaster,
+)
+from stormcell.motion.coordinates import Carrier, Inflow, carriers
 
-# Pixels times lead times that the network forecasts at once: 1024 × 1024 pixels at 12 lead times. With the
-# default recipe this takes 1.7 GB.
-TILE_VALUES = 12 * 2**20
+
+# Smallest and largest ratio of the forecast area of rain to that of the newest frame, at any threshold.
+AREA_BOUNDS = (1.0, 1.15)
 
 
 @dataclass(frozen=True)
 class NetworkForecaster:
     """A forecaster that runs a trained network; see :func:`stormcell.load`.
 
+    The network forecasts the probabilities of exceeding some rates in coordinates that move with the rain.
+    All else follows from them.
+
     Attributes:
-        nowcaster: The network with its scaling.
+        nowcaster: The network.
         card: The model file's description of itself.
         digest: SHA-256 of the model file.
         inflow: Rain from outside the grid: ``"mean"`` of the edge region, or ``"nan"``; see
@@ -89,22 +89,13 @@ class NetworkForecaster:
 
     @property
     def needs(self) -> Needs:
-        """Number and resolution of the frames that the network was trained on."""
-        return Needs(
-            self.card.inputs,
-            tuple(
-                Resolution(
-                    np.timedelta64(one.time_step_seconds, "s"), Spacing(*one.pixel_size, one.pixel_unit)
-                )
-                for one in self._nowcasting.archives
-            ),
-        )
+        """Number of frames that the network needs; if there are more, it uses up to ``card.inputs``."""
+        return Needs(LEAST_INPUTS)
 
     @property
-    def default_steps(self) -> int:
-        """Number of lead times that the network was trained on."""
-        assert self.card.steps is not None
-        return self.card.steps
+    def default_steps(self) -> None:
+        """None: the network was trained on lead times in minutes, not on a number of steps."""
+        return
 
     @property
     def blocks(self) -> tuple[Mapping[str, tuple[str, str]], ...]:
@@ -138,69 +129,145 @@ class NetworkForecaster:
             )
         return replace(self, archives=archives)
 
-    def __call__(self, frames: xr.DataArray, steps: int | None = None) -> xr.DataArray:
+    def __call__(self, frames: xr.DataArray, steps: int = DEFAULT_STEPS) -> xr.DataArray:
         """Forecast the frames that follow.
 
         Args:
             frames: Rain rates in mm/h ``(time, y, x)``, row 0 northernmost, the newest last, NaN where not
-                observed. The network uses the last ones, as many as it needs.
-            steps: Number of lead times, ≥ 1; None takes the number that it was trained on.
+                observed. The network uses the last ones, at least three.
+            steps: Number of lead times, ≥ 1.
 
         Returns:
             Rain rates in mm/h ``(time, y, x)``, NaN where the newest frame was not observed.
 
         Raises:
             ArgumentError: ``steps`` is less than 1.
-            FramesError: The frames are too few, have a gap, or differ from the model in time step or spacing.
+            FramesError: The frames are too few, have a gap, or their time step or pixels are out of range.
         """
-        return self.forecast_from(Analysis(frames), self.default_steps if steps is None else steps)
+        return self.forecast_from(Analysis(frames), steps)
+
+    def probability(
+        self, frames: xr.DataArray, steps: int = DEFAULT_STEPS, *, thresholds: Sequence[float]
+    ) -> xr.DataArray:
+        """Forecast probabilities of rates at or above thresholds.
+
+        Args:
+            frames: As in a call.
+            steps: Number of lead times, ≥ 1.
+            thresholds: Rain rates in mm/h, > 0.
+
+        Returns:
+            ``(threshold, time, y, x)``, 0 to 1, NaN where the newest frame was not observed.
+
+        Raises:
+            ArgumentError: ``steps`` is less than 1, or a threshold is not above 0.
+            FramesError: As for a call.
+        """
+        made = probability_fields.probability(self, Analysis(frames), steps, thresholds)
+        return made.assign_attrs(self._provenance())
+
+    def quantile(
+        self, frames: xr.DataArray, steps: int = DEFAULT_STEPS, *, levels: Sequence[float]
+    ) -> xr.DataArray:
+        """Forecast quantiles of the rain rate.
+
+        Args:
+            frames: As in a call.
+            steps: Number of lead times, ≥ 1.
+            levels: Probabilities of not exceeding the quantile, above 0 and below 1.
+
+        Returns:
+            Rain rates in mm/h ``(quantile, time, y, x)``, NaN where the newest frame was not observed.
+
+        Raises:
+            ArgumentError: ``steps`` is less than 1, or a level is not between 0 and 1.
+            FramesError: As for a call.
+        """
+        made = probability_fields.quantile(self, Analysis(frames), steps, levels)
+        return made.assign_attrs(self._provenance())
+
+    def ensemble(
+        self,
+        frames: xr.DataArray,
+        steps: int = DEFAULT_STEPS,
+        *,
+        members: int = 20,
+        seed: int = 0,
+        placed: bool = False,
+    ) -> xr.DataArray:
+        """Forecast an ensemble; see :func:`~stormcell.forecast.ensemble.draw_members`.
+
+        Args:
+            frames: As in a call.
+            steps: Number of lead times, ≥ 1.
+            members: Number of members, ≥ 1. A member does not depend on it, unless ``placed``.
+            seed: Seed of the members.
+            placed: Whether members are placed at the quantiles that represent the distribution best.
+
+        Returns:
+            Rain rates in mm/h ``(realization, time, y, x)``, NaN where the newest frame was not observed.
+
+        Raises:
+            ArgumentError: ``steps`` or ``members`` is less than 1.
+            FramesError: As for a call.
+        """
+        return self.ensemble_from(Analysis(frames), steps, members, seed, placed=placed)
 
     def forecast_from(self, analysis: Analysis, steps: int) -> xr.DataArray:
         """Forecast as a call does, from an analysis that other forecasters may share."""
         check_steps(steps)
-        recent = analysis.latest(self.needs)
-        return forecast_array(
-            self._forecast(analysis, recent.values, steps), recent, attrs=self._provenance()
-        )
-
-    def _forecast(self, analysis: Analysis, frames: Field, steps: int) -> Field:
-        newest = frames[-1]
-        unobserved = np.isnan(newest)
+        recent = self._recent(analysis)
+        newest = recent.values[-1]
         forecast = np.zeros((steps, *newest.shape), np.float32)
-        if np.nanmax(frames, initial=0.0) > 0:
-            if self._nowcasting.coordinates == "moving":
-                motion = analysis.motion(min(MOTION_FRAMES, len(frames)))
-                self._forecast_tiles(lambda *area: inputs_to_moving(frames, motion, *area), forecast)
-                fixed = forecast_to_fixed(forecast, motion, steps, self.inflow)
-                for lead, frame in enumerate(fixed):
-                    forecast[lead] = frame
-            else:
-                self._forecast_tiles(lambda rows, cols: frames[:, rows, cols].copy(), forecast)
-        forecast[:, unobserved] = np.nan
-        return forecast
+        if _raining(recent):
+            observed = np.isfinite(newest)
+            areas = [float(np.count_nonzero(newest >= rate)) for rate in self.nowcaster.thresholds]
+            for lead, (moving, carry) in enumerate(self._leads(analysis, recent, steps)):
+                moving[:, ~observed] = 0
+                rain = RainDistribution(self.nowcaster.thresholds, moving)
+                cuts = anchored_cuts(rain, best_cuts(rain).tolist(), areas, AREA_BOUNDS)
+                forecast[lead] = carry(rain.rates_at_cuts(cuts.tolist()))
+        forecast[:, np.isnan(newest)] = np.nan
+        return forecast_array(forecast, recent, attrs=self._provenance())
 
-    def _forecast_tiles(self, inputs: Callable[[slice, slice], Field], forecast: Field) -> None:
-        """Run the network tile by tile, with the overlap that makes the result that of the whole grid.
+    def distributions_from(self, analysis: Analysis, steps: int) -> Iterator[RainDistribution]:
+        """Yield the distribution of each lead time; one is in memory at a time.
 
-        Args:
-            inputs: Function of rows and columns that returns the input frames of an area.
-            forecast: Array ``(steps, y, x)`` for the result.
+        It is a :class:`~stormcell.forecast.probabilistic.DistributionForecaster`.
+
+        Raises:
+            ArgumentError: ``steps`` is less than 1.
+            FramesError: As for a call.
         """
-        steps, height, width = forecast.shape
-        overlap = self.nowcaster.overlap(self.card.inputs, steps)
-        raining = False
-        # At the least, a third of the area's side is the tile itself.
-        side = max(math.isqrt(TILE_VALUES // steps), 3 * overlap)
-        patch = self.nowcaster.network.patch_size
-        for tile in tiles(height, width, side=side, overlap=overlap, multiple=patch):
-            rate = inputs(tile.read_rows, tile.read_cols)
-            raining = raining or bool((rate > 0).any())
-            with torch.inference_mode(), _threads(self.threads):
-                x = torch.from_numpy(rate)[None].to(self.device)
-                result = self.nowcaster(x, steps, keep_dry=False)[0]
-            forecast[:, tile.rows, tile.cols] = result[:, *tile.crop].cpu().numpy()
-        if not raining:
-            forecast[:] = 0
+        check_steps(steps)
+        recent = self._recent(analysis)
+        thresholds, unobserved = self.nowcaster.thresholds, np.isnan(recent.values[-1])
+        if not _raining(recent):
+            dry = np.zeros((len(thresholds), *unobserved.shape), np.float32)
+            dry[:, unobserved] = np.nan
+            yield from (RainDistribution(thresholds, dry) for _ in range(steps))
+            return
+        for moving, carry in self._leads(analysis, recent, steps):
+            for number, probability in enumerate(moving):
+                moving[number] = carry(probability)
+            moving[:, unobserved] = np.nan
+            yield RainDistribution(thresholds, moving)
+
+    def ensemble_from(
+        self, analysis: Analysis, steps: int, members: int, seed: int, *, placed: bool = False
+    ) -> xr.DataArray:
+        """Forecast an ensemble from an analysis that other forecasters may share; see :meth:`ensemble`."""
+        distributions = self.distributions_from(analysis, steps)
+        made = ensemble_of(distributions, analysis, steps=steps, members=members, seed=seed, placed=placed)
+        return made.assign_attrs(self._provenance())
+
+    def _recent(self, analysis: Analysis) -> xr.DataArray:
+        return recent_frames(analysis, self.card.inputs)
+
+    def _leads(self, analysis: Analysis, recent: xr.DataArray, steps: int) -> Iterator[tuple[Field, Carrier]]:
+        motion = analysis.motion()
+        probabilities = lead_probabilities(self.nowcaster, recent, motion, steps, threads=self.threads)
+        return zip(probabilities, carriers(motion, steps, self.inflow), strict=True)
 
     def _provenance(self) -> dict[str, Any]:
         return {
@@ -211,20 +278,8 @@ class NetworkForecaster:
         }
 
 
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Let PyTorch compute with a number of threads."""
-    before = torch.get_num_threads()
-    if count in (None, before):
-        yield
-        return
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        # In a worker process, other threads may be computing now, and all of them with the same number.
-        if not in_worker():
-            torch.set_num_threads(before)
+def _raining(frames: xr.DataArray) -> bool:
+    return bool(np.nanmax(frames.values, initial=0.0) > 0)
 
 
 def _same_grid(archive: model_file.TrainingData, rain: xr.DataArray, spacing: Spacing) -> bool:

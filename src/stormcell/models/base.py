@@ -36,7 +36,7 @@ class Network(nn.Module):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Arguments that build the same network, in JSON's types; a scaling is recorded on the card only."""
+        """Arguments that build the same network, in JSON's types."""
         return {name: _plain(vars(self).get(name, value)) for name, value in self._given.items()}
 
     @classmethod
@@ -68,7 +68,7 @@ def _by_name(
     for name, value in list(bound.arguments.items())[1:]:
         if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
             found |= value
-        elif name != "scaling":
+        else:
             found[name] = value
     return found
 

@@ -24,7 +24,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from stormcell.atomic import write_file
-from stormcell.data.scaling import LogScaling
 from stormcell.errors import ArgumentError, ModelFileError
 from stormcell.models.base import Network
 from stormcell.models.registry import network_class
@@ -78,12 +77,11 @@ class Nowcasting(_Record):
     """The forecasts of a nowcaster, and the archives that it learned from.
 
     Attributes:
-        coordinates: ``"moving"`` if it forecasts in coordinates that move with the rain, else ``"fixed"``.
-        archives: Archives that it was trained on. It forecasts frames with the time step and the pixel size
-            of one of them.
+        lead_minutes: Longest lead time in training.
+        archives: Archives that it was trained on, one for each time step.
     """
 
-    coordinates: Literal["moving", "fixed"]
+    lead_minutes: PositiveFloat
     archives: tuple[TrainingData, ...] = Field(min_length=1)
 
 
@@ -91,14 +89,14 @@ class Card(_Record):
     """A model file's description of itself.
 
     Attributes:
-        format: Version of this list of fields. Files of format 2, which know one archive, are read too.
+        format: Version of this list of fields. Files of formats 2 and 3 are read too, but not their
+            nowcasters.
         model: Name of the network's class, one of :data:`stormcell.models.registry.MODULES`.
         title: Name for figures and tables, such as "ConvLSTM".
         arguments: Arguments that rebuild the network.
-        scaling: Conversion from mm/h to the network's values, if the network works with rain.
         units: Units of the inputs and outputs.
         inputs: Number of input frames in training.
-        steps: Number of lead times in training; None for a classifier.
+        steps: Number of lead times in training; None for a classifier and a nowcaster.
         nowcasting: The frames of a nowcaster; None for other networks.
         settings: All settings of the training: a nowcaster's recipe, or those of an experiment.
         data_hash: SHA-256 of the data that the network was trained and validated on; of several archives,
@@ -108,11 +106,10 @@ class Card(_Record):
         versions: Versions of Stormcell, PyTorch, numpy and Python.
     """
 
-    format: Literal[3] = 3
+    format: Literal[4] = 4
     model: str
     title: str
     arguments: dict[str, Any]
-    scaling: LogScaling | None = None
     units: Units
     inputs: PositiveInt
     steps: PositiveInt | None
@@ -125,17 +122,14 @@ class Card(_Record):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_format_2(cls, fields: Any) -> Any:
-        """Move the fields of a nowcaster's one archive to where format 3 has those of several."""
-        if not isinstance(fields, dict) or fields.get("format") != 2:
+    def _from_older(cls, fields: Any) -> Any:
+        """Bring the fields of older formats to this one."""
+        if not isinstance(fields, dict) or fields.get("format") not in (2, 3):
             return fields
-        fields = {**fields, "format": 3}
-        blocks, nowcasting = fields.pop("blocks", {}), fields.get("nowcasting")
-        if isinstance(nowcasting, dict):
-            one = {name: value for name, value in nowcasting.items() if name != "coordinates"}
-            one |= {"blocks": blocks} | {name: fields.get(name) for name in ("data_hash", "data_source")}
-            fields["nowcasting"] = {"coordinates": nowcasting.get("coordinates"), "archives": [one]}
-        return fields
+        if fields.get("nowcasting") is not None:
+            raise ValueError("a nowcaster of an earlier version of Stormcell; train it again")
+        dropped = ("scaling", "blocks")
+        return {name: value for name, value in fields.items() if name not in dropped} | {"format": 4}
 
 
 @dataclass(frozen=True)
@@ -199,7 +193,9 @@ def load(
     path, sha256 = locate(path_or_name)
     _check_device(device)
     with _opened(path, sha256) as (file, card, digest):
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        # Copies are aligned in memory, and those in a file are not. Without them, the last bits of a forecast
+        # depend on the way in which a network came into memory, such as that into a worker process.
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
         with _described(path):
             # The file's tensors bound the memory that its card can ask for: without data, sizes cost nothing.
             with torch.device("meta"):

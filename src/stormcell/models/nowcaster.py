@@ -1,163 +1,263 @@
-"""The nowcaster: an encoder–forecaster whose inputs and outputs are rain rates."""
+"""The nowcaster: a predictive distribution of the rain rate at every pixel and lead time."""
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, relu
+from torch.nn.functional import avg_pool2d, pad, relu
 
-from stormcell.data.scaling import LogScaling
 from stormcell.errors import ArgumentError
 from stormcell.models.base import Network
-from stormcell.models.calibration import Calibration
-from stormcell.models.encoder_forecaster import EncoderForecaster
+from stormcell.models.exceedance import THRESHOLDS, exceedance_logits, log_thresholds
+from stormcell.models.patch_encoder import PATCH, Around, Encoder
+from stormcell.models.rain_pyramid import (
+    DRY,
+    ENERGY_SIDE,
+    LEVELS,
+    SIDE,
+    PyramidProcess,
+    RainPyramid,
+    correlations,
+    decompose,
+    deviation,
+    expectation,
+    fit_process,
+    padding,
+    upsample,
+)
 
-if TYPE_CHECKING:
-    from stormcell.models.model_file import Card
+LEAST_INPUTS = 3  # frames that the cascade needs
+SHORTEST_STEP, LONGEST_STEP = 2.0, 15.0  # minutes between frames
+SMALLEST_PIXEL, LARGEST_PIXEL = 0.5, 2.0  # km
 
-_UNSMOOTHED = 5.0  # initial logit of the unsmoothed frame, which then has 98 % of the weight of four frames
+_DETAIL = 2  # side in pixels of the pixels whose thresholds are corrected
+_MARGIN = 2 * SIDE  # rows beyond a part of a scene that its logits depend on
+_LEAST_DEVIATION = 0.05  # of logarithmic rain: no forecast is more certain than a radar's own errors
+_TREND_LEVELS = (3, 5)
+_LOW_LEVELS = (2, 3, 4, 5)
+# Expectation, deviation, two frames, their low-pass filtered rain and its trend, lead time, step and pixel.
+_FEATURES = 4 + len(_LOW_LEVELS) + len(_TREND_LEVELS) + 3
+_CONDITIONS = 4 * LEVELS + 2  # correlations, variance and its trend by level; step and pixel
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All that the forecasts of the lead times of one issue time share.
+
+    Attributes:
+        cascade: The bands of the last frames.
+        process: The coefficients of their forecast.
+        state: The encoder's state ``(B, C, H/8, W/8)``; None without an encoder.
+        step_minutes: Time between frames ``(B,)``.
+        pixel_km: Width of a pixel ``(B,)``.
+        size: Rows and columns of the frames, without padding.
+        above: Rows of padding above the frames; see :meth:`part`.
+    """
+
+    cascade: RainPyramid
+    process: PyramidProcess
+    state: Tensor | None
+    step_minutes: Tensor
+    pixel_km: Tensor
+    size: tuple[int, int]
+    above: int = 0
+
+    def part(self, rows: slice) -> "Scene":
+        """Return the part of the scene that the logits of some rows depend on.
+
+        Args:
+            rows: Rows of the frames; the first is a multiple of 64.
+        """
+        first = max(rows.start - _MARGIN, 0)
+        last = rows.stop + padding(rows.stop) + _MARGIN
+
+        def cut(field: Tensor, side: int) -> Tensor:
+            return field[..., first // side : last // side, :]
+
+        cascade, process = self.cascade, self.process
+        return Scene(
+            RainPyramid(
+                cut(cascade.log_rain, 1),
+                cut(cascade.observed, 1),
+                tuple(cut(low, 2**level) for level, low in enumerate(cascade.lows, 1)),
+                tuple(cut(band, 2**level) for level, band in enumerate(cascade.bands)),
+                cut(cascade.energy, ENERGY_SIDE),
+                cut(cascade.moments, SIDE),
+            ),
+            PyramidProcess(*(cut(each, SIDE) for each in (process.newest, process.before, process.error))),
+            None if self.state is None else cut(self.state, PATCH),
+            self.step_minutes,
+            self.pixel_km,
+            (rows.stop - rows.start, self.size[1]),
+            rows.start - first,
+        )
 
 
 class Nowcaster(Network):
-    """A network with its scaling and calibration, which takes and returns rain rates.
+    """A network that forecasts probabilities of exceeding rain rates, in coordinates that move with the rain.
 
-    The network's inputs are scaled rain, with unobserved pixels as dry, and a mask of the observed pixels.
-    For every lead time and pixel it returns a correction b, and weights for copies of the newest frame that
-    are smoothed at several scales, one of them unsmoothed::
+    A local cascade (:mod:`~stormcell.models.rain_pyramid`) forecasts every scale of the rain by an
+    autoregressive process, as S-PROG does. Its expectation and the deviation of its error give a first
+    distribution of the rain rate at every pixel. It is corrected by shifting and stretching the scale of the
+    thresholds, in cells of 2 × 2 pixels. The layers that find the correction see the cascade's forecast, the
+    last rain at and around a cell, and the state of an encoder there. In the encoder, a ConvLSTM reads the
+    last frames in patches, and a small U-Net looks around. The last layer begins at zero, so that the
+    forecast begins as that of the cascade.
 
-        y_k = Σ_s softmax(a_k)_s · smooth_s(x_0) + b_k,        R_k = scaling⁻¹(calibration_k(max(y_k, 0)))
-
-    So the finest detail reaches the output without passing through the network's coarser patches. It fades
-    with lead time scale by scale, as predictability does (S-PROG: Seed 2003,
-    doi:10.1175/1520-0450(2003)042<0381:ADASSA>2.0.CO;2). A negative y is exactly dry. If no input pixel has
-    rain, the whole forecast is dry.
+    The lead time and the time step in minutes, and the width of a pixel in km, are inputs. So one network
+    serves several of them.
 
     Args:
-        scaling: Conversion between mm/h and the network's values.
-        steps: Number of lead times in training; each has a separate calibration.
-        scales: Widths in pixels, odd, of the boxes that smooth the newest frame.
-        network: Arguments of :class:`~stormcell.models.EncoderForecaster` except its channels.
+        inputs: Number of frames that the encoder reads, ≥ 3. Where fewer are given, the older ones count as
+            not observed.
+        thresholds: Rain rates in mm/h, ascending.
+        channels: Channels of the encoder.
+        detail_channels: Channels of the layers that correct cells.
+        encoder: ``"convlstm"``, or ``"convolution"`` for one convolution over the frames together, or
+            ``"none"``.
+        cascade: Whether the first distribution is that of the cascade, or else one that knows nothing.
+
+    Raises:
+        ArgumentError: ``inputs`` is less than 3, ``thresholds`` are not ascending, or ``encoder`` is unknown.
 
     Example:
-        >>> nowcaster = Nowcaster(LogScaling(), steps=5, hidden_channels=[8], kernel_size=3, patch_size=4)
-        >>> rate = torch.rand(2, 3, 17, 30)          # (B, T, H, W) mm/h
-        >>> nowcaster(rate, steps=5).shape
-        torch.Size([2, 5, 17, 30])
-        >>> nowcaster(torch.zeros(1, 3, 16, 16), steps=2).max().item()
-        0.0
+        >>> nowcaster = Nowcaster(channels=8)
+        >>> rate = torch.rand(2, 6, 70, 100)          # (B, T, H, W) mm/h
+        >>> step, pixel = torch.tensor([5.0, 2.0]), torch.tensor([1.0, 0.5])
+        >>> nowcaster(rate, step, pixel, steps=3).shape
+        torch.Size([2, 3, 14, 70, 100])
     """
 
     def __init__(
-        self, scaling: LogScaling, *, steps: int, scales: Sequence[int] = (3, 9, 27), **network: Any
+        self,
+        *,
+        inputs: int = 4,
+        thresholds: Sequence[float] = THRESHOLDS,
+        channels: int = 48,
+        detail_channels: int = 32,
+        encoder: str = "convlstm",
+        cascade: bool = True,
     ) -> None:
         super().__init__()
-        self.scaling = scaling
-        self.calibration = Calibration(steps)
-        self.scales = tuple(scales)
-        self.network = EncoderForecaster(in_channels=2, out_channels=len(self.scales) + 2, **network)
-        self.reset_head()
+        if inputs < LEAST_INPUTS:
+            raise ArgumentError(f"inputs: expected {LEAST_INPUTS} or more, found {inputs}")
+        self.thresholds = tuple(float(threshold) for threshold in thresholds)
+        if any(not low < high for low, high in zip(self.thresholds, self.thresholds[1:], strict=False)):
+            raise ArgumentError(f"thresholds: expected ascending rates, found {self.thresholds}")
+        if encoder not in ("convlstm", "convolution", "none"):
+            raise ArgumentError(f'encoder: expected "convlstm", "convolution" or "none", found "{encoder}"')
+        self.cascade = cascade
+        self.encoder = (
+            None
+            if encoder == "none"
+            else Encoder(inputs, _CONDITIONS, channels, recurrent=encoder == "convlstm")
+        )
+        self.around = None if encoder == "none" else Around(channels, detail_channels)
+        self.pixel = nn.Conv2d(_FEATURES, detail_channels, 1)
+        self.join = nn.Conv2d(detail_channels, detail_channels, 1)
+        self.correction = nn.Conv2d(detail_channels, len(self.thresholds), 1)
+        self.start_at_cascade()
         self.lay_out()
 
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """Arguments that build the same network, in JSON's types, without the scaling."""
-        return {name: self.network.arguments.get(name, one) for name, one in super().arguments.items()}
-
-    @classmethod
-    def from_card(cls, card: "Card") -> Self:
-        """Return the nowcaster that a card describes, with initial weights.
-
-        Raises:
-            ArgumentError: An argument is missing, unknown or has a value it cannot have; or the card has no
-                scaling, or does not describe the frames.
-        """
-        for name in ("scaling", "nowcasting"):
-            if getattr(card, name) is None:
-                raise ArgumentError(f"{name}: expected the {name} of a nowcaster, found None")
-        assert card.scaling is not None
-        return cls(card.scaling, **card.arguments)
-
-    def reset_head(self) -> None:
-        """Initialise the head so that the forecast is the newest frame, nearly unsmoothed."""
-        head = self.network.head
-        assert head.bias is not None
-        nn.init.zeros_(head.weight)
-        nn.init.zeros_(head.bias)
-        with torch.no_grad():
-            head.bias[: self.network.patch_size**2] = _UNSMOOTHED
+    def start_at_cascade(self) -> None:
+        """Set the last layer to zero."""
+        assert self.correction.bias is not None
+        nn.init.zeros_(self.correction.weight)
+        nn.init.zeros_(self.correction.bias)
 
     def lay_out(self) -> None:
-        """Store kernels channels-last: a third faster on a CPU, and the layout that tensor cores use."""
+        """Store kernels channels-last, which is faster on a CPU and the layout that tensor cores use."""
         for weight in self.parameters():
             if weight.dim() == 4:
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
     def forward(
         self,
-        rate: Tensor,  # (B, T, H, W) mm/h, NaN where not observed
+        rate: Tensor,  # (B, T, H, W) mm/h in moving coordinates, NaN where not observed; T ≥ 3
+        step_minutes: Tensor,  # (B,)
+        pixel_km: Tensor,  # (B,)
         steps: int,
-        *,
-        keep_dry: bool = True,
-    ) -> Tensor:  # (B, steps, H, W) mm/h
-        """Forecast the ``steps`` frames that follow ``rate``.
+    ) -> Tensor:  # (B, steps, K, H, W)
+        """Return the logits of exceedance for the ``steps`` frames that follow ``rate``."""
+        scene = self.read(rate, step_minutes, pixel_km, steps)
+        leads = torch.arange(1, steps + 1, device=rate.device)[:, None].expand(-1, len(rate))
+        return torch.stack([self.logits(scene, lead) for lead in leads], dim=1)
 
-        With ``keep_dry`` the forecast from inputs without rain is dry. For a tile of a larger grid it must be
-        False, because the rule applies to the whole grid.
-        """
-        return self.rate(self.scaled(rate, steps, keep_dry=keep_dry))
+    def read(self, rate: Tensor, step_minutes: Tensor, pixel_km: Tensor, steps: int) -> Scene:
+        """Read the frames: all that does not depend on the lead time. The arguments are those of a call."""
+        size = (rate.shape[-2], rate.shape[-1])
+        rate = pad(rate, (0, padding(size[1]), 0, padding(size[0])), value=math.nan)
+        with torch.autocast(rate.device.type, enabled=False):
+            cascade = decompose(rate)
+            process = fit_process(cascade.moments, step_minutes, steps)
+            conditions = _conditions(cascade, step_minutes, pixel_km)
+        state = None if self.encoder is None else self.encoder(rate, conditions)
+        return Scene(cascade, process, state, step_minutes, pixel_km, size)
 
-    def overlap(self, inputs: int, steps: int) -> int:
-        """Return how far in pixels a tile must read beyond its edges to be forecast like the whole grid.
-
-        This holds for tiles that begin at multiples of the patch size. The overlap is the radius of the
-        receptive field: between an input frame and an output frame, values pass one input convolution per
-        layer, either in the encoder or in the forecaster, and one recurrent convolution per step.
-        """
-        encoder = self.network.encoder
-        layers = sum(max(kernel) // 2 for kernel in encoder.kernel_size)
-        time = max(max(kernel) // 2 for kernel in encoder.recurrent_kernel_size)
-        patches = layers + (inputs - 1 + steps) * time
-        return max(patches * self.network.patch_size, max(self.scales, default=1) // 2)
-
-    def rate(
+    def logits(
         self,
-        scaled: Tensor,  # (B, steps, H, W) from :meth:`scaled`
-    ) -> Tensor:  # (B, steps, H, W) mm/h
-        """Convert scaled values to calibrated rain rates."""
-        calibrated: Tensor = self.calibration(relu(scaled))
-        return self.scaling.inverse(calibrated)
+        scene: Scene,
+        lead: Tensor,  # (B,) number of time steps ahead, from 1 to the scene's
+    ) -> Tensor:  # (B, K, H, W)
+        """Return the logits of exceedance at one lead time of each example."""
+        with torch.autocast(lead.device.type, enabled=False):
+            process = scene.process.at(lead)
+            mean = expectation(scene.cascade, process)
+            spread = deviation(scene.cascade, process)
+            spread = torch.sqrt(spread.square() + _LEAST_DEVIATION**2)
+            minutes = lead * scene.step_minutes
+            features = _features(scene, mean, spread, minutes)
+        hidden = self.pixel(features)
+        if self.around is not None and scene.state is not None:
+            numbers = torch.stack([_lead_number(minutes), _pixel_number(scene.pixel_km)], dim=1)
+            around = self.around(scene.state, numbers)
+            hidden = hidden + upsample(around, PATCH // _DETAIL)
+        correction = self.correction(relu(self.join(relu(hidden)))).to(mean.dtype)
+        inside = slice(scene.above, scene.above + scene.size[0]), slice(scene.size[1])
+        at = upsample(log_thresholds(correction, self.thresholds), _DETAIL)[..., *inside]
+        mean, spread = mean[..., *inside], upsample(spread, ENERGY_SIDE)[..., *inside]
+        if not self.cascade:
+            mean, spread = torch.full_like(mean, DRY), torch.ones_like(mean)
+        return exceedance_logits(mean, spread, at)
 
-    def scaled(
-        self,
-        rate: Tensor,  # (B, T, H, W) mm/h, NaN where not observed
-        steps: int,
-        *,
-        keep_dry: bool = True,
-    ) -> Tensor:  # (B, steps, H, W) scaled; values below zero are dry
-        """Forecast scaled values, negative ones included: the loss is computed from these."""
-        observed = rate.isfinite()
-        x = self.scaling.forward(rate.where(observed, 0.0))
-        mask = observed.to(x.dtype)
-        head = self.network(torch.stack([x, mask], dim=2), steps=steps).float()  # (B, steps, S + 2, H, W)
-        weights = head[:, :, :-1].softmax(dim=2)
-        y: Tensor = (weights * self._smoothed(x[:, -1], mask[:, -1])[:, None]).sum(dim=2) + head[:, :, -1]
-        if not keep_dry:
-            return y
-        raining = (x > 0).flatten(1).any(dim=1)
-        forecast: Tensor = y.where(raining[:, None, None, None], 0.0)
-        return forecast
 
-    def _smoothed(
-        self,
-        x: Tensor,  # (B, H, W)
-        mask: Tensor,  # (B, H, W)
-    ) -> Tensor:  # (B, S + 1, H, W)
-        """Return the frame and its means over the observed pixels of boxes."""
-        frame = x[:, None]
-        both = torch.stack([x, mask], dim=1)
-        copies = [frame]
-        for scale in self.scales:
-            mean = avg_pool2d(both, scale, stride=1, padding=scale // 2)
-            copies.append(mean[:, :1] / mean[:, 1:].clamp_min(1e-6))
-        return torch.cat(copies, dim=1)
+def _features(scene: Scene, mean: Tensor, spread: Tensor, minutes: Tensor) -> Tensor:
+    """Return what is known at and around pixels of twice the size, ``(B, features, H/2, W/2)``."""
+    lows, observed = scene.cascade.lows, scene.cascade.observed
+    newest, before = lows[0][:, :1], lows[0][:, 1:2]
+    before = torch.where(avg_pool2d(observed[:, 1:2], _DETAIL) > 0, before, newest)
+    around = [upsample(lows[level - 1][:, :1], 2**level // _DETAIL) for level in _LOW_LEVELS]
+    trends = [
+        upsample(lows[level - 1][:, :1] - lows[level - 1][:, 1:2], 2**level // _DETAIL) * 3
+        for level in _TREND_LEVELS
+    ]
+    mean = avg_pool2d(mean, _DETAIL)
+    numbers = (_lead_number(minutes), _step_number(scene.step_minutes), _pixel_number(scene.pixel_km))
+    constants = [number[:, None, None, None].expand_as(mean) for number in numbers]
+    spread = 2 * upsample(spread, ENERGY_SIDE // _DETAIL)
+    return torch.cat([mean, spread, newest, before, *around, *trends, *constants], dim=1)
+
+
+def _conditions(cascade: RainPyramid, step_minutes: Tensor, pixel_km: Tensor) -> Tensor:
+    """Return what the cascade says about predictability, ``(B, conditions, H/8, W/8)``."""
+    first, second = correlations(cascade.moments, step_minutes)
+    newest, before = cascade.moments[:, :, 0] + 1e-4, cascade.moments[:, :, 1] + 1e-4
+    fields = torch.cat([first, second, torch.log10(newest) / 2 + 1, torch.log(newest / before)], dim=1)
+    fields = upsample(fields, cascade.energy.shape[-1] // fields.shape[-1])
+    numbers = (_step_number(step_minutes), _pixel_number(pixel_km))
+    constants = [number[:, None, None, None].expand_as(fields[:, :1]) for number in numbers]
+    return torch.cat([fields, *constants], dim=1)
+
+
+def _lead_number(minutes: Tensor) -> Tensor:
+    return torch.log(minutes / 20)
+
+
+def _step_number(minutes: Tensor) -> Tensor:
+    return torch.log(minutes / 5)
+
+
+def _pixel_number(pixel_km: Tensor) -> Tensor:
+    return torch.log(pixel_km) * 3

@@ -112,6 +112,41 @@ def sample(frame: Field, displacement: Field, *, rows: slice = EVERYTHING, cols:
     return np.divide(values, weight, out=np.full(x.shape, np.nan, np.float32), where=defined)
 
 
+def sample_nearest(
+    frame: Field, displacement: Field, *, rows: slice = EVERYTHING, cols: slice = EVERYTHING
+) -> Field:
+    """Read a frame at displaced pixels, each at the nearest pixel, so that no values are mixed.
+
+    Args:
+        frame: Values ``(y, x)`` of the whole grid, NaN where not observed.
+        displacement: Pixels ``(2, rows, cols)`` from each pixel to the place where the frame is read.
+        rows: Rows of the result.
+        cols: Columns of the result.
+
+    Returns:
+        Values ``(rows, cols)``; NaN where a place is outside the grid or was not observed.
+
+    Raises:
+        ArgumentError: The shapes do not match.
+
+    Example:
+        >>> frame = np.array([[0, 5, 0]], np.float32)
+        >>> displacement = np.stack([np.full((1, 3), 0.6), np.zeros((1, 3))]).astype(np.float32)
+        >>> sample_nearest(frame, displacement).tolist()
+        [[5.0, 0.0, nan]]
+    """
+    x, y = _pixel_coordinates(frame.shape, rows, cols)
+    if displacement.shape != (2, *x.shape):
+        raise ArgumentError(f"displacement: expected shape {(2, *x.shape)}, found {displacement.shape}")
+    # OpenCV rounds half pixels in its own way, so they are rounded here.
+    x, y = np.rint(x + displacement[0]), np.rint(y + displacement[1])
+    values = np.ascontiguousarray(frame, np.float32)
+    found = cv2.remap(
+        values, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=float("nan")
+    )
+    return np.asarray(found, np.float32)
+
+
 def extrapolate(frame: Field, motion: Field, steps: int) -> Field:
     """Move a frame along a steady motion field.
 

@@ -8,6 +8,7 @@ are then left to forecast (Germann & Zawadzki 2002, doi:10.1175/1520-0493(2002)1
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
+import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, map_coordinates
 
@@ -64,25 +65,53 @@ def forecast_to_fixed(
         inflow: ``"mean"``: rain from outside is a mean of the edge region, over an area that widens with the
             distance from the edge; ``"nan"``: it is NaN.
     """
-    bands = [(rows, displacements(motion, steps, rows=rows)) for rows in row_bands(*motion.shape[1:])]
-    for frame in moving:
-        means = None if inflow == "nan" else _edge_means(frame)
-        fixed = np.empty_like(frame)
-        for rows, paths in bands:
-            fixed[rows] = _move(frame, next(paths), rows, means)
-        yield fixed
+    for frame, carry in zip(moving, carriers(motion, steps, inflow), strict=False):
+        yield carry(frame)
 
 
-def _move(frame: Field, path: Field, rows: slice, means: list[Field] | None) -> Field:
-    height, width = frame.shape
-    y, x = np.mgrid[rows, :width].astype(np.float32)
-    origin = np.stack([x, y])
-    place = origin + path
-    nearest = np.clip(place, 0, np.array([width - 1, height - 1], np.float32)[:, None, None])
-    moved = sample(frame, nearest - origin, rows=rows)
-    outside = (place != nearest).any(axis=0)
-    moved[outside] = np.nan if means is None else _inflow(means, place[:, outside], nearest[:, outside])
-    return moved
+def carriers(motion: Field, steps: int, inflow: Inflow = "mean") -> Iterator["Carrier"]:
+    """Yield, for each lead time, what moves fields from moving coordinates to the places of their rain.
+
+    Args:
+        motion: Pixels per time step ``(2, y, x)``.
+        steps: Number of lead times.
+        inflow: As in :func:`forecast_to_fixed`.
+    """
+    bands = [displacements(motion, steps, rows=rows) for rows in row_bands(*motion.shape[1:])]
+    for _ in range(steps):
+        yield Carrier(np.concatenate([next(paths) for paths in bands], axis=1), inflow)
+
+
+class Carrier:
+    """Moves fields of one lead time from moving coordinates to the places of their rain.
+
+    Args:
+        path: Displacement from every pixel to the place its rain came from ``(2, y, x)``.
+        inflow: As in :func:`forecast_to_fixed`.
+    """
+
+    def __init__(self, path: Field, inflow: Inflow) -> None:
+        height, width = path.shape[1:]
+        y, x = np.ogrid[:height, :width]
+        column, row = path[0] + x.astype(np.float32), path[1] + y.astype(np.float32)
+        self._columns, self._rows = np.clip(column, 0, width - 1), np.clip(row, 0, height - 1)
+        self.outside = (column != self._columns) | (row != self._rows)
+        self._place = np.stack([column[self.outside], row[self.outside]])
+        self._nearest = np.stack([self._columns[self.outside], self._rows[self.outside]])
+        self._inflow = inflow
+
+    def __call__(self, frame: Field) -> Field:
+        """Return a field ``(y, x)``, without NaN, moved."""
+        moved = np.asarray(
+            cv2.remap(frame, self._columns, self._rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
+            np.float32,
+        )
+        if self._place.size:
+            if self._inflow == "nan":
+                moved[self.outside] = np.nan
+            else:
+                moved[self.outside] = _inflow(_edge_means(frame), self._place, self._nearest)
+        return moved
 
 
 def _edge_means(frame: Field) -> list[Field]:  # 4 arrays (1 + scales, pixels of the edge)

@@ -1,21 +1,21 @@
 """Crops of an archive's windows in the coordinates of training, read without the rest of the frames.
 
-A crop in moving coordinates needs the motion field around it. It is that of forecasting:
-:func:`~stormcell.motion.optical_flow.estimate` of the newest input frames. If all frames that are used fit
-into memory, it is estimated from whole frames, once for each issue time. Otherwise it is estimated from the
-neighbourhood of the crop, which makes little difference; see :data:`MARGIN`.
+Crops are in coordinates that move with the rain, so they need the motion field around them. It is that of
+forecasting: :func:`~stormcell.motion.optical_flow.estimate` of the newest input frames. If all frames that
+are used fit into memory, it is estimated from whole frames, once for each issue time. Otherwise it is
+estimated from the neighbourhood of the crop, which makes little difference; see :data:`MARGIN`.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
-from typing import Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from stormcell.data.splits import Window
-from stormcell.motion.advection import displacements, sample
+from stormcell.motion.advection import displacements, sample, sample_nearest
 from stormcell.motion.optical_flow import Vectors, motion_field, track
 
 Field = NDArray[np.float32]
@@ -34,19 +34,16 @@ class CropReader:
 
     Args:
         rain: Rain rates in mm/h ``(time, y, x)``, lazy.
-        coordinates: ``"moving"`` or ``"fixed"``.
         in_memory: Whether frames are read whole and stay in memory.
 
     Attributes:
         shape: Rows and columns of the grid.
     """
 
-    def __init__(
-        self, rain: xr.DataArray, coordinates: Literal["moving", "fixed"], *, in_memory: bool
-    ) -> None:
+    def __init__(self, rain: xr.DataArray, *, in_memory: bool) -> None:
         self._rain = rain.variable
         self.shape = (rain.sizes["y"], rain.sizes["x"])
-        self._moving, self._in_memory = coordinates == "moving", in_memory
+        self._in_memory = in_memory
 
         @cache
         def frame(position: int) -> Field:
@@ -58,28 +55,41 @@ class CropReader:
 
         self._frame, self._whole_motion = frame, whole_motion
 
-    def crop(self, window: Window, rows: slice, cols: slice) -> tuple[Field, Field]:
-        """Return the inputs ``(inputs, rows, cols)`` and the targets ``(targets, rows, cols)`` of a window.
+    def crop(
+        self,
+        window: Window,
+        rows: slice,
+        cols: slice,
+        leads: Sequence[int],
+        jitter: Callable[[Vectors], Vectors] = lambda vectors: vectors,
+    ) -> tuple[Field, Field]:
+        """Return the inputs ``(inputs, rows, cols)`` and some targets ``(leads, rows, cols)`` of a window.
+
+        Inputs are interpolated, as in forecasting. Targets are read at the nearest pixels, because
+        interpolation would make the rain smoother than that which forecasts are verified against.
 
         Args:
             window: Positions of the frames.
             rows: Rows of the crop, inside the grid.
             cols: Columns of the crop.
+            leads: Lead times of the targets in time steps, from 1 to the number of the window's targets.
+            jitter: Change of the motion vectors.
 
         Returns:
-            Rain rates in mm/h, NaN where not observed; in moving coordinates also where the rain came from
-            outside the grid or left it.
+            Rain rates in mm/h, NaN where not observed, and where the rain came from outside the grid or left
+            it.
         """
-        if not self._moving:
-            return self._read(window.inputs, (rows, cols)), self._read(window.targets, (rows, cols))
-        vectors = self._motion(window.inputs[-_TRACKED:], (rows, cols))
-        past, future = window.inputs[:-1], window.targets
-        motion, inner = self._field(vectors, (rows, cols), max(len(past), len(future)))
+        vectors = jitter(self._motion(window.inputs[-_TRACKED:], (rows, cols)))
+        past, last = window.inputs[:-1], max(leads)
+        motion, inner = self._field(vectors, (rows, cols), max(len(past), last))
         to_past = list(displacements(motion, len(past), rows=inner[0], cols=inner[1]))[::-1]
-        to_future = list(displacements(-motion, len(future), rows=inner[0], cols=inner[1]))
-        inputs = self._displaced(past, to_past, (rows, cols))
+        to_future = list(displacements(-motion, last, rows=inner[0], cols=inner[1]))
+        inputs = self._displaced(past, to_past, (rows, cols), sample)
         newest = self._read(window.inputs[-1:], (rows, cols))
-        return np.concatenate([inputs, newest]), self._displaced(future, to_future, (rows, cols))
+        future = tuple(window.targets[lead - 1] for lead in leads)
+        paths = [to_future[lead - 1] for lead in leads]
+        targets = self._displaced(future, paths, (rows, cols), sample_nearest)
+        return np.concatenate([inputs, newest]), targets
 
     def _motion(self, positions: tuple[int, ...], crop: Area) -> Vectors:
         """Return the motion vectors on the whole grid, or around a crop."""
@@ -101,7 +111,9 @@ class CropReader:
         field = motion_field(vectors, *self.shape, rows=rows, cols=cols)
         return field, (_moved(crop[0], -rows.start), _moved(crop[1], -cols.start))
 
-    def _displaced(self, positions: tuple[int, ...], paths: list[Field], crop: Area) -> Field:
+    def _displaced(
+        self, positions: tuple[int, ...], paths: list[Field], crop: Area, read: Callable[..., Field]
+    ) -> Field:
         """Return frames at displaced pixels of a crop, a displacement for each frame."""
         box = []
         for axis, (part, length) in enumerate(zip(crop, self.shape, strict=True)):
@@ -113,7 +125,7 @@ class CropReader:
         frames = self._read(positions, (box[0], box[1]))
         rows, cols = (_moved(part, -around.start) for part, around in zip(crop, box, strict=True))
         return np.stack(
-            [sample(frame, path, rows=rows, cols=cols) for frame, path in zip(frames, paths, strict=True)]
+            [read(frame, path, rows=rows, cols=cols) for frame, path in zip(frames, paths, strict=True)]
         )
 
     def _read(self, positions: tuple[int, ...], area: Area) -> Field:
@@ -121,7 +133,7 @@ class CropReader:
         if self._in_memory:
             return np.stack([self._frame(position)[area] for position in positions])
         steps = np.diff(positions)
-        if len(steps) and (steps == steps[0]).all():
+        if len(steps) and steps[0] > 0 and (steps == steps[0]).all():
             # One request, so that the frames are read together.
             chosen = [slice(positions[0], positions[-1] + 1, int(steps[0]))]
         else:

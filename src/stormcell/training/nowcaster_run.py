@@ -7,24 +7,32 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 from rich.console import Console
 
 from stormcell.atomic import make_folder, write_file
-from stormcell.data.splits import Block, Split
-from stormcell.data.time_axis import in_minutes
+from stormcell.data.splits import Block, Split, steps_between
+from stormcell.data.time_axis import TimeAxis, in_minutes
 from stormcell.errors import ArgumentError, RecipeError
-from stormcell.models import model_file
+from stormcell.models.nowcaster import LONGEST_STEP
 from stormcell.training.budget import Budget
+from stormcell.training.card import card_of
 from stormcell.training.loop import fit
-from stormcell.training.nowcaster_task import NowcasterTask, initial_nowcaster
+from stormcell.training.mixed_precision import lightning_precision
+from stormcell.training.nowcaster_task import NowcasterTask
 from stormcell.training.processes import barrier, first_process_first, process_count, rank
 from stormcell.training.recipes import Recipe
 from stormcell.training.run_state import differences, read_state
 from stormcell.training.sampler import Sampler
 from stormcell.training.task import Pace
-from stormcell.training.training_archive import ArchiveState, Rain, TrainingArchive, archive_shares, prepare
+from stormcell.training.training_archive import (
+    ArchiveState,
+    Rain,
+    TrainingArchive,
+    archive_shares,
+    prepare,
+)
+from stormcell.training.windows import has_windows
 
 _STATE = "run.json"
 
@@ -63,7 +71,8 @@ class RunState:
         try:
             archives = tuple(
                 ArchiveState(
-                    Split(**{name: Block(**block) for name, block in one["split"].items()}), one["data_hash"]
+                    Split(**{name: Block(**block) for name, block in one["split"].items() if block}),
+                    one["data_hash"],
                 )
                 for one in stored.pop("archives")
             )
@@ -80,6 +89,8 @@ def train(
     folder: str | os.PathLike[str],
     recipe: Recipe,
     console: Console,
+    *,
+    validate_on: Sequence[xr.DataArray | xr.Dataset | Rain] = (),
 ) -> Path:
     """Train a nowcaster on one or more archives, or resume its training.
 
@@ -95,6 +106,8 @@ def train(
             index ``scans/`` and, from the first validation on, ``model.safetensors``.
         recipe: Settings of the training; the same as before if the folder holds a run.
         console: Console for progress.
+        validate_on: Archives to validate on, such as those of a network of radars that is left out. Then all
+            frames of ``archives`` are trained on. Without them, blocks of time are validated on.
 
     Returns:
         The path of the model file.
@@ -112,16 +125,22 @@ def train(
     given = [archives] if isinstance(archives, xr.DataArray) else list(archives)
     if not given:
         raise ArgumentError("archives: expected at least one, found none")
-    rains = [one if isinstance(one, Rain) else Rain.of(one) for one in given]
+    rains, others = (
+        [one if isinstance(one, Rain) else Rain.of(one) for one in some] for some in (given, validate_on)
+    )
     before = RunState.read(folder)
     _refuse_other_recipe(folder, before, recipe)
     if before and before.finished:
         console.print(f"{folder}: this run is finished; its model is {model_path}", soft_wrap=True)
         return model_path
-    if before and len(before.archives) != len(rains):
+    whole = bool(others) or recipe.whole
+    thinned = _thinned(rains, recipe, whole=whole)
+    count = len(thinned)  # of those to train on
+    thinned += _thinned(others, recipe, whole=whole)
+    if before and len(before.archives) != len(thinned):
         raise RecipeError(
-            f"{folder}: expected the {len(before.archives)} archives that this run was begun with, "
-            f"found {len(rains)}"
+            f"{folder}: expected the {len(before.archives)} archives and time steps that this run was begun "
+            f"with, found {len(thinned)}"
         )
     console.print(_announcement(recipe, folder, resumed=before is not None), soft_wrap=True)
     with console.status("") as status:
@@ -129,30 +148,38 @@ def train(
             prepare(
                 rain,
                 recipe,
+                thinning=thinning,
+                whole=whole,
                 before=before.archives[k] if before else None,
-                archives=len(rains),
+                archives=len(thinned),
                 scans=folder / "scans",
                 show=status.update,
             )
-            for k, rain in enumerate(rains)
+            for k, (rain, thinning) in enumerate(thinned)
         ]
-    ready = [archive for archive, _ in prepared]
+    used = [archive for archive, _ in prepared]
+    ready, left_out = used[:count], used[count:]
     shares = archive_shares(ready, recipe)
-    training, validation = (
-        Sampler(pools, shares, steps=recipe.steps, crop=recipe.crop)
-        for pools in ([archive.training for archive in ready], [archive.validation for archive in ready])
+    training = Sampler(
+        [archive.training for archive in ready], shares, leads=recipe.leads_per_crop, crop=recipe.crop
     )
-    _describe(ready, shares, training, console)
+    validation = Sampler(
+        [archive.validation for archive in left_out or ready],
+        [1.0] * len(left_out) or shares,
+        leads=recipe.leads_per_crop,
+        crop=recipe.crop,
+    )
+    _describe(ready, left_out, shares, training, console)
 
     def check() -> None:
-        for archive in ready:
+        for archive in used:
             archive.expect_unchanged()
 
-    task = NowcasterTask(recipe, training, validation, _card(ready, shares, recipe), model_path, check)
+    task = NowcasterTask(recipe, training, validation, card_of(ready, shares, recipe), model_path, check)
     # From now on the folder belongs to this recipe, so every check that can refuse the recipe comes before.
     state = RunState(
         recipe.model_dump(),
-        tuple(ArchiveState(archive.split, archive.data_hash) for archive in ready),
+        tuple(ArchiveState(archive.split, archive.data_hash) for archive in used),
         _examples_per_update(recipe),
     )
     with first_process_first():
@@ -173,6 +200,26 @@ def train(
     return model_path
 
 
+def _thinned(rains: Sequence[Rain], recipe: Recipe, *, whole: bool) -> list[tuple[Rain, int]]:
+    """Return the archives with the first thinning, and with others that leave them enough frames.
+
+    With the others, time steps are 15 minutes at most.
+    """
+    found = []
+    for rain in rains:
+        axis = TimeAxis(rain.rates["time"].values)
+        every = steps_between(axis, recipe.time_step_minutes, rain.name)
+        first, *others = recipe.thinning
+        found.append((rain, first))
+        found += [
+            (rain, other)
+            for other in others
+            if other * every * in_minutes(axis.step) <= LONGEST_STEP
+            and has_windows(rain.name, axis, recipe, other * every, whole=whole)
+        ]
+    return found
+
+
 def _announcement(recipe: Recipe, folder: Path, *, resumed: bool) -> str:
     """Return the line that says how long a training takes at most, and how to stop and resume it."""
     limits = []
@@ -182,26 +229,32 @@ def _announcement(recipe: Recipe, folder: Path, *, resumed: bool) -> str:
         limits.append(f"{recipe.max_updates} updates (max_updates)")
     begin = "resuming the training in" if resumed else "training in"
     also = "in all, " if resumed else ""
+    numbers = "bfloat16" if lightning_precision(recipe.precision) == "bf16-mixed" else "float32"
     return (
-        f"{begin} {folder}: {also}at most {' or '.join(limits)}, and less if {recipe.patience} validations "
-        "bring no improvement; Ctrl-C stops it, and the same command resumes it"
+        f"{begin} {folder} in {numbers}: {also}at most {' or '.join(limits)}, and less if {recipe.patience} "
+        "validations bring no improvement; Ctrl-C stops it, and the same command resumes it"
     )
 
 
 def _describe(
-    archives: Sequence[TrainingArchive], shares: Sequence[float], training: Sampler, console: Console
+    archives: Sequence[TrainingArchive],
+    left_out: Sequence[TrainingArchive],
+    shares: Sequence[float],
+    training: Sampler,
+    console: Console,
 ) -> None:
     for archive, share in zip(archives, shares, strict=True):
         several = f", {share:.0%} of the crops" if len(archives) > 1 else ""
-        thinned = f", thinned to one frame in {archive.every}" if archive.every > 1 else ""
         parts = archive.split
-        console.print(
-            f"{archive.name}: every {in_minutes(archive.step):g} min{thinned}, pixels of {archive.spacing}"
-            f"{several}\n"
-            f"  training on {parts.train}: {len(archive.training.windows)} issue times; validating on "
-            f"{parts.validation}: {len(archive.validation.windows)}; not using {parts.test}",
-            soft_wrap=True,
-        )
+        line = f"training on {parts.train}: {len(archive.training.windows)} issue times"
+        if parts.validation is not None:
+            line += f"; validating on {parts.validation}: {len(archive.validation.windows)}"
+        if parts.test is not None:
+            line += f"; not using {parts.test}"
+        console.print(f"{_resolution(archive)}{several}\n  {line}", soft_wrap=True)
+    for archive in left_out:
+        line = f"validating on {archive.split.train}: {len(archive.validation.windows)} issue times"
+        console.print(f"{_resolution(archive)}\n  {line}", soft_wrap=True)
     natural, drawn = training.wet_shares()
     console.print(
         f"sampling favours rain: {drawn:.1%} of the drawn pixels are wet, {natural:.1%} of all pixels",
@@ -209,43 +262,9 @@ def _describe(
     )
 
 
-def _card(archives: Sequence[TrainingArchive], shares: Sequence[float], recipe: Recipe) -> model_file.Card:
-    nowcaster = initial_nowcaster(recipe)
-    described = tuple(
-        model_file.TrainingData(
-            time_step_seconds=int(archive.step / np.timedelta64(1, "s")),
-            pixel_size=(archive.spacing.dy, archive.spacing.dx),
-            pixel_unit=archive.spacing.unit,
-            extent=archive.extent,
-            share=share,
-            blocks={
-                name: (block.start, block.end)
-                for name, block in (
-                    ("train", archive.split.train),
-                    ("validation", archive.split.validation),
-                    ("test", archive.split.test),
-                )
-            },
-            data_hash=archive.data_hash,
-            data_source=archive.source(),
-        )
-        for archive, share in zip(archives, shares, strict=True)
-    )
-    return model_file.Card(
-        model=type(nowcaster).__name__,
-        title="ConvLSTM",
-        arguments=nowcaster.arguments,
-        scaling=nowcaster.scaling,
-        inputs=recipe.inputs,
-        steps=recipe.steps,
-        units=model_file.Units(inputs="mm/h", outputs="mm/h"),
-        nowcasting=model_file.Nowcasting(coordinates=recipe.coordinates, archives=described),
-        settings=recipe.model_dump(),
-        data_hash=model_file.joined_hash([one.data_hash for one in described]),
-        data_source=model_file.joined_source([one.data_source for one in described]),
-        scores={},
-        versions=model_file.versions(),
-    )
+def _resolution(archive: TrainingArchive) -> str:
+    thinned = f", thinned to one frame in {archive.every}" if archive.every > 1 else ""
+    return f"{archive.name}: every {in_minutes(archive.step):g} min{thinned}, pixels of {archive.spacing}"
 
 
 def _examples_per_update(recipe: Recipe) -> int:

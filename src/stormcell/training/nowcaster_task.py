@@ -3,37 +3,57 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
-from stormcell.data.scaling import LogScaling
 from stormcell.models import model_file
 from stormcell.models.nowcaster import Nowcaster
+from stormcell.training.exceedance_loss import exceedance_loss, observed_pixels, threshold_crps
 from stormcell.training.mixed_precision import lightning_precision
 from stormcell.training.prefetch import Prefetch
 from stormcell.training.processes import process_count, total
-from stormcell.training.rain_histogram import RainHistogram
-from stormcell.training.rain_loss import observed_pixels, rain_loss
 from stormcell.training.recipes import Recipe
 from stormcell.training.sampler import Crops, Sampler
 from stormcell.training.task import Moment, Schedule, Task
-from stormcell.verification.contingency import contingency
 
 _VALIDATION_SEED = 2**32  # above every seed of a recipe
 
 _KEPT_BYTES = 2**28  # of validation crops, which are the same in every validation
 
-Batch = tuple[Tensor, Tensor, Tensor]  # inputs and targets in mm/h, and importance weights
+
+class CropBatch(NamedTuple):
+    """The crops of an update, as tensors; see :class:`~stormcell.training.sampler.Crops`."""
+
+    inputs: Tensor
+    targets: Tensor
+    leads: Tensor
+    step_minutes: Tensor
+    pixel_km: Tensor
+    importance_weights: Tensor
+
+    @classmethod
+    def of(cls, crops: Crops) -> "CropBatch":
+        """Return crops as tensors, with targets only where the newest frame was observed."""
+        inputs, targets = torch.from_numpy(crops.inputs), torch.from_numpy(crops.targets)
+        targets = targets.where(inputs[:, -1:].isfinite(), float("nan"))
+        others = crops.leads, crops.step_minutes, crops.pixel_km, crops.importance_weights
+        return cls(inputs, targets, *map(torch.from_numpy, others))
+
+    def to(self, device: torch.device) -> "CropBatch":
+        """Return the batch on a device."""
+        return CropBatch(*(tensor.to(device) for tensor in self))
 
 
 class NowcasterTask(Task):
     """A nowcaster trained by a recipe.
 
-    A validation gives ``csi``, the critical success index at the recipe's threshold, with hits, misses and
-    false alarms summed over crops and lead times; ``csi_newest``, the same for the newest frame repeated
-    (which in moving coordinates is extrapolation); and ``validation_loss``.
+    The weights that are validated and written are an average over the updates (Polyak & Juditsky 1992,
+    doi:10.1137/0330046). A validation gives ``validation_loss``; ``crps``, the continuous ranked probability
+    score in mm/h; and ``mae_newest``, that of the newest frame, whose forecast in moving coordinates is
+    extrapolation.
 
     Args:
         recipe: Settings of the training.
@@ -44,7 +64,7 @@ class NowcasterTask(Task):
         check: Called before each validation, in all processes; it refuses data that have changed.
     """
 
-    name, leading, loss_columns = "training", "csi", ("update", "loss")
+    name, leading, loss_columns = "training", "validation_loss", ("update", "loss")
 
     def __init__(
         self,
@@ -61,9 +81,9 @@ class NowcasterTask(Task):
         self.schedule = Schedule(recipe.learning_rate, warmup_updates=recipe.warmup_updates)
         self.batch_size, self.gradient_clip = recipe.batch_size, recipe.gradient_clip
         self.patience = recipe.patience
-        self.histogram = RainHistogram(recipe.steps, initial_nowcaster(recipe).calibration.bins)
         self._validation_crops: dict[int, Crops] = {}
-        self._ahead: Prefetch[Batch] | None = None
+        self._ahead: Prefetch[CropBatch] | None = None
+        self._average: AveragedModel | None = None
 
     def build(self) -> Nowcaster:
         """Return the recipe's nowcaster."""
@@ -76,7 +96,7 @@ class NowcasterTask(Task):
             network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
 
-    def batch(self, update: int, rank: int, processes: int) -> Batch:
+    def batch(self, update: int, rank: int, processes: int) -> CropBatch:
         """Return crops; the processes' parts of an update are slices of one list of crops.
 
         The crops of the next updates are read meanwhile.
@@ -91,95 +111,103 @@ class NowcasterTask(Task):
         if self._ahead is not None:
             self._ahead.close()
 
-    def make(self, update: int, rank: int, processes: int) -> Batch:
+    def make(self, update: int, rank: int, processes: int) -> CropBatch:
         """Return the crops of :meth:`batch`, read now."""
         recipe, size = self.recipe, self.batch_size
-        crops = self._training.crops(
-            recipe.seed,
-            update,
-            size=size * processes,
-            windows=recipe.windows_per_batch,
-            augment=recipe.augment,
-            part=slice(size * rank, size * (rank + 1)),
+        return CropBatch.of(
+            self._training.crops(
+                recipe.seed,
+                update,
+                size=size * processes,
+                windows=recipe.windows_per_batch,
+                augment=recipe.augment,
+                part=slice(size * rank, size * (rank + 1)),
+            )
         )
-        arrays = crops.inputs, crops.targets, crops.importance_weights
-        return torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1]), torch.from_numpy(arrays[2])
 
-    def loss(self, network: nn.Module, batch: Batch, moment: Moment) -> Tensor:
-        """Return the rain loss, and count the rain."""
+    def loss(self, network: nn.Module, batch: CropBatch, moment: Moment) -> Tensor:
+        """Return the loss of the exceedance of all thresholds, and average the weights."""
         assert isinstance(network, Nowcaster)
+        self._averaged(network).update_parameters(network)
         pixels = None
         if moment.processes > 1:
             # With an equal share of all observed pixels, the mean of the losses is the whole batch's loss.
-            pixels = total(observed_pixels(batch[1].isfinite())) / process_count()
-        weights = batch[2] if self.recipe.uniform_loss else None
-        scaled, loss = self._loss(network, batch[0], batch[1], pixels, weights)
-        self.histogram.add(scaled, network.scaling.forward(batch[1]))
-        return loss
+            pixels = total(observed_pixels(batch.targets.isfinite())) / process_count()
+        weights = batch.importance_weights if self.recipe.uniform_loss else None
+        return _loss(network, batch, pixels, weights)[0]
 
     def prepare_validation(self, network: nn.Module) -> None:
-        """Check the data, and calibrate the nowcaster."""
+        """Check the data, and begin the average of the weights if it has not begun."""
         self._check()
         assert isinstance(network, Nowcaster)
-        network.calibration.levels.copy_(self.histogram.levels())
+        self._averaged(network)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Return the scores of the validation crops."""
+        """Return the scores of the averaged weights on the validation crops."""
         assert isinstance(network, Nowcaster)
+        averaged = self._averaged(network).module.eval()
         recipe, losses = self.recipe, []
         device = next(network.parameters()).device
-        counts = torch.zeros(2, 3, dtype=torch.int64)  # of the nowcaster and of the newest frame
+        sums = torch.zeros(3, dtype=torch.float64)  # CRPS, absolute error of the newest frame, pixels
         size = self.batch_size * process_count()
         for k in range(-(-recipe.validation_crops // size)):
-            crops = self._crops_to_validate(k, size)
-            pixels = observed_pixels(torch.from_numpy(crops.targets).isfinite()).to(device)
+            batch = CropBatch.of(self._crops_to_validate(k, size)).to(device)
+            pixels = observed_pixels(batch.targets.isfinite())
             # As many crops at once as in training, for which the memory suffices.
             for first in range(0, size, self.batch_size):
-                part = slice(first, first + self.batch_size)
-                inputs = torch.from_numpy(crops.inputs[part]).to(device)
-                targets = torch.from_numpy(crops.targets[part]).to(device)
-                scaled, loss = self._loss(network, inputs, targets, pixels, None)
+                part = CropBatch(*(tensor[first : first + self.batch_size] for tensor in batch))
+                loss, crps = _loss(averaged, part, pixels, None)
                 losses.append(loss)
-                newest = inputs[:, -1:].nan_to_num(0.0).expand_as(targets)
-                for row, forecast in enumerate((network.rate(scaled), newest)):
-                    found = contingency(forecast, targets, targets.isfinite(), recipe.threshold, (0, 1, 2, 3))
-                    counts[row] += torch.stack([found.hits, found.misses, found.false_alarms]).cpu()
-        scores = {
-            name: hits / max(hits + misses + false_alarms, 1)
-            for name, (hits, misses, false_alarms) in zip(("csi", "csi_newest"), counts.tolist(), strict=True)
+                error = (part.inputs[:, -1:] - part.targets).abs().nansum()
+                sums += torch.stack([crps, error, part.targets.isfinite().sum()]).double().cpu()
+        crps, error, count = sums.tolist()
+        return {
+            "validation_loss": process_count() * torch.stack(losses).mean().item(),
+            "crps": crps / max(count, 1),
+            "mae_newest": error / max(count, 1),
         }
-        return scores | {"validation_loss": process_count() * torch.stack(losses).mean().item()}
 
     def better(self, score: float, other: float) -> bool:
-        """Return whether a CSI is higher than another, or is the first."""
-        return score > other or other != other  # NaN before the first validation
+        """Return whether a loss is lower than another, or is the first; or whether the last is kept."""
+        return (
+            self.recipe.keep == "last" or score < other or other != other
+        )  # NaN before the first validation
 
     def describe(self, update: int, loss: float, scores: Mapping[str, float], best: bool) -> str:  # noqa: ARG002
         """Return a line with the scores of the nowcaster and of the newest frame."""
-        newest = "extrapolation" if self.recipe.coordinates == "moving" else "persistence"
+        mark = " (best)" if best and self.recipe.keep == "best" else ""
         return (
-            f"update {update:6d}  validation CSI ≥ {self.recipe.threshold:g} mm/h "
-            f"{scores['csi']:.3f}{' (best)' if best else ''}, {newest} {scores['csi_newest']:.3f}, "
-            f"loss {scores['validation_loss']:.5f}"
+            f"update {update:6d}  validation loss {scores['validation_loss']:.5f}{mark}, "
+            f"CRPS {scores['crps']:.4f} mm/h, mean absolute error of extrapolation "
+            f"{scores['mae_newest']:.4f} mm/h"
         )
 
     def note(self, update: int, seconds: float, scores: Mapping[str, float]) -> str:  # noqa: ARG002
-        """Return the last CSI."""
-        return f", validation CSI {scores['csi']:.3f}" if scores else ""
+        """Return the last loss."""
+        return f", validation loss {scores['validation_loss']:.4f}" if scores else ""
 
     def keep_best(self, network: nn.Module, scores: Mapping[str, float]) -> None:
-        """Write the model file."""
+        """Write the model file with the averaged weights."""
         assert isinstance(network, Nowcaster)
         card = self._card.model_copy(update={"scores": dict(scores)})
-        model_file.save(self._path, network, card)
+        averaged = self._averaged(network).module
+        assert isinstance(averaged, Nowcaster)
+        model_file.save(self._path, averaged, card)
 
     def state(self) -> dict[str, Any]:
-        """Return the rain histogram."""
-        return {"histogram": self.histogram.state()}
+        """Return the averaged weights."""
+        return {} if self._average is None else {"average": self._average.state_dict()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over the rain histogram."""
-        self.histogram.restore(state["histogram"])
+        """Take over the averaged weights."""
+        self._average = _average(initial_nowcaster(self.recipe), self.recipe.weight_average)
+        self._average.load_state_dict(state["average"])
+
+    def _averaged(self, network: Nowcaster) -> AveragedModel:
+        """Return the average of the weights; at first, that of the present ones."""
+        if self._average is None:
+            self._average = _average(network, self.recipe.weight_average)
+        return self._average
 
     def _crops_to_validate(self, number: int, size: int) -> Crops:
         """Return crops of the validation; the first of them stay in memory."""
@@ -193,25 +221,6 @@ class NowcasterTask(Task):
             self._validation_crops[number] = crops
         return crops
 
-    def _loss(
-        self,
-        network: Nowcaster,
-        inputs: Tensor,
-        targets: Tensor,
-        pixels: Tensor | None,
-        crop_weights: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        scaled = network.scaled(inputs, steps=targets.shape[1])
-        loss = rain_loss(
-            scaled,
-            targets,
-            network.scaling,
-            heavy_rain_weight=self.recipe.heavy_rain_weight,
-            pixels=pixels,
-            crop_weights=crop_weights,
-        )
-        return scaled, loss
-
 
 def initial_nowcaster(recipe: Recipe) -> Nowcaster:
     """Return a recipe's nowcaster, its initial weights drawn from PyTorch's global generator.
@@ -220,9 +229,39 @@ def initial_nowcaster(recipe: Recipe) -> Nowcaster:
         StormcellError: The recipe's numbers do not describe a network.
     """
     return Nowcaster(
-        LogScaling(),
-        steps=recipe.steps,
-        hidden_channels=recipe.hidden_channels,
-        kernel_size=recipe.kernel_size,
-        patch_size=recipe.patch_size,
+        inputs=recipe.inputs,
+        channels=recipe.channels,
+        detail_channels=recipe.detail_channels,
+        encoder=recipe.encoder,
+        cascade=recipe.cascade,
     )
+
+
+def _loss(
+    network: nn.Module, batch: CropBatch, pixels: Tensor | None, crop_weights: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return the loss of all lead times of a batch, and the sum of their CRPS."""
+    assert isinstance(network, Nowcaster)
+    pixels = observed_pixels(batch.targets.isfinite()) if pixels is None else pixels
+    scene = network.read(batch.inputs, batch.step_minutes, batch.pixel_km, int(batch.leads.max()))
+    losses, crps = [], []
+    for lead, target in zip(batch.leads.unbind(1), batch.targets.unbind(1), strict=True):
+        logits = network.logits(scene, lead)
+        losses.append(
+            exceedance_loss(logits, target, network.thresholds, pixels=pixels, crop_weights=crop_weights)
+        )
+        crps.append(threshold_crps(logits.detach(), target, network.thresholds))
+    return torch.stack(losses).sum(), torch.stack(crps).sum()
+
+
+def _average(network: Nowcaster, decay: float) -> AveragedModel:
+    """Return a copy of a network whose weights follow those of the training.
+
+    In the first updates it follows faster, so that the initial weights are soon forgotten.
+    """
+
+    def follow(average: Tensor, weight: Tensor, count: Tensor | int) -> Tensor:
+        keep = min(decay, (int(count) + 1) / (int(count) + 10))
+        return average + (1 - keep) * (weight - average)
+
+    return AveragedModel(network, avg_fn=follow)

@@ -23,64 +23,70 @@ class Recipe(BaseModel):
 
     Attributes:
         inputs: Input frames.
-        steps: Target frames in training; a trained nowcaster can forecast any number.
-        coordinates: "moving" to forecast in coordinates that move with the rain, or "fixed".
-        validation: Length of the validation block, a share ("15%") or a duration ("60min").
+        lead_minutes: Longest lead time of the targets; a trained nowcaster can forecast any.
+        validation: Length of the validation block, a share ("15%") or a duration ("60min"). "0%" trains on
+            all frames; scores are then those of the training's own frames, and keep must be "last".
         test: Length of the test block, likewise; training does not read it.
-        hidden_channels: Channels of each ConvLSTM layer.
-        kernel_size: Kernel size of every convolution in them.
-        patch_size: Side in pixels of the patches that become the network's pixels.
+        channels: Channels of the encoder.
+        detail_channels: Channels of the layers that correct cells of 2 × 2 pixels.
+        encoder: "convlstm", or for comparison "convolution" or "none".
+        cascade: Whether forecasts begin as those of the local cascade; false for comparison.
         crop: Side in pixels of the training crops.
         batch_size: Crops per update and process.
         windows_per_batch: Issue times from which the crops of an update are taken.
+        leads_per_crop: Lead times of a crop's targets, drawn at random.
         time_step_minutes: Time step to thin archives to, by dropping frames; null keeps their own.
+        thinning: Also train on every n-th frame, for each n, where the time step stays at most 15 minutes.
         archive_shares: Shares of archives in the crops: "root" of their rain, "rain", "equal" or numbers.
-        augment: Flip crops at random, and transpose them where pixels are square.
+        augment: Change crops at random; see stormcell.training.augmentation.
         learning_rate: Highest learning rate, between the warm-up and the cosine descent.
         warmup_updates: Updates over which the learning rate rises.
         weight_decay: Weight decay of AdamW.
+        weight_average: Decay per update of the average of the weights that is validated and written.
         gradient_clip: Largest norm of the gradient.
-        heavy_rain_weight: The weight of a pixel with R mm/h is 1 + heavy_rain_weight · min(R, 30).
         uniform_loss: Weight crops so that the loss is that of uniformly drawn crops, not of rainy ones.
         max_updates: Limit in updates; on one machine the run is then the same to the bit.
         max_minutes: Limit in minutes. With both limits, training ends at the first. A ``max_updates`` on the
             command line replaces the default.
         validate_every: Updates between two validations, each with a checkpoint.
         validation_crops: Crops of a validation.
-        threshold: Rain rate in mm/h of the CSI that decides which weights are the best.
-        patience: Validations without a better CSI before training ends.
+        patience: Validations without a lower loss before training ends.
+        keep: Weights to write: the "best" of the validations, or the "last", which do not depend on the data
+            that are validated on.
         seed: Seed of the initial weights and of the crops.
-        precision: "auto" takes bfloat16 if the processor supports it.
+        precision: "auto" takes bfloat16 if it is faster here.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    inputs: int = Field(3, ge=2)
-    steps: int = Field(12, ge=1)
-    coordinates: Literal["moving", "fixed"] = "moving"
+    inputs: int = Field(4, ge=3)
+    lead_minutes: float = Field(60.0, gt=0)
     validation: str = "15%"
     test: str = "15%"
-    hidden_channels: list[PositiveInt] = Field([64, 64], min_length=1)
-    kernel_size: int = Field(3, ge=1)
-    patch_size: int = Field(4, ge=1)
-    crop: int = Field(128, ge=8)
-    batch_size: int = Field(8, ge=1)
+    channels: int = Field(48, ge=1)
+    detail_channels: int = Field(32, ge=1)
+    encoder: Literal["convlstm", "convolution", "none"] = "convlstm"
+    cascade: bool = True
+    crop: int = Field(256, ge=8)
+    batch_size: int = Field(4, ge=1)
     windows_per_batch: int = Field(4, ge=1)
+    leads_per_crop: int = Field(3, ge=1)
     time_step_minutes: float | None = Field(None, gt=0)
+    thinning: list[PositiveInt] = Field([1], min_length=1)
     archive_shares: Literal["root", "rain", "equal"] | list[PositiveFloat] = "root"
     augment: bool = True
-    learning_rate: float = Field(1e-3, gt=0)
-    warmup_updates: int = Field(30, ge=0)
-    weight_decay: float = Field(1e-2, ge=0)
+    learning_rate: float = Field(2e-3, gt=0)
+    warmup_updates: int = Field(50, ge=0)
+    weight_decay: float = Field(1e-3, ge=0)
+    weight_average: float = Field(0.998, ge=0, lt=1)
     gradient_clip: float = Field(1.0, gt=0)
-    heavy_rain_weight: float = Field(1.0, ge=0)
     uniform_loss: bool = False
     max_updates: int | None = Field(None, ge=1)
     max_minutes: float | None = Field(60.0, gt=0)
     validate_every: int = Field(50, ge=1)
-    validation_crops: int = Field(64, ge=1)
-    threshold: float = Field(1.0, gt=0)
+    validation_crops: int = Field(32, ge=1)
     patience: int = Field(20, ge=1)
+    keep: Literal["best", "last"] = "best"
     seed: int = Field(0, ge=0, lt=2**32)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
@@ -88,12 +94,19 @@ class Recipe(BaseModel):
     def _ends(self) -> Self:
         if self.max_updates is None and self.max_minutes is None:
             raise ValueError("one of max_updates or max_minutes must be a number")
+        if self.whole and self.keep == "best":
+            raise ValueError("validation=0% needs keep=last: there is nothing to choose the best weights by")
         return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether all frames are trained on."""
+        return self.validation == "0%"
 
 
 def demo() -> Recipe:
     """Return a small recipe that takes two minutes."""
-    return Recipe(hidden_channels=[32, 32], crop=96, max_minutes=2.0, validate_every=40, validation_crops=32)
+    return Recipe(channels=24, crop=128, max_minutes=2.0, validate_every=40, validation_crops=16)
 
 
 def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
@@ -103,8 +116,8 @@ def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
         RecipeError: A key is unknown (the nearest one is named) or a value does not fit.
 
     Example:
-        >>> override(Recipe(), ["steps=6", "hidden_channels=[32, 16]"]).hidden_channels
-        [32, 16]
+        >>> override(Recipe(), ["inputs=6", "thinning=[1, 2]"]).thinning
+        [1, 2]
     """
     changes: dict[str, Any] = {}
     for assignment in assignments:

@@ -1,15 +1,8 @@
 """Crops of archives' windows for training: rainy ones more often, as a function of seed and update.
 
-A crop is drawn in three steps, each from statistics alone: an archive by its share, a window by the weight of
-the frame at its issue time, and a tile of that frame by its weight. Frames are read last, and only where the
-crop needs them.
-
-Crops are flipped and transposed at random. The motion field is estimated before, and in moving coordinates a
-crop is already moved along it, so a flipped crop is the crop of a flipped archive. On a grid whose pixels are
-not square, crops are not transposed, because their storms would have shapes that do not occur. Rates are not
-scaled, because rain has a scale: the thresholds of the scores, the weights of the loss and the intensities at
-which rain grows or decays are rates in mm/h. Time is not reversed, because rain grows and decays in different
-ways.
+A crop is drawn in four steps, each from statistics alone: an archive by its share, a window by the weight of
+the frame at its issue time, a tile of that frame by its weight, and lead times of the window. Frames are read
+last, and only where the crop needs them.
 """
 
 from collections.abc import Sequence
@@ -20,6 +13,7 @@ from numpy.typing import NDArray
 
 from stormcell.data.rain_index import DRY_SHARE, TILE
 from stormcell.data.splits import Window, WindowTable
+from stormcell.training.augmentation import NO_CHANGE, Augmentation, draw
 from stormcell.training.crop_reader import CropReader, Field
 from stormcell.training.sampling_index import SamplingIndex
 
@@ -32,7 +26,10 @@ class Crops:
 
     Attributes:
         inputs: Input frames ``(B, T, h, w)`` in mm/h, NaN where not observed.
-        targets: Frames to be forecast ``(B, S, h, w)`` in mm/h, NaN where not observed or missing.
+        targets: Frames to be forecast ``(B, L, h, w)`` in mm/h, NaN where not observed.
+        leads: Lead times of the targets in time steps, ≥ 1, ``(B, L)``.
+        step_minutes: Time step ``(B,)``.
+        pixel_km: Width of a pixel ``(B,)``.
         importance_weights: ``(B,)``: the probability of a crop in a uniform choice among all windows and all
             their tiles that were observed, divided by the probability with which it was drawn. A mean with
             these weights is one over uniformly drawn crops. They are about 1 on average.
@@ -40,6 +37,9 @@ class Crops:
 
     inputs: Field
     targets: Field
+    leads: NDArray[np.int64]
+    step_minutes: Field
+    pixel_km: Field
     importance_weights: Field
 
 
@@ -51,12 +51,14 @@ class Pool:
         reader: Reader of crops.
         index: Rain by frame and tile.
         windows: The windows.
-        pixel_sides: Height and width of a pixel, in any unit.
+        step_minutes: Time between the frames of a window.
+        pixel_sides: Height and width of a pixel in km.
     """
 
     reader: CropReader
     index: SamplingIndex
     windows: WindowTable
+    step_minutes: float = 5.0
     pixel_sides: tuple[float, float] = (1.0, 1.0)
 
     @property
@@ -83,7 +85,8 @@ class Place:
         window: The window.
         rows: Rows of the crop.
         cols: Columns of the crop.
-        flips: Whether it is flipped up, flipped left, and transposed.
+        leads: Lead times of the targets in time steps.
+        change: Random change of the crop.
         importance_weight: See :class:`Crops`.
     """
 
@@ -91,7 +94,8 @@ class Place:
     window: Window
     rows: slice
     cols: slice
-    flips: tuple[bool, bool, bool]
+    leads: tuple[int, ...]
+    change: Augmentation
     importance_weight: float
 
 
@@ -101,13 +105,13 @@ class Sampler:
     Args:
         pools: Windows to draw from, of one or more archives.
         shares: Share of each pool in the crops; only their ratios matter.
-        steps: Lead times; windows with fewer targets are filled with NaN.
+        leads: Lead times of a crop, drawn from those of its window.
         crop: Side of a crop in pixels. If all grids are smaller, crops are as large as the largest of them,
             and pixels outside a smaller grid are NaN.
     """
 
-    def __init__(self, pools: Sequence[Pool], shares: Sequence[float], *, steps: int, crop: int) -> None:
-        self.pools, self.steps = tuple(pools), steps
+    def __init__(self, pools: Sequence[Pool], shares: Sequence[float], *, leads: int, crop: int) -> None:
+        self.pools, self.leads = tuple(pools), leads
         self.height, self.width = (
             min(crop, max(pool.reader.shape[axis] for pool in pools)) for axis in (0, 1)
         )
@@ -137,7 +141,7 @@ class Sampler:
             update: Number of updates before.
             size: Number of crops in all processes.
             windows: Number of issue times that they are taken from.
-            augment: Whether to flip and transpose crops at random.
+            augment: Whether to change crops at random; see :mod:`~stormcell.training.augmentation`.
             part: Crops to return; None for all. All are drawn, so that a process's part is a slice of the
                 crops that a single process would use.
         """
@@ -147,6 +151,9 @@ class Sampler:
         return Crops(
             np.stack([inputs for inputs, _ in crops]),
             np.stack([targets for _, targets in crops]),
+            np.array([place.leads for place in places], np.int64),
+            np.array([self.pools[place.pool].step_minutes for place in places], np.float32),
+            np.array([self._pixel_km(place) for place in places], np.float32),
             np.array([place.importance_weight for place in places], np.float32),
         )
 
@@ -178,14 +185,22 @@ class Sampler:
                 divmod(tile, weights.shape[1]), (self.height, self.width), pool.reader.shape, strict=True
             )
         )
-        up, left, transposed = rng.integers(0, 2, size=3) if augment else (0, 0, 0)
         probability = (
             self._shares[number]
             * (self._by_window[number][window] / self._totals[number])
             * (weights.ravel()[tile] / weights.sum())
         )
-        flips = bool(up), bool(left), bool(transposed) and pool.transposable and self.height == self.width
-        return Place(number, pool.windows[window], rows, cols, flips, 1 / (self._tiles * probability))
+        chosen = pool.windows[window]
+        targets = len(chosen.targets)
+        leads = np.sort(rng.choice(targets, self.leads, replace=targets < self.leads)) + 1
+        square = pool.transposable and self.height == self.width
+        change = draw(rng, inputs=len(chosen.inputs), square=square) if augment else NO_CHANGE
+        return Place(
+            number, chosen, rows, cols, tuple(leads.tolist()), change, 1 / (self._tiles * probability)
+        )
+
+    def _pixel_km(self, place: Place) -> float:
+        return float(np.mean(self.pools[place.pool].pixel_sides)) * place.change.coarser
 
     @staticmethod
     def _slice(tile: int, length: int, total: int, rng: np.random.Generator) -> slice:
@@ -195,16 +210,15 @@ class Sampler:
         return slice(first, min(first + length, total))
 
     def _crop(self, place: Place) -> tuple[Field, Field]:
-        inputs, targets = self.pools[place.pool].reader.crop(place.window, place.rows, place.cols)
-        return (
-            _flipped(self._filled(inputs, len(inputs)), place.flips),
-            _flipped(self._filled(targets, self.steps), place.flips),
+        inputs, targets = self.pools[place.pool].reader.crop(
+            place.window, place.rows, place.cols, place.leads, place.change.jittered
         )
+        return place.change.apply(self._filled(inputs), self._filled(targets))
 
-    def _filled(self, frames: Field, count: int) -> Field:
-        """Return frames with NaN for missing targets, and for pixels beyond a grid smaller than the crop."""
-        filled = np.full((count, self.height, self.width), np.nan, np.float32)
-        filled[: len(frames), : frames.shape[1], : frames.shape[2]] = frames
+    def _filled(self, frames: Field) -> Field:
+        """Return frames with NaN for pixels beyond a grid smaller than the crop."""
+        filled = np.full((len(frames), self.height, self.width), np.nan, np.float32)
+        filled[:, : frames.shape[1], : frames.shape[2]] = frames
         return filled
 
 
@@ -218,13 +232,3 @@ def _cumulative(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 def _draw(cumulative: NDArray[np.float64], rng: np.random.Generator) -> int:
     """Return a number with the probability of its share; one without weight is never drawn."""
     return int(np.searchsorted(cumulative, rng.random(), side="right"))
-
-
-def _flipped(frames: Field, flips: tuple[bool, bool, bool]) -> Field:
-    """Return one of the eight symmetries of a square, or of the four of a rectangle."""
-    up, left, transposed = flips
-    if up:
-        frames = frames[:, ::-1]
-    if left:
-        frames = frames[:, :, ::-1]
-    return frames.swapaxes(1, 2) if transposed else frames

@@ -10,14 +10,15 @@ import xarray as xr
 
 from stormcell.data import archive
 from stormcell.data.grid import Spacing, pixel_km
-from stormcell.data.splits import Positions, Split, split, steps_between, window_table
-from stormcell.data.time_axis import TimeAxis
-from stormcell.errors import ArchiveError, ArgumentError, RecipeError
+from stormcell.data.splits import Positions, Split, steps_between
+from stormcell.data.time_axis import TimeAxis, in_minutes
+from stormcell.errors import ArchiveError, RecipeError
 from stormcell.training import sampling_index
 from stormcell.training.crop_reader import CropReader, fits_in_memory
 from stormcell.training.recipes import Recipe
 from stormcell.training.sampler import Pool
 from stormcell.training.sampling_index import SamplingIndex
+from stormcell.training.windows import blocks_of, window_tables
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +85,7 @@ class TrainingArchive:
         data_hash: SHA-256 of the frames that are used.
         used: Positions of these frames.
         training: Windows of the training block.
-        validation: Windows of the validation block.
+        validation: Windows of the validation block; of an archive that is not split, those of all frames.
         path: Path or address of the archive; None for an array.
     """
 
@@ -142,6 +143,8 @@ def prepare(
     rain: Rain,
     recipe: Recipe,
     *,
+    thinning: int = 1,
+    whole: bool = False,
     before: ArchiveState | None,
     archives: int,
     scans: Path,
@@ -152,6 +155,8 @@ def prepare(
     Args:
         rain: The archive.
         recipe: Settings of the training.
+        thinning: Use every n-th frame of those that the recipe's time step leaves.
+        whole: Use all frames, to train on them or to validate on them, instead of splitting them.
         before: State with which the run was begun; None for a new run.
         archives: Number of archives of the training, which share the memory.
         scans: Folder of kept scans, for archives without an index.
@@ -166,15 +171,14 @@ def prepare(
         ArchiveError: The training block or the validation block has no window or no rain.
     """
     axis = TimeAxis(rain.rates["time"].values)
-    every = steps_between(axis, recipe.time_step_minutes, rain.name)
-    blocks = _blocks(rain.name, axis, recipe, every) if before is None else before.split
-    tables = {
-        name: window_table(axis, block, inputs=recipe.inputs, steps=recipe.steps, every=every)
-        for name, block in (("training", blocks.train), ("validation", blocks.validation))
-    }
-    for name, block in (("training", blocks.train), ("validation", blocks.validation)):
-        if not len(tables[name]):
+    every = thinning * steps_between(axis, recipe.time_step_minutes, rain.name)
+    step = every * axis.step
+    blocks = blocks_of(rain.name, axis, recipe, every, whole=whole) if before is None else before.split
+    tables = window_tables(rain.name, axis, recipe, every, blocks)
+    for name, table in tables.items():
+        if not len(table):
             _expect_as_before(rain.name, before, "")
+            block = blocks.validation if name == "validation" and blocks.validation else blocks.train
             raise ArchiveError(
                 f"{rain.name}: {name} block {block}: expected windows of {recipe.inputs} inputs and a target "
                 "without a gap, found none"
@@ -186,9 +190,11 @@ def prepare(
     data_hash = index.data_hash(rain.rates, used)
     _expect_as_before(rain.name, before, data_hash)
     shape = (rain.rates.sizes["y"], rain.rates.sizes["x"])
-    reader = CropReader(rain.rates, recipe.coordinates, in_memory=fits_in_memory(len(used), shape, archives))
+    reader = CropReader(rain.rates, in_memory=fits_in_memory(len(used), shape, archives))
     sides = pixel_km(rain.rates)
-    training, validation = (Pool(reader, index, tables[name], sides) for name in ("training", "validation"))
+    training, validation = (
+        Pool(reader, index, tables[name], in_minutes(step), sides) for name in ("training", "validation")
+    )
     for name, pool in (("training", training), ("validation", validation)):
         if not pool.wet_pixels():
             raise ArchiveError(
@@ -199,7 +205,7 @@ def prepare(
         rain.rates,
         blocks,
         every,
-        every * axis.step,
+        step,
         data_hash,
         used,
         training,
@@ -238,13 +244,6 @@ def archive_shares(archives: Sequence[TrainingArchive], recipe: Recipe) -> list[
         parts = {"root": np.sqrt(rain), "rain": rain, "equal": np.ones(len(rain))}[chosen]
     shares: list[float] = (parts / parts.sum()).tolist()
     return shares
-
-
-def _blocks(name: str, axis: TimeAxis, recipe: Recipe, every: int) -> Split:
-    try:
-        return split(axis, inputs=recipe.inputs * every, validation=recipe.validation, test=recipe.test)
-    except ArgumentError as error:
-        raise ArgumentError(f"{name}: {error}") from None
 
 
 def _expect_as_before(name: str, before: ArchiveState | None, data_hash: str) -> None:

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from stormcell.errors import ArgumentError
+from stormcell.forecast.contract import Analysis
+from stormcell.forecast.probability_fields import probability, quantile
+from stormcell.forecast.rain_distribution import RainDistribution
+
+THRESHOLDS = [0.1, 1.0, 10.0]
+
+
+def frames() -> xr.DataArray:
+    coords = {
+        "time": np.datetime64("2024-06-01", "ns") + np.arange(3) * np.timedelta64(300, "s"),
+        "y": ("y", -1000.0 * np.arange(4), {"units": "m"}),
+        "x": ("x", 1000.0 * np.arange(5), {"units": "m"}),
+        "crs": ((), 0, {"grid_mapping_name": "stereographic"}),
+    }
+    attributes = {"license": "CC0-1.0", "source": "a radar"}
+    return xr.DataArray(np.ones((3, 4, 5), np.float32), coords, ("time", "y", "x"), "rain", attributes)
+
+
+class Given:
+    """A forecaster whose distributions are given: rain with 0.8, 0.4 and 0.1 in the first lead time."""
+
+    def distributions_from(self, analysis, steps):  # noqa: ARG002
+        for lead in range(steps):
+            exceedance = np.array([0.8, 0.4, 0.1], np.float32)[:, None, None] / (1 + lead)
+            field = np.broadcast_to(exceedance, (3, 4, 5)).copy()
+            field[:, 0, 0] = np.nan
+            yield RainDistribution(THRESHOLDS, field)
+
+
+def test_probability_has_thresholds_lead_times_and_the_grid():
+    made = probability(Given(), Analysis(frames()), 2, [0.1, 1.0])
+    assert made.name == "rainfall_rate_probability"
+    assert made.dims == ("threshold", "time", "y", "x")
+    assert made["threshold"].values.tolist() == [0.1, 1.0]
+    assert made["threshold"].attrs["units"] == "kg m-2 h-1"
+    np.testing.assert_allclose(made.values[:, :, 2, 3], [[0.8, 0.4], [0.4, 0.2]], rtol=1e-6)
+    assert np.isnan(made.values[..., 0, 0]).all()
+    assert np.isfinite(made.values[..., 1:, :]).all()
+    assert made["forecast_period"].values.tolist() == [300 * 10**9, 600 * 10**9]
+    np.testing.assert_array_equal(made["x"].values, frames()["x"].values)
+    assert made.attrs["units"] == "1"
+    assert made.attrs["standard_name"] == "probability_of_rainfall_rate_above_threshold"
+    assert made.attrs["grid_mapping"] == "crs"
+    assert made.attrs["license"] == "CC0-1.0"
+    assert made.attrs["data_source"] == "a radar"
+    assert "realization" not in made.coords
+
+
+def test_quantile_has_levels_lead_times_and_the_grid():
+    made = quantile(Given(), Analysis(frames()), 2, [0.1, 0.6, 0.9])
+    assert made.name == "rainfall_rate_quantile"
+    assert made.dims == ("quantile", "time", "y", "x")
+    assert made["quantile"].values.tolist() == [0.1, 0.6, 0.9]
+    # It is dry with 0.2 and 0.6; a rate of 1 mm/h is exceeded with 0.4 and 0.2, one of 10 with 0.1 and 0.05.
+    np.testing.assert_allclose(made.values[0, :, 2, 3], [0, 0])
+    np.testing.assert_allclose(made.values[1:, 0, 2, 3], [1.0, 10.0], rtol=1e-4)
+    assert made.values[1, 1, 2, 3] in (0, np.float32(0.1))  # the border between dry and the first rate
+    np.testing.assert_allclose(made.values[2, 1, 2, 3], 10**0.5, rtol=1e-4)  # halfway from 0.2 to 0.05
+    assert made.attrs["units"] == "kg m-2 h-1"
+    assert np.isnan(made.values[..., 0, 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: probability(Given(), Analysis(frames()), 1, [0.0]), "thresholds: expected rates > 0"),
+        (lambda: quantile(Given(), Analysis(frames()), 1, [0.5, 1.0]), "levels: expected probabilities"),
+    ],
+)
+def test_products_of_impossible_numbers_are_refused(call, message):
+    with pytest.raises(ArgumentError, match=message):
+        call()
