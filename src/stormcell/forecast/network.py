@@ -26,7 +26,6 @@ from stormcell.models.nowcaster import (
 )
 from stormcell.motion.coordinates import Carrier, Inflow, carriers
 
-
 # Smallest and largest ratio of the forecast area of rain to that of the newest frame, at any threshold.
 AREA_BOUNDS = (1.0, 1.15)
 
