@@ -221,11 +221,14 @@ class NetworkForecaster:
         if _raining(recent):
             observed = np.isfinite(newest)
             areas = [float(np.count_nonzero(newest >= rate)) for rate in self.nowcaster.thresholds]
-            for lead, (moving, carry) in enumerate(self._leads(analysis, recent, steps)):
+            leads = self._leads(analysis, recent, steps)
+            for lead in range(steps):
+                moving, carry = next(leads)
                 moving[:, ~observed] = 0
                 rain = RainDistribution(self.nowcaster.thresholds, moving)
                 cuts = anchored_cuts(rain, best_cuts(rain).tolist(), areas, AREA_BOUNDS)
                 forecast[lead] = carry(rain.rates_at_cuts(cuts.tolist()))
+                del moving, rain  # before those of the next lead time are in memory
         forecast[:, np.isnan(newest)] = np.nan
         return forecast_array(forecast, recent, attrs=self._provenance())
 
@@ -246,11 +249,16 @@ class NetworkForecaster:
             dry[:, unobserved] = np.nan
             yield from (RainDistribution(thresholds, dry) for _ in range(steps))
             return
-        for moving, carry in self._leads(analysis, recent, steps):
-            for number, probability in enumerate(moving):
-                moving[number] = carry(probability)
+        leads = self._leads(analysis, recent, steps)
+        for _ in range(steps):
+            moving, carry = next(leads)
+            for number in range(len(moving)):
+                moving[number] = carry(moving[number])
             moving[:, unobserved] = np.nan
-            yield RainDistribution(thresholds, moving)
+            rain = RainDistribution(thresholds, moving)
+            del moving
+            yield rain
+            del rain
 
     def ensemble_from(
         self, analysis: Analysis, steps: int, members: int, seed: int, *, placed: bool = False
@@ -266,7 +274,8 @@ class NetworkForecaster:
     def _leads(self, analysis: Analysis, recent: xr.DataArray, steps: int) -> Iterator[tuple[Field, Carrier]]:
         motion = analysis.motion()
         probabilities = lead_probabilities(self.nowcaster, recent, motion, steps, threads=self.threads)
-        return zip(probabilities, carriers(motion, steps, self.inflow), strict=True)
+        for carry in carriers(motion, steps, self.inflow):
+            yield next(probabilities), carry
 
     def _provenance(self) -> dict[str, Any]:
         return {

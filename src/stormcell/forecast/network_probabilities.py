@@ -87,6 +87,7 @@ def lead_probabilities(
                 logits = nowcaster.logits(scene.part(block), number)
                 found[:, block] = torch.sigmoid(logits)[0].cpu().numpy()
         yield found
+        del found  # before the next is allocated
 
 
 def _step_minutes(frames: xr.DataArray) -> float:

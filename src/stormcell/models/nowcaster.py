@@ -79,8 +79,7 @@ class Scene:
         cascade, process = self.cascade, self.process
         return Scene(
             RainPyramid(
-                cut(cascade.log_rain, 1),
-                cut(cascade.observed, 1),
+                cut(cascade.seen, _DETAIL),
                 tuple(cut(low, 2**level) for level, low in enumerate(cascade.lows, 1)),
                 tuple(cut(band, 2**level) for level, band in enumerate(cascade.bands)),
                 cut(cascade.energy, ENERGY_SIDE),
@@ -225,9 +224,9 @@ class Nowcaster(Network):
 
 def _features(scene: Scene, mean: Tensor, spread: Tensor, minutes: Tensor) -> Tensor:
     """Return what is known at and around pixels of twice the size, ``(B, features, H/2, W/2)``."""
-    lows, observed = scene.cascade.lows, scene.cascade.observed
+    lows = scene.cascade.lows
     newest, before = lows[0][:, :1], lows[0][:, 1:2]
-    before = torch.where(avg_pool2d(observed[:, 1:2], _DETAIL) > 0, before, newest)
+    before = torch.where(scene.cascade.seen, before, newest)
     around = [upsample(lows[level - 1][:, :1], 2**level // _DETAIL) for level in _LOW_LEVELS]
     trends = [
         upsample(lows[level - 1][:, :1] - lows[level - 1][:, 1:2], 2**level // _DETAIL) * 3

@@ -60,11 +60,15 @@ class Encoder(nn.Module):
     def _frames(self, rate: Tensor) -> Tensor:  # (B, inputs, channels, H/8, W/8)
         missing = self.inputs - rate.shape[1]
         rate = pad(rate, (0, 0, 0, 0, missing, 0), value=math.nan)  # a negative number drops the oldest
-        observed = rate.isfinite()
-        known = rate.where(observed, 0.0)
-        layers = torch.stack([log_rain(known), observed.to(rate.dtype), (known >= 1).to(rate.dtype)], dim=2)
-        patches: Tensor = self.patches(layers.flatten(0, 1))
-        return patches.reshape(-1, self.inputs, *patches.shape[1:])
+        return torch.stack([self._patches_of(frame) for frame in rate.unbind(1)], dim=1)
+
+    def _patches_of(self, frame: Tensor) -> Tensor:  # (B, H, W) -> (B, channels, H/8, W/8)
+        """Return one frame in patches; the layers of all frames of a continent would be too large."""
+        observed = frame.isfinite()
+        known = frame.where(observed, 0.0)
+        layers = [log_rain(known), observed.to(frame.dtype), (known >= 1).to(frame.dtype)]
+        patches: Tensor = self.patches(torch.stack(layers, dim=1))
+        return patches
 
     def _memory(self, frames: Tensor) -> Tensor:  # (B, channels, H/8, W/8)
         if self.recurrent:

@@ -27,6 +27,7 @@ DRY = -1.5  # logarithmic rain where it is dry; that of the least rain is -1
 _FINEST_LIFETIME = 6.0
 _PRIOR_VARIANCE = 2e-3
 _HIGHEST_CORRELATION = 0.995
+_PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (0, 2))  # of frames, the newest is 0
 _LEAST_SHARE = 1e-3  # of a low-pass filter's weights that must be observed
 
 
@@ -35,17 +36,16 @@ class RainPyramid:
     """The bands of the last three frames, level 0 the finest; each next level has half the resolution.
 
     Attributes:
-        log_rain: Logarithmic rain of the last three frames, the newest first ``(B, 3, H, W)``.
-        observed: 1 where a frame was observed, else 0, ``(B, 3, H, W)``.
-        lows: Low-pass filtered rain of the levels 1 to 6, ``(B, 3, H/2^l, W/2^l)``.
-        bands: Bands of the levels 0 to 5, ``(B, 3, H/2^l, W/2^l)``.
+        seen: Whether the frame before the newest was observed, ``(B, 1, H/2, W/2)``.
+        lows: Low-pass filtered logarithmic rain of the levels 1 to 6, newest frame first,
+            ``(B, 3, H/2^l, W/2^l)``.
+        bands: Bands of the levels 0 to 5 of the newest frame and that before, ``(B, 2, H/2^l, W/2^l)``.
         energy: Squares of the newest frame's bands by level, means over cells, ``(B, 6, H/8, W/8)``.
         moments: Means of products of the bands of two frames over a neighbourhood of some hundred pixels,
             ``(B, 6 levels, 6 products, H/64, W/64)``, in the order 00, 11, 22, 01, 12, 02.
     """
 
-    log_rain: Tensor
-    observed: Tensor
+    seen: Tensor
     lows: tuple[Tensor, ...]
     bands: tuple[Tensor, ...]
     energy: Tensor
@@ -105,37 +105,41 @@ def decompose(
         >>> cascade = decompose(rate)
         >>> [tuple(band.shape[-2:]) for band in cascade.bands]
         [(64, 128), (32, 64), (16, 32), (8, 16), (4, 8), (2, 4)]
-        >>> whole = cascade.lows[-1]
+        >>> whole = cascade.lows[-1][:, :2]
         >>> for band in cascade.bands[::-1]:
         ...     whole = upsample(whole) + band
-        >>> torch.allclose(whole, cascade.log_rain, atol=1e-6)
+        >>> torch.allclose(whole[:, 0], log_rain(rate[:, -1]), atol=1e-6)
         True
     """
     recent = rate[:, -3:].flip(1)
     finite = recent.isfinite()
     observed = finite.to(rate.dtype)
-    newest = torch.where(finite, log_rain(recent.where(finite, 0.0)), 0.0)
-    levels, weights = [newest], [observed]
-    total, weight = newest, observed
-    for _ in range(LEVELS):
-        total, weight = _halve(total), _halve(weight)
-        levels.append(torch.where(weight > _LEAST_SHARE, total / weight.clamp_min(_LEAST_SHARE), 0.0))
-        weights.append(weight)
-    bands = tuple(
-        (levels[level] - upsample(levels[level + 1])) * (weights[level] > 0.5) for level in range(LEVELS)
-    )
-    moments, energy = [], []
-    for level, band in enumerate(bands):
-        everywhere = (weights[level] > 0.5).all(dim=1, keepdim=True)
-        now, before, first = (band * everywhere).chunk(3, dim=1)
-        products = torch.cat(
-            [now * now, before * before, first * first, now * before, before * first, now * first], dim=1
+    level = torch.where(finite, log_rain(recent.where(finite, 0.0)), 0.0)
+    seen = _halve(observed[:, 1:2]) > 0
+    total, weight = level, observed
+    del recent, finite, observed  # of a continent, each takes hundreds of megabytes
+    lows, bands, moments, energy = [], [], [], []
+    for number in range(LEVELS):
+        total, coarser_weight = _halve(total), _halve(weight)
+        coarser = torch.where(
+            coarser_weight > _LEAST_SHARE, total / coarser_weight.clamp_min(_LEAST_SHARE), 0.0
         )
-        moments.append(_blur(_blur(avg_pool2d(products, 2 ** (LEVELS - level)))))
-        energy.append(_at_energy_side(band[:, :1].square(), 2**level))
-    return RainPyramid(
-        newest, observed, tuple(levels[1:]), bands, torch.cat(energy, dim=1), torch.stack(moments, dim=1)
-    )
+        known = weight > 0.5
+        band = (level - upsample(coarser)).mul_(known)
+        everywhere = known.all(dim=1, keepdim=True)
+        # One product at a time: those of a continent's finest band take a hundred megabytes each.
+        pooled = [
+            avg_pool2d(
+                band[:, one : one + 1] * band[:, other : other + 1] * everywhere, 2 ** (LEVELS - number)
+            )
+            for one, other in _PAIRS
+        ]
+        moments.append(_blur(_blur(torch.cat(pooled, dim=1))))
+        energy.append(_at_energy_side(band[:, :1].square(), 2**number))
+        bands.append(band[:, :2].clone())  # without the oldest frame's memory
+        lows.append(coarser)
+        level, weight = coarser, coarser_weight
+    return RainPyramid(seen, tuple(lows), tuple(bands), torch.cat(energy, dim=1), torch.stack(moments, dim=1))
 
 
 def fit_process(
@@ -208,10 +212,17 @@ def deviation(cascade: RainPyramid, process: PyramidProcess) -> Tensor:  # (B, 1
 
 
 def _halve(x: Tensor) -> Tensor:
-    """Return sums with binomial weights at half the resolution; outside the grid is zero."""
-    binomial = x.new_tensor([1.0, 3.0, 3.0, 1.0]) / 8
-    kernel = (binomial[:, None] * binomial).expand(x.shape[1], 1, 4, 4)
-    return conv2d(pad(x, (1, 1, 1, 1)), kernel, stride=2, groups=x.shape[1])
+    """Return sums with the binomial weights 1, 3, 3, 1 at half the resolution; outside the grid is zero.
+
+    Slices take less memory than a convolution, which is given blocks of sixteen channels on a processor.
+    """
+    return _halve_last(_halve_last(x).transpose(-1, -2)).transpose(-1, -2)
+
+
+def _halve_last(x: Tensor) -> Tensor:
+    even, odd = x[..., ::2], x[..., 1::2]
+    before, after = pad(odd[..., :-1], (1, 0)), pad(even[..., 1:], (0, 1))
+    return (3 * (even + odd) + before + after) / 8
 
 
 def _blur(x: Tensor) -> Tensor:
