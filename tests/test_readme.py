@@ -28,9 +28,7 @@ def folder(tmp_path_factory) -> Path:
     files = synthetic.write(folder / "radar", seed=1, events=3, steps=16, shape=(32, 40))
     archive.append(folder / "rain.zarr", files)
     rain = archive.rain(archive.open(folder / "rain.zarr"))
-    recipe = Recipe(
-        max_updates=1, validate_every=1, validation_crops=1, batch_size=1, hidden_channels=[2], steps=4
-    )
+    recipe = Recipe(max_updates=1, validate_every=1, validation_crops=1, batch_size=1, channels=4)
     train(rain, folder / "run", recipe, Console(quiet=True))
     return folder
 
@@ -50,6 +48,8 @@ def test_readme_nowcasting_code_returns_what_its_comments_say(folder, monkeypatc
     assert forecast.attrs["units"] == "kg m-2 h-1"
     assert {"crs", "lat", "lon", "time"} <= set(forecast.coords)
     assert str(float(forecast.max())) in capsys.readouterr().out
+    assert names["chances"].dims == ("threshold", "time", "y", "x")
+    assert names["members"].sizes["realization"] == 20
 
 
 def test_readme_links_into_the_project_exist():
