@@ -224,9 +224,11 @@ class NetworkForecaster:
             leads = self._leads(analysis, recent, steps)
             for lead in range(steps):
                 moving, carry = next(leads)
-                moving[:, ~observed] = 0
+                known = RainDistribution(self.nowcaster.thresholds, moving * observed)
+                cuts = anchored_cuts(known, best_cuts(known).tolist(), areas, AREA_BOUNDS)
+                del known
+                # Rain that comes from where nothing was observed is not dry.
                 rain = RainDistribution(self.nowcaster.thresholds, moving)
-                cuts = anchored_cuts(rain, best_cuts(rain).tolist(), areas, AREA_BOUNDS)
                 forecast[lead] = carry(rain.rates_at_cuts(cuts.tolist()))
                 del moving, rain  # before those of the next lead time are in memory
         forecast[:, np.isnan(newest)] = np.nan

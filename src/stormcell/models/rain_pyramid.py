@@ -114,7 +114,8 @@ def decompose(
     recent = rate[:, -3:].flip(1)
     finite = recent.isfinite()
     observed = finite.to(rate.dtype)
-    level = torch.where(finite, log_rain(recent.where(finite, 0.0)), 0.0)
+    # Above dry, so that where nothing is observed far and wide it is dry.
+    level = torch.where(finite, log_rain(recent.where(finite, 0.0)) - DRY, 0.0)
     seen = _halve(observed[:, 1:2]) > 0
     total, weight = level, observed
     del recent, finite, observed  # of a continent, each takes hundreds of megabytes
@@ -137,7 +138,7 @@ def decompose(
         moments.append(_blur(_blur(torch.cat(pooled, dim=1))))
         energy.append(_at_energy_side(band[:, :1].square(), 2**number))
         bands.append(band[:, :2].clone())  # without the oldest frame's memory
-        lows.append(coarser)
+        lows.append(coarser + DRY)
         level, weight = coarser, coarser_weight
     return RainPyramid(seen, tuple(lows), tuple(bands), torch.cat(energy, dim=1), torch.stack(moments, dim=1))
 
