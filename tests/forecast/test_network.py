@@ -479,3 +479,13 @@ print((peak() - before) / 4 / 768**2 - 2)
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(found.stdout) < 100
+
+
+def test_network_forecaster_rain_from_an_unobserved_sector_leaves_no_dry_hole(forecaster):
+    rate = np.full((3, 64, 64), 5.0, np.float32)
+    rate[:, :, 20:26] = np.nan
+    analysis = Analysis(placed(rate))
+    analysis._motions[3] = np.stack([np.full((64, 64), 4.0), np.zeros((64, 64))]).astype(np.float32)
+    forecast = forecaster.forecast_from(analysis, 2).values
+    np.testing.assert_array_equal(np.isnan(forecast), np.isnan(rate[:2]))
+    assert np.nanmin(forecast) >= 0.1
