@@ -215,7 +215,7 @@ class NetworkForecaster:
     def forecast_from(self, analysis: Analysis, steps: int) -> xr.DataArray:
         """Forecast as a call does, from an analysis that other forecasters may share."""
         check_steps(steps)
-        recent = self._recent(analysis)
+        recent = recent_frames(analysis, self.card.inputs)
         newest = recent.values[-1]
         forecast = np.zeros((steps, *newest.shape), np.float32)
         if _raining(recent):
@@ -244,7 +244,7 @@ class NetworkForecaster:
             FramesError: As for a call.
         """
         check_steps(steps)
-        recent = self._recent(analysis)
+        recent = recent_frames(analysis, self.card.inputs)
         thresholds, unobserved = self.nowcaster.thresholds, np.isnan(recent.values[-1])
         if not _raining(recent):
             dry = np.zeros((len(thresholds), *unobserved.shape), np.float32)
@@ -269,9 +269,6 @@ class NetworkForecaster:
         distributions = self.distributions_from(analysis, steps)
         made = ensemble_of(distributions, analysis, steps=steps, members=members, seed=seed, placed=placed)
         return made.assign_attrs(self._provenance())
-
-    def _recent(self, analysis: Analysis) -> xr.DataArray:
-        return recent_frames(analysis, self.card.inputs)
 
     def _leads(self, analysis: Analysis, recent: xr.DataArray, steps: int) -> Iterator[tuple[Field, Carrier]]:
         motion = analysis.motion()
