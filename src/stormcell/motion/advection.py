@@ -98,10 +98,7 @@ def sample(frame: Field, displacement: Field, *, rows: slice = EVERYTHING, cols:
         >>> sample(frame, half)[0].tolist()
         [0.5, 1.5, 2.5, nan]
     """
-    x, y = _pixel_coordinates(frame.shape, rows, cols)
-    if displacement.shape != (2, *x.shape):
-        raise ArgumentError(f"displacement: expected shape {(2, *x.shape)}, found {displacement.shape}")
-    x, y = x + displacement[0], y + displacement[1]
+    x, y = _displaced(frame.shape, displacement, rows, cols)
     # Only the part of the frame near the places is searched for unobserved pixels.
     (left, right), (top, bottom) = _span(x, frame.shape[1]), _span(y, frame.shape[0])
     frame, x, y = frame[top:bottom, left:right], x - np.float32(left), y - np.float32(top)
@@ -135,11 +132,8 @@ def sample_nearest(
         >>> sample_nearest(frame, displacement).tolist()
         [[5.0, 0.0, nan]]
     """
-    x, y = _pixel_coordinates(frame.shape, rows, cols)
-    if displacement.shape != (2, *x.shape):
-        raise ArgumentError(f"displacement: expected shape {(2, *x.shape)}, found {displacement.shape}")
     # OpenCV rounds half pixels in its own way, so they are rounded here.
-    x, y = np.rint(x + displacement[0]), np.rint(y + displacement[1])
+    x, y = map(np.rint, _displaced(frame.shape, displacement, rows, cols))
     values = np.ascontiguousarray(frame, np.float32)
     found = cv2.remap(
         values, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=float("nan")
@@ -178,6 +172,14 @@ def extrapolate(frame: Field, motion: Field, steps: int) -> Field:
 
 def _motion_at(motion: Field, x: Field, y: Field) -> Field:
     return np.stack([_bilinear(component, x, y, cv2.BORDER_REPLICATE) for component in motion])
+
+
+def _displaced(shape: tuple[int, ...], displacement: Field, rows: slice, cols: slice) -> tuple[Field, Field]:
+    """Return the column and row of the place of every pixel, each ``(rows, cols)``."""
+    x, y = _pixel_coordinates(shape, rows, cols)
+    if displacement.shape != (2, *x.shape):
+        raise ArgumentError(f"displacement: expected shape {(2, *x.shape)}, found {displacement.shape}")
+    return x + displacement[0], y + displacement[1]
 
 
 def _pixel_coordinates(shape: tuple[int, ...], rows: slice, cols: slice) -> tuple[Field, Field]:

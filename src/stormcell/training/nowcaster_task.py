@@ -1,6 +1,6 @@
 """The nowcaster as a task for the training loop."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -129,12 +129,12 @@ class NowcasterTask(Task):
         """Return the loss of the exceedance of all thresholds, and average the weights."""
         assert isinstance(network, Nowcaster)
         self._averaged(network).update_parameters(network)
-        pixels = None
+        pixels = observed_pixels(batch.targets.isfinite())
         if moment.processes > 1:
             # With an equal share of all observed pixels, the mean of the losses is the whole batch's loss.
-            pixels = total(observed_pixels(batch.targets.isfinite())) / process_count()
+            pixels = total(pixels) / process_count()
         weights = batch.importance_weights if self.recipe.uniform_loss else None
-        return _loss(network, batch, pixels, weights)[0]
+        return _loss(network, _forecasts(network, batch), pixels, weights)
 
     def prepare_validation(self, network: nn.Module) -> None:
         """Check the data, and begin the average of the weights if it has not begun."""
@@ -146,6 +146,7 @@ class NowcasterTask(Task):
         """Return the scores of the averaged weights on the validation crops."""
         assert isinstance(network, Nowcaster)
         averaged = self._averaged(network).module.eval()
+        assert isinstance(averaged, Nowcaster)
         recipe, losses = self.recipe, []
         device = next(network.parameters()).device
         sums = torch.zeros(3, dtype=torch.float64)  # CRPS, absolute error of the newest frame, pixels
@@ -156,8 +157,9 @@ class NowcasterTask(Task):
             # As many crops at once as in training, for which the memory suffices.
             for first in range(0, size, self.batch_size):
                 part = CropBatch(*(tensor[first : first + self.batch_size] for tensor in batch))
-                loss, crps = _loss(averaged, part, pixels, None)
-                losses.append(loss)
+                forecasts = list(_forecasts(averaged, part))
+                losses.append(_loss(averaged, forecasts, pixels, None))
+                crps = torch.stack([threshold_crps(*each, averaged.thresholds) for each in forecasts]).sum()
                 error = (part.inputs[:, -1:] - part.targets).abs().nansum()
                 sums += torch.stack([crps, error, part.targets.isfinite().sum()]).double().cpu()
         crps, error, count = sums.tolist()
@@ -237,21 +239,25 @@ def initial_nowcaster(recipe: Recipe) -> Nowcaster:
     )
 
 
-def _loss(
-    network: nn.Module, batch: CropBatch, pixels: Tensor | None, crop_weights: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Return the loss of all lead times of a batch, and the sum of their CRPS."""
-    assert isinstance(network, Nowcaster)
-    pixels = observed_pixels(batch.targets.isfinite()) if pixels is None else pixels
+def _forecasts(network: Nowcaster, batch: CropBatch) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the logits of each lead time of a batch, and their targets."""
     scene = network.read(batch.inputs, batch.step_minutes, batch.pixel_km, int(batch.leads.max()))
-    losses, crps = [], []
     for lead, target in zip(batch.leads.unbind(1), batch.targets.unbind(1), strict=True):
-        logits = network.logits(scene, lead)
-        losses.append(
-            exceedance_loss(logits, target, network.thresholds, pixels=pixels, crop_weights=crop_weights)
-        )
-        crps.append(threshold_crps(logits.detach(), target, network.thresholds))
-    return torch.stack(losses).sum(), torch.stack(crps).sum()
+        yield network.logits(scene, lead), target
+
+
+def _loss(
+    network: Nowcaster,
+    forecasts: Iterable[tuple[Tensor, Tensor]],
+    pixels: Tensor,
+    crop_weights: Tensor | None,
+) -> Tensor:
+    """Return the loss of all lead times."""
+    losses = [
+        exceedance_loss(logits, target, network.thresholds, pixels=pixels, crop_weights=crop_weights)
+        for logits, target in forecasts
+    ]
+    return torch.stack(losses).sum()
 
 
 def _average(network: Nowcaster, decay: float) -> AveragedModel:
