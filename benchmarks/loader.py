@@ -22,6 +22,7 @@ import torch
 
 from benchmarks.layers import machine
 from stormcell.data import archive
+from stormcell.training.crop_reader import crop_readers
 from stormcell.training.nowcaster_task import CropBatch, NowcasterTask
 from stormcell.training.prefetch import Prefetch, thread_count
 from stormcell.training.recipes import Recipe, override
@@ -94,12 +95,14 @@ def measure(path: Path, recipe: Recipe, seconds: float) -> dict[str, float]:
 
 def task_of(path: Path, recipe: Recipe) -> NowcasterTask:
     """Return a task whose crops no earlier one has read."""
+    rain = Rain.open(path)
+    (reader,) = crop_readers([rain.rates])
     with tempfile.TemporaryDirectory() as folder:
         ready, _ = prepare(
-            Rain.open(path),
+            rain,
+            reader,
             recipe,
             before=None,
-            archives=1,
             scans=Path(folder),
             show=lambda _: None,
         )

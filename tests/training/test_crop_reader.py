@@ -6,7 +6,7 @@ from stormcell.data.splits import Window
 from stormcell.motion.advection import displacements
 from stormcell.motion.coordinates import inputs_to_moving
 from stormcell.motion.optical_flow import estimate
-from stormcell.training.crop_reader import MARGIN, CropReader, fits_in_memory
+from stormcell.training.crop_reader import MARGIN, CropReader, crop_readers
 
 HEIGHT, WIDTH = 420, 500
 WINDOW, LEADS = Window((0, 1, 2), (3, 4, 5, 6)), (1, 2, 3, 4)
@@ -182,7 +182,13 @@ def test_crop_in_memory_reads_each_frame_once(rain):
     assert len(counting.read) == 7
 
 
-def test_fits_in_memory_shares_the_memory_among_archives():
-    assert fits_in_memory(400, (1000, 1000), archives=1)
-    assert not fits_in_memory(400, (1000, 1000), archives=2)
-    assert not fits_in_memory(500, (1000, 1000), archives=1)
+def test_crop_readers_keep_the_frames_of_the_smallest_archives_in_the_memory_there_is():
+    sizes = [400, 200, 100]  # frames of 1000 × 1000 pixels: 1.6 GB, 0.8 GB and 0.4 GB, of 1.6 GB
+    frame = np.zeros((1, 1, 1), np.float32)
+    rains = [
+        xr.DataArray(np.broadcast_to(frame, (count, 1000, 1000)), dims=("time", "y", "x")) for count in sizes
+    ]
+    assert [reader.in_memory for reader in crop_readers(rains)] == [False, True, True]
+    assert [reader.in_memory for reader in crop_readers(rains[:1])] == [True]
+    twice = crop_readers([*rains[1:], *rains[1:]])
+    assert [reader.in_memory for reader in twice] == [True, True, False, True]

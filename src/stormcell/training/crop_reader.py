@@ -1,9 +1,9 @@
 """Crops of an archive's windows in the coordinates of training, read without the rest of the frames.
 
 Crops are in coordinates that move with the rain, so they need the motion field around them. It is that of
-forecasting: :func:`~stormcell.motion.optical_flow.estimate` of the newest input frames. If all frames that
-are used fit into memory, it is estimated from whole frames, once for each issue time. Otherwise it is
-estimated from the neighbourhood of the crop, which makes little difference; see :data:`MARGIN`.
+forecasting: :func:`~stormcell.motion.optical_flow.estimate` of the newest input frames. If the frames of an
+archive stay in memory, it is estimated from whole frames, once for each issue time. Otherwise it is estimated
+from the neighbourhood of the crop, which makes little difference; see :data:`MARGIN`.
 """
 
 import math
@@ -37,13 +37,14 @@ class CropReader:
         in_memory: Whether frames are read whole and stay in memory.
 
     Attributes:
+        in_memory: Likewise.
         shape: Rows and columns of the grid.
     """
 
     def __init__(self, rain: xr.DataArray, *, in_memory: bool) -> None:
         self._rain = rain.variable
         self.shape = (rain.sizes["y"], rain.sizes["x"])
-        self._in_memory = in_memory
+        self.in_memory = in_memory
 
         @cache
         def frame(position: int) -> Field:
@@ -93,7 +94,7 @@ class CropReader:
 
     def _motion(self, positions: tuple[int, ...], crop: Area) -> Vectors:
         """Return the motion vectors on the whole grid, or around a crop."""
-        if self._in_memory:
+        if self.in_memory:
             return self._whole_motion(positions)
         area = tuple(_grown(part, MARGIN, length) for part, length in zip(crop, self.shape, strict=True))
         vectors = track(self._read(positions, (area[0], area[1])))
@@ -130,7 +131,7 @@ class CropReader:
 
     def _read(self, positions: tuple[int, ...], area: Area) -> Field:
         """Return an area of some frames, ``(frame, rows, cols)``."""
-        if self._in_memory:
+        if self.in_memory:
             return np.stack([self._frame(position)[area] for position in positions])
         steps = np.diff(positions)
         if len(steps) and steps[0] > 0 and (steps == steps[0]).all():
@@ -143,9 +144,22 @@ class CropReader:
         )
 
 
-def fits_in_memory(frames: int, shape: tuple[int, int], archives: int) -> bool:
-    """Whether an archive's frames may stay in memory, if its training has ``archives`` archives."""
-    return frames * shape[0] * shape[1] * 4 <= MEMORY // archives
+def crop_readers(rains: Sequence[xr.DataArray]) -> list[CropReader]:
+    """Return a reader of each archive: as many as fit in :data:`MEMORY` together keep their frames.
+
+    The smallest come first, so that few archives are left that are read anew for each crop.
+
+    Args:
+        rains: Rain rates in mm/h ``(time, y, x)``, lazy.
+    """
+    sizes = [4 * rain.size for rain in rains]  # in float32
+    kept, free = set(), MEMORY
+    for number in sorted(range(len(rains)), key=sizes.__getitem__):
+        free -= sizes[number]
+        if free < 0:
+            break
+        kept.add(number)
+    return [CropReader(rain, in_memory=number in kept) for number, rain in enumerate(rains)]
 
 
 def _grown(part: slice, margin: int, length: int) -> slice:

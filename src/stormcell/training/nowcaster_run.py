@@ -17,6 +17,7 @@ from stormcell.errors import ArgumentError, RecipeError
 from stormcell.models.nowcaster import LONGEST_STEP
 from stormcell.training.budget import Budget
 from stormcell.training.card import card_of
+from stormcell.training.crop_reader import crop_readers
 from stormcell.training.loop import fit
 from stormcell.training.mixed_precision import lightning_precision
 from stormcell.training.nowcaster_task import NowcasterTask
@@ -143,15 +144,17 @@ def train(
             f"with, found {len(thinned)}"
         )
     console.print(_announcement(recipe, folder, resumed=before is not None), soft_wrap=True)
+    every = [*rains, *others]
+    readers = dict(zip(map(id, every), crop_readers([rain.rates for rain in every]), strict=True))
     with console.status("") as status:
         prepared = [
             prepare(
                 rain,
+                readers[id(rain)],
                 recipe,
                 thinning=thinning,
                 whole=whole,
                 before=before.archives[k] if before else None,
-                archives=len(thinned),
                 scans=folder / "scans",
                 show=status.update,
             )

@@ -14,7 +14,7 @@ from stormcell.data.splits import Positions, Split, steps_between
 from stormcell.data.time_axis import TimeAxis, in_minutes
 from stormcell.errors import ArchiveError, RecipeError
 from stormcell.training import sampling_index
-from stormcell.training.crop_reader import CropReader, fits_in_memory
+from stormcell.training.crop_reader import CropReader
 from stormcell.training.recipes import Recipe
 from stormcell.training.sampler import Pool
 from stormcell.training.sampling_index import SamplingIndex
@@ -141,12 +141,12 @@ class TrainingArchive:
 
 def prepare(
     rain: Rain,
+    reader: CropReader,
     recipe: Recipe,
     *,
     thinning: int = 1,
     whole: bool = False,
     before: ArchiveState | None,
-    archives: int,
     scans: Path,
     show: Callable[[str], None],
 ) -> tuple[TrainingArchive, Callable[[], None]]:
@@ -154,11 +154,11 @@ def prepare(
 
     Args:
         rain: The archive.
+        reader: Its reader of crops.
         recipe: Settings of the training.
         thinning: Use every n-th frame of those that the recipe's time step leaves.
         whole: Use all frames, to train on them or to validate on them, instead of splitting them.
         before: State with which the run was begun; None for a new run.
-        archives: Number of archives of the training, which share the memory.
         scans: Folder of kept scans, for archives without an index.
         show: Called with a line on the progress of reading.
 
@@ -189,8 +189,6 @@ def prepare(
         index, keep = _scanned(rain, used, scans, show)
     data_hash = index.data_hash(rain.rates, used)
     _expect_as_before(rain.name, before, data_hash)
-    shape = (rain.rates.sizes["y"], rain.rates.sizes["x"])
-    reader = CropReader(rain.rates, in_memory=fits_in_memory(len(used), shape, archives))
     sides = pixel_km(rain.rates)
     training, validation = (
         Pool(reader, index, tables[name], in_minutes(step), sides) for name in ("training", "validation")
