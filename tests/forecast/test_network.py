@@ -336,18 +336,43 @@ def test_network_forecaster_impossible_argument_names_it(forecaster, call, messa
         call(forecaster)
 
 
-def test_network_forecaster_in_blocks_equals_whole(forecaster, monkeypatch):
-    given = rough(height=200, width=70)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_network_forecaster_in_tiles_equals_whole(forecaster, monkeypatch, threads):
+    given, forecaster = rough(height=200, width=70), replace(forecaster, threads=threads)
     whole = forecaster.probability(given, 2, thresholds=[0.5, 2.0]).values
-    calls, logits = [], Nowcaster.logits
+    areas, logits_in = [], Nowcaster.logits_in
     monkeypatch.setattr(
-        Nowcaster, "logits", lambda self, scene, lead: calls.append(scene.size) or logits(self, scene, lead)
+        Nowcaster,
+        "logits_in",
+        lambda self, scene, guess, area: areas.append(area) or logits_in(self, scene, guess, area),
     )
-    monkeypatch.setattr(network_probabilities, "BLOCK_PIXELS", 1)
-    blocks = forecaster.probability(given, 2, thresholds=[0.5, 2.0]).values
-    assert calls == 2 * [*3 * [(64, 70)], (8, 70)]
-    # Differences of the logits are below 1e-5 in float64 (see the nowcaster's parts); beside them, rounding.
-    np.testing.assert_allclose(blocks, whole, rtol=0, atol=1e-5)
+    monkeypatch.setattr(network_probabilities, "TILE", (128, 64))
+    before = torch.get_num_threads()
+    tiles = forecaster.probability(given, 2, thresholds=[0.5, 2.0]).values
+    assert torch.get_num_threads() == before
+    rows, cols = [slice(0, 128), slice(128, 200)], [slice(0, 64), slice(64, 70)]
+    assert sorted(areas, key=str) == sorted(2 * [(r, c) for r in rows for c in cols], key=str)
+    np.testing.assert_allclose(tiles, whole, rtol=0, atol=1e-6)  # rounding of float32
+
+
+def test_network_forecaster_far_from_any_rain_is_certainly_dry(forecaster):
+    """Elsewhere the last layer, which is random here, forecasts rain even from dry frames."""
+    torch.nn.init.constant_(forecaster.nowcaster.correction.bias, 1.0)
+
+    def chance_of_rain(rate: np.ndarray) -> np.ndarray:
+        (rain,) = forecaster.distributions_from(still(placed(rate)), 1)
+        return rain.exceedance[0]
+
+    rate = np.zeros((3, 70, 1300), np.float32)
+    rate[:, 30:40, 5:20] = 4.0
+    found = chance_of_rain(rate)
+    assert (found[:, :512] > 0).all()
+    assert not found[:, 512:].any()
+    # The rain of an older frame counts as well, and that 127 pixels from a tile, but no other.
+    for column, frame, wet in ((1024 - 120, 0, True), (1024 - 260, 2, False)):
+        rate[:] = 0
+        rate[frame, 30:40, column - 9 : column] = 4.0
+        assert chance_of_rain(rate)[:, 1024:].any() == wet
 
 
 def test_network_forecaster_rain_left_the_grid_forecasts_dry(forecaster):
@@ -361,20 +386,20 @@ def test_network_forecaster_rain_left_the_grid_forecasts_dry(forecaster):
 
 
 def test_network_forecaster_runs_on_the_device_of_its_network(forecaster, monkeypatch):
-    """Tensors on the device "meta" have no values, so those that come back are replaced by zeros."""
+    """Tensors on the device "meta" have no values, so those that come back are replaced by ones."""
     devices = []
     monkeypatch.setattr(
-        torch.Tensor, "cpu", lambda result: devices.append(result.device.type) or torch.zeros(result.shape)
+        torch.Tensor, "cpu", lambda result: devices.append(result.device.type) or torch.ones(result.shape)
     )
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # the device "meta" has none
     forecast = replace(forecaster, nowcaster=forecaster.nowcaster.to("meta"))(frames(), steps=2)
-    assert devices == ["meta", "meta"]
-    assert not forecast.any()
+    assert devices == ["meta", "meta", "meta"]  # where it is wet, and the probabilities of two lead times
+    assert (forecast >= 0.1).any()
 
 
 def test_network_forecaster_inflow_nan_is_nan_where_rain_flows_in(forecaster):
-    open_edges = replace(forecaster, inflow="nan")(frames(), steps=4)
-    filled = forecaster(frames(), steps=4)
+    open_edges = replace(forecaster, inflow="nan").probability(frames(), 4, thresholds=[0.5])[0]
+    filled = forecaster.probability(frames(), 4, thresholds=[0.5])[0]
     unknown = np.isnan(open_edges.values)
     assert unknown[:, 10:40, :2].all()
     assert not unknown[0, 10:40, 10:].any()
@@ -383,15 +408,17 @@ def test_network_forecaster_inflow_nan_is_nan_where_rain_flows_in(forecaster):
 
 
 def test_network_forecaster_computes_with_its_number_of_threads(forecaster, monkeypatch):
-    found, logits = [], Nowcaster.logits
+    """Frames are read with all of them, and tiles are computed in as many threads, each with one."""
+    found, read, logits_in = [], Nowcaster.read, Nowcaster.logits_in
     monkeypatch.setattr(
-        Nowcaster,
-        "logits",
-        lambda self, scene, lead: found.append(torch.get_num_threads()) or logits(self, scene, lead),
+        Nowcaster, "read", lambda *given: found.append(torch.get_num_threads()) or read(*given)
+    )
+    monkeypatch.setattr(
+        Nowcaster, "logits_in", lambda *given: found.append(torch.get_num_threads()) or logits_in(*given)
     )
     before = torch.get_num_threads()
     replace(forecaster, threads=before + 1)(frames(), 1)
-    assert found == [before + 1]
+    assert found == [before + 1, 1]
     assert torch.get_num_threads() == before
 
 
@@ -456,7 +483,7 @@ from stormcell.models.nowcaster import Nowcaster
 from stormcell.motion import advection
 
 torch.set_num_threads(1)
-advection.BAND_PIXELS = network_probabilities.BLOCK_PIXELS = 2**16
+advection.BAND_PIXELS, network_probabilities.TILE = 2**16, (128, 512)
 nowcaster = Nowcaster(channels=8, detail_channels=64)
 card = SimpleNamespace(inputs=4, model="network", versions={"stormcell": "0"}, data_hash="")
 forecaster = network.NetworkForecaster(nowcaster, card, "")

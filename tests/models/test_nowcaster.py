@@ -168,17 +168,24 @@ def test_nowcaster_given_dry_frames_hardly_forecasts_rain_at_first():
     assert torch.sigmoid(logits).max() <= 1 / (1 + math.exp(1.702 * 0.5 / 0.05)) * 1.001
 
 
-@pytest.mark.parametrize("rows", [slice(0, 64), slice(64, 192), slice(192, 300), slice(256, 300)])
+@pytest.mark.parametrize(
+    "area",
+    [
+        (slice(0, 64), slice(0, 70)),
+        (slice(64, 192), slice(64, 170)),
+        (slice(192, 300), slice(2, 9)),
+        (slice(256, 299), slice(168, 170)),
+    ],
+)
 @pytest.mark.parametrize("encoder", ["convlstm", "none"])
-def test_scene_part_has_the_logits_of_the_whole(rows, encoder):
-    made, rate = nowcaster(encoder=encoder).double(), rain(height=300, width=70).double()
+def test_nowcaster_logits_of_an_area_are_those_of_the_whole(area, encoder):
+    made, rate = nowcaster(encoder=encoder).double(), rain(height=300, width=170).double()
     rate[:, :, 100:140, :30] = math.nan
     scene = made.read(rate, STEP.double(), PIXEL.double(), 2)
     lead = torch.tensor([1, 2])
     with torch.no_grad():
-        whole, part = made.logits(scene, lead), made.logits(scene.part(rows), lead)
-    # Rounding of float64; with half of the rows beyond the part it is 1e-6.
-    torch.testing.assert_close(part, whole[..., rows, :], rtol=0, atol=1e-11)
+        whole, part = made.logits(scene, lead), made.logits_in(scene, made.first_guess(scene, lead), area)
+    torch.testing.assert_close(part, whole[..., area[0], area[1]], rtol=0, atol=1e-11)  # rounding of float64
 
 
 def test_nowcaster_arguments_build_the_same_nowcaster():

@@ -3,7 +3,7 @@ import pytest
 
 from stormcell.motion import advection
 from stormcell.motion.advection import displacements, sample
-from stormcell.motion.coordinates import carriers, forecast_to_fixed, inputs_to_moving, truths_to_moving
+from stormcell.motion.coordinates import carriers, inputs_to_moving
 
 HEIGHT, WIDTH = 24, 30
 
@@ -30,29 +30,21 @@ def test_inputs_to_moving_puts_past_rain_at_its_present_place():
     assert np.isfinite(moving[0][2:, 4:]).all()
 
 
-def test_truths_to_moving_puts_future_rain_at_its_present_place():
-    future = np.stack([storm(1, 2), storm(2, 4)])
-    moving = truths_to_moving(future, uniform(1, 2))
-    for frame in moving:
-        inside = np.isfinite(frame)
-        np.testing.assert_array_equal(frame[inside], storm(0, 0)[inside])
-    assert np.isnan(moving[1][:, -4:]).all()
-
-
-def test_to_moving_area_equals_part_of_whole():
+def test_inputs_to_moving_area_equals_part_of_whole():
     rng = np.random.default_rng(1)
     frames = rng.uniform(0, 9, (3, HEIGHT, WIDTH)).astype(np.float32)
     motion = rng.uniform(-2, 2, (2, HEIGHT, WIDTH)).astype(np.float32)
     rows, cols = slice(5, 15), slice(8, 28)
-    for move in (inputs_to_moving, truths_to_moving):
-        np.testing.assert_array_equal(move(frames, motion, rows, cols), move(frames, motion)[:, rows, cols])
+    whole = inputs_to_moving(frames, motion)
+    np.testing.assert_array_equal(inputs_to_moving(frames, motion, rows, cols), whole[:, rows, cols])
 
 
 def to_fixed(moving, motion, **options):
-    return np.stack(list(forecast_to_fixed(iter(moving), motion, len(moving), **options)))
+    """Move a field for each lead time."""
+    return np.stack([c(f) for c, f in zip(carriers(motion, len(moving), **options), moving, strict=True)])
 
 
-def test_forecast_to_fixed_puts_rain_at_its_future_place():
+def test_carriers_put_rain_at_its_future_place():
     moving = np.stack([storm(0, 0), storm(0, 0)])
     fixed = to_fixed(moving, uniform(1, 2))
     expected = np.stack([storm(1, 2), storm(2, 4)])
@@ -67,7 +59,7 @@ def noise(seed=2):
 
 
 @pytest.mark.parametrize("inflow", ["mean", "nan"])
-def test_forecast_to_fixed_interior_equals_sampled_frame(inflow):
+def test_carriers_interior_equals_sampled_frame(inflow):
     moving, motion = noise()
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     fixed = to_fixed(moving, motion, inflow=inflow)
@@ -81,7 +73,7 @@ def test_forecast_to_fixed_interior_equals_sampled_frame(inflow):
         assert np.isfinite(found[~inside]).all() == (inflow == "mean")
 
 
-def test_forecast_to_fixed_in_bands_equals_whole(monkeypatch):
+def test_carriers_in_bands_equal_whole(monkeypatch):
     moving, motion = noise()
     whole = to_fixed(moving, motion)
     monkeypatch.setattr(advection, "BAND_PIXELS", 3 * WIDTH)
@@ -89,7 +81,7 @@ def test_forecast_to_fixed_in_bands_equals_whole(monkeypatch):
 
 
 @pytest.mark.parametrize(("dy", "dx"), [(2, 0), (-2, 0), (0, 2), (0, -2)])
-def test_forecast_to_fixed_bright_edge_pixel_makes_no_streak(dy, dx):
+def test_carriers_bright_edge_pixel_makes_no_streak(dy, dx):
     """At d pixels from the edge its weight is that of a Gaussian over half a plane, 1 / (π d²)."""
     edge = {(2, 0): (0, 30), (-2, 0): (-1, 30), (0, 2): (30, 0), (0, -2): (30, -1)}[dy, dx]
     moving = np.zeros((4, 60, 60), np.float32)
@@ -104,7 +96,7 @@ def test_forecast_to_fixed_bright_edge_pixel_makes_no_streak(dy, dx):
     assert (np.diff(towards[:8]) > 0).all()
 
 
-def test_forecast_to_fixed_far_inflow_is_mean_of_edge_region():
+def test_carriers_far_inflow_is_mean_of_edge_region():
     rng = np.random.default_rng(3)
     moving = rng.uniform(2, 4, (1, 200, 200)).astype(np.float32)
     motion = np.stack([np.full((200, 200), 60), np.full((200, 200), 60)]).astype(np.float32)
@@ -116,20 +108,38 @@ def test_forecast_to_fixed_far_inflow_is_mean_of_edge_region():
     assert np.abs(np.diff(fixed[:20, :60])).max() < 0.1
 
 
-def test_forecast_to_fixed_dry_stays_dry():
+def test_carriers_dry_stays_dry():
     assert not to_fixed(np.zeros((2, HEIGHT, WIDTH), np.float32), uniform(3, -2)).any()
 
 
 @pytest.mark.parametrize("inflow", ["mean", "nan"])
-def test_carriers_move_any_number_of_fields_as_a_forecast(inflow):
+def test_carriers_move_any_number_of_fields(inflow):
     moving, motion = noise()
-    expected = to_fixed(moving, motion, inflow=inflow)
-    for carry, field, fixed in zip(carriers(motion, 3, inflow), moving, expected, strict=True):
-        np.testing.assert_array_equal(carry(field), fixed)
-        np.testing.assert_array_equal(carry(field), fixed)  # it remembers nothing
+    for carry in carriers(motion, 3, inflow):
+        together = carry(moving)
+        for field, moved in zip(moving, together, strict=True):
+            # Means of the edge region may be summed in another order.
+            np.testing.assert_allclose(carry(field), moved, rtol=1e-5)
         assert carry.outside.any()
         # Linear in the field, within float32; so probabilities stay monotone.
-        np.testing.assert_allclose(carry(2 * field), 2 * fixed, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(carry(2 * moving), 2 * together, rtol=1e-5, atol=1e-5)
+
+
+def test_carriers_move_a_frame_by_whole_pixels():
+    for lead, carry in enumerate(carriers(uniform(1.2, 1.9), 3), start=1):
+        moved = carry.nearest(storm(0, 0))
+        np.testing.assert_array_equal(moved, storm(round(1.2 * lead), round(1.9 * lead)))
+    # From outside comes the nearest pixel of the edge.
+    bright = np.zeros((HEIGHT, WIDTH), np.float32)
+    bright[5, 0] = 7.0
+    assert next(carriers(uniform(0, 3), 1)).nearest(bright)[5].tolist() == [7.0] * 4 + [0.0] * (WIDTH - 4)
+
+
+@pytest.mark.parametrize("shape", [(1, 9), (9, 1), (1, 1)])
+def test_carriers_move_fields_of_a_single_row_or_column(shape):
+    motion = np.full((2, *shape), 3.0, np.float32)
+    (carry,) = carriers(motion, 1)
+    np.testing.assert_allclose(carry(np.full((2, *shape), 5.0, np.float32)), 5.0, rtol=1e-6)
 
 
 def test_carriers_know_where_rain_flows_in():

@@ -12,10 +12,10 @@ from stormcell.cli.exit_status import ALL_DONE
 from stormcell.data import archive
 from stormcell.data.time_axis import minute
 from stormcell.errors import ArgumentError, FramesError
-from stormcell.forecast import export, probability_fields
+from stormcell.forecast import export
 from stormcell.forecast.contract import DEFAULT_STEPS, Analysis, DescribedForecaster, make_forecast
 from stormcell.forecast.observed import LOOK_BACK, is_observed, latest_observed
-from stormcell.forecast.probabilistic import DistributionForecaster, EnsembleForecaster
+from stormcell.forecast.probabilistic import EnsembleForecaster, ProductForecaster
 from stormcell.forecast.resolve import forecaster, thinned
 
 
@@ -51,20 +51,19 @@ def forecast(
     known = thinned(rain.sel(time=slice(None, issue)), [chosen], through=issue)
     count = steps or chosen.default_steps or DEFAULT_STEPS
     analysis = Analysis(known)
-    if members is None:
+    further: list[xr.DataArray] = []
+    if isinstance(chosen, ProductForecaster):
+        result, *further = chosen.products_from(
+            analysis, count, members=members, seed=seed, thresholds=thresholds, levels=levels
+        )
+    elif thresholds or levels:
+        raise _not_offered("--probabilities and --quantiles", "distributions", chosen)
+    elif members is None:
         result = make_forecast(chosen, analysis, count)
-    else:
-        if not isinstance(chosen, EnsembleForecaster):
-            raise _not_offered("--members", "ensembles", chosen)
+    elif isinstance(chosen, EnsembleForecaster):
         result = chosen.ensemble_from(analysis, count, members, seed)
-    further = []
-    if thresholds or levels:
-        if not isinstance(chosen, DistributionForecaster):
-            raise _not_offered("--probabilities and --quantiles", "distributions", chosen)
-        if thresholds:
-            further.append(probability_fields.probability(chosen, analysis, count, thresholds))
-        if levels:
-            further.append(probability_fields.quantile(chosen, analysis, count, levels))
+    else:
+        raise _not_offered("--members", "ensembles", chosen)
     export.write(result, out, *further)
     print(
         f"{out}: {result.sizes['time']} frames, {minute(result['time'].values[0])} to "

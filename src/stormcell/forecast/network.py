@@ -9,25 +9,19 @@ import numpy as np
 import torch
 import xarray as xr
 
-from stormcell.data.grid import Spacing
-from stormcell.data.splits import Block
 from stormcell.errors import ModelFileError
-from stormcell.forecast import probability_fields
-from stormcell.forecast.anchoring import anchored_cuts
-from stormcell.forecast.contract import DEFAULT_STEPS, Analysis, Field, Needs, check_steps, forecast_array
-from stormcell.forecast.cuts import best_cuts
+from stormcell.forecast.anchored_rain import AnchoredRain
+from stormcell.forecast.contract import DEFAULT_STEPS, Analysis, Needs, check_steps
 from stormcell.forecast.ensemble import ensemble_of
+from stormcell.forecast.known_archives import archives_like
+from stormcell.forecast.lead_fields import LeadFields, probabilities, quantiles, rates
 from stormcell.forecast.network_probabilities import lead_probabilities, recent_frames
-from stormcell.forecast.rain_distribution import RainDistribution
 from stormcell.models import model_file
 from stormcell.models.nowcaster import (
     LEAST_INPUTS,
     Nowcaster,
 )
-from stormcell.motion.coordinates import Carrier, Inflow, carriers
-
-# Smallest and largest ratio of the forecast area of rain to that of the newest frame, at any threshold.
-AREA_BOUNDS = (1.0, 1.15)
+from stormcell.motion.coordinates import Inflow, carriers
 
 
 @dataclass(frozen=True)
@@ -42,7 +36,7 @@ class NetworkForecaster:
         card: The model file's description of itself.
         digest: SHA-256 of the model file.
         inflow: Rain from outside the grid: ``"mean"`` of the edge region, or ``"nan"``; see
-            :func:`~stormcell.motion.coordinates.forecast_to_fixed`.
+            :func:`~stormcell.motion.coordinates.carriers`.
         threads: Number of threads of the network on a CPU; None for that of PyTorch. Forecasts with another
             number differ in the last bits, because convolutions are summed in another order.
         archives: Archives of the training whose blocks are stated; None for all.
@@ -114,19 +108,7 @@ class NetworkForecaster:
         Args:
             rain: Rain rates ``(time, y, x)`` of the archive to forecast.
         """
-        archives = self._nowcasting.archives
-        if len(archives) > 1:
-            times, spacing = rain["time"].values, Spacing.of(rain)
-            archives = tuple(one for one in archives if _same_grid(one, rain, spacing)) or archives
-            archives = (
-                tuple(
-                    one
-                    for one in archives
-                    if any(Block(*block).overlaps(times[0], times[-1]) for block in one.blocks.values())
-                )
-                or archives
-            )
-        return replace(self, archives=archives)
+        return replace(self, archives=archives_like(self._nowcasting.archives, rain))
 
     def __call__(self, frames: xr.DataArray, steps: int = DEFAULT_STEPS) -> xr.DataArray:
         """Forecast the frames that follow.
@@ -162,8 +144,8 @@ class NetworkForecaster:
             ArgumentError: ``steps`` is less than 1, or a threshold is not above 0.
             FramesError: As for a call.
         """
-        made = probability_fields.probability(self, Analysis(frames), steps, thresholds)
-        return made.assign_attrs(self._provenance())
+        (made,) = self._collected(Analysis(frames), steps, probabilities(thresholds))
+        return made
 
     def quantile(
         self, frames: xr.DataArray, steps: int = DEFAULT_STEPS, *, levels: Sequence[float]
@@ -182,8 +164,8 @@ class NetworkForecaster:
             ArgumentError: ``steps`` is less than 1, or a level is not between 0 and 1.
             FramesError: As for a call.
         """
-        made = probability_fields.quantile(self, Analysis(frames), steps, levels)
-        return made.assign_attrs(self._provenance())
+        (made,) = self._collected(Analysis(frames), steps, quantiles(levels))
+        return made
 
     def ensemble(
         self,
@@ -214,27 +196,35 @@ class NetworkForecaster:
 
     def forecast_from(self, analysis: Analysis, steps: int) -> xr.DataArray:
         """Forecast as a call does, from an analysis that other forecasters may share."""
-        check_steps(steps)
-        recent = recent_frames(analysis, self.card.inputs)
-        newest = recent.values[-1]
-        forecast = np.zeros((steps, *newest.shape), np.float32)
-        if _raining(recent):
-            observed = np.isfinite(newest)
-            areas = [float(np.count_nonzero(newest >= rate)) for rate in self.nowcaster.thresholds]
-            leads = self._leads(analysis, recent, steps)
-            for lead in range(steps):
-                moving, carry = next(leads)
-                known = RainDistribution(self.nowcaster.thresholds, moving * observed)
-                cuts = anchored_cuts(known, best_cuts(known).tolist(), areas, AREA_BOUNDS)
-                del known
-                # Rain that comes from where nothing was observed is not dry.
-                rain = RainDistribution(self.nowcaster.thresholds, moving)
-                forecast[lead] = carry(rain.rates_at_cuts(cuts.tolist()))
-                del moving, rain  # before those of the next lead time are in memory
-        forecast[:, np.isnan(newest)] = np.nan
-        return forecast_array(forecast, recent, attrs=self._provenance())
+        (made,) = self._collected(analysis, steps, rates())
+        return made
 
-    def distributions_from(self, analysis: Analysis, steps: int) -> Iterator[RainDistribution]:
+    def products_from(
+        self,
+        analysis: Analysis,
+        steps: int,
+        *,
+        members: int | None = None,
+        seed: int = 0,
+        thresholds: Sequence[float] = (),
+        levels: Sequence[float] = (),
+    ) -> list[xr.DataArray]:
+        """Forecast several products, for which the network runs once.
+
+        It is a :class:`~stormcell.forecast.probabilistic.ProductForecaster`.
+        """
+        further = []
+        if thresholds:
+            further.append(probabilities(thresholds))
+        if levels:
+            further.append(quantiles(levels))
+        if members is None:
+            return self._collected(analysis, steps, rates(), *further)
+        distributions = _added_to(further, self.distributions_from(analysis, steps))
+        ensemble = ensemble_of(distributions, analysis, steps=steps, members=members, seed=seed)
+        return [ensemble.assign_attrs(self._provenance()), *self._arrays(analysis, further)]
+
+    def distributions_from(self, analysis: Analysis, steps: int) -> Iterator[AnchoredRain]:
         """Yield the distribution of each lead time; one is in memory at a time.
 
         It is a :class:`~stormcell.forecast.probabilistic.DistributionForecaster`.
@@ -245,20 +235,23 @@ class NetworkForecaster:
         """
         check_steps(steps)
         recent = recent_frames(analysis, self.card.inputs)
-        thresholds, unobserved = self.nowcaster.thresholds, np.isnan(recent.values[-1])
+        thresholds, newest = self.nowcaster.thresholds, recent.values[-1]
+        observed = np.isfinite(newest)
         if not _raining(recent):
-            dry = np.zeros((len(thresholds), *unobserved.shape), np.float32)
-            dry[:, unobserved] = np.nan
-            yield from (RainDistribution(thresholds, dry) for _ in range(steps))
+            dry = np.zeros((len(thresholds), *newest.shape), np.float32)
+            dry[:, ~observed] = np.nan
+            yield from (AnchoredRain(thresholds, dry, [0.0] * len(thresholds)) for _ in range(steps))
             return
-        leads = self._leads(analysis, recent, steps)
-        for _ in range(steps):
-            moving, carry = next(leads)
-            for number in range(len(moving)):
-                moving[number] = carry(moving[number])
-            moving[:, unobserved] = np.nan
-            rain = RainDistribution(thresholds, moving)
-            del moving
+        motion = analysis.motion()
+        moving = lead_probabilities(self.nowcaster, recent, motion, steps, threads=self.threads)
+        for carry in carriers(motion, steps, self.inflow):
+            exceedance = next(moving)
+            carry(exceedance, into=exceedance)
+            exceedance[:, ~observed] = np.nan
+            moved = carry.nearest(newest)[np.isfinite(exceedance[0])]
+            areas = [float(np.count_nonzero(moved >= rate)) for rate in thresholds]
+            rain = AnchoredRain(thresholds, exceedance, areas)
+            del exceedance, moved  # before those of the next lead time are in memory
             yield rain
             del rain
 
@@ -270,11 +263,13 @@ class NetworkForecaster:
         made = ensemble_of(distributions, analysis, steps=steps, members=members, seed=seed, placed=placed)
         return made.assign_attrs(self._provenance())
 
-    def _leads(self, analysis: Analysis, recent: xr.DataArray, steps: int) -> Iterator[tuple[Field, Carrier]]:
-        motion = analysis.motion()
-        probabilities = lead_probabilities(self.nowcaster, recent, motion, steps, threads=self.threads)
-        for carry in carriers(motion, steps, self.inflow):
-            yield next(probabilities), carry
+    def _collected(self, analysis: Analysis, steps: int, *wanted: LeadFields) -> list[xr.DataArray]:
+        for _ in _added_to(wanted, self.distributions_from(analysis, steps)):
+            pass
+        return self._arrays(analysis, wanted)
+
+    def _arrays(self, analysis: Analysis, collected: Sequence[LeadFields]) -> list[xr.DataArray]:
+        return [one.array(analysis.frames).assign_attrs(self._provenance()) for one in collected]
 
     def _provenance(self) -> dict[str, Any]:
         return {
@@ -285,14 +280,15 @@ class NetworkForecaster:
         }
 
 
+def _added_to(
+    collected: Sequence[LeadFields], distributions: Iterator[AnchoredRain]
+) -> Iterator[AnchoredRain]:
+    """Yield distributions, each after its fields were collected."""
+    for rain in distributions:
+        for one in collected:
+            one.add(rain)
+        yield rain
+
+
 def _raining(frames: xr.DataArray) -> bool:
     return bool(np.nanmax(frames.values, initial=0.0) > 0)
-
-
-def _same_grid(archive: model_file.TrainingData, rain: xr.DataArray, spacing: Spacing) -> bool:
-    """Whether an archive of the training has the grid of ``rain``, up to half a pixel."""
-    if archive.extent is None or not spacing.same_as(Spacing(*archive.pixel_size, archive.pixel_unit)):
-        return False
-    y, x = rain["y"].values, rain["x"].values
-    off = np.abs(np.array(archive.extent) - [y[0], y[-1], x[0], x[-1]])
-    return bool((off < [spacing.dy / 2] * 2 + [spacing.dx / 2] * 2).all())

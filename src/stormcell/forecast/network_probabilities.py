@@ -1,11 +1,14 @@
 """A network's probabilities of exceeding its thresholds, in coordinates that move with the rain."""
 
 from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 import xarray as xr
+from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from stormcell.data.grid import pixel_km
 from stormcell.data.parallel import in_worker
@@ -18,14 +21,17 @@ from stormcell.models.nowcaster import (
     LONGEST_STEP,
     SHORTEST_STEP,
     SMALLEST_PIXEL,
+    FirstGuess,
     Nowcaster,
+    Scene,
 )
-from stormcell.models.rain_pyramid import SIDE
+from stormcell.models.rain_pyramid import DRY, SIDE, Area, part_of
 from stormcell.motion.advection import row_bands
 from stormcell.motion.coordinates import inputs_to_moving
 
-# Pixels of a lead time that the network computes at once, to bound memory. Around them are 128 rows more.
-BLOCK_PIXELS = 2**19
+# Sides of the tiles that are computed at once: few calls, and temporary fields that fit into the cache.
+TILE = (128, 512)
+GPU_TILE = (2048, 2048)
 _TOLERANCE = 1.02  # of the limits of pixels, whose width varies within a grid
 
 
@@ -59,6 +65,8 @@ def lead_probabilities(
 ) -> Iterator[Field]:
     """Yield the probabilities ``(threshold, y, x)`` of each lead time, in moving coordinates.
 
+    Where no rain was near in the last three frames, they are 0; see :func:`wet_tiles`.
+
     Args:
         nowcaster: The network.
         recent: Frames of :func:`recent_frames`.
@@ -74,20 +82,55 @@ def lead_probabilities(
         torch.tensor([number], dtype=torch.float32, device=device)
         for number in (_step_minutes(recent), _pixel_km(recent))
     )
+    threads = threads or torch.get_num_threads()
     with torch.inference_mode(), _threads(threads):
         scene = nowcaster.read(torch.from_numpy(moving)[None].to(device), step, width, steps)
-    height, columns = scene.size
-    block_rows = max(BLOCK_PIXELS // columns // SIDE, 1) * SIDE
-    for lead in range(1, steps + 1):
-        found = np.empty((len(nowcaster.thresholds), height, columns), np.float32)
-        number = torch.tensor([lead], device=device)
-        with torch.inference_mode(), _threads(threads):
-            for first in range(0, height, block_rows):
-                block = slice(first, min(first + block_rows, height))
-                logits = nowcaster.logits(scene.part(block), number)
-                found[:, block] = torch.sigmoid(logits)[0].cpu().numpy()
-        yield found
-        del found  # before the next is allocated
+    tiles = list(wet_tiles(scene, TILE if device.type == "cpu" else GPU_TILE))
+    with _tile_pool(threads if device.type == "cpu" else 1) as pool:
+        for lead in range(1, steps + 1):
+            found = torch.zeros(len(nowcaster.thresholds), *scene.size)
+            with torch.inference_mode(), _threads(threads):
+                guess = nowcaster.first_guess(scene, torch.tensor([lead], device=device))
+
+            def fill(tile: Area, guess: FirstGuess = guess, found: Tensor = found) -> None:
+                with torch.inference_mode():
+                    logits = nowcaster.logits_in(scene, guess, tile)
+                    part_of(found, tile).copy_(torch.sigmoid(logits[0]).cpu())
+
+            for _ in map(fill, tiles) if pool is None else pool.map(fill, tiles):
+                pass
+            yield found.numpy()
+            del found, guess, fill  # before the next are allocated
+
+
+def wet_tiles(scene: Scene, sides: tuple[int, int]) -> Iterator[Area]:
+    """Yield the tiles of a scene with rain in or near them in the last three frames.
+
+    Rain further than 127 pixels from a tile does not count. The sides are multiples of 64.
+    """
+    wet = (scene.cascade.lows[-1] > DRY).any(dim=1, keepdim=True).float()
+    # The low-pass filter of a cell of 64 pixels reaches 63 pixels beyond it; another cell is added around.
+    near = max_pool2d(wet, 3, stride=1, padding=1)[0, 0].cpu().numpy()
+    height, width = scene.size
+    for top in range(0, height, sides[0]):
+        for left in range(0, width, sides[1]):
+            bottom, right = min(top + sides[0], height), min(left + sides[1], width)
+            if near[top // SIDE : -(-bottom // SIDE), left // SIDE : -(-right // SIDE)].any():
+                yield slice(top, bottom), slice(left, right)
+
+
+@contextmanager
+def _tile_pool(threads: int) -> Iterator[Executor | None]:
+    """Give threads that compute with one PyTorch thread each; None if one is enough."""
+    if threads == 1:
+        yield None
+        return
+    before = torch.get_num_threads()
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            yield pool
+        finally:
+            torch.set_num_threads(before)
 
 
 def _step_minutes(frames: xr.DataArray) -> float:

@@ -14,6 +14,14 @@ from stormcell.forecast.contract import Analysis, Field
 class LeadDistribution(Protocol):
     """The predictive distribution of the rain rate at every pixel, at one lead time."""
 
+    def single(self) -> Field:
+        """Return the single forecast that is made of it: one field for all thresholds.
+
+        Returns:
+            Rain rates in mm/h ``(y, x)``, NaN where the forecast is undefined.
+        """
+        ...
+
     def probability(self, thresholds: Sequence[float]) -> Field:
         """Return the probabilities of a rate at or above each threshold.
 
@@ -78,5 +86,36 @@ class EnsembleForecaster(Protocol):
         Returns:
             Rain rates in mm/h ``(realization, time, y, x)``, in the form of
             :func:`~stormcell.forecast.contract.forecast_array`.
+        """
+        ...
+
+
+@runtime_checkable
+class ProductForecaster(DistributionForecaster, EnsembleForecaster, Protocol):
+    """A forecaster that makes several products at once."""
+
+    def products_from(
+        self,
+        analysis: Analysis,
+        steps: int,
+        *,
+        members: int | None = None,
+        seed: int = 0,
+        thresholds: Sequence[float] = (),
+        levels: Sequence[float] = (),
+    ) -> list[xr.DataArray]:
+        """Forecast several products.
+
+        Args:
+            analysis: The frames known at the issue time.
+            steps: Number of lead times, ≥ 1.
+            members: Number of members, ≥ 1; None for the single forecast instead of an ensemble.
+            seed: Seed of the members.
+            thresholds: Rain rates in mm/h, > 0, whose probabilities are wanted.
+            levels: Probabilities above 0 and below 1, whose quantiles are wanted.
+
+        Returns:
+            Rain rates in mm/h, ``(time, y, x)`` or ``(realization, time, y, x)``; then, if wanted,
+            probabilities ``(threshold, time, y, x)`` and quantiles ``(quantile, time, y, x)``.
         """
         ...

@@ -29,7 +29,10 @@ def log_thresholds(
     shift = correction[:, 1:]
     factors = (1 + relu(shift)) / (1 + relu(-shift))
     distances = (at[1:] - at[:-1])[:, None, None] * factors
-    return torch.cumsum(torch.cat([at[0] - correction[:, :1], distances], dim=1), dim=1)
+    corrected = [at[0] - correction[:, 0]]
+    for distance in distances.unbind(dim=1):  # faster than a cumulative sum along channels
+        corrected.append(corrected[-1] + distance)
+    return torch.stack(corrected, dim=1)
 
 
 def exceedance_logits(

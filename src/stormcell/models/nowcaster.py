@@ -16,7 +16,7 @@ from stormcell.models.rain_pyramid import (
     DRY,
     ENERGY_SIDE,
     LEVELS,
-    SIDE,
+    Area,
     PyramidProcess,
     RainPyramid,
     correlations,
@@ -25,7 +25,9 @@ from stormcell.models.rain_pyramid import (
     expectation,
     fit_process,
     padding,
+    part_of,
     upsample,
+    upsample_part,
 )
 
 LEAST_INPUTS = 3  # frames that the cascade needs
@@ -33,7 +35,6 @@ SHORTEST_STEP, LONGEST_STEP = 2.0, 15.0  # minutes between frames
 SMALLEST_PIXEL, LARGEST_PIXEL = 0.5, 2.0  # km
 
 _DETAIL = 2  # side in pixels of the pixels whose thresholds are corrected
-_MARGIN = 2 * SIDE  # rows beyond a part of a scene that its logits depend on
 _LEAST_DEVIATION = 0.05  # of logarithmic rain: no forecast is more certain than a radar's own errors
 _TREND_LEVELS = (3, 5)
 _LOW_LEVELS = (2, 3, 4, 5)
@@ -53,7 +54,6 @@ class Scene:
         step_minutes: Time between frames ``(B,)``.
         pixel_km: Width of a pixel ``(B,)``.
         size: Rows and columns of the frames, without padding.
-        above: Rows of padding above the frames; see :meth:`part`.
     """
 
     cascade: RainPyramid
@@ -62,36 +62,23 @@ class Scene:
     step_minutes: Tensor
     pixel_km: Tensor
     size: tuple[int, int]
-    above: int = 0
 
-    def part(self, rows: slice) -> "Scene":
-        """Return the part of the scene that the logits of some rows depend on.
 
-        Args:
-            rows: Rows of the frames; the first is a multiple of 64.
-        """
-        first = max(rows.start - _MARGIN, 0)
-        last = rows.stop + padding(rows.stop) + _MARGIN
+@dataclass(frozen=True)
+class FirstGuess:
+    """The distribution of a lead time before the thresholds are corrected.
 
-        def cut(field: Tensor, side: int) -> Tensor:
-            return field[..., first // side : last // side, :]
+    Attributes:
+        mean: The cascade's forecast of logarithmic rain ``(B, 1, H, W)``.
+        spread: Standard deviation of its error ``(B, 1, H/8, W/8)``.
+        minutes: Lead time ``(B,)``.
+        around: What the encoder's state says ``(B, C, H/8, W/8)``; None without an encoder.
+    """
 
-        cascade, process = self.cascade, self.process
-        return Scene(
-            RainPyramid(
-                cut(cascade.seen, _DETAIL),
-                tuple(cut(low, 2**level) for level, low in enumerate(cascade.lows, 1)),
-                tuple(cut(band, 2**level) for level, band in enumerate(cascade.bands)),
-                cut(cascade.energy, ENERGY_SIDE),
-                cut(cascade.moments, SIDE),
-            ),
-            PyramidProcess(*(cut(each, SIDE) for each in (process.newest, process.before, process.error))),
-            None if self.state is None else cut(self.state, PATCH),
-            self.step_minutes,
-            self.pixel_km,
-            (rows.stop - rows.start, self.size[1]),
-            rows.start - first,
-        )
+    mean: Tensor
+    spread: Tensor
+    minutes: Tensor
+    around: Tensor | None
 
 
 class Nowcaster(Network):
@@ -201,41 +188,67 @@ class Nowcaster(Network):
         lead: Tensor,  # (B,) number of time steps ahead, from 1 to the scene's
     ) -> Tensor:  # (B, K, H, W)
         """Return the logits of exceedance at one lead time of each example."""
+        rows, cols = scene.size
+        return self.logits_in(scene, self.first_guess(scene, lead), (slice(0, rows), slice(0, cols)))
+
+    def first_guess(self, scene: Scene, lead: Tensor) -> FirstGuess:
+        """Return the first guess of one lead time of each example, as in :meth:`logits`."""
         with torch.autocast(lead.device.type, enabled=False):
             process = scene.process.at(lead)
             mean = expectation(scene.cascade, process)
             spread = deviation(scene.cascade, process)
             spread = torch.sqrt(spread.square() + _LEAST_DEVIATION**2)
             minutes = lead * scene.step_minutes
-            features = _features(scene, mean, spread, minutes)
-        hidden = self.pixel(features)
+        around = None
         if self.around is not None and scene.state is not None:
             numbers = torch.stack([_lead_number(minutes), _pixel_number(scene.pixel_km)], dim=1)
             around = self.around(scene.state, numbers)
-            hidden = hidden + upsample(around, PATCH // _DETAIL)
-        correction = self.correction(relu(self.join(relu(hidden)))).to(mean.dtype)
-        inside = slice(scene.above, scene.above + scene.size[0]), slice(scene.size[1])
-        at = upsample(log_thresholds(correction, self.thresholds), _DETAIL)[..., *inside]
-        mean, spread = mean[..., *inside], upsample(spread, ENERGY_SIDE)[..., *inside]
+        return FirstGuess(mean, spread, minutes, around)
+
+    def logits_in(self, scene: Scene, guess: FirstGuess, area: Area) -> Tensor:  # (B, K, rows, cols)
+        """Return the logits of exceedance in an area of the frames, whose first row and column are even."""
+        cells = _cells(area, (guess.mean.shape[-2], guess.mean.shape[-1]))
+        with torch.autocast(guess.mean.device.type, enabled=False):
+            features = _features(scene, guess, cells)
+        hidden = self.pixel(features)
+        if guess.around is not None:
+            hidden = hidden + upsample_part(guess.around, PATCH // _DETAIL, cells)
+        correction = self.correction(relu(self.join(relu(hidden)))).to(guess.mean.dtype)
+        rows, cols = (
+            slice(pixels.start - cell.start * _DETAIL, pixels.stop - cell.start * _DETAIL)
+            for pixels, cell in zip(area, cells, strict=True)
+        )
+        at = upsample(log_thresholds(correction, self.thresholds), _DETAIL)[..., rows, cols]
+        mean, spread = part_of(guess.mean, area), upsample_part(guess.spread, ENERGY_SIDE, area)
         if not self.cascade:
             mean, spread = torch.full_like(mean, DRY), torch.ones_like(mean)
         return exceedance_logits(mean, spread, at)
 
 
-def _features(scene: Scene, mean: Tensor, spread: Tensor, minutes: Tensor) -> Tensor:
-    """Return what is known at and around pixels of twice the size, ``(B, features, H/2, W/2)``."""
+def _cells(area: Area, size: tuple[int, int]) -> Area:
+    """Return the cells of 2 × 2 pixels that an area depends on: its own, and one more on each side."""
+    rows, cols = (
+        slice(max(part.start // _DETAIL - 1, 0), min(-(-part.stop // _DETAIL) + 1, length // _DETAIL))
+        for part, length in zip(area, size, strict=True)
+    )
+    return rows, cols
+
+
+def _features(scene: Scene, guess: FirstGuess, cells: Area) -> Tensor:
+    """Return what is known at and around cells of 2 × 2 pixels, ``(B, features, rows, cols)``."""
     lows = scene.cascade.lows
-    newest, before = lows[0][:, :1], lows[0][:, 1:2]
-    before = torch.where(scene.cascade.seen, before, newest)
-    around = [upsample(lows[level - 1][:, :1], 2**level // _DETAIL) for level in _LOW_LEVELS]
+    newest, before = (part_of(lows[0][:, frame : frame + 1], cells) for frame in (0, 1))
+    before = torch.where(part_of(scene.cascade.seen, cells), before, newest)
+    around = [upsample_part(lows[level - 1][:, :1], 2**level // _DETAIL, cells) for level in _LOW_LEVELS]
     trends = [
-        upsample(lows[level - 1][:, :1] - lows[level - 1][:, 1:2], 2**level // _DETAIL) * 3
+        upsample_part(lows[level - 1][:, :1] - lows[level - 1][:, 1:2], 2**level // _DETAIL, cells) * 3
         for level in _TREND_LEVELS
     ]
-    mean = avg_pool2d(mean, _DETAIL)
-    numbers = (_lead_number(minutes), _step_number(scene.step_minutes), _pixel_number(scene.pixel_km))
+    rows, cols = (slice(cell.start * _DETAIL, cell.stop * _DETAIL) for cell in cells)
+    mean = avg_pool2d(guess.mean[..., rows, cols], _DETAIL)
+    numbers = (_lead_number(guess.minutes), _step_number(scene.step_minutes), _pixel_number(scene.pixel_km))
     constants = [number[:, None, None, None].expand_as(mean) for number in numbers]
-    spread = 2 * upsample(spread, ENERGY_SIDE // _DETAIL)
+    spread = 2 * upsample_part(guess.spread, ENERGY_SIDE // _DETAIL, cells)
     return torch.cat([mean, spread, newest, before, *around, *trends, *constants], dim=1)
 
 

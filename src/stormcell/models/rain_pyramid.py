@@ -22,6 +22,8 @@ ENERGY_SIDE = 8  # side in pixels of the cells in which the energy of a band is 
 LEAST_RAIN = 0.1  # mm/h: less is dry, because radars differ in the lightest rain that they detect
 DRY = -1.5  # logarithmic rain where it is dry; that of the least rain is -1
 
+Area = tuple[slice, slice]  # rows and columns
+
 # Lifetime in minutes of the finest band where there is no rain to estimate it from; each next lasts twice as
 # long. It weighs as much as rain with the variance _PRIOR_VARIANCE of logarithmic rain.
 _FINEST_LIFETIME = 6.0
@@ -93,6 +95,32 @@ def upsample(x: Tensor, factor: int = 2) -> Tensor:
     if factor == 1:
         return x
     return interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+def part_of(x: Tensor, area: Area) -> Tensor:
+    """Return some rows and columns of fields ``(B, C, H, W)``."""
+    return x[..., area[0], area[1]]
+
+
+def upsample_part(x: Tensor, factor: int, area: Area) -> Tensor:
+    """Interpolate to a part of a finer grid, bilinearly, as :func:`upsample` does to the whole.
+
+    Args:
+        x: ``(B, C, H, W)``.
+        factor: Number of finer pixels along each side of a pixel.
+        area: Rows and columns of the finer grid.
+
+    Example:
+        >>> x, area = torch.rand(1, 1, 6, 5), (slice(7, 9), slice(0, 4))
+        >>> torch.allclose(upsample_part(x, 4, area), part_of(upsample(x, 4), area))
+        True
+    """
+    coarse, fine = [], []
+    for part, length in zip(area, x.shape[-2:], strict=True):
+        first = max(part.start // factor - 1, 0)
+        coarse.append(slice(first, min(-(-part.stop // factor) + 1, length)))
+        fine.append(slice(part.start - first * factor, part.stop - first * factor))
+    return upsample(x[..., coarse[0], coarse[1]], factor)[..., fine[0], fine[1]]
 
 
 def decompose(

@@ -5,12 +5,12 @@ future frame contains the rain that is at ``(y, x)`` at the issue time. Only gro
 are then left to forecast (Germann & Zawadzki 2002, doi:10.1175/1520-0493(2002)130<2859:SDOTPO>2.0.CO;2).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 import cv2
 import numpy as np
-from scipy.ndimage import gaussian_filter1d, map_coordinates
+from scipy.ndimage import gaussian_filter1d
 
 from stormcell.motion.advection import EVERYTHING, Field, displacements, row_bands, sample
 
@@ -35,47 +35,14 @@ def inputs_to_moving(
     return np.stack([*moved[::-1], frames[-1, rows, cols]])
 
 
-def truths_to_moving(
-    frames: Field,  # (S, y, x), lead times 1 … S
-    motion: Field,  # (2, y, x)
-    rows: slice = EVERYTHING,
-    cols: slice = EVERYTHING,
-) -> Field:  # (S, rows, cols)
-    """Move future frames against the motion field to the issue time; NaN where their rain left the grid."""
-    paths = displacements(-motion, len(frames), rows=rows, cols=cols)
-    return np.stack(
-        [sample(frame, path, rows=rows, cols=cols) for frame, path in zip(frames, paths, strict=True)]
-    )
-
-
-def forecast_to_fixed(
-    moving: Iterable[Field],  # S frames (y, x), lead times 1 … S, without NaN
-    motion: Field,  # (2, y, x)
-    steps: int,
-    inflow: Inflow = "mean",
-) -> Iterator[Field]:  # S frames (y, x)
-    """Move a forecast from moving coordinates to the places where its rain will be, lead time by lead time.
-
-    Rain that flows in from outside the grid is unknown.
-
-    Args:
-        moving: The forecast in moving coordinates.
-        motion: Pixels per time step ``(2, y, x)``.
-        steps: Number of lead times S.
-        inflow: ``"mean"``: rain from outside is a mean of the edge region, over an area that widens with the
-            distance from the edge; ``"nan"``: it is NaN.
-    """
-    for frame, carry in zip(moving, carriers(motion, steps, inflow), strict=False):
-        yield carry(frame)
-
-
 def carriers(motion: Field, steps: int, inflow: Inflow = "mean") -> Iterator["Carrier"]:
     """Yield, for each lead time, what moves fields from moving coordinates to the places of their rain.
 
     Args:
         motion: Pixels per time step ``(2, y, x)``.
         steps: Number of lead times.
-        inflow: As in :func:`forecast_to_fixed`.
+        inflow: Rain from outside the grid, which is unknown. ``"mean"``: a mean of the edge region, over an
+            area that widens with the distance from the edge; ``"nan"``: NaN.
     """
     bands = [displacements(motion, steps, rows=rows) for rows in row_bands(*motion.shape[1:])]
     for _ in range(steps):
@@ -87,68 +54,104 @@ class Carrier:
 
     Args:
         path: Displacement from every pixel to the place its rain came from ``(2, y, x)``.
-        inflow: As in :func:`forecast_to_fixed`.
+        inflow: As in :func:`carriers`.
     """
 
-    def __init__(self, path: Field, inflow: Inflow) -> None:
+    def __init__(self, path: Field, inflow: Inflow = "mean") -> None:
         height, width = path.shape[1:]
         y, x = np.ogrid[:height, :width]
         column, row = path[0] + x.astype(np.float32), path[1] + y.astype(np.float32)
         self._columns, self._rows = np.clip(column, 0, width - 1), np.clip(row, 0, height - 1)
         self.outside = (column != self._columns) | (row != self._rows)
-        self._place = np.stack([column[self.outside], row[self.outside]])
-        self._nearest = np.stack([self._columns[self.outside], self._rows[self.outside]])
-        self._inflow = inflow
+        self._from_edges: _EdgeWeights | None = None
+        if inflow == "mean" and self.outside.any():
+            nearest = np.stack([self._columns[self.outside], self._rows[self.outside]])
+            beyond = np.stack([column[self.outside], row[self.outside]]) - nearest
+            self._from_edges = _EdgeWeights(beyond, nearest, (height, width))
 
-    def __call__(self, frame: Field) -> Field:
-        """Return a field ``(y, x)``, without NaN, moved."""
-        moved = np.asarray(
-            cv2.remap(frame, self._columns, self._rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
-            np.float32,
-        )
-        if self._place.size:
-            if self._inflow == "nan":
-                moved[self.outside] = np.nan
+    def __call__(self, fields: Field, *, into: Field | None = None) -> Field:
+        """Return fields ``(y, x)`` or ``(field, y, x)``, without NaN, moved.
+
+        Args:
+            fields: The fields.
+            into: Where the result is written; may be ``fields``.
+        """
+        many = fields if fields.ndim == 3 else fields[None]
+        moved = np.empty(fields.shape, np.float32) if into is None else into
+        results = moved.reshape(many.shape)  # a view
+        means = None if self._from_edges is None else _edge_means(many)
+        for number, field in enumerate(many):
+            results[number] = cv2.remap(
+                field, self._columns, self._rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            )
+            if self._from_edges is None or means is None:
+                results[number, self.outside] = np.nan
             else:
-                moved[self.outside] = _inflow(_edge_means(frame), self._place, self._nearest)
+                results[number, self.outside] = self._from_edges.values(means[number])
         return moved
 
+    def nearest(self, frame: Field) -> Field:
+        """Return a frame ``(y, x)`` moved by whole pixels; from outside comes the nearest edge pixel."""
+        columns, rows = np.rint(self._columns), np.rint(self._rows)
+        return np.asarray(cv2.remap(frame, columns, rows, cv2.INTER_NEAREST), np.float32)
 
-def _edge_means(frame: Field) -> list[Field]:  # 4 arrays (1 + scales, pixels of the edge)
+
+class _EdgeWeights:
+    """Weights of the means of the edge region for places outside the grid.
+
+    Args:
+        beyond: Pixels beyond the nearest point of the grid ``(2, n)``: along columns, along rows.
+        nearest: That point ``(2, n)``.
+        shape: Rows and columns of the grid.
+    """
+
+    def __init__(self, beyond: Field, nearest: Field, shape: tuple[int, int]) -> None:
+        scales = len(EDGE_SCALES) + 1
+        level = np.interp(np.hypot(*beyond), (0, *EDGE_SCALES), range(scales)).astype(np.float32)
+        vertical = beyond[1] != 0
+        # In the order of _edge_means.
+        edge = np.where(vertical, beyond[1] > 0, 2 + (beyond[0] > 0))
+        along = np.where(vertical, nearest[0], nearest[1])
+        length = max(shape) + 1  # of a row of means
+        lower, first = (
+            np.minimum(values.astype(np.intp), most)
+            for values, most in ((level, scales - 2), (along, np.where(vertical, shape[1], shape[0]) - 2))
+        )
+        first = np.maximum(first, 0)  # of a grid with one row or column
+        place = (edge * scales + lower) * length + first
+        up, right = (level - lower).astype(np.float32), (along - first).astype(np.float32)
+        self._places = [place, place + 1, place + length, place + length + 1]
+        self._weights = [(1 - up) * (1 - right), (1 - up) * right, up * (1 - right), up * right]
+
+    def values(self, means: Field) -> Field:
+        """Return what flows in at these places ``(n,)``, given the means of :func:`_edge_means`."""
+        found: Field = self._weights[0] * means.take(self._places[0])
+        for weight, place in zip(self._weights[1:], self._places[1:], strict=True):
+            found += weight * means.take(place)
+        return found
+
+
+def _edge_means(fields: Field) -> Field:  # (field, 4 edges × (1 + scales) × (pixels of the longest edge + 1))
     """Average the region along the top, bottom, left and right edge; first the edge itself, then each scale.
 
     Weights are Gaussian along and across the edge, so two edges agree at the corner that they share.
     """
-    return [_means_along(region) for region in (frame, frame[::-1], frame.T, frame.T[::-1])]
+    means = np.zeros((len(fields), 4, len(EDGE_SCALES) + 1, max(fields.shape[1:]) + 1), np.float32)
+    turned = fields.swapaxes(1, 2)
+    for number, region in enumerate((fields, fields[:, ::-1], turned, turned[:, ::-1])):
+        means[:, number, :, : region.shape[2]] = _means_along(region)
+    return means.reshape(len(fields), -1)
 
 
-def _means_along(region: Field) -> Field:  # (1 + scales, x), for a region (y, x) whose row 0 is the edge
-    means = [region[0]]
+def _means_along(region: Field) -> Field:  # (field, 1 + scales, x), for (field, y, x) whose row 0 is the edge
+    means = [region[:, 0]]
     for scale in EDGE_SCALES:
-        rows = np.arange(min(int(TRUNCATE * scale) + 1, len(region)))
-        weights = np.exp(-0.5 * (rows / scale) ** 2)
-        across = weights @ region[: len(rows)] / weights.sum()
+        rows = np.arange(min(int(TRUNCATE * scale) + 1, region.shape[1]))
+        weights = np.exp(-0.5 * (rows / scale) ** 2).astype(np.float32)
+        across = np.tensordot(weights / weights.sum(), region[:, : len(rows)], (0, 1))
         total, weight = (
             gaussian_filter1d(values, scale, mode="constant", truncate=TRUNCATE)
-            for values in (across, np.ones_like(across))
+            for values in (across, np.ones_like(across[:1]))
         )
         means.append(total / weight)
-    return np.stack(means).astype(np.float32)
-
-
-def _inflow(
-    means: list[Field],
-    place: Field,  # (2, n): x, y outside the grid
-    nearest: Field,  # (2, n): x, y of the nearest point of the grid
-) -> Field:  # (n,)
-    """Interpolate the means of the edge region between scales, and along the edge."""
-    beyond = place - nearest
-    level = np.interp(np.hypot(*beyond), (0, *EDGE_SCALES), range(len(EDGE_SCALES) + 1))
-    vertical = beyond[1] != 0
-    edge = np.where(vertical, beyond[1] > 0, 2 + (beyond[0] > 0))  # as _edge_means orders them
-    along = np.where(vertical, nearest[0], nearest[1])
-    values = np.empty(len(along), np.float32)
-    for number, mean in enumerate(means):
-        here = edge == number
-        values[here] = map_coordinates(mean, [level[here], along[here]], order=1, mode="nearest")
-    return values
+    return np.stack(means, axis=1)

@@ -3,9 +3,8 @@ import pytest
 import xarray as xr
 
 from stormcell.errors import ArgumentError
-from stormcell.forecast.contract import Analysis
-from stormcell.forecast.probability_fields import probability, quantile
-from stormcell.forecast.rain_distribution import RainDistribution
+from stormcell.forecast.anchored_rain import AnchoredRain
+from stormcell.forecast.lead_fields import LeadFields, probabilities, quantiles, rates
 
 THRESHOLDS = [0.1, 1.0, 10.0]
 
@@ -21,19 +20,18 @@ def frames() -> xr.DataArray:
     return xr.DataArray(np.ones((3, 4, 5), np.float32), coords, ("time", "y", "x"), "rain", attributes)
 
 
-class Given:
-    """A forecaster whose distributions are given: rain with 0.8, 0.4 and 0.1 in the first lead time."""
-
-    def distributions_from(self, analysis, steps):  # noqa: ARG002
-        for lead in range(steps):
-            exceedance = np.array([0.8, 0.4, 0.1], np.float32)[:, None, None] / (1 + lead)
-            field = np.broadcast_to(exceedance, (3, 4, 5)).copy()
-            field[:, 0, 0] = np.nan
-            yield RainDistribution(THRESHOLDS, field)
+def collected(product: LeadFields) -> xr.DataArray:
+    """Two lead times: rain with 0.8, 0.4 and 0.1 in the first, with half as much in the second."""
+    for lead in range(2):
+        exceedance = np.array([0.8, 0.4, 0.1], np.float32)[:, None, None] / (1 + lead)
+        field = np.broadcast_to(exceedance, (3, 4, 5)).copy()
+        field[:, 0, 0] = np.nan
+        product.add(AnchoredRain(THRESHOLDS, field, [19, 0, 0]))
+    return product.array(frames())
 
 
 def test_probability_has_thresholds_lead_times_and_the_grid():
-    made = probability(Given(), Analysis(frames()), 2, [0.1, 1.0])
+    made = collected(probabilities([0.1, 1.0]))
     assert made.name == "rainfall_rate_probability"
     assert made.dims == ("threshold", "time", "y", "x")
     assert made["threshold"].values.tolist() == [0.1, 1.0]
@@ -52,7 +50,7 @@ def test_probability_has_thresholds_lead_times_and_the_grid():
 
 
 def test_quantile_has_levels_lead_times_and_the_grid():
-    made = quantile(Given(), Analysis(frames()), 2, [0.1, 0.6, 0.9])
+    made = collected(quantiles([0.1, 0.6, 0.9]))
     assert made.name == "rainfall_rate_quantile"
     assert made.dims == ("quantile", "time", "y", "x")
     assert made["quantile"].values.tolist() == [0.1, 0.6, 0.9]
@@ -65,11 +63,22 @@ def test_quantile_has_levels_lead_times_and_the_grid():
     assert np.isnan(made.values[..., 0, 0]).all()
 
 
+def test_rates_are_the_single_forecasts():
+    made = collected(rates())
+    assert made.name == "rainfall_rate"
+    assert made.dims == ("time", "y", "x")
+    assert made.attrs["units"] == "kg m-2 h-1"
+    assert np.isnan(made.values[:, 0, 0]).all()
+    # In the newest frame, all pixels had rain below 1 mm/h.
+    wet = made.values[:, 1:]
+    assert ((wet >= 0.1) & (wet < 1)).all()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: probability(Given(), Analysis(frames()), 1, [0.0]), "thresholds: expected rates > 0"),
-        (lambda: quantile(Given(), Analysis(frames()), 1, [0.5, 1.0]), "levels: expected probabilities"),
+        (lambda: collected(probabilities([0.0])), "thresholds: expected rates > 0"),
+        (lambda: collected(quantiles([0.5, 1.0])), "levels: expected probabilities"),
     ],
 )
 def test_products_of_impossible_numbers_are_refused(call, message):

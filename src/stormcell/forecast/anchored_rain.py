@@ -1,0 +1,46 @@
+"""A distribution that knows how much rain the newest frame suggests, and its single forecast."""
+
+from collections.abc import Sequence
+
+from stormcell.forecast.anchoring import anchored_cuts
+from stormcell.forecast.contract import Field
+from stormcell.forecast.cuts import best_cuts
+from stormcell.forecast.rain_distribution import RainDistribution
+
+# Smallest and largest ratio of the forecast area of rain to that of the newest frame, at any threshold.
+AREA_BOUNDS = (1.0, 1.15)
+
+
+class AnchoredRain(RainDistribution):
+    """A distribution with the area that rain had in the newest frame.
+
+    Args:
+        thresholds: As for a :class:`~stormcell.forecast.rain_distribution.RainDistribution`.
+        exceedance: Likewise.
+        areas: Number of pixels at or above each threshold in the newest frame, moved to the lead time.
+
+    Example:
+        >>> import numpy as np
+        >>> probability = np.linspace(0.01, 0.8, 100, dtype=np.float32).reshape(10, 10)
+        >>> rain = AnchoredRain([0.1, 1.0], np.stack([probability, probability / 2]), [40, 10])
+        >>> single = rain.single()
+        >>> [int((single >= threshold).sum()) for threshold in (0.1, 1.0)]
+        [46, 11]
+    """
+
+    def __init__(self, thresholds: Sequence[float], exceedance: Field, areas: Sequence[float]) -> None:
+        super().__init__(thresholds, exceedance)
+        self.areas = areas
+
+    def single(self) -> Field:
+        """Return the single forecast: one field for all thresholds.
+
+        It reaches a rate where the probability of that rate reaches its cut. The cuts are those with the
+        highest expected critical success index, changed where the area of rain would not be within
+        :data:`AREA_BOUNDS`.
+
+        Returns:
+            Rain rates in mm/h ``(y, x)``, NaN where the forecast is undefined.
+        """
+        cuts = anchored_cuts(self, best_cuts(self).tolist(), self.areas, AREA_BOUNDS)
+        return self.rates_at_cuts(cuts.tolist())

@@ -1,0 +1,83 @@
+"""Products of distributions, collected lead time by lead time, with their place on the map."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stormcell.forecast.contract import Field, forecast_array
+from stormcell.forecast.probabilistic import LeadDistribution
+
+
+@dataclass(frozen=True, eq=False)
+class LeadFields:
+    """A product of the distributions of all lead times.
+
+    Attributes:
+        product: What is made of a distribution: a field ``(y, x)``, or several with a dimension before.
+        coordinate: That dimension, with its values and attributes; None without.
+        name: Name of the result.
+        attributes: Attributes of the result.
+        fields: The fields so far.
+    """
+
+    product: Callable[[LeadDistribution], Field]
+    coordinate: tuple[str, Any, dict[str, str]] | None = None
+    name: str = "rainfall_rate"
+    attributes: Mapping[str, str] | None = None
+    fields: list[Field] = field(default_factory=list)
+
+    def add(self, rain: LeadDistribution) -> None:
+        """Add the next lead time."""
+        self.fields.append(self.product(rain))
+
+    def array(self, frames: xr.DataArray) -> xr.DataArray:
+        """Return the fields with the coordinates and attributes of a forecast from ``frames``.
+
+        Its dimensions are time, y and x, after that of the coordinate.
+        """
+        made = forecast_array(np.stack(self.fields, axis=-3), frames, attrs=self.attributes).rename(self.name)
+        if self.coordinate is None:
+            return made
+        # An ensemble has the same dimensions but the first.
+        made = made.drop_vars("realization").rename({"realization": self.coordinate[0]})
+        return made.assign_coords({self.coordinate[0]: self.coordinate})
+
+
+def rates() -> LeadFields:
+    """Return the single forecast as a product, in mm/h ``(time, y, x)``."""
+    return LeadFields(lambda rain: rain.single())
+
+
+def probabilities(thresholds: Sequence[float]) -> LeadFields:
+    """Return the probabilities of rates at or above thresholds as a product, ``(threshold, time, y, x)``.
+
+    Args:
+        thresholds: Rain rates in mm/h, > 0.
+    """
+    return LeadFields(
+        lambda rain: rain.probability(thresholds),
+        ("threshold", np.asarray(thresholds, np.float64), {"units": "kg m-2 h-1"}),
+        "rainfall_rate_probability",
+        {
+            "standard_name": "probability_of_rainfall_rate_above_threshold",
+            "long_name": "probability of a rainfall rate at or above the threshold",
+            "units": "1",
+        },
+    )
+
+
+def quantiles(levels: Sequence[float]) -> LeadFields:
+    """Return quantiles of the rain rate as a product, in mm/h ``(quantile, time, y, x)``.
+
+    Args:
+        levels: Probabilities of not exceeding the quantile, above 0 and below 1.
+    """
+    return LeadFields(
+        lambda rain: rain.quantile(levels),
+        ("quantile", np.asarray(levels, np.float64), {"standard_name": "quantile", "units": "1"}),
+        "rainfall_rate_quantile",
+        {"long_name": "quantile of the rainfall rate"},
+    )
