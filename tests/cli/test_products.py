@@ -100,10 +100,10 @@ def test_forecast_several_products_as_zarr(rain, model, tmp_path):
     ("name", "options", "message"),
     [
         ("sprog", ["--members", "3"], "--members: expected a forecaster that offers ensembles, found sprog"),
-        ("sprog", ["--quantiles", ".5"], "--probabilities and --quantiles: expected a forecaster that offers"),
-        (None, ["--quantiles", "50"], "--quantiles: expected probabilities above 0 and below 1, separated by"),
-        (None, ["--probabilities", "0,1"], "--probabilities: expected rain rates above 0 mm/h, separated by"),
-        (None, ["--probabilities", "1;2"], "--probabilities: expected rain rates above 0 mm/h, separated by"),
+        ("sprog", ["--quantiles", ".5"], "--probabilities and --quantiles: expected a forecaster"),
+        (None, ["--quantiles", "50"], "--quantiles: expected probabilities above 0 and below 1"),
+        (None, ["--probabilities", "0,1"], "--probabilities: expected rain rates above 0 mm/h"),
+        (None, ["--probabilities", "1;2"], "--probabilities: expected rain rates above 0 mm/h"),
         (None, ["--members", "0"], "members"),
     ],
 )  # fmt: skip
