@@ -3,11 +3,12 @@
 import json
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from stormcell.cli.main import app
 from stormcell.data import synthetic
-from stormcell.models.model_file import read_card
+from stormcell.models.model_file import load, read_card
 
 TINY = [
     "inputs=3", "lead_minutes=15", "channels=4", "detail_channels=4", "crop=32", "batch_size=2",
@@ -75,3 +76,31 @@ def test_train_leave_one_out_of_one_network_is_refused(archives, tmp_path):
     done = run("train", archives[0], "--leave-one-out", "--out", tmp_path / "folds", *TINY)
     assert done.exit_code == 2
     assert "leave one out: expected two networks or more, found" in done.stderr
+
+
+def test_train_from_a_model_starts_with_its_weights_and_names_its_data(archives, tmp_path):
+    one, two = archives
+    first = run("train", one, "--out", tmp_path / "first", "keep=last", "validation=0%", *TINY)
+    assert first.exit_code == 0, first.output
+    tiny = [word for word in TINY if not word.startswith(("inputs", "channels", "detail_channels"))]
+    words = ["train", two, "--from", tmp_path / "first", "--out", tmp_path / "second", "validation=0%", *tiny]
+    done = run(*words, "keep=last", "learning_rate=1e-9")
+    assert done.exit_code == 0, done.output
+    before, card, _ = load(tmp_path / "first")
+    after, tuned, _ = load(tmp_path / "second")
+    for name, tensor in before.state_dict().items():
+        torch.testing.assert_close(after.state_dict()[name], tensor, rtol=0, atol=1e-6)
+    assert tuned.settings["start"] == str(tmp_path / "first")
+    assert tuned.nowcasting.archives[:1] == card.nowcasting.archives
+    assert len(tuned.nowcasting.archives) == 2
+    assert tuned.data_hash != card.data_hash
+    for source in (archive.data_source["source"] for archive in tuned.nowcasting.archives):
+        assert source in tuned.data_source["source"]
+    again = run(*words, "keep=last", "learning_rate=1e-9")
+    assert "this run is finished" in again.stderr
+
+
+def test_train_from_another_architecture_or_no_model_is_refused(archives, tmp_path):
+    done = run("train", archives[0], "--from", tmp_path / "none", "--out", tmp_path / "run", *TINY)
+    assert done.exit_code == 2
+    assert "expected a model file" in done.stderr

@@ -222,6 +222,14 @@ def train(
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the training run.")],
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Model to start from, a file or the name of a shipped one: fine-tune it on the archives.",
+        ),
+    ] = None,
     validate_on: Annotated[
         list[str] | None,
         typer.Option(
@@ -246,7 +254,9 @@ def train(
     from stormcell.cli import train
 
     archives, settings = train.from_words(words)
-    return train.train(archives, settings, out, validate_on=validate_on or [], leave_one_out=leave_one_out)
+    return train.train(
+        archives, settings, out, start=start, validate_on=validate_on or [], leave_one_out=leave_one_out
+    )
 
 
 @app.command()

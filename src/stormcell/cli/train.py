@@ -10,6 +10,7 @@ from rich.console import Console
 from stormcell.cli.exit_status import ALL_DONE
 from stormcell.errors import ArgumentError
 from stormcell.training import nowcaster_run
+from stormcell.training.fine_tuning import recipe_from
 from stormcell.training.folds import train_folds
 from stormcell.training.processes import joined_processes, rank
 from stormcell.training.recipes import Recipe, override
@@ -43,6 +44,7 @@ def train(
     folder: Path,
     base: Recipe | None = None,
     *,
+    start: str | None = None,
     validate_on: Sequence[str | Path] = (),
     leave_one_out: bool = False,
 ) -> int:
@@ -50,11 +52,15 @@ def train(
 
     Raises:
         ArgumentError: Archives to validate on are given although networks are left out.
+        ModelFileError: The start is not the model file of a nowcaster.
     """
     if leave_one_out and validate_on:
         raise ArgumentError("train --leave-one-out: expected no --validate-on: each network is validated on")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no device names, no advertisements
-    recipe = override(base or Recipe(keep="last" if leave_one_out else "best"), assignments)
+    if base is None:
+        base = Recipe() if start is None else recipe_from(start)
+        base = base.model_copy(update={"keep": "last" if leave_one_out else "best"})
+    recipe = override(base, assignments)
     with joined_processes():
         console = Console(stderr=True, highlight=False, quiet=rank() > 0)
         archives, others = ([Rain.open(path) for path in some] for some in (paths, validate_on))

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from stormcell.models import model_file
+from stormcell.training.fine_tuning import start_of
 from stormcell.training.nowcaster_task import initial_nowcaster
 from stormcell.training.recipes import Recipe
 from stormcell.training.training_archive import TrainingArchive
 
 
 def card_of(archives: Sequence[TrainingArchive], shares: Sequence[float], recipe: Recipe) -> model_file.Card:
-    """Return the card, without scores.
+    """Return the card, without scores. The archives of the model that it starts from come first.
 
     Args:
         archives: The archives that are trained on.
@@ -32,6 +33,9 @@ def card_of(archives: Sequence[TrainingArchive], shares: Sequence[float], recipe
         )
         for archive, share in zip(archives, shares, strict=True)
     )
+    start = start_of(recipe)
+    if start is not None and start[1].nowcasting is not None:
+        described = (*start[1].nowcasting.archives, *described)
     return model_file.Card(
         model=type(nowcaster).__name__,
         title="ConvLSTM",

@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 from stormcell.models import model_file
 from stormcell.models.nowcaster import Nowcaster
 from stormcell.training.exceedance_loss import exceedance_loss, observed_pixels, threshold_crps
+from stormcell.training.fine_tuning import AdamWTowards, start_of
 from stormcell.training.mixed_precision import lightning_precision
 from stormcell.training.prefetch import Prefetch
 from stormcell.training.processes import process_count, total
@@ -90,11 +91,13 @@ class NowcasterTask(Task):
         return initial_nowcaster(self.recipe)
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        """Return AdamW."""
-        recipe = self.recipe
-        return torch.optim.AdamW(
-            network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-        )
+        """Return AdamW, whose weight decay draws the weights to those of the start, if there is one."""
+        weights = list(network.parameters())
+        lr, decay = self.recipe.learning_rate, self.recipe.weight_decay
+        if (start := start_of(self.recipe)) is None:
+            return torch.optim.AdamW(weights, lr=lr, weight_decay=decay)
+        at_first = [parameter.detach() for parameter in start[0].parameters()]
+        return AdamWTowards(weights, at_first, lr=lr, weight_decay=decay)
 
     def batch(self, update: int, rank: int, processes: int) -> CropBatch:
         """Return crops; the processes' parts of an update are slices of one list of crops.
@@ -225,11 +228,13 @@ class NowcasterTask(Task):
 
 
 def initial_nowcaster(recipe: Recipe) -> Nowcaster:
-    """Return a recipe's nowcaster, its initial weights drawn from PyTorch's global generator.
+    """Return a recipe's nowcaster, its initial weights those of its start or else drawn.
 
     Raises:
-        StormcellError: The recipe's numbers do not describe a network.
+        StormcellError: The recipe's numbers do not describe a network, or its start does not fit.
     """
+    if (start := start_of(recipe)) is not None:
+        return start[0]
     return Nowcaster(
         inputs=recipe.inputs,
         channels=recipe.channels,

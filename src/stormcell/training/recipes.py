@@ -17,11 +17,15 @@ from pydantic import (
 
 from stormcell.errors import RecipeError
 
+ARCHITECTURE = ("inputs", "channels", "detail_channels", "encoder", "cascade")  # what the network is built of
+
 
 class Recipe(BaseModel):
     """All settings of a training. With a limit in updates, two runs of one recipe are the same.
 
     Attributes:
+        start: Model that the training starts from: its file, or the name of a shipped model; null for random
+            weights. See stormcell.training.fine_tuning.
         inputs: Input frames.
         lead_minutes: Longest lead time of the targets; a trained nowcaster can forecast any.
         validation: Length of the validation block, a share ("15%") or a duration ("60min"). "0%" trains on
@@ -41,7 +45,7 @@ class Recipe(BaseModel):
         augment: Change crops at random; see stormcell.training.augmentation.
         learning_rate: Highest learning rate, between the warm-up and the cosine descent.
         warmup_updates: Updates over which the learning rate rises.
-        weight_decay: Weight decay of AdamW.
+        weight_decay: Weight decay of AdamW; of a training with a start, towards its weights.
         weight_average: Decay per update of the average of the weights that is validated and written.
         gradient_clip: Largest norm of the gradient.
         uniform_loss: Weight crops so that the loss is that of uniformly drawn crops, not of rainy ones.
@@ -59,6 +63,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    start: str | None = None
     inputs: int = Field(4, ge=3)
     lead_minutes: float = Field(60.0, gt=0)
     validation: str = "15%"
