@@ -1,11 +1,11 @@
-# make demo | test | check | bench | experiments | docs: each creates .venv first, if it does not exist.
+# make demo | test | check | bench | model | experiments | docs: each creates .venv first, if it does not exist.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test check bench experiments docs clean
+.PHONY: demo test check bench model experiments docs clean
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -23,6 +23,10 @@ check: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.layers --docs
 	$(BIN)/python -m benchmarks
+
+# The model that is shipped, from the radar files of the data folder: hours, resumable.
+model: $(INSTALLED)
+	$(BIN)/python -m benchmarks.model --ship --docs
 
 experiments: $(INSTALLED)
 	$(BIN)/python -m benchmarks.experiments

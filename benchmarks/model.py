@@ -2,32 +2,58 @@
 
 The radar files of the data folder are archived. A nowcaster is trained on all of them: the model that is
 shipped. Without each network of radars in turn, another is trained on the others, and verified on the network
-that was left out beside the baselines (``stormcell verify``).
+that was left out, beside the baselines. Of a grid larger than 1250 pixels, the 1024 × 1024 with the most rain
+are verified.
 
 Every step is a command of its own, which resumes where it was stopped, and is skipped when it is done. The
-folder of the work keeps all that was made. It takes hours; run it on a quiet machine.
+folder of the work keeps all that was made, and the output of each training. It takes hours; run it on a quiet
+machine. ``--ship`` puts the model into the package, ``--docs`` writes the tables into docs/model.md, and
+``--comparisons`` adds trainings without parts of the network, or on fewer events.
 """
 
 import argparse
-import json
 import os
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 
+from benchmarks import model_tables
 from benchmarks.layers import machine
-from stormcell.models.model_file import read_card
+from benchmarks.pages import fill
+from stormcell.data import archive
+from stormcell.models.shipped_models import add_shipped
 from stormcell.training.folds import by_network, name_of
 from stormcell.training.training_archive import Rain
 
+PAGE = machine.ROOT / "docs" / "model.md"
+NAME = "nowcaster-1"
 BASELINES = ("extrapolation", "sprog", "pysteps-sprog", "anvil")
-THRESHOLDS = ("0.5", "1.0", "2.0", "5.0")
+MEMBERS = 20
 SETTINGS = ("keep=last", "thinning=[1,2]", "max_updates=1200", "validate_every=200")
+LARGEST, CUT = 1250, 1024  # pixels: a grid with a longer side is cut
+
+# Trainings to compare with, all without the Finnish network.
+COMPARED = {
+    "no ConvLSTM: one convolution over the frames": ("encoder=convolution",),
+    "no encoder": ("encoder=none",),
+    "no cascade": ("cascade=false",),
+    "squared error": ("loss=squared",),
+    "one network: KNMI": (),
+    "2 events": (),
+    "4 events": (),
+}
+EVENTS_OF = {
+    "one network: KNMI": ("knmi-2010",),
+    "2 events": ("knmi-2010", "mrms-2019"),
+    "4 events": ("knmi-2010", "mrms-2019", "cirrus-2024", "dwd-2017"),
+}
 
 
 @dataclass(frozen=True)
@@ -38,15 +64,34 @@ class Event:
         name: Name of the archive.
         inputs: Its files and folders in the data folder.
         options: Options of ``stormcell archive``.
-        verified: Whether it is verified: its time step is 5 minutes or less, and it has rain.
-        every: Minutes between the issue times that are verified.
+        every: Minutes between the issue times that are verified; None for an event that is not, because
+            its time step is above 5 minutes.
+        ensemble_every: Minutes between those at which ensembles are verified.
+        thinning: Only every n-th frame is verified.
     """
 
     name: str
     inputs: tuple[str, ...]
     options: tuple[str, ...] = ()
-    verified: bool = True
-    every: int = 10
+    every: int | None = None
+    ensemble_every: int = 60
+    thinning: int = 1
+
+
+_METEONET = "meteonet_sample_201608/rainfall_{}_2016_08.3.npz"
+EVENTS = (
+    Event("fmi-2016", ("fmi_pgm_20160928",), every=20),
+    Event("fmi-2017", ("fmi_pgm_20170509",), every=20),
+    Event("knmi-2010", ("knmi_h5_20100826", "knmi_h5_20100826_later"), every=30, ensemble_every=120),
+    Event("mrms-2019", ("mrms_preciprate_2min_20190610",), every=8, ensemble_every=24, thinning=2),
+    Event("cirrus-2024", ("opera_odim24_dbzh_20241126",), ("--zr", "200,1.6"), every=5, ensemble_every=15),
+    Event("opera-2018", ("opera_odim20_rate_20180824",)),
+    Event("dwd-2017", ("dwd_radolan/radolan_yw",), every=5, ensemble_every=15),
+    Event("dwd-2021", ("dwd_radolan_ry_20210823",), every=5, ensemble_every=15),
+    Event("meteonet-nw-2016", (_METEONET.format("NW"),), every=10, ensemble_every=20),
+    Event("meteonet-se-2016", (_METEONET.format("SE"),), every=10, ensemble_every=20),
+    Event("openrainer-2022", ("openrainer_20220917",)),
+)
 
 
 @dataclass(frozen=True)
@@ -57,44 +102,40 @@ class Work:
         data: Folder of the radar files.
         folder: Folder of everything that is made.
         settings: Settings of the recipe.
-        commands: The commands that were run.
     """
 
     data: Path
     folder: Path
     settings: tuple[str, ...]
-    commands: list[str] = field(default_factory=list)
 
     def archive(self, event: Event) -> Path:
         """Return the path of an event's archive."""
         return self.folder / "archives" / f"{event.name}.zarr"
 
+    def verified(self, event: Event) -> Path:
+        """Return the path of the archive that is verified: the event's, or the part of it."""
+        part = self.folder / "verified" / f"{event.name}.zarr"
+        return part if part.exists() else self.archive(event)
+
     def fold(self, network: str) -> Path:
         """Return the folder of the run without a network."""
         return self.folder / "folds" / name_of(network)
 
-    def run(self, *words: str | Path) -> None:
-        """Run a command of Stormcell."""
+    def run(self, *words: str | Path, log: Path | None = None) -> None:
+        """Run a command of Stormcell; with a log, with one thread, and its output in there."""
         command = ["stormcell", *map(str, words)]
-        self.commands.append(shlex.join(command))
-        print("$", self.commands[-1], flush=True)
-        subprocess.run([sys.executable, "-m", *command], check=True)
-
-
-_METEONET = "meteonet_sample_201608/rainfall_{}_2016_08.3.npz"
-EVENTS = (
-    Event("fmi-2016", ("fmi_pgm_20160928",)),
-    Event("fmi-2017", ("fmi_pgm_20170509",)),
-    Event("knmi-2010", ("knmi_h5_20100826", "knmi_h5_20100826_later"), every=15),
-    Event("mrms-2019", ("mrms_preciprate_2min_20190610",), every=10),
-    Event("cirrus-2024", ("opera_odim24_dbzh_20241126",), ("--zr", "200,1.6")),
-    Event("opera-2018", ("opera_odim20_rate_20180824",), verified=False),
-    Event("dwd-2017", ("dwd_radolan/radolan_yw",)),
-    Event("dwd-2021", ("dwd_radolan_ry_20210823",)),
-    Event("meteonet-nw-2016", (_METEONET.format("NW"),)),
-    Event("meteonet-se-2016", (_METEONET.format("SE"),)),
-    Event("openrainer-2022", ("openrainer_20220917",), verified=False),
-)
+        print("$", shlex.join(command), flush=True)
+        if log is None:
+            subprocess.run([sys.executable, "-m", *command], check=True)
+            return
+        with log.open("a") as output:
+            subprocess.run(
+                [sys.executable, "-m", *command],
+                check=True,
+                stdout=output,
+                stderr=output,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+            )
 
 
 def main() -> int:
@@ -103,8 +144,9 @@ def main() -> int:
     parser.add_argument(
         "--work", type=Path, default=machine.ROOT / "runs" / "model", help="folder of the work"
     )
-    parser.add_argument("--folds-only", action="store_true", help="do not train on all networks")
-    parser.add_argument("--members", type=int, default=20, help="members of the ensembles that are verified")
+    parser.add_argument("--comparisons", action="store_true", help="also train what the model is compared to")
+    parser.add_argument("--ship", action="store_true", help="put the model into the package")
+    parser.add_argument("--docs", action="store_true", help="write the tables into docs/model.md")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="settings of the recipe")
     arguments = parser.parse_args()
     data = Path(os.environ.get("STORMCELL_DATA") or machine.ROOT.parent / "shared" / "data")
@@ -112,25 +154,52 @@ def main() -> int:
         print(f"{data}: no such folder; set STORMCELL_DATA", file=sys.stderr)
         return 2
     work = Work(data, arguments.work, (*SETTINGS, *arguments.settings))
-    for event in EVENTS:
-        if not work.archive(event).exists():
-            files = [data / name for name in event.inputs]
-            work.run("archive", *files, "--out", work.archive(event), *event.options)
+    make_archives(work)
     networks = networks_of(work)
-    for network, events in networks.items():
-        if any(event.verified for event in events):
-            others = [work.archive(event) for event in EVENTS if event not in events]
-            left_out = [word for event in events for word in ("--validate-on", work.archive(event))]
-            work.run("train", *others, "--out", work.fold(network), *left_out, *work.settings)
-    reports = list(verified(work, networks, arguments.members))
-    (work.folder / "folds.md").write_text(table(reports))
-    print(table(reports))
-    if not arguments.folds_only:
-        archives = [work.archive(event) for event in EVENTS]
-        work.run("train", *archives, "--out", work.folder / "all", "validation=0%", *work.settings)
-        card = read_card(work.folder / "all" / "model.safetensors")
-        print(f"{work.folder / 'all' / 'model.safetensors'}: {card.title}, data {card.data_hash[:12]}")
+    trainings = list(trainings_of(work, networks, comparisons=arguments.comparisons))
+    # Two trainings of one thread each learn from more crops in a minute than one of two.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda words: work.run(*words, log=work.folder / f"{words[-1].name}.log"), trainings))
+    model = work.folder / "all" / "model.safetensors"
+    if arguments.ship:
+        print(f"shipped: {add_shipped(NAME, model)}")
+    verify(work, networks, comparisons=arguments.comparisons)
+    tables = model_tables.tables(work.folder, [event.name for event in EVENTS if event.every])
+    print(tables)
+    if arguments.docs:
+        fill(PAGE, "scores", tables)
+        fill(PAGE, "data", model_tables.data(model))
     return 0
+
+
+def make_archives(work: Work) -> None:
+    """Archive the radar files, and cut the part of large grids that is verified."""
+    for event in EVENTS:
+        path = work.archive(event)
+        if not path.exists():
+            work.run("archive", *(work.data / name for name in event.inputs), "--out", path, *event.options)
+        rain, part = archive.rain(archive.open(path)), work.folder / "verified" / f"{event.name}.zarr"
+        if event.every and max(rain.shape[1:]) > LARGEST and not part.exists():
+            part.parent.mkdir(exist_ok=True)
+            cut = part.with_suffix(".nc")
+            square = wettest(rain) | {"time": slice(None, None, event.thinning)}
+            found = archive.open_as_stored(path).isel(square)
+            found.load().drop_encoding().to_netcdf(cut, engine="h5netcdf")
+            work.run("archive", cut, "--out", part)
+            cut.unlink()
+
+
+def wettest(rain: xr.DataArray) -> dict[str, slice]:
+    """Return the square with the most rain in the middle frame, in steps of a quarter of its side."""
+    wet = np.nan_to_num(rain[rain.sizes["time"] // 2].values) >= 0.1
+    sums = np.pad(wet.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    places = [
+        (int(sums[y + CUT, x + CUT] - sums[y, x + CUT] - sums[y + CUT, x] + sums[y, x]), y, x)
+        for y in range(0, wet.shape[0] - CUT + 1, CUT // 4)
+        for x in range(0, wet.shape[1] - CUT + 1, CUT // 4)
+    ]
+    _, y, x = max(places)
+    return {"y": slice(y, y + CUT), "x": slice(x, x + CUT)}
 
 
 def networks_of(work: Work) -> dict[str, list[Event]]:
@@ -140,48 +209,56 @@ def networks_of(work: Work) -> dict[str, list[Event]]:
     return {source: [event_of[rain.name] for rain in rains] for source, rains in networks.items()}
 
 
-def verified(
-    work: Work, networks: dict[str, list[Event]], members: int
-) -> Iterator[tuple[Event, dict[str, dict[str, object]]]]:
-    """Verify each event by the model that did not see its network, and yield the scores by forecaster."""
-    network_of = {event: network for network, events in networks.items() for event in events}
-    for event in EVENTS:
-        if not event.verified:
-            continue
-        archive, report = work.archive(event), work.folder / "reports" / event.name
-        model = work.fold(network_of[event]) / "model.safetensors"
-        names = (str(model), *BASELINES, "steps")
+def trainings_of(
+    work: Work, networks: dict[str, list[Event]], *, comparisons: bool
+) -> Iterator[tuple[str | Path, ...]]:
+    """Yield the commands of the trainings, the folder of each the last word."""
+    yield _training(work, EVENTS, (), work.folder / "all", ("validation=0%",))
+    for network, left_out in networks.items():
+        if any(event.every for event in left_out):
+            others = [event for event in EVENTS if event not in left_out]
+            yield _training(work, others, left_out, work.fold(network), ())
+    if comparisons:
+        (finland,) = (events for events in networks.values() if events[0].name == "fmi-2016")
+        for name, settings in COMPARED.items():
+            wanted = EVENTS_OF.get(name, tuple(event.name for event in EVENTS if event not in finland))
+            events = [event for event in EVENTS if event.name in wanted]
+            yield _training(work, events, finland, work.folder / "compared" / name_of(name), settings)
+
+
+def _training(
+    work: Work, events: Sequence[Event], left_out: Sequence[Event], folder: Path, settings: tuple[str, ...]
+) -> tuple[str | Path, ...]:
+    validated = [word for event in left_out for word in ("--validate-on", work.archive(event))]
+    archives = [work.archive(event) for event in events]
+    return ("train", *archives, *validated, *work.settings, *settings, "--out", folder)
+
+
+def verify(work: Work, networks: dict[str, list[Event]], *, comparisons: bool) -> None:
+    """Verify each event by the model that did not see its network."""
+    for network, events in networks.items():
+        model = work.fold(network) / "model.safetensors"
+        for event in events:
+            if event.every:
+                _verify(
+                    work, event, "reports", event.every, (str(model), *BASELINES), ("--reference", "sprog")
+                )
+                asked = ("--members", str(MEMBERS), "--reference", "steps")
+                _verify(work, event, "ensembles", event.ensemble_every, (str(model), "steps"), asked)
+            if comparisons and event.name in ("fmi-2016", "fmi-2017"):
+                models = [work.folder / "compared" / name_of(name) / "model.safetensors" for name in COMPARED]
+                names = (str(model), *map(str, models), "sprog")
+                _verify(work, event, "compared-reports", event.every or 0, names, ("--reference", "sprog"))
+
+
+def _verify(
+    work: Work, event: Event, kind: str, every: int, names: Sequence[str], options: Sequence[str]
+) -> None:
+    report = work.folder / kind / event.name
+    if not (report / "scores.json").exists():
         chosen = [word for name in names for word in ("--forecaster", name)]
-        if not (report / "scores.json").exists():
-            every = ("--every", str(event.every))
-            work.run("verify", archive, *chosen, *every, "--members", str(members), "--out", report)
-        scores = json.loads((report / "scores.json").read_text())
-        scores["model"] = scores.pop(str(model))
-        yield event, scores
-
-
-def table(reports: Sequence[tuple[Event, dict[str, dict[str, object]]]]) -> str:
-    """Return the means over lead times by event, and the mean over events, in Markdown."""
-    lines = [
-        "| event | forecaster | CSI ≥ 0.5 | ≥ 1 | ≥ 2 | ≥ 5 mm/h | bias ≥ 1 | CRPS, mm/h |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for event, scores in reports:
-        for name in ("model", *BASELINES, "steps"):
-            one = scores.get(name)
-            if one is None:
-                continue
-            csi = [_mean(one["csi"][threshold]) for threshold in THRESHOLDS]  # type: ignore[index]
-            bias = _mean(one["bias"]["1.0"])  # type: ignore[index]
-            numbers = " | ".join(f"{value:.3f}" for value in (*csi, bias, _mean(one["crps"])))
-            lines.append(f"| {event.name} | {name} | {numbers} |")
-    return "\n".join(lines) + "\n"
-
-
-def _mean(values: object) -> float:
-    assert isinstance(values, list)
-    found = [value for value in values if value is not None]
-    return float(np.mean(found)) if found else float("nan")
+        archived = work.verified(event)
+        work.run("verify", archived, *chosen, "--every", str(every), *options, "--out", report)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def test_readme_commands_and_options_exist():
     commands = [
         line for block in blocks("sh") for line in block.splitlines() if line.startswith("stormcell ")
     ]
-    assert len(commands) == 6
+    assert len(commands) == 8
     for command in commands:
         _, verb, *words = shlex.split(command)
         shown = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output

@@ -1,7 +1,6 @@
 import hashlib
 import json
 import os
-import shutil
 import stat
 
 import pytest
@@ -55,19 +54,17 @@ def path(tmp_path, nowcaster, card_of):
 
 @pytest.fixture
 def table(monkeypatch, tmp_path, path):
-    """Two shipped models, in the package and in the cache."""
+    """Two shipped models, and their SHA-256 by name."""
+    monkeypatch.setattr(shipped_models, "FOLDER", tmp_path / "data")
+    for name in ("rain-a", "rain-b"):
+        shipped_models.add_shipped(name, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    shipped = {
-        "rain-a": shipped_models.Shipped("a.safetensors", digest, "package"),
-        "rain-b": shipped_models.Shipped("b.safetensors", digest, "cache"),
-    }
-    for place in ("package", "cache"):
-        (tmp_path / place).mkdir()
-    shutil.copy(path, tmp_path / "package" / "a.safetensors")
-    shutil.copy(path, tmp_path / "cache" / "b.safetensors")
-    monkeypatch.setattr(shipped_models, "SHIPPED", shipped)
-    monkeypatch.setattr(shipped_models, "directory", lambda place: tmp_path / place)
-    return shipped
+    return {"rain-a": digest, "rain-b": digest}
+
+
+@pytest.fixture
+def nothing_shipped(monkeypatch, tmp_path):
+    monkeypatch.setattr(shipped_models, "FOLDER", tmp_path / "none")
 
 
 def card_of_pixels(network) -> model_file.Card:
@@ -269,11 +266,13 @@ def test_load_of_safetensors_without_a_card_is_refused(tmp_path):
         model_file.load(path)
 
 
+@pytest.mark.usefixtures("nothing_shipped")
 def test_load_of_an_unknown_name_says_what_was_expected():
     with pytest.raises(ModelFileError, match=r"^rain-z: expected a model file, found no such file$"):
         stormcell.load("rain-z")
 
 
+@pytest.mark.usefixtures("nothing_shipped")
 def test_shipped_without_models_is_empty():
     assert stormcell.models.shipped() == {}
 
@@ -287,25 +286,25 @@ def test_shipped_lists_cards_by_name_and_the_default_first(nowcaster, card_of):
 
 @pytest.mark.parametrize("name", ["rain-a", "rain-b"])
 def test_load_of_a_shipped_name_is_its_model(table, path, name):
-    assert stormcell.load(name).digest == table[name].sha256
-    assert stormcell.load(path).digest == table[name].sha256
+    assert stormcell.load(name).digest == table[name]
+    assert stormcell.load(path).digest == table[name]
 
 
 @pytest.mark.parametrize("call", [stormcell.load, lambda _: stormcell.models.shipped()])
 def test_load_of_a_shipped_model_with_another_hash_is_refused(table, tmp_path, call):
-    file = tmp_path / "package" / "a.safetensors"
+    file = tmp_path / "data" / "rain-a.safetensors"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
     found = hashlib.sha256(content).hexdigest()
     with pytest.raises(ModelFileError) as caught:
         call("rain-a")
-    assert str(caught.value) == f"{file}: expected SHA-256 {table['rain-a'].sha256}, found {found}"
+    assert str(caught.value) == f"{file}: expected SHA-256 {table['rain-a']}, found {found}"
 
 
 @pytest.mark.usefixtures("table")
 def test_load_of_a_shipped_model_without_its_file_is_refused(tmp_path):
-    (tmp_path / "cache" / "b.safetensors").unlink()
+    (tmp_path / "data" / "rain-b.safetensors").unlink()
     with pytest.raises(ModelFileError, match=r"^rain-b: expected its model file at .*, found no such file$"):
         stormcell.load("rain-b")
 
@@ -319,12 +318,13 @@ def test_load_of_an_unknown_name_lists_the_shipped_models():
         stormcell.load("rain-z")
 
 
-def test_shipped_directory_of_the_cache_follows_the_environment(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.delenv("STORMCELL_CACHE", raising=False)
-    assert shipped_models.directory("cache") == tmp_path / "stormcell"
-    monkeypatch.setenv("STORMCELL_CACHE", str(tmp_path / "own"))
-    assert shipped_models.directory("cache") == tmp_path / "own"
+def test_shipped_models_are_those_of_the_table():
+    """The model that is installed with Stormcell forecasts, and knows what it was trained on."""
+    for name, card in stormcell.models.shipped().items():
+        assert stormcell.load(name).card == card
+        assert card.model == "Nowcaster"
+        assert (shipped_models.FOLDER / f"{name}.safetensors").stat().st_size < 5e6
+        assert all(archive.data_source for archive in card.nowcasting.archives)
 
 
 def test_model_file_load_of_a_run_folder_loads_the_model_in_it(path):

@@ -271,7 +271,7 @@ def verify(
         typer.Option(
             metavar="NAME",
             help="Model file, or persistence, extrapolation, sprog, pysteps-sprog, anvil or steps. "
-            "Can be repeated.",
+            "Can be repeated. Default: the shipped model, persistence, extrapolation and sprog.",
         ),
     ] = None,
     start: Annotated[str | None, typer.Option("--from", metavar="TIME", help="First time to score.")] = None,

@@ -13,11 +13,13 @@ from stormcell.data.parallel import GIB, workers
 from stormcell.data.time_axis import TimeAxis, in_minutes
 from stormcell.errors import ArgumentError
 from stormcell.forecast.probabilistic import EnsembleForecaster
-from stormcell.forecast.resolve import for_archive, forecaster, thinned
+from stormcell.forecast.resolve import for_archive, forecaster, shipped_name, thinned
 from stormcell.verification import report, resumable, saved_evaluation
 from stormcell.verification.bootstrap import Unit
 from stormcell.verification.evaluation import Evaluation
 from stormcell.verification.plan import make_plan
+
+COMPARED = ("persistence", "extrapolation", "sprog")  # with the shipped model, if no forecaster is named
 
 # Of a forecast, its copies and its scores. A network takes another gigabyte for a tile.
 _BYTES_PER_VALUE = 16
@@ -45,11 +47,11 @@ def verify(
     same on any number of cores.
 
     Raises:
-        ArgumentError: A name or a time is malformed, a name is given twice, or the reference is not a name.
+        ArgumentError: A name or a time is malformed, a name is given twice, the reference is not a name, or
+            no name is given and no model is shipped.
         FramesError: There is no forecast to score.
     """
-    if not names:
-        raise ArgumentError("--forecaster: expected at least one, found none")
+    names = names or [shipped_name(), *COMPARED]
     if len(set(names)) != len(names):
         raise ArgumentError(f"--forecaster: expected different names, found {', '.join(names)}")
     if reference is not None and reference not in names:

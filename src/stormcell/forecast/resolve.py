@@ -30,19 +30,31 @@ def forecaster(name: str | None, *, threads: int | None = None) -> DescribedFore
         return baseline(name)
     # A baseline must not wait for the import of torch.
     from stormcell.forecast.network import NetworkForecaster
-    from stormcell.models.shipped_models import SHIPPED
+    from stormcell.models.shipped_models import names
 
+    shipped = names()
     if name is None:
-        name = next(iter(SHIPPED), None)
-    if name is None:
+        name = shipped_name()
+    if name not in shipped and not Path(name).suffix and not Path(name).exists():
         raise ArgumentError(
-            f"model: expected a model file or one of {', '.join(BASELINES)}, found none; no model is shipped"
-        )
-    if name not in SHIPPED and not Path(name).suffix and not Path(name).exists():
-        raise ArgumentError(
-            f'forecaster: expected a model file or one of {", ".join([*BASELINES, *SHIPPED])}, found "{name}"'
+            f'forecaster: expected a model file or one of {", ".join([*BASELINES, *shipped])}, found "{name}"'
         )
     return replace(NetworkForecaster.from_file(name), threads=threads)
+
+
+def shipped_name() -> str:
+    """Return the name of the first shipped model.
+
+    Raises:
+        ArgumentError: No model is shipped.
+    """
+    from stormcell.models.shipped_models import names
+
+    for name in names():
+        return name
+    raise ArgumentError(
+        f"model: expected a model file or one of {', '.join(BASELINES)}, found none; no model is shipped"
+    )
 
 
 def for_archive(chosen: DescribedForecaster, rain: xr.DataArray) -> DescribedForecaster:

@@ -16,6 +16,7 @@ from stormcell.models.rain_pyramid import (
     DRY,
     ENERGY_SIDE,
     LEVELS,
+    SIDE,
     Area,
     PyramidProcess,
     RainPyramid,
@@ -257,7 +258,7 @@ def _conditions(cascade: RainPyramid, step_minutes: Tensor, pixel_km: Tensor) ->
     first, second = correlations(cascade.moments, step_minutes)
     newest, before = cascade.moments[:, :, 0] + 1e-4, cascade.moments[:, :, 1] + 1e-4
     fields = torch.cat([first, second, torch.log10(newest) / 2 + 1, torch.log(newest / before)], dim=1)
-    fields = upsample(fields, cascade.energy.shape[-1] // fields.shape[-1])
+    fields = upsample(fields, SIDE // ENERGY_SIDE)
     numbers = (_step_number(step_minutes), _pixel_number(pixel_km))
     constants = [number[:, None, None, None].expand_as(fields[:, :1]) for number in numbers]
     return torch.cat([fields, *constants], dim=1)

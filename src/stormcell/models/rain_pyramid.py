@@ -197,7 +197,7 @@ def fit_process(
             values.append(phi_1 * values[-1] + phi_2 * values[-2])
     # A band at lead k has the correlations ρₖ and ρₖ₊₁ with the two frames that it is forecast from.
     error = [
-        (1 - newest[k] * correlation[k] - before[k] * correlation[k + 1]).clamp(0, 1)
+        (1 - newest[k] * correlation[k] - before[k] * correlation[k + 1]).clamp(0.0, 1.0)
         for k in range(2, leads + 2)
     ]
     return PyramidProcess(torch.stack(newest[2:-1]), torch.stack(before[2:-1]), torch.stack(error))
@@ -216,7 +216,7 @@ def correlations(
     second = (outer_pair + _PRIOR_VARIANCE * typical.square()) / (
         torch.sqrt(newest * oldest) + _PRIOR_VARIANCE
     )
-    first = first.clamp(0, _HIGHEST_CORRELATION)
+    first = first.clamp(0.0, _HIGHEST_CORRELATION)
     # Stationary: ρ₂ > 2ρ₁² - 1. And no process of rain is more alike after two steps than after one.
     second = torch.minimum(torch.maximum(second, 2 * first.square() - 1 + 1e-3), first)
     return first, second

@@ -1,35 +1,24 @@
 """Shipped models: names that :func:`stormcell.load` accepts in place of a path."""
 
+import hashlib
+import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 from stormcell.errors import ModelFileError
 
 if TYPE_CHECKING:
     from stormcell.models.model_file import Card
 
-
 RUN_MODEL = "model.safetensors"  # the model file in the folder of a run
+FOLDER = Path(__file__).parent / "data"  # of the model files, which are installed with Stormcell
+_TABLE = "shipped.json"  # the SHA-256 of each model by its name; the first is the default
 
 
-class Shipped(NamedTuple):
-    """The file of a shipped model.
-
-    Attributes:
-        file: Name of the file.
-        sha256: SHA-256 of the file, 64 hexadecimal digits.
-        place: ``"package"`` for a file that is installed with Stormcell, ``"cache"`` for one in the user's
-            cache directory.
-    """
-
-    file: str
-    sha256: str
-    place: Literal["package", "cache"] = "package"
-
-
-SHIPPED: dict[str, Shipped] = {}
-"""Shipped models by name. The first is the default."""
+def names() -> list[str]:
+    """Return the names of the shipped models; the first is the default."""
+    return list(_table())
 
 
 def shipped() -> dict[str, "Card"]:
@@ -42,10 +31,11 @@ def shipped() -> dict[str, "Card"]:
         >>> import stormcell.models
         >>> for name, card in stormcell.models.shipped().items():
         ...     print(name, card.title)
+        nowcaster-1 ConvLSTM
     """
     from stormcell.models.model_file import read_card
 
-    return {name: read_card(name) for name in SHIPPED}
+    return {name: read_card(name) for name in names()}
 
 
 def locate(path_or_name: str | os.PathLike[str]) -> tuple[Path, str | None]:
@@ -56,16 +46,16 @@ def locate(path_or_name: str | os.PathLike[str]) -> tuple[Path, str | None]:
     Raises:
         ModelFileError: There is no such model or file.
     """
-    if isinstance(path_or_name, str) and path_or_name in SHIPPED:
-        model = SHIPPED[path_or_name]
-        path = directory(model.place) / model.file
+    table = _table()
+    if isinstance(path_or_name, str) and path_or_name in table:
+        path = _file(path_or_name)
         if not path.is_file():
             raise ModelFileError(f"{path_or_name}: expected its model file at {path}, found no such file")
-        return path, model.sha256
+        return path, table[path_or_name]
     path = Path(path_or_name)
     if not path.exists():
-        names = f" or one of the shipped models {', '.join(SHIPPED)}" if SHIPPED else ""
-        raise ModelFileError(f"{path}: expected a model file{names}, found no such file")
+        known = f" or one of the shipped models {', '.join(table)}" if table else ""
+        raise ModelFileError(f"{path}: expected a model file{known}, found no such file")
     if path.is_dir():
         if not (path / RUN_MODEL).is_file():
             raise ModelFileError(
@@ -75,13 +65,24 @@ def locate(path_or_name: str | os.PathLike[str]) -> tuple[Path, str | None]:
     return path, None
 
 
-def directory(place: Literal["package", "cache"]) -> Path:
-    """Return the directory of shipped model files, in the package or in the user's cache.
+def add_shipped(name: str, path: Path) -> Path:
+    """Copy a model file into the package under a name, and return its path there.
 
-    The environment variable ``STORMCELL_CACHE`` sets the one in the cache.
+    It is the default if it is the first.
     """
-    if place == "package":
-        return Path(__file__).parent / "data"
-    if cache := os.environ.get("STORMCELL_CACHE"):
-        return Path(cache)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stormcell"
+    content = path.read_bytes()
+    FOLDER.mkdir(exist_ok=True)
+    _file(name).write_bytes(content)
+    table = _table() | {name: hashlib.sha256(content).hexdigest()}
+    (FOLDER / _TABLE).write_text(json.dumps(table, indent=2) + "\n", "utf-8")
+    return _file(name)
+
+
+def _file(name: str) -> Path:
+    return FOLDER / f"{name}.safetensors"
+
+
+def _table() -> dict[str, str]:
+    path = FOLDER / _TABLE
+    found: dict[str, str] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return found

@@ -1,0 +1,137 @@
+"""Tables of the shipped model: the scores of its folds, and the data that it was trained on."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stormcell.models.model_file import read_card
+
+Scores = dict[str, Any]  # of one forecaster, as in scores.json
+
+TITLES = {
+    "model": "Stormcell, network left out",
+    "sprog": "S-PROG",
+    "pysteps-sprog": "S-PROG of pysteps",
+    "anvil": "ANVIL of pysteps",
+    "extrapolation": "extrapolation",
+    "steps": "STEPS of pysteps",
+}
+THRESHOLDS = ("0.5", "1.0", "2.0", "5.0")
+
+
+def tables(folder: Path, events: Sequence[str]) -> str:
+    """Return the tables of the reports in a folder of work, in Markdown.
+
+    Args:
+        folder: Folder with ``reports``, ``ensembles`` and perhaps ``compared-reports``.
+        events: Names of the events.
+    """
+    parts = [_single(folder / "reports", events), _ensembles(folder / "ensembles", events)]
+    if (folder / "compared-reports").exists():
+        parts.append(_compared(folder / "compared-reports", events))
+    return "\n\n".join(parts)
+
+
+def data(model: Path) -> str:
+    """Return the table of the archives that a model was trained on, in Markdown."""
+    rows = []
+    for one in read_card(model).nowcasting.archives:  # type: ignore[union-attr]
+        source = one.data_source
+        first, last = one.blocks["train"]
+        rows.append(
+            (
+                source.get("source", ""),
+                f"{first.replace('T', ' ')} to {last.replace('T', ' ')}",
+                f"{one.time_step_seconds / 60:g} min",
+                f"{one.share:.0%}",
+                source.get("license", ""),
+            )
+        )
+    return _table(("source", "frames (UTC)", "step", "of the crops", "licence"), rows)
+
+
+def read(report: Path) -> dict[str, Scores]:
+    """Return the scores of a report; that of a model file is called ``model``."""
+    scores = json.loads((report / "scores.json").read_text())
+    models = [name for name in scores if name.endswith(".safetensors")]
+    return {"model" if name in models[:1] else name: one for name, one in scores.items()}
+
+
+def mean(values: Sequence[float | None]) -> float:
+    """Return the mean over the lead times at which a score is defined."""
+    found = [value for value in values if value is not None]
+    return float(np.mean(found)) if found else float("nan")
+
+
+def _single(reports: Path, events: Sequence[str]) -> str:
+    """CSI by event, the mean over events, and the gain over S-PROG by lead time."""
+    rows: list[tuple[str, ...]] = []
+    every: dict[str, list[list[float]]] = {}
+    for event in events:
+        for name, one in read(reports / event).items():
+            numbers = [mean(one["csi"][threshold]) for threshold in THRESHOLDS]
+            numbers += [mean(one["bias"][threshold]) for threshold in ("1.0", "5.0")]
+            numbers.append(mean(one["fss"]["1.0"]["16km"]))
+            every.setdefault(name, []).append(numbers)
+            rows.append((event, TITLES[name], *(f"{number:.3f}" for number in numbers)))
+    for name, numbers in every.items():
+        means = np.nanmean(numbers, axis=0)
+        rows.append(("mean of the events", TITLES[name], *(f"{number:.3f}" for number in means)))
+    head = ("event", "forecaster", *(f"CSI ≥ {threshold}" for threshold in THRESHOLDS))
+    lines = _table((*head, "bias ≥ 1.0", "bias ≥ 5.0", "FSS ≥ 1.0, 16 km"), rows)
+    gains = [
+        (event, *(_gain(read(reports / event), threshold) for threshold in THRESHOLDS[:3]))
+        for event in events
+    ]
+    head = ("event", *(f"CSI ≥ {threshold} against S-PROG" for threshold in THRESHOLDS[:3]))
+    return f"{lines}\n\n{_table(head, gains)}"
+
+
+def _gain(scores: dict[str, Scores], threshold: str) -> str:
+    """Return the gain of the mean CSI over S-PROG, and the lowest and highest at any lead time."""
+    model, sprog = (scores[name]["csi"][threshold] for name in ("model", "sprog"))
+    pairs = [(a, b) for a, b in zip(model, sprog, strict=True) if a is not None and b]
+    if not pairs:
+        return "none"
+    by_lead = [a / b - 1 for a, b in pairs]
+    whole = float(np.mean([a for a, _ in pairs]) / np.mean([b for _, b in pairs])) - 1
+    return f"{whole:+.1%} ({min(by_lead):+.1%} to {max(by_lead):+.1%})"
+
+
+def _ensembles(reports: Path, events: Sequence[str]) -> str:
+    """CRPS by event beside STEPS."""
+    rows: list[tuple[str, ...]] = []
+    ratios = []
+    for event in events:
+        scores = read(reports / event)
+        model, steps = scores["model"], scores["steps"]
+        plain, fair = (mean(model[key]) / mean(steps[key]) for key in ("crps", "crps_fair"))
+        distribution = mean(model["crps_distribution"])
+        ratios.append((plain, fair, distribution / mean(steps["crps"])))
+        numbers = (mean(model["crps"]), mean(steps["crps"]), distribution, *ratios[-1])
+        rows.append((event, *(f"{number:.3f}" for number in numbers)))
+    rows.append(("mean of the events", "", "", "", *(f"{number:.3f}" for number in np.mean(ratios, axis=0))))
+    head = ("event", "CRPS: Stormcell, 20 members", "STEPS, 20 members", "Stormcell, distribution")
+    return _table((*head, "ratio", "ratio of the fair CRPS", "ratio of the distribution"), rows)
+
+
+def _compared(reports: Path, events: Sequence[str]) -> str:
+    """CSI of the trainings without parts of the network, or on fewer events."""
+    rows = []
+    for event in events:
+        if not (reports / event).exists():
+            continue
+        for name, one in read(reports / event).items():
+            title = TITLES.get(name) or Path(name).parent.name.removeprefix("without-").replace("-", " ")
+            numbers = [mean(one["csi"][threshold]) for threshold in THRESHOLDS]
+            crps = mean(one["crps_distribution"]) if "crps_distribution" in one else mean(one["crps"])
+            rows.append((event, title, *(f"{number:.3f}" for number in (*numbers, crps))))
+    return _table(("event", "training", *(f"CSI ≥ {t}" for t in THRESHOLDS), "CRPS, mm/h"), rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    line: Callable[[Sequence[str]], str] = lambda cells: f"| {' | '.join(cells)} |"  # noqa: E731
+    return "\n".join(map(line, [head, ["---"] * len(head), *rows]))

@@ -1,0 +1,78 @@
+"""A nowcaster as an ONNX file, for systems without PyTorch."""
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor, nn
+
+from stormcell.atomic import write_file
+from stormcell.errors import ArgumentError, MissingExtraError
+from stormcell.models.nowcaster import LEAST_INPUTS, Nowcaster
+
+
+def export_onnx(
+    nowcaster: Nowcaster, path: str | os.PathLike[str], *, frames: int, height: int, width: int, steps: int
+) -> None:
+    """Write a nowcaster as an ONNX file, for frames of one size.
+
+    Its inputs are ``rate`` in mm/h ``(1, frames, height, width)``, in coordinates that move with the rain,
+    the newest frame last, NaN where not observed; ``step_minutes`` ``(1,)`` and ``pixel_km`` ``(1,)``. Its
+    output is ``logits`` ``(1, steps, threshold, height, width)``: the probabilities of rates at or above the
+    thresholds of the nowcaster are ``1 / (1 + exp(-logits))``. They are in moving coordinates, too.
+    Estimating the motion, and moving frames and probabilities along it, is left to the caller.
+
+    Args:
+        nowcaster: The network.
+        path: File to write.
+        frames: Number of frames, ≥ 3.
+        height: Rows.
+        width: Columns.
+        steps: Number of lead times, ≥ 1, in time steps.
+
+    Raises:
+        ArgumentError: A number is too low.
+        MissingExtraError: The packages ``onnx`` and ``onnxscript`` are not installed.
+        OutputError: The file cannot be written.
+    """
+    if frames < LEAST_INPUTS or min(height, width, steps) < 1:
+        raise ArgumentError(
+            f"frames, height, width and steps: expected {LEAST_INPUTS} or more, and 1 or more, "
+            f"found {frames}, {height}, {width} and {steps}"
+        )
+    try:
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            "export to ONNX needs onnx and onnxscript: pip install onnx onnxscript"
+        ) from error
+    rate = torch.rand(1, frames, height, width)
+    rate[..., :1, :1] = torch.nan
+    given = (rate, torch.tensor([5.0]), torch.tensor([1.0]))
+    network = _Steps(nowcaster, steps).eval()
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "nowcaster.onnx"
+        torch.onnx.export(
+            network,
+            given,
+            file,
+            input_names=["rate", "step_minutes", "pixel_km"],
+            output_names=["logits"],
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        write_file(Path(path), file.read_bytes())
+
+
+class _Steps(nn.Module):
+    """A nowcaster for a fixed number of lead times."""
+
+    def __init__(self, nowcaster: Nowcaster, steps: int) -> None:
+        super().__init__()
+        self.nowcaster, self.steps = nowcaster, steps
+
+    def forward(self, rate: Tensor, step_minutes: Tensor, pixel_km: Tensor) -> Tensor:
+        logits: Tensor = self.nowcaster(rate, step_minutes, pixel_km, self.steps)
+        return logits

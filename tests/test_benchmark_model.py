@@ -1,0 +1,123 @@
+"""The benchmark that builds the shipped model, on two small networks of generated radar."""
+
+import importlib.util
+import itertools
+import json
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+from benchmarks import model, model_tables
+from benchmarks.model import Event
+from typer.testing import CliRunner
+
+from stormcell.cli.main import app
+from stormcell.data import synthetic
+from stormcell.models import shipped_models
+from stormcell.models.model_file import read_card
+
+EVENTS = (
+    Event("north-1", ("north/one",), every=60, ensemble_every=60),
+    Event("north-2", ("north/two",)),
+    Event("south", ("south",), every=60, ensemble_every=60, thinning=2),
+)
+TINY = (
+    "keep=last", "inputs=3", "lead_minutes=15", "channels=4", "detail_channels=4", "crop=32", "batch_size=2",
+    "windows_per_batch=2", "max_updates=2", "validate_every=2", "validation_crops=2",
+)  # fmt: skip
+
+
+def test_wettest_square_has_the_most_rain(monkeypatch):
+    monkeypatch.setattr(model, "CUT", 8)
+    rate = np.zeros((3, 30, 40), np.float32)
+    rate[1, 8:16, 24:32] = 1.0
+    rate[0, 2, 2] = rate[1, 5, 5] = 1.0  # another frame, and less rain
+    rate[1, 20] = np.nan
+    found = model.wettest(xr.DataArray(rate, dims=("time", "y", "x")))
+    assert found == {"y": slice(8, 16), "x": slice(24, 32)}  # no other in steps of 2 has all of it
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pysteps") is None, reason="STEPS needs pysteps")
+def test_benchmark_model_trains_without_each_network_and_ships_the_model_of_all(
+    tmp_path, monkeypatch, capsys
+):
+    data, page, commands = tmp_path / "data", tmp_path / "model.md", []
+    for name, seed, events in (("north/one", 1, 1), ("north/two", 1, 1), ("south", 2, 1)):
+        synthetic.write(data / name, seed=seed, events=events, steps=16, shape=(72, 80))
+    page.write_text("<!-- scores -->\n<!-- /scores -->\n<!-- data -->\n<!-- /data -->\n")
+
+    def run(work, *words, log=None):  # noqa: ARG001
+        commands.append([str(word) for word in words])
+        done = CliRunner().invoke(app, commands[-1])
+        assert done.exit_code == 0, done.output
+
+    monkeypatch.setattr(model.Work, "run", run)
+    for name, value in {
+        "EVENTS": EVENTS, "SETTINGS": TINY, "PAGE": page, "LARGEST": 72, "CUT": 64, "MEMBERS": 2,
+        "BASELINES": ("extrapolation", "sprog"), "NAME": "tiny",
+    }.items():  # fmt: skip
+        monkeypatch.setattr(model, name, value)
+    monkeypatch.setattr(shipped_models, "FOLDER", tmp_path / "shipped")
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # a training in this process is not two at once
+    monkeypatch.setenv("STORMCELL_DATA", str(data))
+    monkeypatch.setattr(sys, "argv", ["model", "--work", str(tmp_path / "work"), "--ship", "--docs"])
+    assert model.main() == 0
+
+    trained = {words[-1]: words for words in commands if words[0] == "train"}
+    assert len(trained) == 3
+    for folder, words in trained.items():
+        validated = [after for word, after in itertools.pairwise(words) if word == "--validate-on"]
+        trained_on = [word for word in words[1:] if word.endswith(".zarr") and word not in validated]
+        networks = [{"north" in path for path in paths} for paths in (trained_on, validated)]
+        assert networks == [{True, False}, set()] if folder.endswith("all") else networks[0] != networks[1]
+    verified = [words for words in commands if words[0] == "verify"]
+    assert len(verified) == 4
+    for words in verified:  # by the model that did not see the network
+        names = [after for word, after in itertools.pairwise(words) if word == "--forecaster"]
+        left_out = read_card(names[0]).nowcasting.archives
+        assert all(one.data_source["source"] != _source(words[1]) for one in left_out)
+    cut = xr.open_zarr(tmp_path / "work" / "verified" / "south.zarr")
+    assert cut.sizes["y"] == cut.sizes["x"] == 64
+    assert cut.sizes["time"] == 8
+
+    assert list(shipped_models.names()) == ["tiny"]
+    assert len(read_card("tiny").nowcasting.archives) == 3
+    text = page.read_text()
+    assert "| north-1 | Stormcell, network left out |" in text
+    assert "| mean of the events | S-PROG |" in text
+    assert "CC0" in text.partition("<!-- data -->")[2]
+    before = len(commands)
+    assert model.main() == 0  # what is done is not done again; a finished training says so
+    assert {words[0] for words in commands[before:]} == {"train"}
+    capsys.readouterr()
+
+
+def _source(path: str) -> str:
+    return xr.open_zarr(path).attrs["source"]
+
+
+def test_tables_have_means_over_lead_times_and_gains(tmp_path):
+    def scores(csi, crps):
+        by_threshold = dict.fromkeys(("0.5", "1.0", "2.0", "5.0"), csi)
+        return {
+            "csi": by_threshold,
+            "bias": by_threshold,
+            "fss": {"1.0": {"16km": csi}},
+            "crps": [crps, None],
+            "crps_fair": [crps / 2, None],
+            "crps_distribution": [crps / 4, None],
+        }
+
+    written = {
+        "reports": {"a/model.safetensors": scores([0.6, 0.3], 1.0), "sprog": scores([0.5, 0.3], 2.0)},
+        "ensembles": {"a/model.safetensors": scores([0.6, 0.3], 1.0), "steps": scores([0.5, None], 2.0)},
+    }
+    for kind, content in written.items():
+        (tmp_path / kind / "event").mkdir(parents=True)
+        (tmp_path / kind / "event" / "scores.json").write_text(json.dumps(content))
+    found = model_tables.tables(tmp_path, ["event"])
+    assert "| event | Stormcell, network left out | 0.450 | 0.450 |" in found
+    assert "| event | S-PROG | 0.400 |" in found
+    assert "| event | +12.5% (+0.0% to +20.0%) |" in found
+    assert "| event | 1.000 | 2.000 | 0.250 | 0.500 | 0.500 | 0.125 |" in found
