@@ -14,7 +14,6 @@ Scores = dict[str, Any]  # of one forecaster, as in scores.json
 TITLES = {
     "model": "Stormcell, network left out",
     "sprog": "S-PROG",
-    "pysteps-sprog": "S-PROG of pysteps",
     "anvil": "ANVIL of pysteps",
     "extrapolation": "extrapolation",
     "steps": "STEPS of pysteps",

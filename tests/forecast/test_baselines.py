@@ -9,6 +9,7 @@ import xarray as xr
 from stormcell.data import synthetic
 from stormcell.errors import ArgumentError, FramesError, MissingExtraError
 from stormcell.forecast import baselines
+from stormcell.forecast import pysteps_baselines as by_pysteps
 from stormcell.forecast.baselines import BASELINES, baseline
 from stormcell.forecast.contract import Analysis
 from stormcell.forecast.probabilistic import EnsembleForecaster
@@ -160,6 +161,23 @@ def test_steps_ensemble_meets_the_contract(event):
     assert np.nanmin(members) >= 0
     for one, other in itertools.combinations(members.values, 2):
         assert np.nanmax(np.abs(one - other)) > 1
+
+
+@needs_pysteps
+def test_steps_single_forecast_and_ensemble_of_an_analysis_are_computed_once(event, monkeypatch):
+    calls = []
+    computed = by_pysteps.steps_members
+    monkeypatch.setattr(by_pysteps, "steps_members", lambda *given: calls.append(given) or computed(*given))
+    steps, analysis = baseline("steps"), Analysis(event[:6])
+    mean = steps.forecast_from(analysis, 2)
+    members = steps.ensemble_from(analysis, 2, members=20, seed=0)
+    assert len(calls) == 1
+    everywhere = np.isfinite(members.values).all(axis=0)
+    np.testing.assert_allclose(
+        mean.values[everywhere], members.values.mean(axis=0)[everywhere], rtol=1e-5, atol=1e-6
+    )
+    steps.ensemble_from(analysis, 2, members=3, seed=0)
+    assert len(calls) == 2
 
 
 @needs_pysteps

@@ -137,11 +137,18 @@ def _sprog(analysis: Analysis, steps: int) -> Field:
 
 def _steps_mean(analysis: Analysis, steps: int) -> Field:
     """Return the mean of the members; near the edges, of those that are defined."""
-    members = by_pysteps.steps_members(analysis, steps, STEPS_MEMBERS, STEPS_SEED)
+    members = _steps_members(analysis, steps, STEPS_MEMBERS, STEPS_SEED)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
         mean: Field = np.nanmean(members, axis=0)
     return mean
+
+
+def _steps_members(analysis: Analysis, steps: int, members: int, seed: int) -> Field:
+    made: Field = analysis.once(
+        ("steps", steps, members, seed), lambda: by_pysteps.steps_members(analysis, steps, members, seed)
+    )
+    return made
 
 
 BASELINES = {
@@ -156,7 +163,7 @@ BASELINES = {
             "steps",
             by_pysteps.STEPS_NEEDS,
             _steps_mean,
-            compute_members=by_pysteps.steps_members,
+            compute_members=_steps_members,
             extra="pysteps",
         ),
     )

@@ -5,7 +5,7 @@ forecasters also take an :class:`Analysis`, so that several of them share the fr
 an issue time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -79,6 +79,7 @@ class Analysis:
         self.frames = frames
         self._loaded: xr.DataArray | None = None
         self._motions: dict[int, Field] = {}
+        self._computed: dict[Hashable, Any] = {}
 
     def latest(self, needs: Needs) -> xr.DataArray:
         """Return the last frames, loaded, as float32.
@@ -91,6 +92,17 @@ class Analysis:
         found = require(self._loaded, needs.frames)
         expect_resolution(found, needs.resolutions)
         return found
+
+    def once(self, key: Hashable, compute: Callable[[], Any]) -> Any:
+        """Return the result of a function of the analysis that may be needed twice; it is called once.
+
+        Args:
+            key: Name of what is computed, and its arguments.
+            compute: The function.
+        """
+        if key not in self._computed:
+            self._computed[key] = compute()
+        return self._computed[key]
 
     def motion(self, count: int = MOTION_FRAMES) -> Field:
         """Return the motion field ``(2, y, x)`` that :func:`~stormcell.motion.optical_flow.estimate` finds.
