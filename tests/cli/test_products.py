@@ -1,5 +1,7 @@
 """Members, probabilities and quantiles on the command line."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -94,6 +96,24 @@ def test_forecast_several_products_as_zarr(rain, model, tmp_path):
     found = xr.open_zarr(tmp_path / "f.zarr", decode_timedelta=True)
     assert found["rainfall_rate_probability"].shape == (2, 2, 40, 48)
     assert found["rainfall_rate"].shape == (2, 2, 40, 48)
+
+
+def test_forecast_without_a_model_is_by_the_shipped_one(rain, tmp_path):
+    done = run("forecast", rain, "--out", tmp_path / "f.nc", "--steps", 3)
+    assert done.exit_code == 0, done.output
+    name, card = next(iter(stormcell.models.shipped().items()))
+    expected = stormcell.load(name)(archive.rain(archive.open(rain)), 3)
+    with xr.open_dataset(tmp_path / "f.nc") as found:
+        np.testing.assert_array_equal(found["rainfall_rate"].values, expected.values)
+        assert found.attrs["stormcell_training_data_sha256"] == card.data_hash
+    assert (expected >= 0.1).any()
+
+
+def test_verify_without_forecasters_compares_the_shipped_model_with_baselines(rain, tmp_path):
+    done = run("verify", rain, "--out", tmp_path / "report", "--every", 15, "--steps", 2)
+    assert done.exit_code == 0, done.output
+    scores = json.loads((tmp_path / "report" / "scores.json").read_text())
+    assert list(scores) == [next(iter(stormcell.models.shipped())), "persistence", "extrapolation", "sprog"]
 
 
 @pytest.mark.parametrize(
