@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -113,9 +114,57 @@ class Clock:
         return task
 
 
+class AtOnce:
+    """A thread that is never late."""
+
+    def submit(self, function):
+        future = Future()
+        future.set_result(function())
+        return future
+
+
+def test_workers_by_default_go_on_here_while_processes_start(monkeypatch):
+    clock, started, sent = Clock(2.0), threading.Event(), []
+
+    class Late:
+        def run(self, function, tasks, **_):
+            sent.extend(tasks)
+            return parallel.THIS_PROCESS.run(function, tasks)
+
+    def start():
+        started.wait(20)
+        return Late()
+
+    def work(task):
+        if task == 5:
+            started.set()
+            while not workers._starting.done():
+                time.sleep(0.001)
+        return clock.work(task)
+
+    monkeypatch.setattr(parallel, "time", clock)
+    with ThreadPoolExecutor(1) as thread:
+        workers = parallel._Adaptive(start, lambda: 2, thread)
+        assert results(workers, work, range(20)) == list(range(20))
+    assert sent == list(range(6, 20))
+
+
+def test_workers_by_default_that_cannot_start_say_so(monkeypatch):
+    clock = Clock(2.0)
+    monkeypatch.setattr(parallel, "time", clock)
+
+    def fail():
+        raise WorkerError("workers: expected 2 processes to start")
+
+    with ThreadPoolExecutor(1) as thread:
+        workers = parallel._Adaptive(fail, lambda: 2, thread)
+        with pytest.raises(WorkerError, match="expected 2 processes to start"):
+            results(workers, lambda task: time.sleep(0.01) or clock.work(task), range(1000))
+
+
 @pytest.mark.parametrize(
     ("seconds", "tasks", "alone"),
-    [(0.1, 100, 100), (1.0, 14, 14), (1.0, 20, 3), (10.0, 2, 2), (10.0, 3, 1)],
+    [(0.1, 100, 100), (1.0, 12, 12), (1.0, 20, 1), (10.0, 2, 2), (10.0, 3, 1)],
 )
 def test_workers_by_default_start_processes_only_for_much_work(monkeypatch, seconds, tasks, alone):
     clock, sent = Clock(seconds), []
@@ -126,7 +175,7 @@ def test_workers_by_default_start_processes_only_for_much_work(monkeypatch, seco
             return parallel.THIS_PROCESS.run(function, tasks)
 
     monkeypatch.setattr(parallel, "time", clock)
-    workers = parallel._Adaptive(Started, lambda: 2)
+    workers = parallel._Adaptive(Started, lambda: 2, AtOnce())
     assert results(workers, clock.work, range(tasks)) == list(range(tasks))
     assert sent == list(range(alone, tasks))
 

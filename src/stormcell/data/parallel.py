@@ -8,6 +8,7 @@ a task again if its worker process was killed.
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +23,7 @@ CORES, NONE = "cores", "none"
 GIB = 2**30
 
 # Tasks run in this process for this time before it is decided whether worker processes are worth starting.
-_TRIAL_SECONDS = 3.0
+_TRIAL_SECONDS = 1.0
 # Starting them and importing the libraries takes each core about this time.
 _START_SECONDS = 6.0
 
@@ -67,9 +68,10 @@ class Done(Generic[T, R]):
 def workers(scheduler: str | None = None, *, memory: int = GIB) -> Iterator[Workers]:
     """Start or find what runs tasks, and stop what was started at the end.
 
-    The rule for ``scheduler=None``: tasks run in this process for three seconds. If by the mean of those that
-    are done, the others would take longer than six seconds and the time in which the cores can do them, they
-    run on the cores of this machine. So small work never waits for processes to start.
+    The rule for ``scheduler=None``: tasks run in this process for a second. If by the mean of those that are
+    done, the others would take longer than six seconds and the time in which the cores can do them, worker
+    processes start on the cores of this machine, and take over when they are ready. So no work ever waits for
+    processes to start.
 
     Args:
         scheduler: ``"none"`` for this process alone; ``"cores"`` for a process on each core of this machine;
@@ -89,7 +91,11 @@ def workers(scheduler: str | None = None, *, memory: int = GIB) -> Iterator[Work
         if scheduler == NONE:
             yield THIS_PROCESS
         elif scheduler is None:
-            yield _Adaptive(lambda: stack.enter_context(_cores(memory)), partial(_process_count, memory))
+            # The thread is left after what it started, which is the reverse order.
+            thread = stack.enter_context(ThreadPoolExecutor(1))
+            yield _Adaptive(
+                lambda: stack.enter_context(_cores(memory)), partial(_process_count, memory), thread
+            )
         elif scheduler == CORES:
             yield stack.enter_context(_cores(memory))
         elif "://" in scheduler:
@@ -154,11 +160,14 @@ def _raise(error: Exception) -> Any:
 
 
 class _Adaptive:
-    """Runs tasks in this process, and on the cores of the machine if there is enough to do."""
+    """Runs tasks in this process, and on the cores of the machine if there is enough to do.
 
-    def __init__(self, start: Callable[[], Workers], processes: Callable[[], int]) -> None:
-        self._start, self._processes = start, processes
-        self._started: Workers | None = None
+    While worker processes start, this process goes on.
+    """
+
+    def __init__(self, start: Callable[[], Workers], processes: Callable[[], int], thread: Executor) -> None:
+        self._start, self._processes, self._thread = start, processes, thread
+        self._starting: Future[Workers] | None = None
 
     def run(
         self,
@@ -169,7 +178,10 @@ class _Adaptive:
         skip: Callable[[T], bool] | None = None,
     ) -> Iterator[Done[T, R]]:
         seconds, done = 0.0, 0
-        while self._started is None and done < len(tasks):
+        while done < len(tasks):
+            if self._starting is not None and self._starting.done():
+                yield from self._starting.result().run(function, tasks[done:], name=name, skip=skip)
+                return
             began = time.monotonic()
             task, done = tasks[done], done + 1
             if skip is not None and skip(task):
@@ -177,12 +189,10 @@ class _Adaptive:
             outcome = _outcome(function, task)
             seconds += time.monotonic() - began
             yield outcome
-            if seconds >= _TRIAL_SECONDS:
+            if self._starting is None and seconds >= _TRIAL_SECONDS:
                 alone = seconds / done * (len(tasks) - done)
                 if alone > _START_SECONDS + alone / self._processes():
-                    self._started = self._start()
-        if self._started is not None:
-            yield from self._started.run(function, tasks[done:], name=name, skip=skip)
+                    self._starting = self._thread.submit(self._start)
 
 
 def _cores(memory: int) -> AbstractContextManager[Workers]:
