@@ -19,6 +19,14 @@ TITLES = {
     "steps": "STEPS of pysteps",
 }
 THRESHOLDS = ("0.5", "1.0", "2.0", "5.0")
+_RELIABLE = ("0.1", "0.5", "1.0", "2.0")
+_ENOUGH = 10_000  # pixels in a class of probability
+_SINGLE = (
+    *(f"CSI ≥ {threshold}" for threshold in THRESHOLDS),
+    "bias ≥ 1.0",
+    "bias ≥ 5.0",
+    "FSS ≥ 1.0, 16 km",
+)
 
 
 def tables(folder: Path, events: Sequence[str]) -> str:
@@ -65,28 +73,44 @@ def mean(values: Sequence[float | None]) -> float:
     return float(np.mean(found)) if found else float("nan")
 
 
+def means(reports: Path, events: Sequence[str]) -> str:
+    """Return the means over events of all forecasters, in Markdown."""
+    rows = [(title, *numbers) for title, numbers in _means(reports, events)]
+    return _table(("forecaster", *_SINGLE), rows)
+
+
 def _single(reports: Path, events: Sequence[str]) -> str:
     """CSI by event, the mean over events, and the gain over S-PROG by lead time."""
     rows: list[tuple[str, ...]] = []
-    every: dict[str, list[list[float]]] = {}
     for event in events:
         for name, one in read(reports / event).items():
-            numbers = [mean(one["csi"][threshold]) for threshold in THRESHOLDS]
-            numbers += [mean(one["bias"][threshold]) for threshold in ("1.0", "5.0")]
-            numbers.append(mean(one["fss"]["1.0"]["16km"]))
-            every.setdefault(name, []).append(numbers)
-            rows.append((event, TITLES[name], *(f"{number:.3f}" for number in numbers)))
-    for name, numbers in every.items():
-        means = np.nanmean(numbers, axis=0)
-        rows.append(("mean of the events", TITLES[name], *(f"{number:.3f}" for number in means)))
-    head = ("event", "forecaster", *(f"CSI ≥ {threshold}" for threshold in THRESHOLDS))
-    lines = _table((*head, "bias ≥ 1.0", "bias ≥ 5.0", "FSS ≥ 1.0, 16 km"), rows)
+            rows.append((event, TITLES[name], *(f"{number:.3f}" for number in _numbers(one))))
+    rows += [("mean of the events", title, *numbers) for title, numbers in _means(reports, events)]
+    lines = _table(("event", "forecaster", *_SINGLE), rows)
     gains = [
         (event, *(_gain(read(reports / event), threshold) for threshold in THRESHOLDS[:3]))
         for event in events
     ]
     head = ("event", *(f"CSI ≥ {threshold} against S-PROG" for threshold in THRESHOLDS[:3]))
     return f"{lines}\n\n{_table(head, gains)}"
+
+
+def _numbers(scores: Scores) -> list[float]:
+    """Return the means over lead times that the tables of single forecasts show."""
+    numbers = [mean(scores["csi"][threshold]) for threshold in THRESHOLDS]
+    numbers += [mean(scores["bias"][threshold]) for threshold in ("1.0", "5.0")]
+    return [*numbers, mean(scores["fss"]["1.0"]["16km"])]
+
+
+def _means(reports: Path, events: Sequence[str]) -> list[tuple[str, list[str]]]:
+    every: dict[str, list[list[float]]] = {}
+    for event in events:
+        for name, one in read(reports / event).items():
+            every.setdefault(name, []).append(_numbers(one))
+    return [
+        (TITLES[name], [f"{number:.3f}" for number in np.nanmean(numbers, axis=0)])
+        for name, numbers in every.items()
+    ]
 
 
 def _gain(scores: dict[str, Scores], threshold: str) -> str:
@@ -101,8 +125,9 @@ def _gain(scores: dict[str, Scores], threshold: str) -> str:
 
 
 def _ensembles(reports: Path, events: Sequence[str]) -> str:
-    """CRPS by event beside STEPS."""
+    """CRPS by event beside STEPS, and how well probabilities and members are calibrated."""
     rows: list[tuple[str, ...]] = []
+    calibration: list[tuple[str, ...]] = []
     ratios = []
     for event in events:
         scores = read(reports / event)
@@ -112,9 +137,38 @@ def _ensembles(reports: Path, events: Sequence[str]) -> str:
         ratios.append((plain, fair, distribution / mean(steps["crps"])))
         numbers = (mean(model["crps"]), mean(steps["crps"]), distribution, *ratios[-1])
         rows.append((event, *(f"{number:.3f}" for number in numbers)))
+        calibration += [_calibration(event, name, scores[name]) for name in ("model", "steps")]
     rows.append(("mean of the events", "", "", "", *(f"{number:.3f}" for number in np.mean(ratios, axis=0))))
     head = ("event", "CRPS: Stormcell, 20 members", "STEPS, 20 members", "Stormcell, distribution")
-    return _table((*head, "ratio", "ratio of the fair CRPS", "ratio of the distribution"), rows)
+    lines = _table((*head, "ratio", "ratio of the fair CRPS", "ratio of the distribution"), rows)
+    head = ("event", "forecaster", *(f"farthest from reliable, ≥ {threshold}" for threshold in _RELIABLE))
+    head = (*head, "spread / error", "power of members, 4 to 64 km")
+    return f"{lines}\n\n{_table(head, calibration)}"
+
+
+def _calibration(event: str, name: str, scores: Scores) -> tuple[str, ...]:
+    far = [f"{_farthest(scores, threshold):.2f}" for threshold in _RELIABLE]
+    ratios = [
+        mean(values)
+        for band, values in scores["members_power_ratio"].items()
+        if 4 <= float(band.partition("-")[0]) < 64
+    ]
+    power = f"{min(ratios):.2f} to {max(ratios):.2f}"
+    return event, TITLES[name], *far, f"{mean(scores['spread_error']):.2f}", power
+
+
+def _farthest(scores: Scores, threshold: str) -> float:
+    """Return the largest difference of frequency and probability in a class with enough pixels."""
+    farthest = 0.0
+    for name, pixels in scores["reliability_pixels"][threshold].items():
+        counts = np.array(pixels, float)
+        if counts.sum() >= _ENOUGH:
+            probability, frequency = (
+                np.array(scores[f"reliability_{kind}"][threshold][name], float)  # None becomes NaN
+                for kind in ("probability", "frequency")
+            )
+            farthest = max(farthest, abs(float(np.nansum(counts * (frequency - probability)) / counts.sum())))
+    return farthest
 
 
 def _compared(reports: Path, events: Sequence[str]) -> str:

@@ -45,6 +45,8 @@ def test_benchmark_model_trains_without_each_network_and_ships_the_model_of_all(
     data, page, commands = tmp_path / "data", tmp_path / "model.md", []
     for name, seed, events in (("north/one", 1, 1), ("north/two", 1, 1), ("south", 2, 1)):
         synthetic.write(data / name, seed=seed, events=events, steps=16, shape=(72, 80))
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- mean of the events -->\n<!-- /mean of the events -->\n")
     page.write_text("<!-- scores -->\n<!-- /scores -->\n<!-- data -->\n<!-- /data -->\n")
 
     def run(work, *words, log=None):  # noqa: ARG001
@@ -54,8 +56,9 @@ def test_benchmark_model_trains_without_each_network_and_ships_the_model_of_all(
 
     monkeypatch.setattr(model.Work, "run", run)
     for name, value in {
-        "EVENTS": EVENTS, "SETTINGS": TINY, "PAGE": page, "LARGEST": 72, "CUT": 64, "MEMBERS": 2,
-        "BASELINES": ("extrapolation", "sprog"), "NAME": "tiny",
+        "EVENTS": EVENTS, "SETTINGS": TINY, "SHIPPED_SETTINGS": ("validation=0%",), "PAGE": page,
+        "README": readme, "LARGEST": 72, "CUT": 64, "MEMBERS": 2, "NAME": "tiny",
+        "BASELINES": ("extrapolation", "sprog"),
     }.items():  # fmt: skip
         monkeypatch.setattr(model, name, value)
     monkeypatch.setattr(shipped_models, "FOLDER", tmp_path / "shipped")
@@ -86,6 +89,7 @@ def test_benchmark_model_trains_without_each_network_and_ships_the_model_of_all(
     text = page.read_text()
     assert "| north-1 | Stormcell, network left out |" in text
     assert "| mean of the events | S-PROG |" in text
+    assert "| S-PROG |" in readme.read_text()
     assert "CC0" in text.partition("<!-- data -->")[2]
     before = len(commands)
     assert model.main() == 0  # what is done is not done again; a finished training says so
@@ -100,6 +104,7 @@ def _source(path: str) -> str:
 def test_tables_have_means_over_lead_times_and_gains(tmp_path):
     def scores(csi, crps):
         by_threshold = dict.fromkeys(("0.5", "1.0", "2.0", "5.0"), csi)
+        reliable = ("0.1", "0.5", "1.0", "2.0")
         return {
             "csi": by_threshold,
             "bias": by_threshold,
@@ -107,6 +112,11 @@ def test_tables_have_means_over_lead_times_and_gains(tmp_path):
             "crps": [crps, None],
             "crps_fair": [crps / 2, None],
             "crps_distribution": [crps / 4, None],
+            "spread_error": [0.8, None],
+            "members_power_ratio": {"2-4km": [9.0, 9.0], "4-8km": [0.5, 0.7], "32-64km": [1.2, None]},
+            "reliability_pixels": {t: {"0-1": [20_000, 0], "1": [9_000, 0]} for t in reliable},
+            "reliability_probability": {t: {"0-1": [0.5, None], "1": [1.0, None]} for t in reliable},
+            "reliability_frequency": {t: {"0-1": [0.4, None], "1": [0.0, None]} for t in reliable},
         }
 
     written = {
@@ -120,4 +130,10 @@ def test_tables_have_means_over_lead_times_and_gains(tmp_path):
     assert "| event | Stormcell, network left out | 0.450 | 0.450 |" in found
     assert "| event | S-PROG | 0.400 |" in found
     assert "| event | +12.5% (+0.0% to +20.0%) |" in found
+    assert (
+        "| event | Stormcell, network left out | 0.10 | 0.10 | 0.10 | 0.10 | 0.80 | 0.60 to 1.20 |" in found
+    )
+    assert (
+        model_tables.means(tmp_path / "reports", ["event"]).splitlines()[3].startswith("| S-PROG | 0.400 |")
+    )
     assert "| event | 1.000 | 2.000 | 0.250 | 0.500 | 0.500 | 0.125 |" in found
