@@ -7,8 +7,8 @@ are verified.
 
 Every step is a command of its own, which resumes where it was stopped, and is skipped when it is done. The
 folder of the work keeps all that was made, and the output of each training. It takes hours; run it on a quiet
-machine. ``--ship`` puts the model into the package, ``--docs`` writes the tables into docs/model.md and README.md, and
-``--comparisons`` adds trainings without parts of the network, or on fewer events.
+machine. ``--ship`` puts the model into the package, ``--docs`` writes the tables into docs/model.md and
+README.md, and ``--comparisons`` adds trainings without parts of the network, or on fewer events.
 """
 
 import argparse

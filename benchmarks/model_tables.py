@@ -1,7 +1,7 @@
 """Tables of the shipped model: the scores of its folds, and the data that it was trained on."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -186,5 +186,7 @@ def _compared(reports: Path, events: Sequence[str]) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    line: Callable[[Sequence[str]], str] = lambda cells: f"| {' | '.join(cells)} |"  # noqa: E731
+    def line(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cells)} |"
+
     return "\n".join(map(line, [head, ["---"] * len(head), *rows]))

@@ -355,6 +355,18 @@ def test_network_forecaster_in_tiles_equals_whole(forecaster, monkeypatch, threa
     np.testing.assert_allclose(tiles, whole, rtol=0, atol=1e-6)  # rounding of float32
 
 
+def test_network_forecaster_expected_area_is_about_that_of_the_newest_frame(forecaster):
+    """The random network forecasts too much rain here; its shifts are found from all pixels."""
+    torch.nn.init.constant_(forecaster.nowcaster.correction.bias, 0.3)
+    given = rough(height=100, width=120)
+    newest = given.values[-1]
+    for rain in forecaster.distributions_from(still(given), 2):
+        for probability, threshold in list(zip(rain.exceedance, rain.thresholds, strict=True))[:6]:
+            ratio = probability.sum() / (newest >= threshold).sum()
+            # A shift is a last step of Newton's method, and a threshold may be kept below the one before.
+            assert 0.85 < ratio < 1.12, threshold
+
+
 def test_network_forecaster_far_from_any_rain_is_certainly_dry(forecaster):
     """Elsewhere the last layer, which is random here, forecasts rain even from dry frames."""
     torch.nn.init.constant_(forecaster.nowcaster.correction.bias, 1.0)

@@ -1,6 +1,8 @@
 """A network's probabilities of exceeding its thresholds, in coordinates that move with the rain."""
 
-from collections.abc import Iterator
+import collections
+import math
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -14,6 +16,7 @@ from stormcell.data.grid import pixel_km
 from stormcell.data.parallel import in_worker
 from stormcell.data.time_axis import even_step, in_minutes
 from stormcell.errors import FramesError
+from stormcell.forecast.anchored_logits import shift_, shifts
 from stormcell.forecast.contract import Analysis, Field, Needs
 from stormcell.models.nowcaster import (
     LARGEST_PIXEL,
@@ -65,7 +68,8 @@ def lead_probabilities(
 ) -> Iterator[Field]:
     """Yield the probabilities ``(threshold, y, x)`` of each lead time, in moving coordinates.
 
-    Where no rain was near in the last three frames, they are 0; see :func:`wet_tiles`.
+    Where no rain was near in the last three frames, they are 0; see :func:`wet_among`. Elsewhere they agree
+    with the area of rain in the newest frame; see :mod:`~stormcell.forecast.anchored_logits`.
 
     Args:
         nowcaster: The network.
@@ -85,38 +89,58 @@ def lead_probabilities(
     threads = threads or torch.get_num_threads()
     with torch.inference_mode(), _threads(threads):
         scene = nowcaster.read(torch.from_numpy(moving)[None].to(device), step, width, steps)
-    tiles = list(wet_tiles(scene, TILE if device.type == "cpu" else GPU_TILE))
+    newest = torch.from_numpy(frames[-1])
+    tiles = tiles_of(scene.size, TILE if device.type == "cpu" else GPU_TILE)
+    wet = wet_among(tiles, scene)
+    dry = [tile for tile in tiles if tile not in wet]
     with _tile_pool(threads if device.type == "cpu" else 1) as pool:
+        run = map if pool is None else pool.map
         for lead in range(1, steps + 1):
-            found = torch.zeros(len(nowcaster.thresholds), *scene.size)
+            found = torch.full((len(nowcaster.thresholds), *scene.size), -math.inf)
             with torch.inference_mode(), _threads(threads):
                 guess = nowcaster.first_guess(scene, torch.tensor([lead], device=device))
 
-            def fill(tile: Area, guess: FirstGuess = guess, found: Tensor = found) -> None:
+            def compute(tile: Area, guess: FirstGuess = guess, found: Tensor = found) -> None:
                 with torch.inference_mode():
                     logits = nowcaster.logits_in(scene, guess, tile)
-                    part_of(found, tile).copy_(torch.sigmoid(logits[0]).cpu())
+                    part_of(found, tile).copy_(logits[0].cpu())
 
-            for _ in map(fill, tiles) if pool is None else pool.map(fill, tiles):
-                pass
+            collections.deque(run(compute, wet), maxlen=0)
+            by = shifts(found, newest, nowcaster.thresholds)
+
+            def finish(tile: Area, by: Tensor = by, found: Tensor = found) -> None:
+                with torch.inference_mode():
+                    shift_(part_of(found, tile), by).sigmoid_()
+
+            collections.deque(run(finish, wet), maxlen=0)
+            for tile in dry:
+                part_of(found, tile).zero_()
             yield found.numpy()
-            del found, guess, fill  # before the next are allocated
+            del found, guess, compute, finish  # before the next are allocated
 
 
-def wet_tiles(scene: Scene, sides: tuple[int, int]) -> Iterator[Area]:
-    """Yield the tiles of a scene with rain in or near them in the last three frames.
+def tiles_of(size: tuple[int, int], sides: tuple[int, int]) -> list[Area]:
+    """Return the tiles of a grid; their sides are multiples of 64, but for the last."""
+    rows, cols = (
+        [slice(first, min(first + side, length)) for first in range(0, length, side)]
+        for length, side in zip(size, sides, strict=True)
+    )
+    return [(row, col) for row in rows for col in cols]
 
-    Rain further than 127 pixels from a tile does not count. The sides are multiples of 64.
+
+def wet_among(tiles: Sequence[Area], scene: Scene) -> list[Area]:
+    """Return the tiles with rain in or near them in the last three frames.
+
+    Rain further than 127 pixels from a tile does not count.
     """
     wet = (scene.cascade.lows[-1] > DRY).any(dim=1, keepdim=True).float()
     # The low-pass filter of a cell of 64 pixels reaches 63 pixels beyond it; another cell is added around.
     near = max_pool2d(wet, 3, stride=1, padding=1)[0, 0].cpu().numpy()
-    height, width = scene.size
-    for top in range(0, height, sides[0]):
-        for left in range(0, width, sides[1]):
-            bottom, right = min(top + sides[0], height), min(left + sides[1], width)
-            if near[top // SIDE : -(-bottom // SIDE), left // SIDE : -(-right // SIDE)].any():
-                yield slice(top, bottom), slice(left, right)
+    return [
+        (rows, cols)
+        for rows, cols in tiles
+        if near[rows.start // SIDE : -(-rows.stop // SIDE), cols.start // SIDE : -(-cols.stop // SIDE)].any()
+    ]
 
 
 @contextmanager
