@@ -1,11 +1,10 @@
-import builtins
-
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 
 from stormcell.errors import ArgumentError, MissingExtraError
+from stormcell.models import onnx_export
 from stormcell.models.nowcaster import Nowcaster
 from stormcell.models.onnx_export import export_onnx
 
@@ -37,13 +36,6 @@ def test_export_of_too_few_frames_is_refused(tmp_path):
 
 
 def test_export_without_its_packages_names_them(tmp_path, monkeypatch):
-    import_module = builtins.__import__
-
-    def without(name, *given):
-        if name == "onnxscript":
-            raise ImportError(name)
-        return import_module(name, *given)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingExtraError, match="pip install onnx onnxscript"):
+    monkeypatch.setattr(onnx_export, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match=r"pip install \"stormcell\[onnx\]\""):
         export_onnx(Nowcaster(channels=4), tmp_path / "n.onnx", frames=3, height=64, width=64, steps=1)

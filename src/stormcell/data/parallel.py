@@ -162,7 +162,7 @@ def _raise(error: Exception) -> Any:
 class _Adaptive:
     """Runs tasks in this process, and on the cores of the machine if there is enough to do.
 
-    While worker processes start, this process goes on.
+    While worker processes start, this process continues with the tasks.
     """
 
     def __init__(self, start: Callable[[], Workers], processes: Callable[[], int], thread: Executor) -> None:

@@ -120,7 +120,7 @@ def lead_probabilities(
 
 
 def tiles_of(size: tuple[int, int], sides: tuple[int, int]) -> list[Area]:
-    """Return the tiles of a grid; their sides are multiples of 64, but for the last."""
+    """Return the tiles of a grid; their sides are multiples of 64, except those of the last."""
     rows, cols = (
         [slice(first, min(first + side, length)) for first in range(0, length, side)]
         for length, side in zip(size, sides, strict=True)

@@ -1,6 +1,7 @@
 """A nowcaster as an ONNX file, for systems without PyTorch."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -41,12 +42,8 @@ def export_onnx(
             f"frames, height, width and steps: expected {LEAST_INPUTS} or more, and 1 or more, "
             f"found {frames}, {height}, {width} and {steps}"
         )
-    try:
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(
-            "export to ONNX needs onnx and onnxscript: pip install onnx onnxscript"
-        ) from error
+    if find_spec("onnxscript") is None:
+        raise MissingExtraError('export to ONNX: onnxscript is not installed: pip install "stormcell[onnx]"')
     rate = torch.rand(1, frames, height, width)
     rate[..., :1, :1] = torch.nan
     given = (rate, torch.tensor([5.0]), torch.tensor([1.0]))
