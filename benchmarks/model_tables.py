@@ -130,6 +130,8 @@ def _ensembles(reports: Path, events: Sequence[str]) -> str:
     calibration: list[tuple[str, ...]] = []
     ratios = []
     for event in events:
+        if not (reports / event / "scores.json").exists():
+            continue
         scores = read(reports / event)
         model, steps = scores["model"], scores["steps"]
         plain, fair = (mean(model[key]) / mean(steps[key]) for key in ("crps", "crps_fair"))
