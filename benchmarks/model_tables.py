@@ -68,8 +68,8 @@ def read(report: Path) -> dict[str, Scores]:
 
 
 def mean(values: Sequence[float | None]) -> float:
-    """Return the mean over the lead times at which a score is defined."""
-    found = [value for value in values if value is not None]
+    """Return the mean over the lead times, or the events, for which a score is defined."""
+    found = [value for value in values if value is not None and not np.isnan(value)]
     return float(np.mean(found)) if found else float("nan")
 
 
@@ -108,7 +108,7 @@ def _means(reports: Path, events: Sequence[str]) -> list[tuple[str, list[str]]]:
         for name, one in read(reports / event).items():
             every.setdefault(name, []).append(_numbers(one))
     return [
-        (TITLES[name], [f"{number:.3f}" for number in np.nanmean(numbers, axis=0)])
+        (TITLES[name], [f"{mean(column):.3f}" for column in zip(*numbers, strict=True)])
         for name, numbers in every.items()
     ]
 
