@@ -81,16 +81,16 @@ class Event:
 
 _METEONET = "meteonet_sample_201608/rainfall_{}_2016_08.3.npz"
 EVENTS = (
-    Event("fmi-2016", ("fmi_pgm_20160928",), every=20, ensemble_every=90),
-    Event("fmi-2017", ("fmi_pgm_20170509",), every=20, ensemble_every=90),
-    Event("knmi-2010", ("knmi_h5_20100826", "knmi_h5_20100826_later"), every=30, ensemble_every=180),
-    Event("mrms-2019", ("mrms_preciprate_2min_20190610",), every=8, ensemble_every=40, thinning=2),
-    Event("cirrus-2024", ("opera_odim24_dbzh_20241126",), ("--zr", "200,1.6"), every=5, ensemble_every=30),
+    Event("fmi-2016", ("fmi_pgm_20160928",), every=40, ensemble_every=90),
+    Event("fmi-2017", ("fmi_pgm_20170509",), every=40, ensemble_every=90),
+    Event("knmi-2010", ("knmi_h5_20100826", "knmi_h5_20100826_later"), every=60, ensemble_every=180),
+    Event("mrms-2019", ("mrms_preciprate_2min_20190610",), every=16, ensemble_every=40, thinning=2),
+    Event("cirrus-2024", ("opera_odim24_dbzh_20241126",), ("--zr", "200,1.6"), every=10, ensemble_every=30),
     Event("opera-2018", ("opera_odim20_rate_20180824",)),
-    Event("dwd-2017", ("dwd_radolan/radolan_yw",), every=5, ensemble_every=30),
-    Event("dwd-2021", ("dwd_radolan_ry_20210823",), every=5, ensemble_every=30),
-    Event("meteonet-nw-2016", (_METEONET.format("NW"),), every=10, ensemble_every=60),
-    Event("meteonet-se-2016", (_METEONET.format("SE"),), every=10, ensemble_every=60),
+    Event("dwd-2017", ("dwd_radolan/radolan_yw",), every=10, ensemble_every=30),
+    Event("dwd-2021", ("dwd_radolan_ry_20210823",), every=10, ensemble_every=30),
+    Event("meteonet-nw-2016", (_METEONET.format("NW"),), every=20, ensemble_every=60),
+    Event("meteonet-se-2016", (_METEONET.format("SE"),), every=20, ensemble_every=60),
     Event("openrainer-2022", ("openrainer_20220917",)),
 )
 

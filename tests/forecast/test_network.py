@@ -367,6 +367,23 @@ def test_network_forecaster_expected_area_is_about_that_of_the_newest_frame(fore
             assert 0.85 < ratio < 1.12, threshold
 
 
+def test_network_forecaster_rain_from_unknown_places_takes_no_area_from_the_rest(forecaster):
+    """Rain may move out of a sector that is not observed; the area beside it stays that of the rain there."""
+    rate = np.zeros((3, 128, 256), np.float32)
+    rate[:, 20:108, 40:120] = 3.0
+    rate[:, :, :30] = np.nan  # from here comes what covers the columns 30 to 60 later
+    alone = placed(rate)
+    covered = alone.copy()
+    covered[:, :, 30:36] = 3.0  # at the border of the sector it rains
+    for given in (alone, covered):
+        (rain,) = forecaster.distributions_from(moving(given, 30, 0), 1)
+        assert not rain.among[:, :60].any()  # outside the grid, or not observed
+        assert rain.among[:, 61:].all()
+        single, newest = rain.single(), given.values[-1]
+        area = (single[rain.among] >= 1).sum() / (newest[:, 31:226] >= 1).sum()
+        assert 0.98 < area < 1.17
+
+
 def test_network_forecaster_far_from_any_rain_is_certainly_dry(forecaster):
     """Elsewhere the last layer, which is random here, forecasts rain even from dry frames."""
     torch.nn.init.constant_(forecaster.nowcaster.correction.bias, 1.0)

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stormcell.forecast.anchoring import anchored_cuts
 from stormcell.forecast.contract import Field
 from stormcell.forecast.cuts import best_cuts
@@ -12,15 +15,16 @@ AREA_BOUNDS = (1.0, 1.15)
 
 
 class AnchoredRain(RainDistribution):
-    """A distribution with the area that rain had in the newest frame.
+    """A distribution with the area that rain had in the newest frame, where that is known.
 
     Args:
         thresholds: As for a :class:`~stormcell.forecast.rain_distribution.RainDistribution`.
         exceedance: Likewise.
         areas: Number of pixels at or above each threshold in the newest frame, moved to the lead time.
+        among: Pixels that the areas were counted among ``(y, x)``, such as those whose rain does not come
+            from outside the grid; None for all.
 
     Example:
-        >>> import numpy as np
         >>> probability = np.linspace(0.01, 0.8, 100, dtype=np.float32).reshape(10, 10)
         >>> rain = AnchoredRain([0.1, 1.0], np.stack([probability, probability / 2]), [40, 10])
         >>> single = rain.single()
@@ -28,9 +32,15 @@ class AnchoredRain(RainDistribution):
         [46, 11]
     """
 
-    def __init__(self, thresholds: Sequence[float], exceedance: Field, areas: Sequence[float]) -> None:
+    def __init__(
+        self,
+        thresholds: Sequence[float],
+        exceedance: Field,
+        areas: Sequence[float],
+        among: NDArray[np.bool_] | None = None,
+    ) -> None:
         super().__init__(thresholds, exceedance)
-        self.areas = areas
+        self.areas, self.among = areas, among
 
     def single(self) -> Field:
         """Return the single forecast: one field for all thresholds.
@@ -42,5 +52,5 @@ class AnchoredRain(RainDistribution):
         Returns:
             Rain rates in mm/h ``(y, x)``, NaN where the forecast is undefined.
         """
-        cuts = anchored_cuts(self, best_cuts(self).tolist(), self.areas, AREA_BOUNDS)
+        cuts = anchored_cuts(self, best_cuts(self).tolist(), self.areas, AREA_BOUNDS, among=self.among)
         return self.rates_at_cuts(cuts.tolist())

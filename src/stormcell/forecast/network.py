@@ -248,9 +248,11 @@ class NetworkForecaster:
             exceedance = next(moving)
             carry(exceedance, into=exceedance)
             exceedance[:, ~observed] = np.nan
-            moved = carry.nearest(newest)[np.isfinite(exceedance[0])]
-            areas = [float(np.count_nonzero(moved >= rate)) for rate in thresholds]
-            rain = AnchoredRain(thresholds, exceedance, areas)
+            moved = carry.nearest(newest)
+            # Not the rain from outside the grid, or from where nothing was observed.
+            known = observed & np.isfinite(moved) & ~carry.outside
+            areas = [float(np.count_nonzero(moved[known] >= rate)) for rate in thresholds]
+            rain = AnchoredRain(thresholds, exceedance, areas, known)
             del exceedance, moved  # before those of the next lead time are in memory
             yield rain
             del rain
