@@ -34,12 +34,19 @@ def tables(folder: Path, events: Sequence[str]) -> str:
 
     Args:
         folder: Folder with ``reports``, ``ensembles`` and perhaps ``compared-reports``.
-        events: Names of the events.
+        events: Names of the events; those without a report are left out.
     """
-    parts = [_single(folder / "reports", events), _ensembles(folder / "ensembles", events)]
-    if (folder / "compared-reports").exists():
-        parts.append(_compared(folder / "compared-reports", events))
-    return "\n\n".join(parts)
+    kinds = {"reports": _single, "ensembles": _ensembles, "compared-reports": _compared}
+    return "\n\n".join(
+        table(folder / kind, found)
+        for kind, table in kinds.items()
+        if (found := there(folder / kind, events))
+    )
+
+
+def there(reports: Path, events: Sequence[str]) -> list[str]:
+    """Return the events that have a report."""
+    return [event for event in events if (reports / event / "scores.json").exists()]
 
 
 def data(model: Path) -> str:
@@ -75,7 +82,7 @@ def mean(values: Sequence[float | None]) -> float:
 
 def means(reports: Path, events: Sequence[str]) -> str:
     """Return the means over events of all forecasters, in Markdown."""
-    rows = [(title, *numbers) for title, numbers in _means(reports, events)]
+    rows = [(title, *numbers) for title, numbers in _means(reports, there(reports, events))]
     return _table(("forecaster", *_SINGLE), rows)
 
 
@@ -130,8 +137,6 @@ def _ensembles(reports: Path, events: Sequence[str]) -> str:
     calibration: list[tuple[str, ...]] = []
     ratios = []
     for event in events:
-        if not (reports / event / "scores.json").exists():
-            continue
         scores = read(reports / event)
         model, steps = scores["model"], scores["steps"]
         plain, fair = (mean(model[key]) / mean(steps[key]) for key in ("crps", "crps_fair"))
@@ -177,8 +182,6 @@ def _compared(reports: Path, events: Sequence[str]) -> str:
     """CSI of the trainings without parts of the network, or on fewer events."""
     rows = []
     for event in events:
-        if not (reports / event).exists():
-            continue
         for name, one in read(reports / event).items():
             title = TITLES.get(name) or Path(name).parent.name.removeprefix("without-").replace("-", " ")
             numbers = [mean(one["csi"][threshold]) for threshold in THRESHOLDS]
