@@ -58,7 +58,7 @@ def data(model: Path) -> str:
         rows.append(
             (
                 source.get("source", ""),
-                f"{first.replace('T', ' ')} to {last.replace('T', ' ')}",
+                f"{first[:16].replace('T', ' ')} to {last[:16].replace('T', ' ')}",
                 f"{one.time_step_seconds / 60:g} min",
                 f"{one.share:.0%}",
                 source.get("license", ""),
