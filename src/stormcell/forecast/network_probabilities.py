@@ -105,14 +105,16 @@ def lead_probabilities(
                     logits = nowcaster.logits_in(scene, guess, tile)
                     part_of(found, tile).copy_(logits[0].cpu())
 
-            collections.deque(run(compute, wet), maxlen=0)
-            by = shifts(found, newest, nowcaster.thresholds)
+            with torch.inference_mode(), _threads(threads):
+                collections.deque(run(compute, wet), maxlen=0)
+                by = shifts(found, newest, nowcaster.thresholds)
 
             def finish(tile: Area, by: Tensor = by, found: Tensor = found) -> None:
                 with torch.inference_mode():
                     shift_(part_of(found, tile), by).sigmoid_()
 
-            collections.deque(run(finish, wet), maxlen=0)
+            with _threads(threads):
+                collections.deque(run(finish, wet), maxlen=0)
             for tile in dry:
                 part_of(found, tile).zero_()
             yield found.numpy()
