@@ -2,8 +2,7 @@
 
 The frames are four of the Finnish event of 2016-09-28, 1226 × 760 pixels, and there are 12 lead times. Motion
 is estimated once, outside the measurement, because all share it. Each forecaster forecasts once before it is
-timed, and then as often as asked; the fastest is reported, on all cores. ``--docs`` writes the table into
-docs/model.md.
+timed, and then as often as asked; the fastest is reported, on all cores.
 """
 
 import argparse
@@ -17,13 +16,11 @@ from pathlib import Path
 
 import stormcell
 from benchmarks.layers import machine
-from benchmarks.pages import fill
 from stormcell.data import archive
 from stormcell.forecast.baselines import BASELINES, EnsembleBaseline, baseline
 from stormcell.forecast.contract import Analysis
 from stormcell.forecast.network import NetworkForecaster
 
-PAGE = machine.ROOT / "docs" / "model.md"
 FILES, STEPS, MEMBERS = 4, 12, 20
 
 
@@ -32,7 +29,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.forecast_speed", description=__doc__)
     parser.add_argument("model", nargs="?", help="model file; default: the shipped model")
     parser.add_argument("--repeat", type=int, default=2, help="number of measurements of each forecaster")
-    parser.add_argument("--docs", action="store_true", help="write the table into docs/model.md")
     arguments = parser.parse_args()
     data = Path(os.environ.get("STORMCELL_DATA") or machine.ROOT.parent / "shared" / "data")
     files = sorted((data / "fmi_pgm_20160928").glob("*"))[16 : 16 + FILES]
@@ -56,8 +52,6 @@ def main() -> int:
         *(f"| {title} | {clock:.2f} | {processor:.2f} |" for title, clock, processor in rows),
     ]
     print("\n".join(lines))
-    if arguments.docs:
-        fill(PAGE, "speed", "\n".join(lines))
     return 0
 
 
