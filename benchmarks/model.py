@@ -45,7 +45,6 @@ COMPARED = {
     "no ConvLSTM: one convolution over the frames": ("encoder=convolution",),
     "no encoder": ("encoder=none",),
     "no cascade": ("cascade=false",),
-    "squared error": ("loss=squared",),
     "one network: KNMI": (),
     "2 events": (),
     "4 events": (),
