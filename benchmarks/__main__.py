@@ -34,7 +34,7 @@ def main() -> int:
     )
     parser.add_argument("recipe", nargs="*", metavar="key=value", help="changes to the recipe")
     arguments = parser.parse_args()
-    data = Path(os.environ.get("STORMCELL_DATA") or machine.ROOT.parent / "shared" / "data") / EVENT
+    data = machine.data_folder() / EVENT
     if not data.is_dir():
         print(
             f"{data}: no such folder; set STORMCELL_DATA to the folder that contains {EVENT}", file=sys.stderr

@@ -68,7 +68,7 @@ def main() -> int:
     parser.add_argument("only", nargs="*", help="beginnings of the folders' names; default: all of them")
     parser.add_argument("--docs", action="store_true", help="write the table into docs/formats.md")
     arguments = parser.parse_args()
-    data = Path(os.environ.get("STORMCELL_DATA") or machine.ROOT.parent / "shared" / "data")
+    data = machine.data_folder()
     if not data.is_dir():
         print(f"{data}: no such folder; set STORMCELL_DATA to the folder of the data", file=sys.stderr)
         return 2

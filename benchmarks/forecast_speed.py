@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("model", nargs="?", help="model file; default: the shipped model")
     parser.add_argument("--repeat", type=int, default=2, help="number of measurements of each forecaster")
     arguments = parser.parse_args()
-    data = Path(os.environ.get("STORMCELL_DATA") or machine.ROOT.parent / "shared" / "data")
+    data = machine.data_folder()
     files = sorted((data / "fmi_pgm_20160928").glob("*"))[16 : 16 + FILES]
     if len(files) < FILES:
         print(f"{data / 'fmi_pgm_20160928'}: not there; set STORMCELL_DATA", file=sys.stderr)

@@ -61,7 +61,7 @@ def main() -> int:
 
 def made(work: Path) -> Path | None:
     """Archive the MRMS frames, unless they are; return None without them."""
-    data = Path(os.environ.get("STORMCELL_DATA") or machine.ROOT.parent / "shared" / "data") / FOLDER
+    data = machine.data_folder() / FOLDER
     if not data.is_dir():
         print(f"{data}: no such folder; set STORMCELL_DATA or use --archive", file=sys.stderr)
         return None

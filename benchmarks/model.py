@@ -149,7 +149,7 @@ def main() -> int:
     parser.add_argument("--docs", action="store_true", help="write the tables into docs and README")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="settings of the recipe")
     arguments = parser.parse_args()
-    data = Path(os.environ.get("STORMCELL_DATA") or machine.ROOT.parent / "shared" / "data")
+    data = machine.data_folder()
     if not data.is_dir():
         print(f"{data}: no such folder; set STORMCELL_DATA", file=sys.stderr)
         return 2

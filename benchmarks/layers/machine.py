@@ -17,6 +17,11 @@ _PACKAGES = ("stormcell", "torch", "numpy", "keras", "tensorflow")
 _QUIET = 0.3  # share of the cores
 
 
+def data_folder() -> Path:
+    """Return the folder of the radar files: ``STORMCELL_DATA``, or ``shared/data`` beside the checkout."""
+    return Path(os.environ.get("STORMCELL_DATA") or ROOT.parent / "shared" / "data")
+
+
 def about(device: str, threads: int) -> dict[str, Any]:
     """Return machine, versions, date and commit of a measurement."""
     return {
