@@ -8,7 +8,6 @@ doi:10.1256/qj.04.100). Rain falls where the field exceeds a threshold, and its 
 excess. A single radar observes the rain, except beyond its range and behind a hill.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -21,6 +20,7 @@ from scipy import fft, special
 from stormcell.atomic import make_folder, replacing
 from stormcell.data import schema
 from stormcell.data.grid import Grid
+from stormcell.data.synthetic_weather import Weather, draw_weather
 from stormcell.errors import ArgumentError
 
 Plane = NDArray[np.float32]
@@ -31,11 +31,6 @@ CENTRE_X, CENTRE_Y = 4_321_000.0, 3_210_000.0  # metres: 10° E, 52° N
 START = "2024-06-01T00:00"
 PAUSE = np.timedelta64(3, "h")  # minimum time between events
 
-LARGEST = 30.0  # km: the spectrum is flat above this wavelength (divided by 2π)
-SLOPE = 3.3  # of the two-dimensional power spectrum at shorter wavelengths
-MEMORY = 7.0  # minutes: correlation time of a wavelength of 1 km (divided by 2π)
-MEMORY_SLOPE = 1.0  # the correlation time grows with this power of the wavelength
-
 FAINTEST = 0.1  # mm/h: weaker rain is not detected
 DECIBELS = 18.0  # of rain rate per standard deviation just above the threshold
 MOST_DECIBELS = 31.0  # maximum above the faintest rain
@@ -43,29 +38,6 @@ MOST_DECIBELS = 31.0  # maximum above the faintest rain
 RANGE = 0.62  # radar range, relative to the longer side of the grid
 HILL = np.deg2rad([205.0, 212.0])  # azimuths of the sector that a hill hides
 HILL_RANGE = 0.15  # distance of the hill, relative to the longer side of the grid
-
-
-@dataclass(frozen=True)
-class Weather:
-    """The parameters of one event.
-
-    Attributes:
-        drift: Motion of the centre of the grid in pixels per time step: along columns, and rows, down.
-        turn: Radians per time step, clockwise on the map.
-        wet: Share of the pixels with rain, on average.
-        swell: Amplitude of the threshold's oscillation in standard deviations: the event grows and decays.
-        phase: Initial phase of that oscillation in radians.
-        stretch: Ratio of length to width of the rain areas.
-        heading: Direction of their long axis in radians.
-    """
-
-    drift: tuple[float, float]
-    turn: float
-    wet: float
-    swell: float
-    phase: float
-    stretch: float
-    heading: float
 
 
 def generate(
@@ -76,6 +48,7 @@ def generate(
     step_minutes: int = 5,
     pixel_km: float = 1.0,
     start: str | np.datetime64 = START,
+    varied: bool = False,
 ) -> xr.Dataset:
     """Generate one event.
 
@@ -86,6 +59,7 @@ def generate(
         step_minutes: Minutes between frames.
         pixel_km: Size of a pixel.
         start: Time of the first frame, UTC.
+        varied: Whether spectrum and lifetimes are drawn, too, instead of those of typical rain.
 
     Returns:
         An archive of ``rainfall_rate`` in mm/h ``(time, y, x)``, NaN where not observed, and the
@@ -106,7 +80,7 @@ def generate(
             f"found {shape}, {steps}, {step_minutes}, {pixel_km}"
         )
     rng = np.random.default_rng(seed)
-    weather = _weather(rng, step_minutes, pixel_km)
+    weather = draw_weather(rng, step_minutes, pixel_km, varied=varied)
     rate = _rain(rng, weather, shape, steps, step_minutes, pixel_km)
     rate[:, ~_observed(shape)] = np.nan
     times = np.asarray(start, "datetime64[s]") + np.arange(steps) * np.timedelta64(step_minutes, "m")
@@ -135,6 +109,7 @@ def write(
     steps: int = 36,
     step_minutes: int = 5,
     pixel_km: float = 1.0,
+    varied: bool = False,
 ) -> list[Path]:
     """Write several events as CF NetCDF files, one file per event, with pauses between the events.
 
@@ -146,6 +121,7 @@ def write(
         steps: Number of frames of each event.
         step_minutes: Minutes between frames.
         pixel_km: Size of a pixel.
+        varied: As for :func:`generate`.
 
     Returns:
         The files, in order of time.
@@ -176,6 +152,7 @@ def write(
             step_minutes=step_minutes,
             pixel_km=pixel_km,
             start=begin,
+            varied=varied,
         )
         # An archive of the files has a single source. This one names the seed that reproduces them all.
         ds.attrs["source"] = f"stormcell, seed {seed}"
@@ -184,20 +161,6 @@ def write(
             ds[[schema.RATE]].to_netcdf(part, engine="h5netcdf", encoding={schema.RATE: {"zlib": True}})
         files.append(file)
     return files
-
-
-def _weather(rng: np.random.Generator, step_minutes: int, pixel_km: float) -> Weather:
-    speed = rng.uniform(10, 40) * step_minutes / 60 / pixel_km
-    direction = rng.uniform(0, 2 * np.pi)
-    return Weather(
-        drift=(float(speed * np.cos(direction)), float(speed * np.sin(direction))),
-        turn=float(np.deg2rad(rng.uniform(-10, 10)) * step_minutes / 60),
-        wet=float(rng.uniform(0.12, 0.28)),
-        swell=float(rng.uniform(0.1, 0.3)),
-        phase=float(rng.uniform(0, 2 * np.pi)),
-        stretch=float(rng.uniform(1, 2)),
-        heading=float(rng.uniform(0, np.pi)),
-    )
 
 
 def _rain(
@@ -214,8 +177,9 @@ def _rain(
     amplitude, memory = _spectrum(weather, size, step_minutes, pixel_km)
     threshold = float(special.ndtri(1 - weather.wet))
     # A second-order process with a double root is smooth: growth continues for some time.
-    correlation = 2 * memory / (1 + memory**2)
-    innovation = np.sqrt((1 - memory**2) ** 3 / (1 + memory**2))
+    other = weather.inertia * memory
+    correlation = (memory + other) / (1 + memory * other)
+    innovation = np.sqrt((1 - memory**2) * (1 - other**2) * (1 - memory * other) / (1 + memory * other))
     before, field = _noise(rng, size), _noise(rng, size)
     field = correlation * before + np.sqrt(1 - correlation**2) * field
     rates = np.empty((steps, *shape), np.float32)
@@ -224,7 +188,8 @@ def _rain(
         excess -= threshold + weather.swell * np.sin(weather.phase + np.pi * t * step_minutes / 90)
         x, y = _displaced(weather, shape, -t)
         rates[t] = cv2.remap(excess, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
-        before, field = field, 2 * memory * field - memory**2 * before + innovation * _noise(rng, size)
+        new = (memory + other) * field - memory * other * before + innovation * _noise(rng, size)
+        before, field = field, new
     decibels = MOST_DECIBELS * (1 - np.exp(-rates * (DECIBELS / MOST_DECIBELS)))
     return np.where(rates > 0, FAINTEST * 10 ** (decibels / 10), 0).astype(np.float32)
 
@@ -236,10 +201,10 @@ def _spectrum(weather: Weather, size: int, step_minutes: int, pixel_km: float) -
     cos, sin = np.cos(weather.heading), np.sin(weather.heading)
     along, across = kx * cos + ky * sin, ky * cos - kx * sin
     k = np.hypot(along * np.sqrt(weather.stretch), across / np.sqrt(weather.stretch))
-    amplitude = (1 + (LARGEST * k) ** 2) ** (-SLOPE / 4)
+    amplitude = (1 + (weather.largest * k) ** 2) ** (-weather.slope / 4)
     amplitude[0, 0] = 0  # the threshold alone sets the mean
     amplitude /= np.sqrt(np.mean(amplitude**2))
-    lifetime = MEMORY * np.maximum(k, 1 / LARGEST) ** -MEMORY_SLOPE
+    lifetime = weather.memory * np.maximum(k, 1 / weather.largest) ** -weather.memory_slope
     half = size // 2 + 1
     return amplitude[:, :half], np.exp(-step_minutes / lifetime)[:, :half]
 
