@@ -1,7 +1,11 @@
 """The public names are exactly the promised ones."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 import stormcell
 import stormcell.models
@@ -44,3 +48,11 @@ def test_surface_of_the_models():
     classifiers = {"SequenceClassifier", "FrameAverageClassifier"}
     schedules = {"FreeRunning", "TeacherForcing", "ScheduledSampling", "ReverseScheduledSampling"}
     assert public(stormcell.models) == forecasters | classifiers | schedules | {"from_checkpoint", "shipped"}
+
+
+def test_surface_packages_are_imported_when_they_are_asked_for():
+    code = "import stormcell; print(list(stormcell.models.shipped()), stormcell.nn.ConvLSTM2d.__name__)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "['nowcaster-1'] ConvLSTM2d\n"
+    with pytest.raises(AttributeError, match="module 'stormcell' has no attribute 'nothing'"):
+        _ = stormcell.nothing

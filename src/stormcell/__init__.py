@@ -3,8 +3,9 @@
 Importing this package imports nothing heavy; :func:`load` brings in what a model needs.
 """
 
+from importlib import import_module
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stormcell.errors import MissingExtraError
 from stormcell.errors import StormcellError as StormcellError
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     from stormcell.models.model_file import LoadedModel
 
 __version__ = version("stormcell")
+
+_PACKAGES = ("data", "models", "nn")  # imported when they are asked for
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load(
