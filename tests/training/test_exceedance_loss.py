@@ -8,6 +8,7 @@ from stormcell.training.exceedance_loss import (
     exceedance_loss,
     intervals,
     observed_pixels,
+    squared_loss,
     threshold_crps,
 )
 
@@ -124,3 +125,18 @@ def test_exceedance_loss_of_certain_logits_is_finite():
     target = rain(1, 2, 3)
     for sure in (-1e4, 1e4):
         assert exceedance_loss(torch.full((1, 3, 2, 3), sure).double(), target, SOME).isfinite()
+
+
+def test_squared_loss_is_the_squared_error_of_the_mean_pixel_by_pixel():
+    found, target, weights = logits(2, 3, 4, 5), rain(2, 4, 5), torch.tensor([0.5, 2.0], dtype=torch.float64)
+    widths = intervals(SOME).double().numpy()
+    total, pixels = 0.0, 0
+    for example, row, col in np.ndindex(*target.shape):
+        rate = target[example, row, col].item()
+        if np.isfinite(rate):
+            mean = sum(widths / (1 + np.exp(-found[example, :, row, col].numpy())))
+            total += weights[example].item() * (mean - min(rate, SOME[-1])) ** 2
+            pixels += 1
+    assert squared_loss(found, target, SOME, crop_weights=weights).item() == pytest.approx(total / pixels)
+    halved = squared_loss(found, target, SOME, crop_weights=weights, pixels=torch.tensor(2 * pixels))
+    assert halved.item() == pytest.approx(total / pixels / 2)

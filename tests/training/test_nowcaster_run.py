@@ -490,11 +490,11 @@ def recording() -> Console:
     return Console(record=True, file=io.StringIO(), width=200)
 
 
-def test_train_with_a_uniform_loss_weights_crops(finished, tmp_path):
-    recipe = RECIPE.model_copy(update={"uniform_loss": True})
-    quietly(archive(), tmp_path, recipe)
-    first, uniform = (float(losses(folder)[1].split(",")[1]) for folder in (finished, tmp_path))
-    assert uniform != first
+@pytest.mark.parametrize("changed", [{"uniform_loss": True}, {"loss": "squared"}])
+def test_train_with_another_loss_has_other_losses(finished, tmp_path, changed):
+    quietly(archive(), tmp_path, RECIPE.model_copy(update=changed))
+    first, other = (float(losses(folder)[1].split(",")[1]) for folder in (finished, tmp_path))
+    assert other != first
 
 
 @pytest.mark.parametrize("late", ["inserted", "appended"])

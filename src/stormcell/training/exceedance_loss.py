@@ -52,6 +52,34 @@ def exceedance_loss(
     return (weight * each).sum() / (observed_pixels(observed) if pixels is None else pixels)
 
 
+def squared_loss(
+    logits: Tensor,  # (B, K, H, W)
+    target: Tensor,  # (B, H, W) mm/h, NaN where not observed
+    thresholds: Sequence[float],
+    *,
+    pixels: Tensor | None = None,
+    crop_weights: Tensor | None = None,
+) -> Tensor:  # scalar, mm²/h²
+    """Return the squared error of the mean of the distribution, the mean over observed pixels.
+
+    It is there for comparison: the best forecast by it is the expected rain, whatever the distribution. The
+    arguments are those of :func:`exceedance_loss`.
+
+    Example:
+        >>> logits = torch.full((1, 2, 1, 1), 20.0)  # the rain certainly exceeds both thresholds
+        >>> squared_loss(logits, torch.ones(1, 1, 1), (0.5, 1.0)).round(decimals=3)
+        tensor(0.0620)
+    """
+    observed = target.isfinite()
+    widths = intervals(thresholds).to(logits)[:, None, None]
+    mean = (widths * torch.sigmoid(logits)).sum(dim=1)
+    weight = observed.to(logits.dtype)
+    if crop_weights is not None:
+        weight = weight * crop_weights[:, None, None]
+    error = weight * (mean - target.nan_to_num(0.0).clamp_max(thresholds[-1])).square()
+    return error.sum() / (observed_pixels(observed) if pixels is None else pixels)
+
+
 def threshold_crps(
     logits: Tensor,  # (B, K, H, W)
     target: Tensor,  # (B, H, W) mm/h, NaN where not observed

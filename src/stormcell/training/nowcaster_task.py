@@ -11,7 +11,12 @@ from torch.optim.swa_utils import AveragedModel
 
 from stormcell.models import model_file
 from stormcell.models.nowcaster import Nowcaster
-from stormcell.training.exceedance_loss import exceedance_loss, observed_pixels, threshold_crps
+from stormcell.training.exceedance_loss import (
+    exceedance_loss,
+    observed_pixels,
+    squared_loss,
+    threshold_crps,
+)
 from stormcell.training.fine_tuning import AdamWTowards, start_of
 from stormcell.training.mixed_precision import lightning_precision
 from stormcell.training.prefetch import Prefetch
@@ -19,6 +24,8 @@ from stormcell.training.processes import process_count, total
 from stormcell.training.recipes import Recipe
 from stormcell.training.sampler import Crops, Sampler
 from stormcell.training.task import Moment, Schedule, Task
+
+_LOSSES = {"distribution": exceedance_loss, "squared": squared_loss}
 
 _VALIDATION_SEED = 2**32  # above every seed of a recipe
 
@@ -129,7 +136,7 @@ class NowcasterTask(Task):
         )
 
     def loss(self, network: nn.Module, batch: CropBatch, moment: Moment) -> Tensor:
-        """Return the loss of the exceedance of all thresholds, and average the weights."""
+        """Return the recipe's loss, and average the weights."""
         assert isinstance(network, Nowcaster)
         self._averaged(network).update_parameters(network)
         pixels = observed_pixels(batch.targets.isfinite())
@@ -137,7 +144,7 @@ class NowcasterTask(Task):
             # With an equal share of all observed pixels, the mean of the losses is the whole batch's loss.
             pixels = total(pixels) / process_count()
         weights = batch.importance_weights if self.recipe.uniform_loss else None
-        return _loss(network, _forecasts(network, batch), pixels, weights)
+        return self._loss(network, _forecasts(network, batch), pixels, weights)
 
     def prepare_validation(self, network: nn.Module) -> None:
         """Check the data, and begin the average of the weights if it has not begun."""
@@ -161,7 +168,7 @@ class NowcasterTask(Task):
             for first in range(0, size, self.batch_size):
                 part = CropBatch(*(tensor[first : first + self.batch_size] for tensor in batch))
                 forecasts = list(_forecasts(averaged, part))
-                losses.append(_loss(averaged, forecasts, pixels, None))
+                losses.append(self._loss(averaged, forecasts, pixels, None))
                 crps = torch.stack([threshold_crps(*each, averaged.thresholds) for each in forecasts]).sum()
                 error = (part.inputs[:, -1:] - part.targets).abs().nansum()
                 sums += torch.stack([crps, error, part.targets.isfinite().sum()]).double().cpu()
@@ -208,6 +215,21 @@ class NowcasterTask(Task):
         self._average = _average(initial_nowcaster(self.recipe), self.recipe.weight_average)
         self._average.load_state_dict(state["average"])
 
+    def _loss(
+        self,
+        network: Nowcaster,
+        forecasts: Iterable[tuple[Tensor, Tensor]],
+        pixels: Tensor,
+        crop_weights: Tensor | None,
+    ) -> Tensor:
+        """Return the loss of all lead times."""
+        loss = _LOSSES[self.recipe.loss]
+        losses = [
+            loss(logits, target, network.thresholds, pixels=pixels, crop_weights=crop_weights)
+            for logits, target in forecasts
+        ]
+        return torch.stack(losses).sum()
+
     def _averaged(self, network: Nowcaster) -> AveragedModel:
         """Return the average of the weights; at first, that of the present ones."""
         if self._average is None:
@@ -249,20 +271,6 @@ def _forecasts(network: Nowcaster, batch: CropBatch) -> Iterator[tuple[Tensor, T
     scene = network.read(batch.inputs, batch.step_minutes, batch.pixel_km, int(batch.leads.max()))
     for lead, target in zip(batch.leads.unbind(1), batch.targets.unbind(1), strict=True):
         yield network.logits(scene, lead), target
-
-
-def _loss(
-    network: Nowcaster,
-    forecasts: Iterable[tuple[Tensor, Tensor]],
-    pixels: Tensor,
-    crop_weights: Tensor | None,
-) -> Tensor:
-    """Return the loss of all lead times."""
-    losses = [
-        exceedance_loss(logits, target, network.thresholds, pixels=pixels, crop_weights=crop_weights)
-        for logits, target in forecasts
-    ]
-    return torch.stack(losses).sum()
 
 
 def _average(network: Nowcaster, decay: float) -> AveragedModel:

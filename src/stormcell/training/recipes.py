@@ -48,6 +48,8 @@ class Recipe(BaseModel):
         weight_decay: Weight decay of AdamW; of a training with a start, towards its weights.
         weight_average: Decay per update of the average of the weights that is validated and written.
         gradient_clip: Largest norm of the gradient.
+        loss: "distribution", or for comparison "squared": the squared error of the expected rain; see
+            stormcell.training.exceedance_loss.
         uniform_loss: Weight crops so that the loss is that of uniformly drawn crops, not of rainy ones.
         max_updates: Limit in updates; on one machine the run is then the same to the bit.
         max_minutes: Limit in minutes. With both limits, training ends at the first. A ``max_updates`` on the
@@ -85,6 +87,7 @@ class Recipe(BaseModel):
     weight_decay: float = Field(1e-3, ge=0)
     weight_average: float = Field(0.998, ge=0, lt=1)
     gradient_clip: float = Field(1.0, gt=0)
+    loss: Literal["distribution", "squared"] = "distribution"
     uniform_loss: bool = False
     max_updates: int | None = Field(None, ge=1)
     max_minutes: float | None = Field(60.0, gt=0)
