@@ -340,17 +340,18 @@ def test_network_forecaster_impossible_argument_names_it(forecaster, call, messa
 def test_network_forecaster_in_tiles_equals_whole(forecaster, monkeypatch, threads):
     given, forecaster = rough(height=200, width=70), replace(forecaster, threads=threads)
     whole = forecaster.probability(given, 2, thresholds=[0.5, 2.0]).values
-    areas, logits_in = [], Nowcaster.logits_in
+    areas, compute = [], Nowcaster.cell_thresholds
     monkeypatch.setattr(
         Nowcaster,
-        "logits_in",
-        lambda self, scene, guess, area: areas.append(area) or logits_in(self, scene, guess, area),
+        "cell_thresholds",
+        lambda self, scene, guess, cells: areas.append(cells) or compute(self, scene, guess, cells),
     )
-    monkeypatch.setattr(network_probabilities, "TILE", (128, 64))
+    monkeypatch.setattr(network_probabilities, "TILE", (64, 32))
+    monkeypatch.setattr(network_probabilities, "BLOCK", (100, 30))
     before = torch.get_num_threads()
     tiles = forecaster.probability(given, 2, thresholds=[0.5, 2.0]).values
     assert torch.get_num_threads() == before
-    rows, cols = [slice(0, 128), slice(128, 200)], [slice(0, 64), slice(64, 70)]
+    rows, cols = [slice(0, 64), slice(64, 128)], [slice(0, 32), slice(32, 64)]  # of cells of 2 × 2 pixels
     assert sorted(areas, key=str) == sorted(2 * [(r, c) for r in rows for c in cols], key=str)
     np.testing.assert_allclose(tiles, whole, rtol=0, atol=1e-6)  # rounding of float32
 
@@ -395,10 +396,10 @@ def test_network_forecaster_far_from_any_rain_is_certainly_dry(forecaster):
     rate = np.zeros((3, 70, 1300), np.float32)
     rate[:, 30:40, 5:20] = 4.0
     found = chance_of_rain(rate)
-    assert (found[:, :512] > 0).all()
-    assert not found[:, 512:].any()
-    # The rain of an older frame counts as well, and that 127 pixels from a tile, but no other.
-    for column, frame, wet in ((1024 - 120, 0, True), (1024 - 260, 2, False)):
+    assert (found[:, :256] > 0).all()
+    assert not found[:, 256:].any()
+    # The rain of the frame before counts as well, and that 127 pixels from a block, but no other.
+    for column, frame, wet in ((1024 - 120, 1, True), (1024 - 260, 2, False)):
         rate[:] = 0
         rate[frame, 30:40, column - 9 : column] = 4.0
         assert chance_of_rain(rate)[:, 1024:].any() == wet
@@ -422,7 +423,8 @@ def test_network_forecaster_runs_on_the_device_of_its_network(forecaster, monkey
     )
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # the device "meta" has none
     forecast = replace(forecaster, nowcaster=forecaster.nowcaster.to("meta"))(frames(), steps=2)
-    assert devices == ["meta", "meta", "meta"]  # where it is wet, and the probabilities of two lead times
+    # Where it is wet, and for each of two lead times the thresholds, the mean and the spread.
+    assert devices == ["meta"] * 7
     assert (forecast >= 0.1).any()
 
 
@@ -438,12 +440,12 @@ def test_network_forecaster_inflow_nan_is_nan_where_rain_flows_in(forecaster):
 
 def test_network_forecaster_computes_with_its_number_of_threads(forecaster, monkeypatch):
     """Frames are read with all of them, and tiles are computed in as many threads, each with one."""
-    found, read, logits_in = [], Nowcaster.read, Nowcaster.logits_in
+    found, read, compute = [], Nowcaster.read, Nowcaster.cell_thresholds
     monkeypatch.setattr(
         Nowcaster, "read", lambda *given: found.append(torch.get_num_threads()) or read(*given)
     )
     monkeypatch.setattr(
-        Nowcaster, "logits_in", lambda *given: found.append(torch.get_num_threads()) or logits_in(*given)
+        Nowcaster, "cell_thresholds", lambda *given: found.append(torch.get_num_threads()) or compute(*given)
     )
     before = torch.get_num_threads()
     replace(forecaster, threads=before + 1)(frames(), 1)

@@ -6,7 +6,8 @@ import torch
 from stormcell.errors import ArgumentError
 from stormcell.models.exceedance import THRESHOLDS, exceedance_logits, log_thresholds
 from stormcell.models.nowcaster import Nowcaster
-from stormcell.models.rain_pyramid import DRY, decompose, deviation, expectation, fit_process, upsample
+from stormcell.models.rain_cascade import decompose, deviation, expectation, fit_process
+from stormcell.models.rain_pyramid import DRY, from_afar, upsample
 
 ENCODERS = ["convlstm", "convolution", "none"]
 STEP, PIXEL = torch.tensor([5.0, 2.0]), torch.tensor([1.0, 0.5])
@@ -33,7 +34,7 @@ def test_nowcaster_at_first_has_the_distribution_of_the_cascade():
     rate = rain()
     rate[0, :, :20, :9] = math.nan
     found = nowcaster(random=False)(rate, STEP, PIXEL, steps=3)
-    cascade = decompose(rate)
+    cascade = decompose(rate, from_afar(rate))
     process = fit_process(cascade.moments, STEP, 3)
     for lead in range(1, 4):
         one = process.at(torch.tensor([lead, lead]))

@@ -5,6 +5,7 @@ import xarray as xr
 from stormcell.data.splits import Window
 from stormcell.motion.advection import displacements
 from stormcell.motion.coordinates import inputs_to_moving
+from stormcell.motion.decibels import DRY_DB, to_decibels
 from stormcell.motion.optical_flow import estimate
 from stormcell.training.crop_reader import MARGIN, CropReader, crop_readers
 
@@ -49,6 +50,11 @@ def slope(frames: np.ndarray) -> float:
     return max(float(np.nanmax(np.abs(np.diff(frames, axis=axis)))) for axis in (1, 2))
 
 
+def moved_decibels(rates: np.ndarray) -> np.ndarray:
+    """Decibels of moved frames, whose edges of showers have interpolated rates below 0.1 mm/h."""
+    return 10 * np.log10(np.maximum(rates, 10 ** (DRY_DB / 10)))
+
+
 @pytest.mark.parametrize("crop", CROPS)
 def test_crop_in_memory_is_the_crop_of_the_whole_grid_in_moving_coordinates(rain, crop):
     """The oracle moves whole frames along the motion field of the whole grid, as forecasting does."""
@@ -57,12 +63,14 @@ def test_crop_in_memory_is_the_crop_of_the_whole_grid_in_moving_coordinates(rain
     inputs, targets = CropReader(rain, in_memory=True).crop(WINDOW, *crop, LEADS)
     # OpenCV interpolates at places rounded to 1/32 of a pixel. Where coordinates relative to a crop round
     # otherwise, the difference is the slope in two directions times 1/32.
-    allowed = 2 * slope(frames) / 32 + 1e-4
-    expected = inputs_to_moving(frames[:3], motion, *crop)
+    decibels = to_decibels(frames)
+    allowed = 2 * slope(decibels) / 32 + 1e-4
+    expected = inputs_to_moving(decibels[:3], motion, *crop)
     assert inputs.shape == expected.shape
     np.testing.assert_array_equal(np.isnan(inputs), np.isnan(expected))
-    np.testing.assert_allclose(inputs, expected, rtol=0, atol=allowed)
-    assert np.mean(np.abs(inputs - expected)[np.isfinite(inputs)] > 1e-3) < 0.05
+    found = moved_decibels(inputs)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=allowed)
+    assert np.mean(np.abs(found - expected)[np.isfinite(inputs)] > 1e-2) < 0.05
     for target, frame, path in zip(targets, frames[3:7], displacements(-motion, 4), strict=True):
         nearest = nearest_by_hand(frame, path)[crop]
         # Coordinates relative to a crop round otherwise where a place is halfway between two pixels.
@@ -110,7 +118,8 @@ def test_crop_with_jittered_vectors_is_moved_along_them(rain):
     reader = CropReader(rain, in_memory=True)
     rows, cols = CROPS[0]
     inputs, targets = reader.crop(WINDOW, rows, cols, LEADS, stopped)
-    np.testing.assert_array_equal(inputs, rain.values[:3, rows, cols])
+    seen = np.where(rain.values < 0.1, 0, rain.values)[:3, rows, cols]
+    np.testing.assert_allclose(inputs, seen, rtol=1e-6)  # by way of decibels
     np.testing.assert_array_equal(targets, rain.values[3:7, rows, cols])
     moved, _ = reader.crop(WINDOW, rows, cols, LEADS)  # the vectors that are kept did not change
     assert not np.array_equal(moved, inputs)

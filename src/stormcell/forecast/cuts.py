@@ -27,15 +27,16 @@ def best_cuts(rain: RainDistribution) -> NDArray[np.float32]:
     cuts = np.full(len(rain.thresholds), 0.5, np.float32)
     every = _EVERY if rain.exceedance[0].size > _SMALL else 1
     for number, field in enumerate(rain.exceedance[:, ::every, ::every]):
-        known = field[field > 0]
+        expected = float(np.nansum(field, dtype=np.float64))
+        if expected < _LEAST_EVENTS:
+            continue
+        known = field[field >= 1 / _CLASSES]  # no cut is lower
         places = np.minimum((known * _CLASSES).astype(np.int32), _CLASSES - 1)
         pixels, events = (
             np.bincount(places, weights, minlength=_CLASSES)[::-1].cumsum()[::-1] for weights in (None, known)
         )
-        if events[0] < _LEAST_EVENTS:
-            continue
         # Forecast events and observed ones, less those that are both.
-        index = events / (pixels + events[0] - events)
+        index = events / (pixels + expected - events)
         # The last of equal ones: the probability of a pixel that reaches the cut.
         best = _CLASSES - 1 - int(index[::-1].argmax())
         cuts[number] = max(best, 1) / _CLASSES

@@ -21,7 +21,7 @@ from stormcell.models.nowcaster import (
     LEAST_INPUTS,
     Nowcaster,
 )
-from stormcell.motion.coordinates import Inflow, carriers
+from stormcell.motion.coordinates import Inflow
 
 
 @dataclass(frozen=True)
@@ -243,17 +243,15 @@ class NetworkForecaster:
             yield from (AnchoredRain(thresholds, dry, [0.0] * len(thresholds)) for _ in range(steps))
             return
         motion = analysis.motion()
-        moving = lead_probabilities(self.nowcaster, recent, motion, steps, threads=self.threads)
-        for carry in carriers(motion, steps, self.inflow):
-            exceedance = next(moving)
-            carry(exceedance, into=exceedance)
-            exceedance[:, ~observed] = np.nan
+        found = lead_probabilities(self.nowcaster, recent, motion, steps, self.inflow, threads=self.threads)
+        for carry, exceedance in found:
             moved = carry.nearest(newest)
             # Not the rain from outside the grid, or from where nothing was observed.
             known = observed & np.isfinite(moved) & ~carry.outside
-            areas = [float(np.count_nonzero(moved[known] >= rate)) for rate in thresholds]
+            rates = moved[known]
+            areas = [float(np.count_nonzero(rates >= rate)) for rate in thresholds]
             rain = AnchoredRain(thresholds, exceedance, areas, known)
-            del exceedance, moved  # before those of the next lead time are in memory
+            del carry, exceedance, moved, rates  # before those of the next lead time are in memory
             yield rain
             del rain
 

@@ -1,16 +1,18 @@
 """A network's probabilities of exceeding its thresholds, in coordinates that move with the rain."""
 
 import collections
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import avg_pool2d, max_pool2d
 
 from stormcell.data.grid import pixel_km
 from stormcell.data.parallel import in_worker
@@ -18,23 +20,29 @@ from stormcell.data.time_axis import even_step, in_minutes
 from stormcell.errors import FramesError
 from stormcell.forecast.anchored_logits import shift_, shifts
 from stormcell.forecast.contract import Analysis, Field, Needs
+from stormcell.models.exceedance import LOGISTIC, exceedance_logits
 from stormcell.models.nowcaster import (
+    CELL,
     LARGEST_PIXEL,
     LEAST_INPUTS,
     LONGEST_STEP,
     SHORTEST_STEP,
     SMALLEST_PIXEL,
-    FirstGuess,
     Nowcaster,
     Scene,
 )
-from stormcell.models.rain_pyramid import DRY, SIDE, Area, part_of
+from stormcell.models.rain_cascade import ENERGY_SIDE
+from stormcell.models.rain_pyramid import DRY, SIDE, Area, part_of, upsample
 from stormcell.motion.advection import row_bands
-from stormcell.motion.coordinates import inputs_to_moving
+from stormcell.motion.coordinates import Carrier, Inflow, carriers, inputs_to_moving
+from stormcell.motion.decibels import from_moved_decibels, to_decibels
 
-# Sides of the tiles that are computed at once: few calls, and temporary fields that fit into the cache.
-TILE = (128, 512)
-GPU_TILE = (2048, 2048)
+# Sides of the tiles of cells, and of the blocks of pixels, that are computed at once: few calls, and
+# temporary fields that fit into the cache.
+TILE = (64, 256)
+GPU_TILE = (1024, 1024)
+BLOCK = (64, 256)
+NEVER = 1e3  # logarithm of a threshold that is never exceeded
 _TOLERANCE = 1.02  # of the limits of pixels, whose width varies within a grid
 
 
@@ -63,62 +71,141 @@ def recent_frames(analysis: Analysis, inputs: int) -> xr.DataArray:
     return recent
 
 
-def lead_probabilities(
-    nowcaster: Nowcaster, recent: xr.DataArray, motion: Field, steps: int, *, threads: int | None = None
-) -> Iterator[Field]:
-    """Yield the probabilities ``(threshold, y, x)`` of each lead time, in moving coordinates.
+@dataclass(frozen=True)
+class CellForecast:
+    """The distribution of a lead time in coordinates that move with the rain.
 
-    Where no rain was near in the last three frames, they are 0; see :func:`wet_among`. Elsewhere they agree
-    with the area of rain in the newest frame; see :mod:`~stormcell.forecast.anchored_logits`.
+    Attributes:
+        mean: Expected logarithmic rain ``(H, W)``.
+        spread: Standard deviation of its error, in cells of 8 × 8 pixels ``(H/8, W/8)``.
+        at: Logarithms of the corrected thresholds, in cells of 2 × 2 pixels ``(K, H/2, W/2)``.
+    """
+
+    mean: Tensor
+    spread: Tensor
+    at: Tensor
+
+    def logits(self) -> Tensor:  # (K, H/2, W/2)
+        """Return the logits of exceedance in cells of 2 × 2 pixels."""
+        mean = avg_pool2d(self.mean[None], CELL)
+        spread = upsample(self.spread[None, None], ENERGY_SIDE // CELL)[0]
+        return exceedance_logits(mean[None], spread[None], self.at[None])[0]
+
+
+def lead_probabilities(
+    nowcaster: Nowcaster,
+    recent: xr.DataArray,
+    motion: Field,
+    steps: int,
+    inflow: Inflow = "mean",
+    *,
+    threads: int | None = None,
+) -> Iterator[tuple[Carrier, Field]]:
+    """Yield the probabilities ``(threshold, y, x)`` of each lead time, and what moves fields to it.
+
+    Where no rain was near in the last two frames, they are 0; see :func:`wet_among`. Elsewhere they agree
+    with the area of rain in the newest frame; see :mod:`~stormcell.forecast.anchored_logits`. They are NaN
+    where the newest frame was not observed.
 
     Args:
         nowcaster: The network.
         recent: Frames of :func:`recent_frames`.
         motion: Pixels per time step ``(2, y, x)``.
         steps: Number of lead times, ≥ 1.
+        inflow: As for :func:`~stormcell.motion.coordinates.carriers`.
         threads: Number of threads on a CPU; None for that of PyTorch.
     """
     frames, device = recent.values, next(nowcaster.parameters()).device
-    moving = np.empty_like(frames)
-    for rows in row_bands(*frames.shape[1:]):
-        moving[:, rows] = inputs_to_moving(frames, motion, rows)
-    step, width = (
-        torch.tensor([number], dtype=torch.float32, device=device)
-        for number in (_step_minutes(recent), _pixel_km(recent))
-    )
     threads = threads or torch.get_num_threads()
     with torch.inference_mode(), _threads(threads):
-        scene = nowcaster.read(torch.from_numpy(moving)[None].to(device), step, width, steps)
-    newest = torch.from_numpy(frames[-1])
-    tiles = tiles_of(scene.size, TILE if device.type == "cpu" else GPU_TILE)
-    wet = wet_among(tiles, scene)
-    dry = [tile for tile in tiles if tile not in wet]
-    with _tile_pool(threads if device.type == "cpu" else 1) as pool:
+        step, width = (
+            torch.tensor([number], dtype=torch.float32, device=device)
+            for number in (_step_minutes(recent), _pixel_km(recent))
+        )
+        moving = torch.from_numpy(_moving(frames, motion))[None].to(device)
+        scene = nowcaster.read(moving, step, width, steps)
+    del moving
+    observed, newest = np.isfinite(frames[-1]), torch.from_numpy(frames[-1][::CELL, ::CELL].copy())
+    wet = wet_among(scene)
+    with _pool(threads if device.type == "cpu" else 1) as pool:
         run = map if pool is None else pool.map
-        for lead in range(1, steps + 1):
-            found = torch.full((len(nowcaster.thresholds), *scene.size), -math.inf)
+        for lead, carry in enumerate(carriers(motion, steps, inflow), start=1):
             with torch.inference_mode(), _threads(threads):
-                guess = nowcaster.first_guess(scene, torch.tensor([lead], device=device))
-
-            def compute(tile: Area, guess: FirstGuess = guess, found: Tensor = found) -> None:
-                with torch.inference_mode():
-                    logits = nowcaster.logits_in(scene, guess, tile)
-                    part_of(found, tile).copy_(logits[0].cpu())
-
-            with torch.inference_mode(), _threads(threads):
-                collections.deque(run(compute, wet), maxlen=0)
-                by = shifts(found, newest, nowcaster.thresholds)
-
-            def finish(tile: Area, by: Tensor = by, found: Tensor = found) -> None:
-                with torch.inference_mode():
-                    shift_(part_of(found, tile), by).sigmoid_()
-
+                made = _forecast(nowcaster, scene, lead, wet, run)
+                logits = made.logits()
+                rows, cols = newest.shape
+                by = shifts(logits[:, :rows, :cols], newest, nowcaster.thresholds)
+            found = np.empty((len(nowcaster.thresholds), *observed.shape), np.float32)
+            fill = partial(_fill, found, made, by, carry, observed, wet)
             with _threads(threads):
-                collections.deque(run(finish, wet), maxlen=0)
-            for tile in dry:
-                part_of(found, tile).zero_()
-            yield found.numpy()
-            del found, guess, compute, finish  # before the next are allocated
+                collections.deque(run(fill, tiles_of(observed.shape, BLOCK)), maxlen=0)
+            if carry.outside.any():
+                with torch.inference_mode():
+                    chances = shift_(logits, by).sigmoid_().numpy()
+                rows, cols = (-(-length // CELL) for length in observed.shape)
+                carry.fill_inflow(found, chances[:, :rows, :cols], cell=CELL)
+                found[:, ~observed] = np.nan
+            del logits, made, fill  # before the next are allocated
+            yield carry, found
+            del found
+
+
+def _moving(frames: Field, motion: Field) -> Field:
+    """Return rates in moving coordinates; decibels are interpolated."""
+    decibels, moving = to_decibels(frames), np.empty_like(frames)
+    for rows in row_bands(*frames.shape[1:]):
+        moving[:, rows] = from_moved_decibels(inputs_to_moving(decibels, motion, rows))
+    return moving
+
+
+def _forecast(
+    nowcaster: Nowcaster, scene: Scene, lead: int, wet: NDArray[np.bool_], run: Callable[..., Iterable[None]]
+) -> CellForecast:
+    """Run the network for a lead time, where it may rain."""
+    device = scene.step_minutes.device
+    guess = nowcaster.first_guess(scene, torch.tensor([lead], device=device))
+    mean, spread = guess.mean[0, 0], guess.spread[0, 0]
+    if not nowcaster.cascade:
+        mean, spread = torch.full_like(mean, DRY), torch.ones_like(spread)
+    height, width = (length // CELL for length in mean.shape)
+    at = torch.full((len(nowcaster.thresholds), height, width), NEVER)
+    sides = TILE if device.type == "cpu" else GPU_TILE
+
+    def compute(tile: Area) -> None:
+        with torch.inference_mode():
+            part_of(at, tile).copy_(nowcaster.cell_thresholds(scene, guess, tile)[0].cpu())
+
+    every = SIDE // CELL
+    wet_tiles = [tile for tile in tiles_of((height, width), sides) if _any_wet(wet, tile, every)]
+    collections.deque(run(compute, wet_tiles), maxlen=0)
+    return CellForecast(mean.cpu(), spread.cpu(), at)
+
+
+def _fill(
+    found: Field,
+    made: CellForecast,
+    by: Tensor,
+    carry: Carrier,
+    observed: NDArray[np.bool_],
+    wet: NDArray[np.bool_],
+    block: Area,
+) -> None:
+    """Write the probabilities of a block of the grid, as if no rain came from outside the grid."""
+    into = found[:, *block]
+    if not observed[block].any():
+        into.fill(np.nan)
+        return
+    if not _any_wet(wet, carry.reach(*block), SIDE):
+        into.fill(0.0)
+    else:
+        logits = carry.sample(made.at.numpy(), *block, cell=CELL)
+        np.subtract(carry.sample(made.mean.numpy()[None], *block), logits, out=logits)
+        logits *= np.float32(LOGISTIC) / carry.sample(made.spread.numpy()[None], *block, cell=ENERGY_SIDE)
+        with torch.inference_mode():
+            shift_(torch.from_numpy(logits), by).sigmoid_()
+        into[:] = logits
+    if not observed[block].all():
+        into[:, ~observed[block]] = np.nan
 
 
 def tiles_of(size: tuple[int, int], sides: tuple[int, int]) -> list[Area]:
@@ -130,23 +217,25 @@ def tiles_of(size: tuple[int, int], sides: tuple[int, int]) -> list[Area]:
     return [(row, col) for row in rows for col in cols]
 
 
-def wet_among(tiles: Sequence[Area], scene: Scene) -> list[Area]:
-    """Return the tiles with rain in or near them in the last three frames.
+def wet_among(scene: Scene) -> NDArray[np.bool_]:
+    """Return the squares of 64 × 64 pixels with rain in or near them in the last two frames.
 
-    Rain further than 127 pixels from a tile does not count.
+    Rain further than 127 pixels from a square does not count.
     """
-    wet = (scene.cascade.lows[-1] > DRY).any(dim=1, keepdim=True).float()
+    wet = (scene.pyramid.lows[-1] > DRY).any(dim=1, keepdim=True).float()
     # The low-pass filter of a cell of 64 pixels reaches 63 pixels beyond it; another cell is added around.
-    near = max_pool2d(wet, 3, stride=1, padding=1)[0, 0].cpu().numpy()
-    return [
-        (rows, cols)
-        for rows, cols in tiles
-        if near[rows.start // SIDE : -(-rows.stop // SIDE), cols.start // SIDE : -(-cols.stop // SIDE)].any()
-    ]
+    near: NDArray[np.bool_] = max_pool2d(wet, 3, stride=1, padding=1)[0, 0].cpu().numpy() > 0
+    return near
+
+
+def _any_wet(wet: NDArray[np.bool_], area: Area, side: int) -> bool:
+    """Return whether a square of :func:`wet_among`, ``side`` units of the area long, is wet in an area."""
+    rows, cols = (slice(part.start // side, -(-part.stop // side)) for part in area)
+    return bool(wet[rows, cols].any())
 
 
 @contextmanager
-def _tile_pool(threads: int) -> Iterator[Executor | None]:
+def _pool(threads: int) -> Iterator[Executor | None]:
     """Give threads that compute with one PyTorch thread each; None if one is enough."""
     if threads == 1:
         yield None

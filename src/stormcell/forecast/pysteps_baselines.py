@@ -20,7 +20,7 @@ from stormcell.data.time_axis import even_step, in_minutes
 from stormcell.forecast.contract import Analysis, Field, Needs
 from stormcell.motion.advection import extrapolate
 from stormcell.motion.band_filters import LEVELS
-from stormcell.motion.sprog import LEAST_DB, LEAST_RAIN, to_decibels
+from stormcell.motion.decibels import LEAST_DB, LEAST_RAIN, to_decibels
 
 SPROG_NEEDS, ANVIL_NEEDS, STEPS_NEEDS = Needs(frames=3), Needs(frames=4), Needs(frames=3)
 

@@ -9,7 +9,7 @@ from torch.nn.functional import relu
 THRESHOLDS = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.5, 5.0, 8.0, 12.0, 20.0, 30.0)
 """Rain rates in mm/h whose probabilities of exceedance are forecast."""
 
-_LOGISTIC = 1.702  # a logistic distribution with this slope is within 0.01 of the normal distribution
+LOGISTIC = 1.702  # a logistic distribution with this slope is within 0.01 of the normal distribution
 
 
 def log_thresholds(
@@ -47,4 +47,4 @@ def exceedance_logits(
         >>> exceedance_logits(one, one, torch.tensor([0.0, 1.0]).reshape(1, 2, 1, 1)).flatten()
         tensor([1.7020, 0.0000])
     """
-    return (mean - at) * (_LOGISTIC / deviation)
+    return (mean - at) * (LOGISTIC / deviation)

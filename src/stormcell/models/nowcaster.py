@@ -12,19 +12,23 @@ from stormcell.errors import ArgumentError
 from stormcell.models.base import Network
 from stormcell.models.exceedance import THRESHOLDS, exceedance_logits, log_thresholds
 from stormcell.models.patch_encoder import PATCH, Around, Encoder
-from stormcell.models.rain_pyramid import (
-    DRY,
+from stormcell.models.rain_bands import LEVELS
+from stormcell.models.rain_cascade import (
     ENERGY_SIDE,
-    LEVELS,
-    SIDE,
-    Area,
-    PyramidProcess,
-    RainPyramid,
+    BandProcess,
+    RainCascade,
     correlations,
     decompose,
     deviation,
     expectation,
     fit_process,
+)
+from stormcell.models.rain_pyramid import (
+    DRY,
+    SIDE,
+    Area,
+    RainPyramid,
+    from_afar,
     padding,
     part_of,
     upsample,
@@ -35,12 +39,13 @@ LEAST_INPUTS = 3  # frames that the cascade needs
 SHORTEST_STEP, LONGEST_STEP = 2.0, 15.0  # minutes between frames
 SMALLEST_PIXEL, LARGEST_PIXEL = 0.5, 2.0  # km
 
-_DETAIL = 2  # side in pixels of the pixels whose thresholds are corrected
+CELL = 2  # side in pixels of the cells whose thresholds are corrected
 _LEAST_DEVIATION = 0.05  # of logarithmic rain: no forecast is more certain than a radar's own errors
+_CLEAR_VARIANCE = 1e-3  # of a band whose correlations say more than those of typical rain
 _TREND_LEVELS = (3, 5)
 _LOW_LEVELS = (2, 3, 4, 5)
-# Expectation, deviation, two frames, their low-pass filtered rain and its trend, lead time, step and pixel.
-_FEATURES = 4 + len(_LOW_LEVELS) + len(_TREND_LEVELS) + 3
+# Two expectations, deviation, two frames, low-pass filtered rain and its trend, lead, step and pixel.
+_FEATURES = 5 + len(_LOW_LEVELS) + len(_TREND_LEVELS) + 3
 _CONDITIONS = 4 * LEVELS + 2  # correlations, variance and its trend by level; step and pixel
 
 
@@ -49,16 +54,20 @@ class Scene:
     """All that the forecasts of the lead times of one issue time share.
 
     Attributes:
+        pyramid: The last frames from afar.
         cascade: The bands of the last frames.
-        process: The coefficients of their forecast.
+        process: The coefficients of their forecast, by neighbourhood.
+        whole: The coefficients of their forecast, one for the whole frame.
         state: The encoder's state ``(B, C, H/8, W/8)``; None without an encoder.
         step_minutes: Time between frames ``(B,)``.
         pixel_km: Width of a pixel ``(B,)``.
         size: Rows and columns of the frames, without padding.
     """
 
-    cascade: RainPyramid
-    process: PyramidProcess
+    pyramid: RainPyramid
+    cascade: RainCascade
+    process: BandProcess
+    whole: BandProcess
     state: Tensor | None
     step_minutes: Tensor
     pixel_km: Tensor
@@ -71,12 +80,14 @@ class FirstGuess:
 
     Attributes:
         mean: The cascade's forecast of logarithmic rain ``(B, 1, H, W)``.
+        whole_mean: The same by the coefficients of the whole frame, in cells ``(B, 1, H/2, W/2)``.
         spread: Standard deviation of its error ``(B, 1, H/8, W/8)``.
         minutes: Lead time ``(B,)``.
         around: What the encoder's state says ``(B, C, H/8, W/8)``; None without an encoder.
     """
 
     mean: Tensor
+    whole_mean: Tensor
     spread: Tensor
     minutes: Tensor
     around: Tensor | None
@@ -85,7 +96,7 @@ class FirstGuess:
 class Nowcaster(Network):
     """A network that forecasts probabilities of exceeding rain rates, in coordinates that move with the rain.
 
-    A local cascade (:mod:`~stormcell.models.rain_pyramid`) forecasts every scale of the rain by an
+    A local cascade (:mod:`~stormcell.models.rain_cascade`) forecasts every scale of the rain by an
     autoregressive process, as S-PROG does. Its expectation and the deviation of its error give a first
     distribution of the rain rate at every pixel. It is corrected by shifting and stretching the scale of the
     thresholds, in cells of 2 × 2 pixels. The layers that find the correction see the cascade's forecast, the
@@ -177,11 +188,13 @@ class Nowcaster(Network):
         size = (rate.shape[-2], rate.shape[-1])
         rate = pad(rate, (0, padding(size[1]), 0, padding(size[0])), value=math.nan)
         with torch.autocast(rate.device.type, enabled=False):
-            cascade = decompose(rate)
+            pyramid = from_afar(rate)
+            cascade = decompose(rate, pyramid)
             process = fit_process(cascade.moments, step_minutes, steps)
+            whole = fit_process(cascade.whole_moments, step_minutes, steps)
             conditions = _conditions(cascade, step_minutes, pixel_km)
         state = None if self.encoder is None else self.encoder(rate, conditions)
-        return Scene(cascade, process, state, step_minutes, pixel_km, size)
+        return Scene(pyramid, cascade, process, whole, state, step_minutes, pixel_km, size)
 
     def logits(
         self,
@@ -197,6 +210,7 @@ class Nowcaster(Network):
         with torch.autocast(lead.device.type, enabled=False):
             process = scene.process.at(lead)
             mean = expectation(scene.cascade, process)
+            whole_mean = avg_pool2d(expectation(scene.cascade, scene.whole.at(lead)), CELL)
             spread = deviation(scene.cascade, process)
             spread = torch.sqrt(spread.square() + _LEAST_DEVIATION**2)
             minutes = lead * scene.step_minutes
@@ -204,32 +218,36 @@ class Nowcaster(Network):
         if self.around is not None and scene.state is not None:
             numbers = torch.stack([_lead_number(minutes), _pixel_number(scene.pixel_km)], dim=1)
             around = self.around(scene.state, numbers)
-        return FirstGuess(mean, spread, minutes, around)
+        return FirstGuess(mean, whole_mean, spread, minutes, around)
 
     def logits_in(self, scene: Scene, guess: FirstGuess, area: Area) -> Tensor:  # (B, K, rows, cols)
         """Return the logits of exceedance in an area of the frames, whose first row and column are even."""
         cells = _cells(area, (guess.mean.shape[-2], guess.mean.shape[-1]))
-        with torch.autocast(guess.mean.device.type, enabled=False):
-            features = _features(scene, guess, cells)
-        hidden = self.pixel(features)
-        if guess.around is not None:
-            hidden = hidden + upsample_part(guess.around, PATCH // _DETAIL, cells)
-        correction = self.correction(relu(self.join(relu(hidden)))).to(guess.mean.dtype)
         rows, cols = (
-            slice(pixels.start - cell.start * _DETAIL, pixels.stop - cell.start * _DETAIL)
+            slice(pixels.start - cell.start * CELL, pixels.stop - cell.start * CELL)
             for pixels, cell in zip(area, cells, strict=True)
         )
-        at = upsample(log_thresholds(correction, self.thresholds), _DETAIL)[..., rows, cols]
+        at = upsample(self.cell_thresholds(scene, guess, cells), CELL)[..., rows, cols]
         mean, spread = part_of(guess.mean, area), upsample_part(guess.spread, ENERGY_SIDE, area)
         if not self.cascade:
             mean, spread = torch.full_like(mean, DRY), torch.ones_like(mean)
         return exceedance_logits(mean, spread, at)
 
+    def cell_thresholds(self, scene: Scene, guess: FirstGuess, cells: Area) -> Tensor:  # (B, K, rows, cols)
+        """Return the logarithms of the corrected thresholds in an area of cells of 2 × 2 pixels."""
+        with torch.autocast(guess.mean.device.type, enabled=False):
+            features = _features(scene, guess, cells)
+        hidden = self.pixel(features)
+        if guess.around is not None:
+            hidden = hidden + upsample_part(guess.around, PATCH // CELL, cells)
+        correction = self.correction(relu(self.join(relu(hidden)))).to(guess.mean.dtype)
+        return log_thresholds(correction, self.thresholds)
+
 
 def _cells(area: Area, size: tuple[int, int]) -> Area:
     """Return the cells of 2 × 2 pixels that an area depends on: its own, and one more on each side."""
     rows, cols = (
-        slice(max(part.start // _DETAIL - 1, 0), min(-(-part.stop // _DETAIL) + 1, length // _DETAIL))
+        slice(max(part.start // CELL - 1, 0), min(-(-part.stop // CELL) + 1, length // CELL))
         for part, length in zip(area, size, strict=True)
     )
     return rows, cols
@@ -237,25 +255,26 @@ def _cells(area: Area, size: tuple[int, int]) -> Area:
 
 def _features(scene: Scene, guess: FirstGuess, cells: Area) -> Tensor:
     """Return what is known at and around cells of 2 × 2 pixels, ``(B, features, rows, cols)``."""
-    lows = scene.cascade.lows
+    lows = scene.pyramid.lows
     newest, before = (part_of(lows[0][:, frame : frame + 1], cells) for frame in (0, 1))
-    before = torch.where(part_of(scene.cascade.seen, cells), before, newest)
-    around = [upsample_part(lows[level - 1][:, :1], 2**level // _DETAIL, cells) for level in _LOW_LEVELS]
+    before = torch.where(part_of(scene.pyramid.seen, cells), before, newest)
+    around = [upsample_part(lows[level - 1][:, :1], 2**level // CELL, cells) for level in _LOW_LEVELS]
     trends = [
-        upsample_part(lows[level - 1][:, :1] - lows[level - 1][:, 1:2], 2**level // _DETAIL, cells) * 3
+        upsample_part(lows[level - 1][:, :1] - lows[level - 1][:, 1:2], 2**level // CELL, cells) * 3
         for level in _TREND_LEVELS
     ]
-    rows, cols = (slice(cell.start * _DETAIL, cell.stop * _DETAIL) for cell in cells)
-    mean = avg_pool2d(guess.mean[..., rows, cols], _DETAIL)
+    rows, cols = (slice(cell.start * CELL, cell.stop * CELL) for cell in cells)
+    mean = avg_pool2d(guess.mean[..., rows, cols], CELL)
+    whole = 3 * (part_of(guess.whole_mean, cells) - mean)
     numbers = (_lead_number(guess.minutes), _step_number(scene.step_minutes), _pixel_number(scene.pixel_km))
     constants = [number[:, None, None, None].expand_as(mean) for number in numbers]
-    spread = 2 * upsample_part(guess.spread, ENERGY_SIDE // _DETAIL, cells)
-    return torch.cat([mean, spread, newest, before, *around, *trends, *constants], dim=1)
+    spread = 2 * upsample_part(guess.spread, ENERGY_SIDE // CELL, cells)
+    return torch.cat([mean, whole, spread, newest, before, *around, *trends, *constants], dim=1)
 
 
-def _conditions(cascade: RainPyramid, step_minutes: Tensor, pixel_km: Tensor) -> Tensor:
+def _conditions(cascade: RainCascade, step_minutes: Tensor, pixel_km: Tensor) -> Tensor:
     """Return what the cascade says about predictability, ``(B, conditions, H/8, W/8)``."""
-    first, second = correlations(cascade.moments, step_minutes)
+    first, second = correlations(cascade.moments, step_minutes, _CLEAR_VARIANCE)
     newest, before = cascade.moments[:, :, 0] + 1e-4, cascade.moments[:, :, 1] + 1e-4
     fields = torch.cat([first, second, torch.log10(newest) / 2 + 1, torch.log(newest / before)], dim=1)
     fields = upsample(fields, SIDE // ENERGY_SIDE)

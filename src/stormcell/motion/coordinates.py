@@ -58,37 +58,65 @@ class Carrier:
     """
 
     def __init__(self, path: Field, inflow: Inflow = "mean") -> None:
-        height, width = path.shape[1:]
+        self.shape = height, width = path.shape[1:]
         y, x = np.ogrid[:height, :width]
         column, row = path[0] + x.astype(np.float32), path[1] + y.astype(np.float32)
         self._columns, self._rows = np.clip(column, 0, width - 1), np.clip(row, 0, height - 1)
         self.outside = (column != self._columns) | (row != self._rows)
-        self._from_edges: _EdgeWeights | None = None
+        self._nearest: Field | None = None
         if inflow == "mean" and self.outside.any():
-            nearest = np.stack([self._columns[self.outside], self._rows[self.outside]])
-            beyond = np.stack([column[self.outside], row[self.outside]]) - nearest
-            self._from_edges = _EdgeWeights(beyond, nearest, (height, width))
+            self._nearest = np.stack([self._columns[self.outside], self._rows[self.outside]])
+            self._beyond = np.stack([column[self.outside], row[self.outside]]) - self._nearest
 
-    def __call__(self, fields: Field, *, into: Field | None = None) -> Field:
-        """Return fields ``(y, x)`` or ``(field, y, x)``, without NaN, moved.
+    def __call__(self, fields: Field) -> Field:
+        """Return fields ``(y, x)`` or ``(field, y, x)``, without NaN, moved."""
+        many = fields if fields.ndim == 3 else fields[None]
+        moved = self.sample(many)
+        self.fill_inflow(moved, many)
+        return moved.reshape(fields.shape)
+
+    def sample(
+        self, fields: Field, rows: slice = EVERYTHING, cols: slice = EVERYTHING, *, cell: int = 1
+    ) -> Field:
+        """Return moved fields in an area; outside the grid, what is at its edge.
 
         Args:
-            fields: The fields.
-            into: Where the result is written; may be ``fields``.
+            fields: Values without NaN, in cells that cover the grid, ``(field, y, x)``.
+            rows: Rows of the area.
+            cols: Columns of the area.
+            cell: Side of a cell in pixels.
         """
-        many = fields if fields.ndim == 3 else fields[None]
-        moved = np.empty(fields.shape, np.float32) if into is None else into
-        results = moved.reshape(many.shape)  # a view
-        means = None if self._from_edges is None else _edge_means(many)
-        for number, field in enumerate(many):
-            results[number] = cv2.remap(
-                field, self._columns, self._rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-            )
-            if self._from_edges is None or means is None:
-                results[number, self.outside] = np.nan
-            else:
-                results[number, self.outside] = self._from_edges.values(means[number])
-        return moved
+        x, y = (_in_cells(place[rows, cols], cell) for place in (self._columns, self._rows))
+        found = np.empty((len(fields), *x.shape), np.float32)
+        for number, field in enumerate(fields):
+            found[number] = cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return found
+
+    def reach(self, rows: slice, cols: slice) -> tuple[slice, slice]:
+        """Return the rows and columns that the rain of an area comes from."""
+        found = []
+        for place, length in zip((self._rows, self._columns), self.shape, strict=True):
+            part = place[rows, cols]
+            found.append(slice(int(part.min()), min(int(part.max()) + 2, length)))
+        return found[0], found[1]
+
+    def fill_inflow(self, moved: Field, fields: Field, *, cell: int = 1) -> None:
+        """Replace, in moved fields, the rain from outside the grid.
+
+        Args:
+            moved: The moved fields ``(field, y, x)``.
+            fields: The fields before, in cells that cover the grid.
+            cell: Side of a cell in pixels.
+        """
+        if self._nearest is None:
+            moved[:, self.outside] = np.nan
+            return
+        height, width = fields.shape[1:]
+        nearest = np.clip(_in_cells(self._nearest, cell), 0, [[width - 1], [height - 1]]).astype(np.float32)
+        weights = _EdgeWeights(self._beyond / np.float32(cell), nearest, (height, width))
+        places = np.flatnonzero(self.outside)
+        for field, means in zip(moved.reshape(len(moved), -1), _edge_means(fields), strict=True):
+            field[places] = weights.values(means)
 
     def nearest(self, frame: Field) -> Field:
         """Return a frame ``(y, x)`` moved by whole pixels; from outside comes the nearest edge pixel."""
@@ -96,11 +124,16 @@ class Carrier:
         return np.asarray(cv2.remap(frame, columns, rows, cv2.INTER_NEAREST), np.float32)
 
 
+def _in_cells(places: Field, cell: int) -> Field:
+    """Return places in units of cells, as their centres are counted."""
+    return places if cell == 1 else (places - np.float32((cell - 1) / 2)) / np.float32(cell)
+
+
 class _EdgeWeights:
     """Weights of the means of the edge region for places outside the grid.
 
     Args:
-        beyond: Pixels beyond the nearest point of the grid ``(2, n)``: along columns, along rows.
+        beyond: Cells beyond the nearest point of the grid ``(2, n)``: along columns, along rows.
         nearest: That point ``(2, n)``.
         shape: Rows and columns of the grid.
     """
@@ -144,14 +177,16 @@ def _edge_means(fields: Field) -> Field:  # (field, 4 edges × (1 + scales) × (
 
 
 def _means_along(region: Field) -> Field:  # (field, 1 + scales, x), for (field, y, x) whose row 0 is the edge
+    rows = np.arange(min(int(TRUNCATE * EDGE_SCALES[-1]) + 1, region.shape[1]))
+    scales = np.array(EDGE_SCALES)[:, None]
+    weights = np.exp(-0.5 * (rows / scales) ** 2) * (rows <= (TRUNCATE * scales).astype(int))
+    weights /= weights.sum(axis=1, keepdims=True)
+    across = np.matmul(weights.astype(np.float32), region[:, : len(rows)])
     means = [region[:, 0]]
-    for scale in EDGE_SCALES:
-        rows = np.arange(min(int(TRUNCATE * scale) + 1, region.shape[1]))
-        weights = np.exp(-0.5 * (rows / scale) ** 2).astype(np.float32)
-        across = np.tensordot(weights / weights.sum(), region[:, : len(rows)], (0, 1))
+    for number, scale in enumerate(EDGE_SCALES):
         total, weight = (
             gaussian_filter1d(values, scale, mode="constant", truncate=TRUNCATE)
-            for values in (across, np.ones_like(across[:1]))
+            for values in (across[:, number], np.ones_like(across[:1, 0]))
         )
         means.append(total / weight)
     return np.stack(means, axis=1)

@@ -14,44 +14,10 @@ from stormcell.errors import ArgumentError
 from stormcell.motion.advection import displacements, row_bands, sample
 from stormcell.motion.cascade import FRAMES, Cascade, decompose
 from stormcell.motion.coordinates import inputs_to_moving
+from stormcell.motion.decibels import DRY_DB, LEAST_DB, from_decibels, to_decibels
 from stormcell.motion.matching import match, wet_rates
 
 Field = NDArray[np.float32]
-
-# As in pysteps's own examples: rain begins at 0.1 mm/h (-10 dB), and dry is -15 dB.
-LEAST_RAIN = 0.1
-LEAST_DB, DRY_DB = -10.0, -15.0
-
-
-def to_decibels(rates: Field) -> Field:
-    """Return 10 times the logarithm of rain rates.
-
-    Args:
-        rates: mm/h of any shape, NaN where not observed.
-
-    Returns:
-        dB of 1 mm/h; −15 below 0.1 mm/h, NaN where not observed.
-
-    Example:
-        >>> to_decibels(np.array([0, 0.1, 10, np.nan], np.float32)).tolist()
-        [-15.0, -10.0, 10.0, nan]
-    """
-    decibels = np.log10(np.maximum(rates, np.float32(LEAST_RAIN)))
-    decibels *= np.float32(10)
-    decibels[rates < np.float32(LEAST_RAIN)] = DRY_DB
-    return decibels
-
-
-def from_decibels(decibels: Field) -> Field:
-    """Return rain rates in mm/h, 0 below −10 dB, NaN where not observed.
-
-    Example:
-        >>> from_decibels(np.array([-15, 0, np.nan], np.float32)).tolist()
-        [0.0, 1.0, nan]
-    """
-    rates: Field = np.exp(decibels * np.float32(np.log(10) / 10))
-    rates[decibels < np.float32(LEAST_DB)] = 0
-    return rates
 
 
 def moving_cascade(frames: Field, motion: Field) -> Cascade:
@@ -87,30 +53,6 @@ def moving_cascade(frames: Field, motion: Field) -> Cascade:
     return decompose(moving)
 
 
-def moving_observed(frames: Field, motion: Field) -> NDArray[np.bool_]:
-    """Return the pixels at the issue time whose rain was observed in all frames.
-
-    Local statistics of a cascade are taken from them (:func:`stormcell.motion.local_cascade.local_memory`).
-
-    Args:
-        frames: Rain rates in mm/h ``(T, y, x)``, the last at the issue time, NaN where not observed.
-        motion: Pixels per time step ``(2, y, x)``.
-
-    Returns:
-        ``(y, x)``.
-
-    Example:
-        >>> frames = np.zeros((3, 1, 5), np.float32)
-        >>> east = np.stack([np.ones((1, 5)), np.zeros((1, 5))]).astype(np.float32)
-        >>> moving_observed(frames, east)[0].tolist()
-        [False, False, True, True, True]
-    """
-    observed = np.empty(frames.shape[1:], bool)
-    for rows in row_bands(*frames.shape[1:]):
-        observed[rows] = np.isfinite(inputs_to_moving(frames, motion, rows)).all(axis=0)
-    return observed
-
-
 def forecast(frames: Field, motion: Field, steps: int) -> Iterator[Field]:
     """Yield the forecast of each lead time.
 
@@ -142,6 +84,5 @@ def forecast(frames: Field, motion: Field, steps: int) -> Iterator[Field]:
         matched = match(field, rates, dry=DRY_DB, where=observed)
         matched[~observed] = np.nan
         for rows, paths in bands:
-            # Decibels are interpolated, as pysteps does. Rates would make the edges of showers wider.
             field[rows] = from_decibels(sample(matched, next(paths), rows=rows))
         yield field

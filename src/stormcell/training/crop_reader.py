@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from stormcell.data.splits import Window
 from stormcell.motion.advection import displacements, sample, sample_nearest
+from stormcell.motion.decibels import from_moved_decibels, to_decibels
 from stormcell.motion.optical_flow import Vectors, motion_field, track
 
 Field = NDArray[np.float32]
@@ -85,7 +86,7 @@ class CropReader:
         motion, inner = self._field(vectors, (rows, cols), max(len(past), last))
         to_past = list(displacements(motion, len(past), rows=inner[0], cols=inner[1]))[::-1]
         to_future = list(displacements(-motion, last, rows=inner[0], cols=inner[1]))
-        inputs = self._displaced(past, to_past, (rows, cols), sample)
+        inputs = self._displaced(past, to_past, (rows, cols), _sample_decibels)
         newest = self._read(window.inputs[-1:], (rows, cols))
         future = tuple(window.targets[lead - 1] for lead in leads)
         paths = [to_future[lead - 1] for lead in leads]
@@ -160,6 +161,11 @@ def crop_readers(rains: Sequence[xr.DataArray]) -> list[CropReader]:
             break
         kept.add(number)
     return [CropReader(rain, in_memory=number in kept) for number, rain in enumerate(rains)]
+
+
+def _sample_decibels(frame: Field, path: Field, *, rows: slice, cols: slice) -> Field:
+    """Return rates at displaced pixels, their decibels interpolated."""
+    return from_moved_decibels(sample(to_decibels(frame), path, rows=rows, cols=cols))
 
 
 def _grown(part: slice, margin: int, length: int) -> slice:
