@@ -7,7 +7,8 @@ can be exported.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -38,7 +39,8 @@ def bands_of(x: Tensor) -> Iterator[tuple[int, Tensor]]:
     """
     height, width = (length + 2 * _MARGIN for length in x.shape[-2:])
     # Real and imaginary parts apart, because complex numbers cannot be exported to ONNX.
-    spectrum = torch.view_as_real(torch.fft.rfft2(pad(x, (_MARGIN,) * 4, mode="reflect")))
+    mirrored = pad(x, (_MARGIN,) * 4, mode="reflect")
+    spectrum = torch.view_as_real(_reproducible(lambda: torch.fft.rfft2(mirrored)))
     for stride in sorted(set(STRIDES)):
         rows, cols = height // stride, width // stride
         # Of a band of long waves, only these are other than zero.
@@ -51,7 +53,8 @@ def bands_of(x: Tensor) -> Iterator[tuple[int, Tensor]]:
         wanted = [level for level in range(LEVELS) if STRIDES[level] == stride]
         edge = _MARGIN // stride
         for weights in _weights(torch.sqrt(along_rows.square() + along_cols.square()), wanted):
-            band = torch.fft.irfft2(torch.view_as_complex(waves * weights[..., None]), s=(rows, cols))
+            part = torch.view_as_complex(waves * weights[..., None])
+            band = _reproducible(partial(torch.fft.irfft2, part, s=(rows, cols)))
             yield stride, band[..., edge : rows - edge, edge : cols - edge]
 
 
@@ -59,6 +62,18 @@ def _wavenumbers(length: int) -> Tensor:
     """Return the waves per cell in the order of a transform; torch.fft.fftfreq cannot be exported to ONNX."""
     numbers = torch.arange(length)
     return torch.where(numbers < -(-length // 2), numbers, numbers - length) / length
+
+
+def _reproducible(transform: Callable[[], Tensor]) -> Tensor:
+    """Transform with one thread: with several, the last bits differ from run to run."""
+    threads = torch.get_num_threads()
+    if threads == 1 or torch.compiler.is_exporting():
+        return transform()
+    torch.set_num_threads(1)
+    try:
+        return transform()
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _shifted(waves: Tensor, angle: Tensor) -> Tensor:
