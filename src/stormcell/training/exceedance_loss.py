@@ -38,7 +38,6 @@ def exceedance_loss(
         >>> bool(exceedance_loss(logits, right, (0.5, 10)) < exceedance_loss(logits, wrong, (0.5, 10)))
         True
     """
-    observed = target.isfinite()
     rates = logits.new_tensor(thresholds)[:, None, None]
     events = (target.nan_to_num(0.0)[:, None] >= rates).to(logits.dtype)
     widths = intervals(thresholds).to(logits)[:, None, None]
@@ -46,10 +45,7 @@ def exceedance_loss(
     entropy = binary_cross_entropy_with_logits(logits, events, reduction="none")
     each = (importance * entropy).mean(dim=1)
     each = each + CRPS_SHARE * (widths * (torch.sigmoid(logits) - events).square()).sum(dim=1)
-    weight = observed.to(logits.dtype)
-    if crop_weights is not None:
-        weight = weight * crop_weights[:, None, None]
-    return (weight * each).sum() / (observed_pixels(observed) if pixels is None else pixels)
+    return _weighted_mean(each, target.isfinite(), pixels, crop_weights)
 
 
 def squared_loss(
@@ -70,14 +66,10 @@ def squared_loss(
         >>> squared_loss(logits, torch.ones(1, 1, 1), (0.5, 1.0)).round(decimals=3)
         tensor(0.0620)
     """
-    observed = target.isfinite()
     widths = intervals(thresholds).to(logits)[:, None, None]
     mean = (widths * torch.sigmoid(logits)).sum(dim=1)
-    weight = observed.to(logits.dtype)
-    if crop_weights is not None:
-        weight = weight * crop_weights[:, None, None]
-    error = weight * (mean - target.nan_to_num(0.0).clamp_max(thresholds[-1])).square()
-    return error.sum() / (observed_pixels(observed) if pixels is None else pixels)
+    error = (mean - target.nan_to_num(0.0).clamp_max(thresholds[-1])).square()
+    return _weighted_mean(error, target.isfinite(), pixels, crop_weights)
 
 
 def threshold_crps(
@@ -111,3 +103,13 @@ def intervals(thresholds: Sequence[float]) -> Tensor:
 def observed_pixels(observed: Tensor) -> Tensor:
     """Return the number of True pixels, at least 1."""
     return torch.clamp_min(observed.sum(), 1)
+
+
+def _weighted_mean(
+    each: Tensor, observed: Tensor, pixels: Tensor | None, crop_weights: Tensor | None
+) -> Tensor:
+    """Return the mean over observed pixels, or the sum divided by a number of pixels."""
+    weight = observed.to(each.dtype)
+    if crop_weights is not None:
+        weight = weight * crop_weights[:, None, None]
+    return (weight * each).sum() / (observed_pixels(observed) if pixels is None else pixels)
