@@ -31,7 +31,7 @@ def bands_of(x: Tensor) -> Iterator[tuple[int, Tensor]]:
 
     Yields:
         The stride s, and ``(…, H/s, W/s)``: the shortest waves first. The sum of all bands, interpolated to
-        the pixels, is the field without its mean.
+        the pixels, is the field; its mean is in the last band.
 
     Example:
         >>> [(stride, tuple(band.shape)) for stride, band in bands_of(torch.rand(1, 1, 64, 128))][2:4]
@@ -86,7 +86,7 @@ def _shifted(waves: Tensor, angle: Tensor) -> Tensor:
 def _weights(wavenumber: Tensor, levels: list[int]) -> Tensor:  # (levels, rows, cols)
     """Return the weights of some bands, given waves per pixel; the weights of all bands have the sum 1."""
     centres = [-math.log(_SHORTEST * RATIO**level) for level in range(LEVELS)]
-    log = torch.log(wavenumber.clamp_min(1e-12)).clamp_min(centres[-1])
+    log = torch.log(wavenumber.clamp_min(1e-12))  # of the mean, too: it belongs to the last band alone
     sharpness = 0.5 / (_WIDTH * math.log(RATIO)) ** 2
     exponents = torch.stack([-sharpness * (log - centre).square() for centre in centres])
-    return torch.softmax(exponents, dim=0)[levels] * (wavenumber > 0)
+    return torch.softmax(exponents, dim=0)[levels]

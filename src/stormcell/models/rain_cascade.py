@@ -30,6 +30,7 @@ _HIGHEST_CORRELATION = 0.9995
 _WHOLE_SHARE = 0.3  # weight of the whole frame's moments, relative to those of the neighbourhood
 # Neighbouring bands overlap, so that their errors are correlated: the mean of 1 / Σ weight² over all waves.
 _OVERLAP = 1.7
+_WIDE = 256  # pixels on each side of a cell: their mean persists, and belongs to no band
 _PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2))  # of frames, the newest is 0
 
 
@@ -38,7 +39,8 @@ class RainCascade:
     """The bands of the last frames, the shortest waves first.
 
     Attributes:
-        mean: Mean of the newest frame's logarithmic rain ``(B, 1, 1, 1)``, which belongs to no band.
+        mean: Mean of the newest frame's logarithmic rain within 256 pixels ``(B, 1, H/8, W/8)``, which
+            belongs to no band. Rain is so forecast alike in a part of a frame and in the whole.
         bands: Each band of the newest frame and of that before, ``(B, 2, H/s, W/s)`` with the strides s.
         energy: Squares of the newest frame's bands, means over cells, ``(B, 6, H/8, W/8)``.
         moments: Means of products of the bands of two frames over a neighbourhood of some hundred pixels,
@@ -108,9 +110,11 @@ def decompose(
     older = torch.log10(rates[:, 1:].clamp_min(10**DRY))
     level = _filled(torch.cat([log_rain(rates[:, :1]), older], dim=1), finite, pyramid.around)
     del recent, finite, rates, older  # of a continent, each takes hundreds of megabytes
-    mean = level[:, :1].mean(dim=(-2, -1), keepdim=True)
     bands, moments, energy = [], [], []
     for stride, band in bands_of(level):
+        if stride == STRIDES[-1]:
+            wide = _wide_mean(band)
+            band, mean = band - wide, wide[:, :1]
         cells = SIDE // stride
         seen = (avg_pool2d(known, stride) == 1).to(band.dtype) if stride > 1 else known
         # One product at a time: those of a continent's first bands take a hundred megabytes each.
@@ -241,6 +245,14 @@ def _lowest_second(first: Tensor) -> Tensor:
     safe = square.clamp_min(1e-2)
     exact = (3 * safe - 2 + 2 * (1 - safe) ** 1.5) / safe
     return torch.where(square < 1e-2, 0.75 * square, exact)
+
+
+def _wide_mean(band: Tensor) -> Tensor:
+    """Return the means of the cells within a square around each cell, as far as the frame reaches."""
+    cells = _WIDE // STRIDES[-1]
+    side = 2 * cells + 1
+    rows = avg_pool2d(band, (side, 1), 1, (cells, 0), count_include_pad=False)
+    return avg_pool2d(rows, (1, side), 1, (0, cells), count_include_pad=False)
 
 
 def _interpolated(x: Tensor, factor: int) -> Tensor:
