@@ -191,7 +191,7 @@ def expectation(cascade: RainCascade, process: BandProcess) -> Tensor:  # (B, 1,
             _interpolated(weights[:, level : level + 1], SIDE // stride)
             for weights in (process.newest, process.before)
         )
-        forecast = _interpolated(forecast, above // stride) + newest * band[:, :1] + before * band[:, 1:2]
+        forecast = upsample(forecast, above // stride) + newest * band[:, :1] + before * band[:, 1:2]
         above = stride
     return forecast
 
