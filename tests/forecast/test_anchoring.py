@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from stormcell.errors import ArgumentError
-from stormcell.forecast.anchoring import anchored_cuts, expected_areas
+from stormcell.forecast.anchoring import anchored_cuts, lasting_areas
 from stormcell.forecast.rain_distribution import RainDistribution
 
 THRESHOLDS = [0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3.5, 5, 8, 12, 20, 30]
@@ -69,13 +69,16 @@ def test_field_invalid_cuts_are_refused(cuts):
         scene(size=5).rates_at_cuts(cuts)
 
 
-def test_expected_areas_are_sums_of_probabilities():
-    rain = scene()
-    np.testing.assert_allclose(expected_areas(rain), rain.exceedance.sum(axis=(1, 2)), rtol=1e-5)
-    exceedance = rain.exceedance.copy()
-    exceedance[:, 0] = np.nan
-    found = expected_areas(RainDistribution(THRESHOLDS, exceedance))
-    np.testing.assert_allclose(found, rain.exceedance[:, 1:].sum(axis=(1, 2)), rtol=1e-5)
+def expected_areas(rain: RainDistribution) -> np.ndarray:
+    return rain.exceedance.sum(axis=(1, 2), dtype=np.float64)
+
+
+def test_lasting_areas_heavy_rain_becomes_rarer_and_light_rain_does_not():
+    now = [400.0, 300.0, 200.0, 100.0]
+    later = lasting_areas(now, [0.1, 1.0, 5.0, 25.0], 45)
+    # By a tenth of the logarithm at 5 mm/h, and by twice as much at its square.
+    np.testing.assert_allclose(later, [400, 300, 200 * np.exp(-0.1), 100 * np.exp(-0.2)])
+    np.testing.assert_array_equal(lasting_areas(now, [0.1, 1.0, 5.0, 25.0], 0), now)
 
 
 @pytest.mark.parametrize("cut", [0.05, 0.4, 0.95])

@@ -21,6 +21,16 @@ _LARGEST_SHIFT = 2.0
 _STEPS = 8  # of Newton's method
 
 
+def sample_step(pixels: int) -> int:
+    """Return n, such that every n-th row and column suffice to find the shifts.
+
+    Example:
+        >>> sample_step(1000 * 1000)
+        6
+    """
+    return max(1, math.ceil(math.sqrt(pixels / _SAMPLES)))
+
+
 def shifts(
     logits: Tensor,  # (K, H, W), -inf where it is certainly dry
     newest: Tensor,  # (H, W) mm/h, NaN where not observed
@@ -34,7 +44,7 @@ def shifts(
         >>> round(torch.sigmoid(shifts(logits, newest, [0.5])).item(), 3)
         0.275
     """
-    every = max(1, math.ceil(math.sqrt(newest.numel() / _SAMPLES)))
+    every = sample_step(newest.numel())
     newest = newest[::every, ::every]
     observed = newest.isfinite()
     known, rates = logits[:, ::every, ::every][:, observed], newest[observed]

@@ -4,7 +4,7 @@ A single field is made from a distribution by cuts: it reaches a rate where the 
 reaches its cut (:meth:`~stormcell.forecast.rain_distribution.RainDistribution.rates_at_cuts`). Cuts that were
 best on average give too much rain in some scenes and too little in others. Anchoring shifts a scene's cuts,
 so that the area at or above each threshold lies within bounds around the area that the scene suggests, such
-as the sum of the probabilities or the area of the newest frame.
+as the area of the newest frame.
 """
 
 from collections.abc import Sequence
@@ -20,18 +20,29 @@ BOUNDS = (0.9, 1.2)
 LEAST_CUT = 1e-3  # a pixel with a smaller probability is never given the rate
 NEVER = 1.0
 
+# Of eleven events, the median change of the area at or above 5 mm/h was -7 % in 30 minutes and -14 % in 60.
+_HEAVY, _LIFETIME = 5.0, 450.0
 
-def expected_areas(rain: RainDistribution) -> NDArray[np.float64]:
-    """Return the expected number of pixels at or above each threshold ``(threshold,)``.
 
-    It is the sum of the probabilities.
+def lasting_areas(
+    areas: Sequence[float], thresholds: Sequence[float], minutes: float
+) -> NDArray[np.float64]:
+    """Return how much of the area at or above each threshold lasts for some time, on average.
+
+    Light rain covers nearly the same area an hour later; heavy rain becomes rarer, because it is found at the
+    height of its life.
+
+    Args:
+        areas: Number of pixels now, one for each threshold.
+        thresholds: Rain rates in mm/h.
+        minutes: Lead time.
 
     Example:
-        >>> rain = RainDistribution([0.1, 1.0], np.full((2, 4, 5), 0.25, np.float32))
-        >>> expected_areas(rain).tolist()
-        [5.0, 5.0]
+        >>> lasting_areas([100, 100], [0.5, 5.0], 60).round().tolist()
+        [100.0, 88.0]
     """
-    return np.array([_total(probability) for probability in rain.exceedance])
+    pace = np.maximum(np.log10(thresholds), 0) / np.log10(_HEAVY)
+    return np.asarray(areas, np.float64) * np.exp(-pace * minutes / _LIFETIME)
 
 
 def anchored_cuts(
@@ -112,8 +123,3 @@ def _cut_for(
     if np.count_nonzero(others >= cut) + np.count_nonzero(higher) > most:
         return np.float32(others[others > cut].min(initial=NEVER))
     return cut
-
-
-def _total(probability: Field) -> float:
-    total = float(probability.sum(dtype=np.float64))
-    return float(np.nansum(probability, dtype=np.float64)) if np.isnan(total) else total

@@ -6,8 +6,6 @@ from numpy.typing import NDArray
 from stormcell.forecast.rain_distribution import RainDistribution
 
 _CLASSES = 256  # of probabilities, from which the best cut is chosen
-_EVERY = 2  # of large fields, every second row and column suffices
-_SMALL = 2**16  # pixels
 _LEAST_EVENTS = 1.0  # expected number of pixels below which the cut is a half
 
 
@@ -25,8 +23,7 @@ def best_cuts(rain: RainDistribution) -> NDArray[np.float32]:
         [0.4, 0.4]
     """
     cuts = np.full(len(rain.thresholds), 0.5, np.float32)
-    every = _EVERY if rain.exceedance[0].size > _SMALL else 1
-    for number, field in enumerate(rain.exceedance[:, ::every, ::every]):
+    for number, field in enumerate(rain.exceedance):
         expected = float(np.nansum(field, dtype=np.float64))
         if expected < _LEAST_EVENTS:
             continue

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 import xarray as xr
 
+from stormcell.data.time_axis import even_step, in_minutes
 from stormcell.errors import ModelFileError
 from stormcell.forecast.anchored_rain import AnchoredRain
+from stormcell.forecast.anchoring import lasting_areas
 from stormcell.forecast.contract import DEFAULT_STEPS, Analysis, Needs, check_steps
 from stormcell.forecast.ensemble import ensemble_of
 from stormcell.forecast.known_archives import archives_like
@@ -244,13 +246,15 @@ class NetworkForecaster:
             return
         motion = analysis.motion()
         found = lead_probabilities(self.nowcaster, recent, motion, steps, self.inflow, threads=self.threads)
-        for carry, exceedance in found:
+        step = in_minutes(even_step(recent["time"].values))
+        for lead, (carry, exceedance) in enumerate(found, start=1):
             moved = carry.nearest(newest)
             # Not the rain from outside the grid, or from where nothing was observed.
             known = observed & np.isfinite(moved) & ~carry.outside
             rates = moved[known]
             areas = [float(np.count_nonzero(rates >= rate)) for rate in thresholds]
-            rain = AnchoredRain(thresholds, exceedance, areas, known)
+            lasting = lasting_areas(areas, thresholds, lead * step)
+            rain = AnchoredRain(thresholds, exceedance, lasting.tolist(), known)
             del carry, exceedance, moved, rates  # before those of the next lead time are in memory
             yield rain
             del rain

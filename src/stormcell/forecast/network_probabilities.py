@@ -18,7 +18,7 @@ from stormcell.data.grid import pixel_km
 from stormcell.data.parallel import in_worker
 from stormcell.data.time_axis import even_step, in_minutes
 from stormcell.errors import FramesError
-from stormcell.forecast.anchored_logits import shift_, shifts
+from stormcell.forecast.anchored_logits import sample_step, shift_, shifts
 from stormcell.forecast.contract import Analysis, Field, Needs
 from stormcell.models.exceedance import LOGISTIC, exceedance_logits
 from stormcell.models.nowcaster import (
@@ -85,11 +85,16 @@ class CellForecast:
     spread: Tensor
     at: Tensor
 
-    def logits(self) -> Tensor:  # (K, H/2, W/2)
-        """Return the logits of exceedance in cells of 2 × 2 pixels."""
-        mean = avg_pool2d(self.mean[None], CELL)
-        spread = upsample(self.spread[None, None], ENERGY_SIDE // CELL)[0]
-        return exceedance_logits(mean[None], spread[None], self.at[None])[0]
+    def logits(self, every: int = 1) -> Tensor:  # (K, rows, cols)
+        """Return the logits of exceedance in cells of 2 × 2 pixels: of every n-th row and column."""
+        mean = avg_pool2d(self.mean[None], CELL)[..., ::every, ::every]
+        spread = upsample(self.spread[None, None], ENERGY_SIDE // CELL)[0, ..., ::every, ::every]
+        return exceedance_logits(mean[None], spread[None], self.at[None, :, ::every, ::every])[0]
+
+    def coarse_logits(self) -> Tensor:  # (K, H/8, W/8)
+        """Return the logits of exceedance in cells of 8 × 8 pixels, from their means."""
+        mean, at = avg_pool2d(self.mean[None], ENERGY_SIDE), avg_pool2d(self.at, ENERGY_SIDE // CELL)
+        return exceedance_logits(mean[None], self.spread[None, None], at[None])[0]
 
 
 def lead_probabilities(
@@ -126,26 +131,27 @@ def lead_probabilities(
         scene = nowcaster.read(moving, step, width, steps)
     del moving
     observed, newest = np.isfinite(frames[-1]), torch.from_numpy(frames[-1][::CELL, ::CELL].copy())
+    every = sample_step(newest.numel())
+    newest = newest[::every, ::every]
     wet = wet_among(scene)
     with _pool(threads if device.type == "cpu" else 1) as pool:
         run = map if pool is None else pool.map
         for lead, carry in enumerate(carriers(motion, steps, inflow), start=1):
             with torch.inference_mode(), _threads(threads):
                 made = _forecast(nowcaster, scene, lead, wet, run)
-                logits = made.logits()
                 rows, cols = newest.shape
-                by = shifts(logits[:, :rows, :cols], newest, nowcaster.thresholds)
+                by = shifts(made.logits(every)[:, :rows, :cols], newest, nowcaster.thresholds)
             found = np.empty((len(nowcaster.thresholds), *observed.shape), np.float32)
             fill = partial(_fill, found, made, by, carry, observed, wet)
             with _threads(threads):
                 collections.deque(run(fill, tiles_of(observed.shape, BLOCK)), maxlen=0)
             if carry.outside.any():
                 with torch.inference_mode():
-                    chances = shift_(logits, by).sigmoid_().numpy()
-                rows, cols = (-(-length // CELL) for length in observed.shape)
-                carry.fill_inflow(found, chances[:, :rows, :cols], cell=CELL)
+                    chances = shift_(made.coarse_logits(), by).sigmoid_().numpy()
+                rows, cols = (-(-length // ENERGY_SIDE) for length in observed.shape)
+                carry.fill_inflow(found, chances[:, :rows, :cols], cell=ENERGY_SIDE)
                 found[:, ~observed] = np.nan
-            del logits, made, fill  # before the next are allocated
+            del made, fill  # before the next are allocated
             yield carry, found
             del found
 

@@ -85,11 +85,11 @@ class RainDistribution:
         rows, cols = self.exceedance.shape[1:]
         return rows, cols
 
-    def part(self, rows: slice) -> "RainDistribution":
-        """Return the distribution of some rows; it shares the memory."""
+    def part(self, rows: slice, cols: slice = slice(None)) -> "RainDistribution":
+        """Return the distribution of some rows and columns; it shares the memory."""
         part = object.__new__(RainDistribution)
         part.__dict__.update(self.__dict__)
-        part.exceedance = self.exceedance[:, rows]
+        part.exceedance = self.exceedance[:, rows, cols]
         return part
 
     def probability(self, thresholds: Sequence[float]) -> Field:

@@ -58,6 +58,7 @@ class Scene:
         cascade: The bands of the last frames.
         process: The coefficients of their forecast, by neighbourhood.
         whole: The coefficients of their forecast, one for the whole frame.
+        surroundings: The last rain in and around cells of 2 × 2 pixels ``(B, C, H/2, W/2)``.
         state: The encoder's state ``(B, C, H/8, W/8)``; None without an encoder.
         step_minutes: Time between frames ``(B,)``.
         pixel_km: Width of a pixel ``(B,)``.
@@ -68,6 +69,7 @@ class Scene:
     cascade: RainCascade
     process: BandProcess
     whole: BandProcess
+    surroundings: Tensor
     state: Tensor | None
     step_minutes: Tensor
     pixel_km: Tensor
@@ -193,8 +195,9 @@ class Nowcaster(Network):
             process = fit_process(cascade.moments, step_minutes, steps)
             whole = fit_process(cascade.whole_moments, step_minutes, steps)
             conditions = _conditions(cascade, step_minutes, pixel_km)
+            surroundings = _surroundings(pyramid)
         state = None if self.encoder is None else self.encoder(rate, conditions)
-        return Scene(pyramid, cascade, process, whole, state, step_minutes, pixel_km, size)
+        return Scene(pyramid, cascade, process, whole, surroundings, state, step_minutes, pixel_km, size)
 
     def logits(
         self,
@@ -255,21 +258,26 @@ def _cells(area: Area, size: tuple[int, int]) -> Area:
 
 def _features(scene: Scene, guess: FirstGuess, cells: Area) -> Tensor:
     """Return what is known at and around cells of 2 × 2 pixels, ``(B, features, rows, cols)``."""
-    lows = scene.pyramid.lows
-    newest, before = (part_of(lows[0][:, frame : frame + 1], cells) for frame in (0, 1))
-    before = torch.where(part_of(scene.pyramid.seen, cells), before, newest)
-    around = [upsample_part(lows[level - 1][:, :1], 2**level // CELL, cells) for level in _LOW_LEVELS]
-    trends = [
-        upsample_part(lows[level - 1][:, :1] - lows[level - 1][:, 1:2], 2**level // CELL, cells) * 3
-        for level in _TREND_LEVELS
-    ]
     rows, cols = (slice(cell.start * CELL, cell.stop * CELL) for cell in cells)
     mean = avg_pool2d(guess.mean[..., rows, cols], CELL)
     whole = 3 * (part_of(guess.whole_mean, cells) - mean)
     numbers = (_lead_number(guess.minutes), _step_number(scene.step_minutes), _pixel_number(scene.pixel_km))
     constants = [number[:, None, None, None].expand_as(mean) for number in numbers]
     spread = 2 * upsample_part(guess.spread, ENERGY_SIDE // CELL, cells)
-    return torch.cat([mean, whole, spread, newest, before, *around, *trends, *constants], dim=1)
+    return torch.cat([mean, whole, spread, part_of(scene.surroundings, cells), *constants], dim=1)
+
+
+def _surroundings(pyramid: RainPyramid) -> Tensor:
+    """Return the last rain in and around cells of 2 × 2 pixels, and its trend ``(B, C, H/2, W/2)``."""
+    lows = pyramid.lows
+    newest, before = (lows[0][:, frame : frame + 1] for frame in (0, 1))
+    before = torch.where(pyramid.seen, before, newest)
+    around = [upsample(lows[level - 1][:, :1], 2**level // CELL) for level in _LOW_LEVELS]
+    trends = [
+        upsample(lows[level - 1][:, :1] - lows[level - 1][:, 1:2], 2**level // CELL) * 3
+        for level in _TREND_LEVELS
+    ]
+    return torch.cat([newest, before, *around, *trends], dim=1)
 
 
 def _conditions(cascade: RainCascade, step_minutes: Tensor, pixel_km: Tensor) -> Tensor:

@@ -88,8 +88,8 @@ class Carrier:
         """
         x, y = (_in_cells(place[rows, cols], cell) for place in (self._columns, self._rows))
         found = np.empty((len(fields), *x.shape), np.float32)
-        for number, field in enumerate(fields):
-            found[number] = cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        for field, moved in zip(fields, found, strict=True):
+            cv2.remap(field, x, y, cv2.INTER_LINEAR, dst=moved, borderMode=cv2.BORDER_REPLICATE)
         return found
 
     def reach(self, rows: slice, cols: slice) -> tuple[slice, slice]:
