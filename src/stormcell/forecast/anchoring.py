@@ -24,9 +24,7 @@ NEVER = 1.0
 _HEAVY, _LIFETIME = 5.0, 450.0
 
 
-def lasting_areas(
-    areas: Sequence[float], thresholds: Sequence[float], minutes: float
-) -> NDArray[np.float64]:
+def lasting_areas(areas: Sequence[float], thresholds: Sequence[float], minutes: float) -> NDArray[np.float64]:
     """Return how much of the area at or above each threshold lasts for some time, on average.
 
     Light rain covers nearly the same area an hour later; heavy rain becomes rarer, because it is found at the
@@ -42,7 +40,8 @@ def lasting_areas(
         [100.0, 88.0]
     """
     pace = np.maximum(np.log10(thresholds), 0) / np.log10(_HEAVY)
-    return np.asarray(areas, np.float64) * np.exp(-pace * minutes / _LIFETIME)
+    lasting: NDArray[np.float64] = np.asarray(areas, np.float64) * np.exp(-pace * minutes / _LIFETIME)
+    return lasting
 
 
 def anchored_cuts(

@@ -19,10 +19,7 @@ from stormcell.forecast.known_archives import archives_like
 from stormcell.forecast.lead_fields import LeadFields, probabilities, quantiles, rates
 from stormcell.forecast.network_probabilities import lead_probabilities, recent_frames
 from stormcell.models import model_file
-from stormcell.models.nowcaster import (
-    LEAST_INPUTS,
-    Nowcaster,
-)
+from stormcell.models.nowcaster import LEAST_INPUTS, Nowcaster
 from stormcell.motion.coordinates import Inflow
 
 
