@@ -43,6 +43,28 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"errors", "atomic", "models", "data", "motion"},
         {"cv2", "numpy", "scipy", "torch", "xarray", "zarr"},
     ),
+    "maps": ({"errors", "data"}, {"PIL", "numpy", "pyproj"}),
+    "published": ({"errors", "atomic", "data", "maps"}, {"PIL", "numpy", "pydantic", "xarray"}),
+    "live": (
+        {"errors", "atomic", "data", "forecast", "maps", "published", "verification"},
+        {"numpy", "obstore", "pydantic", "xarray", "yaml"},
+    ),
+    "serve": (
+        {"errors", "atomic", "maps", "published"},
+        {
+            "covjson_pydantic",
+            "edr_pydantic",
+            "exactextract",
+            "fastapi",
+            "numpy",
+            "prometheus_client",
+            "pydantic",
+            "pyproj",
+            "starlette",
+            "uvicorn",
+            "xarray",
+        },
+    ),
     "verification": (
         {"errors", "atomic", "data", "forecast.contract", "forecast.probabilistic"},
         {"PIL", "cv2", "jinja2", "matplotlib", "numpy", "safetensors", "scipy", "scores", "xarray"},
@@ -66,7 +88,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         },
     ),
     "cli": (
-        {"errors", "atomic", "data", "forecast", "verification", "training", "experiments"},
+        {"errors", "atomic", "data", "forecast", "verification", "training", "experiments", "live", "serve"},
         {"numpy", "rich", "typer", "xarray"},
     ),
 }
@@ -125,7 +147,10 @@ def test_rooms_import_only_what_they_are_allowed_to():
 
 
 def test_rooms_without_torch_import_with_torch_blocked():
-    rooms = ["stormcell.data", "stormcell.motion", "stormcell.verification", "stormcell.forecast.contract"]
+    rooms = [
+        *(f"stormcell.{room}" for room in ("data", "motion", "maps", "published", "serve", "verification")),
+        "stormcell.forecast.contract",
+    ]
     run(IMPORT_ALL.format(rooms=rooms), without=["torch"])
 
 

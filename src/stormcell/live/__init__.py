@@ -1,0 +1,1 @@
+"""The live loop: detect radar files, archive them, forecast, publish."""

@@ -1,0 +1,1 @@
+"""Maps without torch: levels, palettes, Web Mercator, indexed pictures and tiles."""

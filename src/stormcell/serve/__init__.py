@@ -1,0 +1,1 @@
+"""The server of a published folder: the map, values at points and areas, files. Needs no torch."""
