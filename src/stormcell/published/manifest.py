@@ -13,8 +13,10 @@ A published folder has one folder for each publication, ``{issue}-{run}``, and t
         frames/{product}/{valid}.png           indexed pictures on the Web Mercator raster
         frames/{product}/{valid}-{n}.png       the same with every n-th pixel, for n in ``raster.overviews``
 
-A publication never changes once its folder has its name. Times in names are ``20261128T0325Z``, those in JSON are ISO
-8601 with ``Z``. The run is made of 8 hexadecimal digits: a hash of the frames and the model.
+A publication never changes once its folder has its name. Times in names are ``20261128T0325Z``, those in JSON
+are ISO 8601 with ``Z``. The run is made of 8 hexadecimal digits: a hash of the frames and the model.
+
+One file, because it is one contract between those who write the folder and those who read it.
 """
 
 from datetime import UTC, datetime
@@ -97,8 +99,8 @@ class Raster(_Part):
 class Encoding(_Part):
     """How a level, 0 to 255, becomes a value.
 
-    Level 0 is ``below`` (observed dry, or a probability of nearly 0), 255 is not observed. Level n from 1 to ``levels``
-    is ``minimum * (maximum / minimum) ** ((n - 1) / (levels - 1))`` on a logarithmic scale, and
+    Level 0 is ``below`` (observed dry, or a probability of nearly 0), 255 is not observed. Level n from 1 to
+    ``levels`` is ``minimum * (maximum / minimum) ** ((n - 1) / (levels - 1))`` on a logarithmic scale, and
     ``minimum + (maximum - minimum) * (n - 1) / (levels - 1)`` on a linear one.
     """
 
@@ -115,14 +117,16 @@ class Product(_Part):
     """Fields of one kind, at several valid times.
 
     Attributes:
-        name: As in the addresses: ``observed``, ``rate``, ``extrapolation``, ``p10``, ``above-1.0``, ``member-1``.
+        name: As in the addresses: ``observed``, ``rate``, ``extrapolation``, ``p10``, ``above-1.0``,
+            ``member-1``.
         title: For people.
         kind: Which encoding it has.
         quantile: Its level, for a quantile.
         threshold: In mm/h, for a probability of a rate at or above it.
         realization: Number of a member, from 1.
         times: Valid times, ascending.
-        first_layer: Index in ``cells.npy`` of the first time; the others follow. None for products without cells.
+        first_layer: Index in ``cells.npy`` of the first time; the others follow. None for products without
+            cells.
         variable: Its variable in ``forecast.nc``; None if it is not there.
     """
 
@@ -175,8 +179,8 @@ class Manifest(_Part):
         encodings: By kind of product.
         products: In the order in which people are shown them.
         observed_share: Share of the grid that the newest frame observed.
-        often_observed: Name of the coverage picture in the folder: ``coverage.npy``, bool ``(y, x)``, true where the
-            radar usually observes (in at least 5 % of the last frames).
+        often_observed: Name of the coverage file in the folder: ``coverage.npy``, bool ``(y, x)``, true where
+            the radar usually observes (in at least 5 % of the last frames).
         files: Every file but the manifest, by path in the folder.
         attributes: Source, licence, credits and Z-R constants of the archive.
     """
@@ -222,7 +226,8 @@ class Latest(_Part):
         published: When this file was written.
         expected: When the next issue is expected to be published.
         step_seconds: Time step of the frames.
-        observed: Observed frames of the last hours whose pictures are published, ascending, the newest included.
+        observed: Observed frames of the last hours whose pictures are published, ascending, the newest
+            included.
         earlier: Publications that are still there, newest first, as (issue, run).
     """
 
@@ -249,8 +254,8 @@ class Scores(_Part):
         start: First valid time that counts.
         end: Last valid time that counts.
         lead_minutes: Lead times, ascending.
-        forecasters: By name, what ``scores.json`` of ``verify`` holds: ``csi`` and ``bias`` by threshold, ``mae``,
-            ``crps`` where distributions or members were published, ``n_forecasts``.
+        forecasters: By name, what ``scores.json`` of ``verify`` holds: ``csi`` and ``bias`` by threshold,
+            ``mae``, ``crps`` where distributions or members were published, ``n_forecasts``.
     """
 
     period: Literal["24h", "7d"]
@@ -274,7 +279,8 @@ class Status(_Part):
         degraded: As in the newest publication.
         observed_share: As in the newest publication.
         missing_frames_1h: Frames that are missing in the last hour.
-        files: Number of files since the start by outcome: added, present, late, future, revised, corrupt, partial.
+        files: Number of files since the start by outcome: added, present, late, future, revised, corrupt,
+            partial.
         stages: Seconds that the newest frame's stages took: detect, read, append, forecast, render, publish.
         publications: Publications since the start.
         last_success: When something was last published.
