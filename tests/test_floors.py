@@ -44,7 +44,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"cv2", "numpy", "scipy", "torch", "xarray", "zarr"},
     ),
     "maps": ({"errors", "data"}, {"PIL", "numpy", "pyproj"}),
-    "published": ({"errors", "atomic", "data", "maps"}, {"PIL", "numpy", "pydantic", "xarray"}),
+    "published": ({"errors", "atomic", "data", "maps"}, {"numpy", "pydantic", "pyproj", "xarray"}),
     "live": (
         {"errors", "atomic", "data", "forecast", "maps", "published", "verification"},
         {"numpy", "obstore", "pydantic", "xarray", "yaml"},

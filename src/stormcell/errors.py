@@ -9,6 +9,9 @@
     ├── ArchiveError         (ValueError)           an archive does not follow the schema
     ├── FramesError          (ValueError)           frames do not meet a forecaster's needs
     ├── OutputError          (OSError)              a file could not be written
+    ├── PublicationError     (ValueError)           a file of a published folder cannot be used
+    │   └── NotPublishedError                       what is asked for is not in a published folder
+    │       └── PrunedError                         it was there, and has been dropped
     ├── WorkerError          (RuntimeError)         the processes that work on a task were killed or lost
     ├── ModelFileError       (ValueError)           a model file cannot be used
     └── RecipeError          (ValueError)           a recipe has an unknown key or an invalid value
@@ -43,11 +46,13 @@ class FrameRefusedError(InputError):
 
     Attributes:
         replaceable: Whether it could replace the frame that the archive has at its time.
+        future: Whether it is dated in the future.
     """
 
-    def __init__(self, message: str, *, replaceable: bool = False) -> None:
+    def __init__(self, message: str, *, replaceable: bool = False, future: bool = False) -> None:
         super().__init__(message)
         self.replaceable = replaceable
+        self.future = future
 
 
 class ArchiveError(StormcellError, ValueError):
@@ -64,6 +69,18 @@ class FramesError(StormcellError, ValueError):
 
 class OutputError(StormcellError, OSError):
     """A file could not be written; its old content is intact."""
+
+
+class PublicationError(StormcellError, ValueError):
+    """A file of a published folder cannot be used; the message names it."""
+
+
+class NotPublishedError(PublicationError):
+    """A publication, product or time is not in a published folder."""
+
+
+class PrunedError(NotPublishedError):
+    """A publication or a part of it was in a published folder, and has been dropped."""
 
 
 class WorkerError(StormcellError, RuntimeError):

@@ -8,10 +8,11 @@ A published folder has one folder for each publication, ``{issue}-{run}``, and t
       scores.json                              how good the forecasts have been; written after each frame
       {issue}-{run}/
         manifest.json                          what the publication holds
+        coverage.npy                           where the radar usually observes (y, x) bool
         forecast.nc                            the forecast as CF NetCDF, on the radar's grid
         cells.npy                              levels (y, x, layer) uint8, for values at a point
         frames/{product}/{valid}.png           indexed pictures on the Web Mercator raster
-        frames/{product}/{valid}-{n}.png       the same with every n-th pixel, for n in ``raster.overviews``
+        frames/{product}/{valid}-{n}.png       the same, n times coarser, for n in ``raster.overviews``
 
 A publication never changes once its folder has its name. Times in names are ``20261128T0325Z``, those in JSON
 are ISO 8601 with ``Z``. The run is made of 8 hexadecimal digits: a hash of the frames and the model.
@@ -33,6 +34,7 @@ STATUS = "status.json"
 SCORES = "scores.json"
 FORECAST = "forecast.nc"
 CELLS = "cells.npy"
+COVERAGE = "coverage.npy"
 
 
 def _with_z(time: datetime) -> str:
@@ -54,6 +56,17 @@ def time_name(time: datetime) -> str:
     return time.astimezone(UTC).strftime(NAME_OF_TIME)
 
 
+def picture_name(product: str, valid: datetime, overview: int = 1) -> str:
+    """Return the path of a picture in a publication's folder.
+
+    Example:
+        >>> picture_name("rate", datetime(2026, 11, 28, 3, 25, tzinfo=UTC), 2)
+        'frames/rate/20261128T0325Z-2.png'
+    """
+    suffix = "" if overview == 1 else f"-{overview}"
+    return f"frames/{product}/{time_name(valid)}{suffix}.png"
+
+
 class _Part(BaseModel):
     """A part of a JSON file. Unknown keys are refused, because a wrong name would be a lost value."""
 
@@ -69,7 +82,10 @@ class Grid(_Part):
         y: Coordinate of the centres of the first and the last row; the first is the northernmost.
         x: Coordinate of the centres of the first and the last column.
         shape: Rows and columns.
-        bounds: West, south, east and north of the pixels' outer edges, in degrees.
+        bounds: West, south, east and north of the pixels' outer edges, in degrees; east is beyond 180 if the
+            grid crosses that meridian.
+        outline: Longitude and latitude along the outer edges, once around: pixels of a picture beyond it are
+            outside of the grid. They have the level of what is not observed.
     """
 
     crs_wkt: str
@@ -78,6 +94,7 @@ class Grid(_Part):
     x: tuple[float, float]
     shape: tuple[int, int]
     bounds: tuple[float, float, float, float]
+    outline: tuple[tuple[float, float], ...] = ()
 
 
 class Raster(_Part):
@@ -87,7 +104,9 @@ class Raster(_Part):
         crs: ``EPSG:3857``.
         bounds: Left, bottom, right and top of the outer edges, in metres.
         shape: Rows and columns.
-        overviews: Each n of the pictures with every n-th row and column, ascending; empty for small rasters.
+        overviews: Each n of the smaller pictures, ascending; empty for small rasters. Each of their pixels
+            has the highest level of n × n pixels, so that no rain is lost, and 255 only where all of them
+            have it. They have the same bounds.
     """
 
     crs: Literal["EPSG:3857"] = "EPSG:3857"
@@ -97,7 +116,7 @@ class Raster(_Part):
 
 
 class Encoding(_Part):
-    """How a level, 0 to 255, becomes a value.
+    """The value of a level, 0 to 255.
 
     Level 0 is ``below`` (observed dry, or a probability of nearly 0), 255 is not observed. Level n from 1 to
     ``levels`` is ``minimum * (maximum / minimum) ** ((n - 1) / (levels - 1))`` on a logarithmic scale, and
@@ -142,7 +161,7 @@ class Product(_Part):
 
 
 class Degraded(_Part):
-    """What was done instead of the forecast that was wanted.
+    """A forecast other than the one that was wanted.
 
     Attributes:
         used: ``extrapolation``, ``persistence`` or ``observation``.
@@ -163,7 +182,7 @@ class File(_Part):
 
 
 class Manifest(_Part):
-    """What a publication holds.
+    """The contents of a publication.
 
     Attributes:
         issue: Issue time: the time of the newest frame.
@@ -199,7 +218,7 @@ class Manifest(_Part):
     encodings: dict[Literal["rate", "probability"], Encoding]
     products: tuple[Product, ...]
     observed_share: float
-    often_observed: str = "coverage.npy"
+    often_observed: str = COVERAGE
     files: dict[str, File]
     attributes: dict[str, str] = {}
 
@@ -210,15 +229,20 @@ class Manifest(_Part):
 
 
 class ObservedFrame(_Part):
-    """Where the picture of an observed frame is: in the publication of its own time, or of a later one."""
+    """The publication with the picture of an observed frame: of its own time, or of a later one."""
 
     time: Time
     issue: Time
     run: Run
 
+    @property
+    def folder(self) -> str:
+        """Name of the publication's folder."""
+        return f"{time_name(self.issue)}-{self.run}"
+
 
 class Latest(_Part):
-    """Which publication is the newest.
+    """The newest publication.
 
     Attributes:
         issue: Its issue time.
@@ -247,7 +271,7 @@ class Latest(_Part):
 
 
 class Scores(_Part):
-    """How good the forecasts of a period have been, by forecaster.
+    """Scores of the forecasts of a period, by forecaster.
 
     Attributes:
         period: ``24h`` or ``7d``.
@@ -266,7 +290,7 @@ class Scores(_Part):
 
 
 class Status(_Part):
-    """How the loop is.
+    """The state of the loop.
 
     Attributes:
         updated: When this file was written.

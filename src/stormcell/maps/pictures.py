@@ -1,0 +1,92 @@
+"""Indexed PNG files that are picture and data in one: the index of a pixel is its level.
+
+The colours are in the chunks PLTE and tRNS. Without a chunk on colour management, a browser shows exactly
+these colours.
+"""
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from stormcell.data.grid import MOST_PIXELS
+from stormcell.errors import InputError
+from stormcell.maps.levels import Levels
+from stormcell.maps.palettes import Palette
+
+MEDIA_TYPE = "image/png"
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_EFFORT = 6  # of zlib, 0 … 9
+_INDEXED = 3  # the colour type
+
+
+def encode(levels: Levels, palette: Palette) -> bytes:
+    """Return levels ``(y, x)`` as a PNG file. The same levels and palette give the same bytes.
+
+    Example:
+        >>> from stormcell.maps.palettes import palette
+        >>> decode(encode(np.array([[0, 80, 255]], np.uint8), palette("rain"))).tolist()
+        [[0, 80, 255]]
+    """
+    image = Image.fromarray(levels)
+    image.putpalette(palette.colours[:, :3].tobytes())
+    file = io.BytesIO()
+    image.save(file, "png", transparency=palette.colours[:, 3].tobytes(), compress_level=_EFFORT)
+    return file.getvalue()
+
+
+def decode(content: bytes) -> Levels:
+    """Return the levels ``(y, x)`` of a PNG file that :func:`encode` made.
+
+    Raises:
+        InputError: It is not an indexed PNG file with a byte for a pixel, or it is damaged.
+    """
+    _expect_indexed(content)
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            return np.array(image, np.uint8)
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+        raise InputError(f"picture: expected a whole PNG file, found a damaged one: {error}") from None
+
+
+def recolour(content: bytes, palette: Palette) -> bytes:
+    """Return a PNG file that :func:`encode` made with another palette, without packing its pixels again.
+
+    Raises:
+        InputError: It is not an indexed PNG file with a byte for a pixel, or it is cut off.
+    """
+    _expect_indexed(content)
+    colours = {b"PLTE": palette.colours[:, :3].tobytes(), b"tRNS": palette.colours[:, 3].tobytes()}
+    chunks = [(kind, colours.get(kind, data)) for kind, data in _chunks(content)]
+    return _SIGNATURE + b"".join(_chunk(kind, data) for kind, data in chunks)
+
+
+def _expect_indexed(content: bytes) -> None:
+    head = content[:26]
+    if len(head) < 26 or head[:8] != _SIGNATURE or head[12:16] != b"IHDR":
+        raise InputError("picture: expected a PNG file, found something else")
+    columns, rows, bits, kind = struct.unpack(">IIBB", head[16:26])
+    if (bits, kind) != (8, _INDEXED):
+        raise InputError(f"picture: expected an index of 8 bits, found colour type {kind} of {bits} bits")
+    if not 0 < columns * rows <= 4 * MOST_PIXELS:
+        raise InputError(f"picture: expected at most {4 * MOST_PIXELS} pixels, found {rows} × {columns}")
+
+
+def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    place = len(_SIGNATURE)
+    while place < len(content):
+        if len(content) < place + 12:
+            raise InputError("picture: expected a whole PNG file, found one that is cut off")
+        size, kind = struct.unpack(">I4s", content[place : place + 8])
+        if len(content) < place + 12 + size:
+            raise InputError("picture: expected a whole PNG file, found one that is cut off")
+        yield kind, content[place + 8 : place + 8 + size]
+        place += 12 + size
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
