@@ -65,23 +65,18 @@ class Scale:
         Raises:
             ArgumentError: A value is negative, infinite, or a probability above 1.
         """
-        found = np.asarray(values, np.float32)
+        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite
+            found = np.asarray(values, np.float32)
         self._expect_possible(found)
-        with np.errstate(invalid="ignore"):
-            place = np.clip(found, np.float32(self.minimum), np.float32(self.maximum))
+        low, high = np.float32(self.minimum), np.float32(self.maximum)
+        inside = np.fmin(np.fmax(found, low), high)  # NaN becomes the minimum
         if self.spacing == "log":
-            place = np.log(place / np.float32(self.minimum))
-            place *= np.float32((LAST - 1) / np.log(self.maximum / self.minimum))
+            share = np.log(inside / low) / np.log(high / low)
         else:
-            place = (place - np.float32(self.minimum)) * np.float32(
-                (LAST - 1) / (self.maximum - self.minimum)
-            )
-        missing = np.isnan(place)
-        place = np.where(missing, np.float32(0), np.rint(place))
-        levels = place.astype(np.uint8) + np.uint8(1)
-        levels[found < np.float32(self.minimum)] = BELOW
-        levels[missing] = MISSING
-        return levels
+            share = (inside - low) / (high - low)
+        levels = np.rint(share * np.float32(LAST - 1)).astype(np.uint8) + np.uint8(1)
+        levels = np.where(found < low, np.uint8(BELOW), levels)
+        return np.where(np.isnan(found), np.uint8(MISSING), levels)
 
     def decode(self, levels: ArrayLike) -> NDArray[np.float32]:
         """Return the values of levels of any shape, NaN where not observed."""

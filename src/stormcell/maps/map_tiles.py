@@ -5,6 +5,7 @@ At zoom z the world is ``2**z`` tiles wide. Column 0 begins at 180° W, row 0 at
 
 import io
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from stormcell.errors import ArgumentError
 from stormcell.maps import pictures
 from stormcell.maps.levels import MISSING, Levels
 from stormcell.maps.mercator import WORLD, Bounds
-from stormcell.maps.overviews import coarsen
+from stormcell.maps.overviews import highest
 from stormcell.maps.palettes import Palette
 
 HIGHEST_ZOOM = 12
@@ -79,24 +80,55 @@ def cut(
     if size not in SIZES:
         raise ArgumentError(f"tile: expected {' or '.join(map(str, SIZES))} pixels, found {size}")
     left, bottom, right, top = bounds
-    rows, columns = levels.shape
-    # The picture may lie beyond the end of the world, where the next world begins.
+    width, height = (right - left) / levels.shape[1], (top - bottom) / levels.shape[0]
+    # A picture across the 180th meridian ends in the next world.
     shift = WORLD * np.ceil((left - tile[2]) / WORLD)
-    centres = (np.arange(size) + 0.5) / size
-    x = tile[0] + shift + (tile[2] - tile[0]) * centres
-    y = tile[3] - (tile[3] - tile[1]) * centres
-    width, height = (right - left) / columns, (top - bottom) / rows
-    factor = max(1, int((tile[2] - tile[0]) / size / max(width, height) + 1e-6))
-    column, row = np.floor((x - left) / width).astype(np.int64), np.floor((top - y) / height).astype(np.int64)
-    wide, high = (column >= 0) & (column < columns), (row >= 0) & (row < rows)
-    if not (wide.any() and high.any()):
+    side = (tile[2] - tile[0]) / size
+    columns = _pixels((tile[0] + shift - left) / width, side / width, size, levels.shape[1])
+    rows = _pixels((top - tile[3]) / height, side / height, size, levels.shape[0])
+    if not (len(rows.starts) and len(columns.starts)):
         return None
-    if factor > 1:
-        levels = coarsen(levels, factor)
-        column, row = column // factor, row // factor
     found = np.full((size, size), MISSING, np.uint8)
-    found[np.ix_(high, wide)] = levels[np.ix_(row[high], column[wide])]
-    return found, high[:, None] & wide
+    (y, *_), (x, *_) = rows.starts, columns.starts
+    window = levels[y : rows.end, x : columns.end]
+    found[rows.inside, columns.inside] = highest(window, rows.starts - y, columns.starts - x)
+    inside = np.zeros((size, size), bool)
+    inside[rows.inside, columns.inside] = True
+    return found, inside
+
+
+class _Pixels(NamedTuple):
+    """The pixels of a picture that those of a tile show, along one axis.
+
+    Attributes:
+        inside: Pixels of the tile that lie inside the picture.
+        starts: First pixel of the picture that each of them shows.
+        end: End of the last.
+    """
+
+    inside: slice
+    starts: NDArray[np.int64]
+    end: int
+
+
+def _pixels(first: float, ratio: float, size: int, length: int) -> _Pixels:
+    """Return the pixels of a picture that ``size`` pixels of a tile show, along one axis.
+
+    Args:
+        first: Place of the tile's edge, in pixels of the picture.
+        ratio: Size of the tile's pixels, in pixels of the picture.
+        size: Number of the tile's pixels.
+        length: Number of the picture's pixels.
+    """
+    # Larger pixels begin at the pixel nearest to their edge. Smaller ones show the pixel at their centre.
+    edges = first + ratio * np.arange(size + 1)
+    starts = np.rint(edges) if ratio > 1 else np.floor(edges + ratio / 2)
+    inside = np.flatnonzero((starts[:-1] >= 0) & (starts[:-1] < length))
+    if not len(inside):
+        return _Pixels(slice(0), inside, 0)
+    low, high = int(inside[0]), int(inside[-1]) + 1
+    found = starts.clip(0, length).astype(np.int64)
+    return _Pixels(slice(low, high), found[low:high], max(int(found[high]), int(found[high - 1]) + 1))
 
 
 def encode(levels: Levels, inside: NDArray[np.bool_], palette: Palette) -> bytes:

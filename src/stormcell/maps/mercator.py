@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from stormcell.data.grid import MOST_PIXELS, Grid
 from stormcell.errors import InputError
-from stormcell.maps.places import cells_at, centre_of, extent
+from stormcell.maps.places import Extent, cell_at, cells_at, centre_of, extent
 
 RADIUS = 6_378_137.0  # metres: the sphere of EPSG:3857
 WORLD = 2 * np.pi * RADIUS  # width and height of the whole map
 MOST_NORTHERN = 85.051_128_779_806_59  # degrees: where the square map ends
-LARGEST = 2048  # pixels, of a side without overviews
+LARGEST = 2048  # pixels of a side, of a picture without overviews
 _ROWS = 64  # that are projected at once
 
 Metres = NDArray[np.float64]
@@ -112,12 +112,16 @@ def _raster(grid: Grid) -> tuple[Bounds, tuple[int, int], tuple[int, ...]]:
     """Return bounds, shape and overviews of a grid's picture."""
     around = extent(grid)
     (left, right), (bottom, top) = to_metres([around.west, around.east], [around.south, around.north])
-    width, height = _pixel(grid)
-    columns, rows = ((right - left) / width, (top - bottom) / height)
-    if not (columns > 0 and rows > 0 and columns * rows <= 4 * MOST_PIXELS):
+    if not bottom < top:
         raise InputError(
-            f"map: expected a grid south of {MOST_NORTHERN:.2f}° N and north of {MOST_NORTHERN:.2f}° S whose "
-            f"picture has at most {4 * MOST_PIXELS} pixels, found {rows:.0f} × {columns:.0f}"
+            f"map: expected a grid between {MOST_NORTHERN:.2f}° S and N, where Web Mercator ends, "
+            f"found latitudes {around.south:.2f} … {around.north:.2f}"
+        )
+    width, height = _pixel(grid, around)
+    columns, rows = (right - left) / width, (top - bottom) / height
+    if columns * rows > 2 * MOST_PIXELS:
+        raise InputError(
+            f"map: expected a picture of at most {2 * MOST_PIXELS} pixels, found {rows:.0f} × {columns:.0f}"
         )
     overviews: list[int] = []
     while max(rows, columns) / (overviews[-1] if overviews else 1) > LARGEST:
@@ -133,15 +137,13 @@ def _up(length: float, multiple: int) -> int:
     return max(1, int(np.ceil((length - 1e-3) / multiple))) * multiple
 
 
-def _pixel(grid: Grid) -> tuple[float, float]:
-    """Return width and height on the map of the cell in the middle of a grid."""
-    row, column = grid.rows // 2, grid.columns // 2
-    places = [
-        centre_of(grid, row, column),
-        centre_of(grid, row, column - 1),
-        centre_of(grid, row - 1, column),
-    ]
-    (lon, *others), lat = zip(*places, strict=True)
-    x, y = to_metres([lon, *(lon + (other - lon + 180) % 360 - 180 for other in others)], lat)
+def _pixel(grid: Grid, around: Extent) -> tuple[float, float]:
+    """Return width and height on the map of the cell in the middle of a grid's bounds, or of the grid."""
+    middle = (max(around.south, -MOST_NORTHERN) + min(around.north, MOST_NORTHERN)) / 2
+    row, column = cell_at(grid, around.centre, middle) or (grid.rows // 2, grid.columns // 2)
+    row, column = max(row, 1), max(column, 1)
+    cells = [(row, column), (row, column - 1), (row - 1, column)]
+    lon, lat = np.array([centre_of(grid, *cell) for cell in cells]).T
+    x, y = to_metres(lon[0] + (lon - lon[0] + 180) % 360 - 180, lat)
     width, height = np.hypot(x[1:] - x[0], y[1:] - y[0])
     return float(width), float(height)

@@ -5,26 +5,32 @@ are not. Every n-th pixel instead would lose showers, and a mean would weaken th
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stormcell.maps.levels import MISSING, Levels
 
 
 def coarsen(levels: Levels, factor: int) -> Levels:
-    """Return the highest level of each block of ``factor × factor`` pixels, whose last may be smaller.
+    """Return the highest level of each block of ``factor × factor`` pixels; the last blocks may be smaller.
 
     Example:
         >>> coarsen(np.array([[0, 9, 255], [0, 255, 255]], np.uint8), 2).tolist()
         [[9, 255]]
     """
-    if factor == 1:
-        return levels
-    # One more, so that 255 becomes 0, below all others.
-    rows, columns = (-(-side // factor) * factor for side in levels.shape)
-    more = np.zeros((rows, columns), np.uint8)
-    more[: levels.shape[0], : levels.shape[1]] = levels + np.uint8(1)
-    blocks = more.reshape(rows // factor, factor, columns, 1).max(axis=1)
-    blocks = blocks.reshape(rows // factor, columns // factor, factor).max(axis=2)
-    highest: Levels = blocks - np.uint8(1)
-    assert highest.dtype == np.uint8
+    rows, columns = levels.shape
+    return highest(levels, np.arange(0, rows, factor), np.arange(0, columns, factor))
+
+
+def highest(levels: Levels, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Levels:
+    """Return the highest level of each block of pixels.
+
+    Args:
+        levels: A picture ``(y, x)``.
+        rows: First row of each block, not decreasing. A block ends where the next begins, the last at the
+            end of the picture. If the next begins in the same row, it is only this row.
+        columns: The same for columns.
+    """
     assert MISSING == 255
-    return highest
+    above = levels + np.uint8(1)  # 255 becomes 0, below all others
+    above = np.maximum.reduceat(np.maximum.reduceat(above, rows, axis=0), columns, axis=1)
+    return above - np.uint8(1)

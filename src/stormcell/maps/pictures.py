@@ -72,8 +72,8 @@ def _expect_indexed(content: bytes) -> None:
     columns, rows, bits, kind = struct.unpack(">IIBB", head[16:26])
     if (bits, kind) != (8, _INDEXED):
         raise InputError(f"picture: expected an index of 8 bits, found colour type {kind} of {bits} bits")
-    if not 0 < columns * rows <= 4 * MOST_PIXELS:
-        raise InputError(f"picture: expected at most {4 * MOST_PIXELS} pixels, found {rows} × {columns}")
+    if not 0 < columns * rows <= 2 * MOST_PIXELS:
+        raise InputError(f"picture: expected at most {2 * MOST_PIXELS} pixels, found {rows} × {columns}")
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:

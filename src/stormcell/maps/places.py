@@ -54,17 +54,15 @@ def cells_at(grid: Grid, lon: ArrayLike, lat: ArrayLike) -> NDArray[np.int64]:
     """
     east, north = np.broadcast_arrays(np.asarray(lon, np.float64), np.asarray(lat, np.float64))
     west_edge, north_edge = grid.west - grid.dx / 2, grid.north + grid.dy / 2
-    if grid.degrees:
-        x, y = west_edge + (east - west_edge) % 360, north
-    else:
-        x, y = _transformer(grid.crs_wkt).transform(east, north, direction=TransformDirection.INVERSE)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # infinite places are outside
+        if grid.degrees:
+            x, y = west_edge + (east - west_edge) % 360, north
+        else:
+            x, y = _transformer(grid.crs_wkt).transform(east, north, direction=TransformDirection.INVERSE)
         column, row = np.floor((x - west_edge) / grid.dx), np.floor((north_edge - y) / grid.dy)
         inside = (column >= 0) & (column < grid.columns) & (row >= 0) & (row < grid.rows)
-        inside &= _within(extent(grid), east, north)
-    return np.where(inside, np.where(inside, row, 0) * grid.columns + np.where(inside, column, 0), -1).astype(
-        np.int64
-    )
+        inside &= _near(extent(grid), east, north)
+        return np.where(inside, row * grid.columns + column, -1.0).astype(np.int64)
 
 
 def cell_at(grid: Grid, lon: float, lat: float) -> tuple[int, int] | None:
@@ -89,14 +87,13 @@ def centre_of(grid: Grid, row: int, column: int) -> tuple[float, float]:
 def extent(grid: Grid) -> Extent:
     """Return the bounds of the outer edges of a grid's pixels in degrees."""
     lon, lat = _border(grid)
-    south, north = float(lat.min()), float(lat.max())
-    turns = round((lon[-1] - lon[0]) / 360)
-    if turns and not grid.degrees:  # A pole is inside.
+    south, north = max(float(lat.min()), -90.0), min(float(lat.max()), 90.0)
+    if round((lon[-1] - lon[0]) / 360) != 0:  # The border goes around a pole.
         south, north = (south, 90.0) if lat.mean() > 0 else (-90.0, north)
         return Extent(-180.0, south, 180.0, north)
     west, east = float(lon.min()), float(lon.max())
     shift = (west + 180) // 360 * 360
-    return Extent(west - shift, max(south, -90.0), east - shift, min(north, 90.0))
+    return Extent(west - shift, south, east - shift, north)
 
 
 def outline(grid: Grid, points: int = 16) -> list[tuple[float, float]]:
@@ -137,9 +134,9 @@ def _lon_lat(grid: Grid, x: ArrayLike, y: ArrayLike) -> tuple[Degrees, Degrees]:
     return np.asarray(lon), np.asarray(lat)
 
 
-def _within(bounds: Extent, lon: Degrees, lat: Degrees) -> NDArray[np.bool_]:
-    """Whether places are inside of bounds: far away, projections may give places that they do not have."""
-    slack = 1e-9
+def _near(bounds: Extent, lon: Degrees, lat: Degrees) -> NDArray[np.bool_]:
+    """Whether places are in or near bounds: projections may map distant places into a grid."""
+    slack = (bounds.north - bounds.south) / 100
     east = (lon - bounds.west + slack) % 360 <= bounds.east - bounds.west + 2 * slack
     return east & (bounds.south - slack <= lat) & (lat <= bounds.north + slack)
 
