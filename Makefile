@@ -1,11 +1,11 @@
-# make demo | test | check | bench | model | experiments | docs: each creates .venv first, if it does not exist.
+# make demo | test | check | bench | model | experiments | docs | vendor: each creates .venv first, if it does not exist.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test check bench model experiments docs clean
+.PHONY: demo test check bench model experiments docs vendor clean
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -33,6 +33,10 @@ experiments: $(INSTALLED)
 
 docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The map's files from other projects, at the versions in the script. Needs npm; the results are committed.
+vendor: $(INSTALLED)
+	$(BIN)/python tools/vendor.py
 
 clean:
 	rm -rf $(VENV) demo site

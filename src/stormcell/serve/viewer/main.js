@@ -1,0 +1,189 @@
+// The page: it joins the map, the frames, the timeline and the server's news.
+
+import { bannersFor, showBanners } from "./banners.js";
+import { Basemap } from "./basemap.js";
+import { ColourBar } from "./colour_bar.js";
+import { connectKeys, connectSettings } from "./controls.js";
+import { framesOf, nowIn, Pictures } from "./frames.js";
+import { Labels } from "./labels.js";
+import { colourTitle, fillLayers, layerOf } from "./layers.js";
+import * as link from "./link.js";
+import { confine, createMap, fit, followPointer, reveal } from "./map.js";
+import { Palettes } from "./palettes.js";
+import { Place } from "./place.js";
+import { Player } from "./player.js";
+import { blindShare, boundsOf, Rain } from "./rain.js";
+import { embedded, isDark, onSystemTheme, settings } from "./settings.js";
+import { Skill } from "./skill.js";
+import { Timeline } from "./timeline.js";
+import { clock, day, fromNow, zoneName } from "./times.js";
+import { getJson, serverNow, Updates } from "./updates.js";
+import { levelText } from "./values.js";
+
+const part = (id) => document.getElementById(id);
+const known = { connected: true, latest: null, manifest: null, status: null, blind: 0 };
+const asked = link.read(); // what the address wants; its time holds until the reader moves
+let wantedLayer = asked.layer;
+let newest = 0; // number of the newest issue that came
+
+const map = createMap(part("map"));
+const basemap = new Basemap(map);
+const labels = new Labels(map, basemap);
+const rain = new Rain(map);
+const palettes = new Palettes();
+const bar = new ColourBar(part("colour-bar"));
+const place = new Place(map, part("place"), (latlng) => labels.near(latlng));
+const skill = new Skill(part("skill"));
+const pictures = new Pictures(pictureCame);
+const player = new Player((index) => pictures.get(player.frames[index].url) !== undefined, draw);
+const timeline = new Timeline(part("slider"), part("ticks"), (index) => player.step(index - player.index));
+
+/** Take a new latest.json: show its publication as soon as its first picture is there. */
+async function take(latest) {
+  if (JSON.stringify(latest) === JSON.stringify(known.latest)) return;
+  const number = ++newest;
+  const folder = `${latest.issue.slice(0, 16).replace(/[-:]/g, "")}Z-${latest.run}`;
+  const manifest = await getJson(`${folder}/manifest.json`);
+  if (number !== newest) return;
+  Object.assign(known, { latest, manifest });
+  if (!map._loaded) begin(manifest);
+  rain.place(manifest, settings.opacity / 100);
+  fillLayers(part("layer"), manifest, wantedLayer);
+  const { source, licence } = manifest.attributes;
+  part("credits").textContent = [source, licence, "Natural Earth", "GeoNames", "Leaflet"].filter(Boolean).join(" · ");
+  await showLayer(number);
+  place.refresh();
+}
+
+/** Make the frames of the layer anew, and keep the time in view. */
+async function showLayer(number = newest) {
+  const before = player.frame?.time ?? asked.time;
+  const follows = !before || (!player.playing && player.index === nowIn(player.frames) && player.frames.length > 0);
+  const frames = framesOf(known.latest, known.manifest, layer().name);
+  const same = follows ? -1 : frames.findIndex(({ time }) => time - before === 0);
+  const index = same < 0 ? nowIn(frames) : same;
+  await Promise.allSettled([pictures.load(frames[index]?.url), palettes.prepare(pictures, frames[index])]);
+  if (number !== newest) return;
+  timeline.set(frames, nowIn(frames));
+  player.set(frames, index);
+  pictures.want(frames, index);
+  timeline.mark((at) => pictures.get(frames[at].url) !== undefined);
+}
+
+const layer = () => layerOf(known.manifest, wantedLayer);
+
+function begin(manifest) {
+  const bounds = boundsOf(manifest.raster);
+  if (asked.place) map.setView(asked.place, asked.place.zoom);
+  else fit(map, bounds);
+  basemap.cover(confine(map, bounds)).then(() => labels.draw());
+  map.on("moveend", remember);
+  map.on("click", async ({ latlng }) => {
+    await place.open(latlng);
+    reveal(map, latlng, part("place"));
+  });
+  followPointer(map, part("under-pointer"), (latlng) => {
+    const level = rain.levelAt(latlng);
+    const kind = player.frame?.kind;
+    bar.point(level);
+    return level === null || !kind ? null : levelText(level, kind, known.manifest.encodings[kind]);
+  });
+  map.on("mouseout", () => bar.point(null));
+}
+
+function pictureCame(url) {
+  const { frames, frame } = player;
+  timeline.mark((index) => pictures.get(frames[index]?.url) !== undefined);
+  if (frame?.url === url) draw();
+  const now = frames[nowIn(frames)];
+  const observed = frames.filter((one) => one.observed && one !== now).map((one) => pictures.get(one.url));
+  if (now && pictures.get(now.url)) {
+    known.blind = blindShare(pictures.get(now.url), observed.filter(Boolean));
+    warn();
+  }
+}
+
+/** Show the frame that the player is at. */
+function draw() {
+  const { frame, frames, index } = player;
+  document.body.classList.toggle("playing", player.playing);
+  part("play").setAttribute("aria-label", player.playing ? "Pause" : "Play");
+  if (!frame) return;
+  const picture = pictures.get(frame.url);
+  if (picture) {
+    const colours = palettes.of(picture);
+    rain.show(picture, colours, frame.url);
+    bar.show(colourTitle(frame, layer()), frame.kind, known.manifest.encodings[frame.kind], colours);
+  }
+  timeline.show(index);
+  part("time").textContent = clock(frame.time);
+  part("time").dateTime = frame.time.toISOString();
+  part("time").title = day(frame.time);
+  part("zone").textContent = zoneName(frame.time);
+  const kind = frame.observed ? "Observed" : "Forecast";
+  part("kind").textContent = picture ? `${kind}, ${fromNow(frame.time, frames[nowIn(frames)].time)}` : "Loading …";
+  remember();
+}
+
+/** Keep the view in the address. While it plays or shows now, the time is "now". */
+function remember() {
+  if (!map._loaded || !player.frame) return;
+  const { lat, lng: lon } = map.getCenter();
+  const moved = !player.playing && player.index !== nowIn(player.frames);
+  const view = { lat, lon, zoom: map.getZoom(), time: moved ? player.frame.time : null, layer: layer().name };
+  link.write(view);
+  part("whole").href = `./${link.text(view)}`;
+}
+
+function warn() {
+  showBanners(part("banners"), bannersFor({ ...known, now: serverNow() }));
+}
+
+function look() {
+  document.documentElement.dataset.theme = isDark() ? "dark" : "light";
+  basemap.restyle();
+}
+
+async function recolour() {
+  await palettes.prepare(pictures, player.frame);
+  draw();
+}
+
+function choose(name) {
+  wantedLayer = name;
+  part("layer").value = name;
+  showLayer();
+}
+
+document.body.classList.toggle("embedded", embedded);
+player.speed = settings.speed;
+look();
+onSystemTheme(() => (look(), recolour()));
+part("back").addEventListener("click", () => player.step(-1));
+part("forward").addEventListener("click", () => player.step(1));
+part("play").addEventListener("click", () => player.toggle());
+part("layer").addEventListener("change", (event) => choose(event.target.value));
+part("skill-open").addEventListener("click", async () => skill.open(await getJson("scores.json").catch(() => null)));
+connectKeys(part("map"), {
+  back: () => player.step(-1),
+  forward: () => player.step(1),
+  play: () => player.toggle(),
+  now: () => player.step(nowIn(player.frames) - player.index),
+  compare: () => known.manifest && choose(layer().name === "extrapolation" ? null : "extrapolation"),
+  close: () => place.close(),
+});
+connectSettings(part("settings"), (name) => {
+  if (name === "opacity") rain.setOpacity(settings.opacity / 100);
+  if (name === "speed") player.speed = settings.speed;
+  if (name === "theme") look();
+  if (name === "theme" || name === "palette") recolour();
+  if (name === "clock") timeline.set(player.frames, nowIn(player.frames));
+  if (name === "clock") draw();
+});
+addEventListener("hashchange", () => location.reload());
+setInterval(warn, 5000);
+new Updates({
+  latest: (latest) => take(latest).catch(() => (known.latest ??= null)).then(warn),
+  status: (status) => ((known.status = status), warn()),
+  connected: (connected) => ((known.connected = connected), warn()),
+}).start();
