@@ -257,7 +257,11 @@ def _manifest(part: Path, content: Content, grid: Grid, products: tuple[Product,
         encodings={"rate": _encoding(RATE), "probability": _encoding(PROBABILITY)},
         products=products,
         observed_share=float(np.isfinite(content.observed.values[-1]).mean()),
-        files={path.relative_to(part).as_posix(): _file(path) for path in sorted(part.rglob("*.*"))},
+        files={
+            path.relative_to(part).as_posix(): _file(path)
+            for path in sorted(part.rglob("*"))
+            if path.is_file()
+        },
         attributes=content.attributes,
     )
 
