@@ -122,13 +122,15 @@ def _pixels(first: float, ratio: float, size: int, length: int) -> _Pixels:
     """
     # Larger pixels begin at the pixel nearest to their edge. Smaller ones show the pixel at their centre.
     edges = first + ratio * np.arange(size + 1)
-    starts = np.rint(edges) if ratio > 1 else np.floor(edges + ratio / 2)
-    inside = np.flatnonzero((starts[:-1] >= 0) & (starts[:-1] < length))
+    places = (np.rint(edges) if ratio > 1 else np.floor(edges + ratio / 2)).astype(np.int64)
+    starts = places[:-1]
+    ends = np.maximum(places[1:], starts + 1)
+    inside = np.flatnonzero((ends > 0) & (starts < length))
     if not len(inside):
         return _Pixels(slice(0), inside, 0)
-    low, high = int(inside[0]), int(inside[-1]) + 1
-    found = starts.clip(0, length).astype(np.int64)
-    return _Pixels(slice(low, high), found[low:high], max(int(found[high]), int(found[high - 1]) + 1))
+    return _Pixels(
+        slice(int(inside[0]), int(inside[-1]) + 1), starts[inside].clip(0), min(int(ends[inside[-1]]), length)
+    )
 
 
 def encode(levels: Levels, inside: NDArray[np.bool_], palette: Palette) -> bytes:

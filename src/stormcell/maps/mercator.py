@@ -118,23 +118,19 @@ def _raster(grid: Grid) -> tuple[Bounds, tuple[int, int], tuple[int, ...]]:
             f"found latitudes {around.south:.2f} … {around.north:.2f}"
         )
     width, height = _pixel(grid, around)
-    columns, rows = (right - left) / width, (top - bottom) / height
-    if columns * rows > 2 * MOST_PIXELS:
-        raise InputError(
-            f"map: expected a picture of at most {2 * MOST_PIXELS} pixels, found {rows:.0f} × {columns:.0f}"
-        )
+    columns, rows = round((right - left) / width), round((top - bottom) / height)
     overviews: list[int] = []
-    while max(rows, columns) / (overviews[-1] if overviews else 1) > LARGEST:
-        overviews.append(2 * (overviews[-1] if overviews else 1))
-    multiple = overviews[-1] if overviews else 1
-    shape = (_up(rows, multiple), _up(columns, multiple))
-    bounds = (float(left), float(top - shape[0] * height), float(left + shape[1] * width), float(top))
-    return bounds, shape, tuple(overviews)
-
-
-def _up(length: float, multiple: int) -> int:
-    """Round up to a multiple, except for what is not a thousandth of a pixel."""
-    return max(1, int(np.ceil((length - 1e-3) / multiple))) * multiple
+    multiple = 1
+    while max(rows, columns) > LARGEST * multiple:
+        multiple *= 2
+        overviews.append(multiple)
+    # A little more pixels, so that the overviews have the same bounds.
+    shape = (-(-rows // multiple) * multiple, -(-columns // multiple) * multiple)
+    if shape[0] * shape[1] > 2 * MOST_PIXELS:
+        raise InputError(
+            f"map: expected a picture of at most {2 * MOST_PIXELS} pixels, found {shape[0]} × {shape[1]}"
+        )
+    return (float(left), float(bottom), float(right), float(top)), shape, tuple(overviews)
 
 
 def _pixel(grid: Grid, around: Extent) -> tuple[float, float]:

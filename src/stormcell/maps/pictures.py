@@ -7,7 +7,6 @@ these colours.
 import io
 import struct
 import zlib
-from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -46,6 +45,7 @@ def decode(content: bytes) -> Levels:
         InputError: It is not an indexed PNG file with a byte for a pixel, or it is damaged.
     """
     _expect_indexed(content)
+    _chunks(content)
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             return np.array(image, np.uint8)
@@ -61,8 +61,8 @@ def recolour(content: bytes, palette: Palette) -> bytes:
     """
     _expect_indexed(content)
     colours = {b"PLTE": palette.colours[:, :3].tobytes(), b"tRNS": palette.colours[:, 3].tobytes()}
-    chunks = [(kind, colours.get(kind, data)) for kind, data in _chunks(content)]
-    return _SIGNATURE + b"".join(_chunk(kind, data) for kind, data in chunks)
+    chunks = [_chunk(kind, colours.get(kind, data)) for kind, data in _chunks(content)]
+    return _SIGNATURE + b"".join(chunks)
 
 
 def _expect_indexed(content: bytes) -> None:
@@ -76,16 +76,21 @@ def _expect_indexed(content: bytes) -> None:
         raise InputError(f"picture: expected at most {2 * MOST_PIXELS} pixels, found {rows} × {columns}")
 
 
-def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _chunks(content: bytes) -> list[tuple[bytes, bytes]]:
+    """Return kind and data of each chunk.
+
+    Raises:
+        InputError: The last chunk is not the end of a PNG file.
+    """
     place = len(_SIGNATURE)
-    while place < len(content):
-        if len(content) < place + 12:
-            raise InputError("picture: expected a whole PNG file, found one that is cut off")
+    found: list[tuple[bytes, bytes]] = []
+    while len(content) >= place + 8:
         size, kind = struct.unpack(">I4s", content[place : place + 8])
-        if len(content) < place + 12 + size:
-            raise InputError("picture: expected a whole PNG file, found one that is cut off")
-        yield kind, content[place + 8 : place + 8 + size]
+        found.append((kind, content[place + 8 : place + 8 + size]))
         place += 12 + size
+    if place != len(content) or found[-1][0] != b"IEND":
+        raise InputError("picture: expected a whole PNG file, found one that is cut off")
+    return found
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
