@@ -47,7 +47,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "published": ({"errors", "atomic", "data", "maps"}, {"numpy", "pydantic", "pyproj", "xarray"}),
     "live": (
         {"errors", "atomic", "data", "forecast", "maps", "published", "verification"},
-        {"numpy", "obstore", "pydantic", "xarray", "yaml"},
+        {"numpy", "obstore", "safetensors", "xarray"},
     ),
     "serve": (
         {"errors", "atomic", "maps", "published"},

@@ -9,13 +9,14 @@ import numpy as np
 import xarray as xr
 
 from stormcell.cli.exit_status import ALL_DONE
+from stormcell.cli.number_lists import numbers
 from stormcell.data import archive
 from stormcell.data.time_axis import minute
 from stormcell.errors import ArgumentError, FramesError
 from stormcell.forecast import export
-from stormcell.forecast.contract import DEFAULT_STEPS, Analysis, DescribedForecaster, make_forecast
+from stormcell.forecast.contract import DEFAULT_STEPS, Analysis
 from stormcell.forecast.observed import LOOK_BACK, is_observed, latest_observed
-from stormcell.forecast.probabilistic import EnsembleForecaster, ProductForecaster
+from stormcell.forecast.probabilistic import make_products
 from stormcell.forecast.resolve import forecaster, thinned
 
 
@@ -39,8 +40,8 @@ def forecast(
         FramesError: The archive has no frame at that time, or too few before it.
     """
     chosen = forecaster(model)
-    thresholds = _numbers("--probabilities", probabilities, "rain rates above 0 mm/h", 0, np.inf)
-    levels = _numbers("--quantiles", quantiles, "probabilities above 0 and below 1", 0, 1)
+    thresholds = numbers("--probabilities", probabilities, "rain rates above 0 mm/h", 0, np.inf)
+    levels = numbers("--quantiles", quantiles, "probabilities above 0 and below 1", 0, 1)
     rain = archive.rain(archive.open(path))
     times = rain["time"].values
     issue = times[-1] if at is None else moment("--at", at)
@@ -50,47 +51,15 @@ def forecast(
     _warn_if_unobserved(rain, issue)
     known = thinned(rain.sel(time=slice(None, issue)), [chosen], through=issue)
     count = steps or chosen.default_steps or DEFAULT_STEPS
-    analysis = Analysis(known)
-    further: list[xr.DataArray] = []
-    if isinstance(chosen, ProductForecaster):
-        result, *further = chosen.products_from(
-            analysis, count, members=members, seed=seed, thresholds=thresholds, levels=levels
-        )
-    elif thresholds or levels:
-        raise _not_offered("--probabilities and --quantiles", "distributions", chosen)
-    elif members is None:
-        result = make_forecast(chosen, analysis, count)
-    elif isinstance(chosen, EnsembleForecaster):
-        result = chosen.ensemble_from(analysis, count, members, seed)
-    else:
-        raise _not_offered("--members", "ensembles", chosen)
+    result, *further = make_products(
+        chosen, Analysis(known), count, members=members, seed=seed, thresholds=thresholds, levels=levels
+    )
     export.write(result, out, *further)
     print(
         f"{out}: {result.sizes['time']} frames, {minute(result['time'].values[0])} to "
         f"{minute(result['time'].values[-1])} UTC"
     )
     return ALL_DONE
-
-
-def _not_offered(option: str, what: str, chosen: DescribedForecaster) -> ArgumentError:
-    return ArgumentError(f"{option}: expected a forecaster that offers {what}, found {chosen.title}")
-
-
-def _numbers(option: str, text: str | None, expected: str, low: float, high: float) -> list[float]:
-    """Return the numbers of an option, separated by commas; none if it is not given.
-
-    Raises:
-        ArgumentError: One is not a number between ``low`` and ``high``.
-    """
-    if text is None:
-        return []
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or not all(low < number < high for number in numbers):
-        raise ArgumentError(f'{option}: expected {expected}, separated by commas, found "{text}"')
-    return numbers
 
 
 def _warn_if_unobserved(rain: xr.DataArray, issue: np.datetime64) -> None:

@@ -38,7 +38,7 @@ from stormcell.cli.option_types import (
 from stormcell.cli.verb import verb
 
 app = typer.Typer(
-    help="Precipitation nowcasting: radar archive → train → verify → forecast.",
+    help="Precipitation nowcasting: radar archive → train → verify → forecast → live.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -378,6 +378,142 @@ def forecast(
         probabilities=probabilities,
         quantiles=quantiles,
     )
+
+
+@app.command()
+@verb
+def live(
+    feed: Annotated[
+        str, typer.Argument(metavar="FEED", help="Folder that radar files arrive in, or s3://bucket/folder.")
+    ],
+    archive: Annotated[str, typer.Option(metavar="A.zarr", help="Archive to create or to append to.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to publish into.")],
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="As for «stormcell forecast». A file is watched for a newer one."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Number of lead times. Default: the model's.")
+    ] = None,
+    members: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Publish an ensemble of N members.")
+    ] = None,
+    probabilities: Annotated[
+        str, typer.Option(metavar="R,R,…", help="Rates in mm/h whose probabilities are published.")
+    ] = ".1,.5,1,5,10",
+    quantiles: Annotated[
+        str, typer.Option(metavar="P,P,…", help="Quantiles that are published.")
+    ] = ".1,.5,.9",
+    variable: Variable = None,
+    min_quality: MinQuality = None,
+    nodata: Nodata = None,
+    format: Format = None,  # noqa: A002 - the name of the option
+    quantity: Quantity = None,
+    units: Units = None,
+    zr: ZR = None,
+    crs: Crs = None,
+    bounds: Bounds = None,
+    attribute: Attribute = None,
+    max_rate: MaxRate = None,
+    min_group: MinGroup = 1,
+    clutter: Clutter = None,
+    grid: TargetGrid = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Names of files to ignore, such as *.xml. Can be repeated."),
+    ] = None,
+    done: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder to move archived files into. Default: they stay."),
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Publish what is there, and stop.")] = False,
+    standby: Annotated[
+        bool, typer.Option("--standby", help="Wait while another loop publishes into the folder.")
+    ] = False,
+    backfill: Annotated[
+        bool, typer.Option("--backfill", help="Also publish forecasts of the last day's earlier frames.")
+    ] = False,
+    poll: Annotated[float, typer.Option(min=0.1, metavar="S", help="Seconds between looks at FEED.")] = 1.0,
+    time_limit: Annotated[
+        float, typer.Option(min=1, metavar="S", help="Seconds that a forecast may take.")
+    ] = 60.0,
+    memory_limit: Annotated[
+        int, typer.Option(min=200, metavar="MB", help="Memory of the process that forecasts.")
+    ] = 4000,
+    keep: Annotated[
+        str, typer.Option(metavar="24h", help="Period for which pictures and values at points are kept.")
+    ] = "24h",
+    keep_files: Annotated[
+        str, typer.Option(metavar="7d", help="Period for which forecast.nc is kept.")
+    ] = "7d",
+    min_free: Annotated[
+        int, typer.Option(min=0, metavar="MB", help="Free disk space below which nothing is published.")
+    ] = 500,
+) -> int:
+    """Watch a folder of radar files, and publish a forecast for every new frame, until it is stopped."""
+    from stormcell.cli import live
+
+    reading = live.Reading(
+        {
+            "quantity": quantity,
+            "units": units,
+            "zr": zr,
+            "variable": variable,
+            "min_quality": min_quality,
+            "nodata": tuple(nodata or ()),
+            "crs": crs,
+            "bounds": bounds,
+            "format": format,
+        },
+        {
+            "max_rate": max_rate,
+            "min_group": min_group,
+            "clutter": clutter,
+            "grid": grid,
+            "attribute": attribute or [],
+        },
+    )
+    return live.live(
+        live.settings(
+            feed,
+            archive,
+            out,
+            reading=reading,
+            model=model,
+            steps=steps,
+            members=members,
+            probabilities=probabilities,
+            quantiles=quantiles,
+            ignored=tuple(ignore or ()),
+            done=done,
+            backfill=backfill,
+            poll=poll,
+            forecast_seconds=time_limit,
+            memory=memory_limit * 1_000_000,
+            keep=keep,
+            keep_files=keep_files,
+            least_free=min_free * 1_000_000,
+        ),
+        once=once,
+        standby=standby,
+    )
+
+
+@app.command()
+@verb
+def status(
+    published: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder that «stormcell live» publishes into.")
+    ],
+    max_age: Annotated[
+        str | None,
+        typer.Option(metavar="15min", help="Age of the newest frame that is still fresh. Default: 3 steps."),
+    ] = None,
+) -> int:
+    """Print how fresh the forecasts are: status 0 fresh, 1 stale or degraded, 2 nothing."""
+    from stormcell.cli import live
+
+    return live.status(published, max_age)
 
 
 @app.command()

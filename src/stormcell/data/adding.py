@@ -33,6 +33,8 @@ class Adding:
         times: Times of the frames, by what became of them.
         cleaned: For each new frame, the number of pixels that each rule of the cleaning changed.
         refused: Files that could not be used, or only in part, and the reasons.
+        revised: Those of them that have other rates than the archive at a time.
+        future: Those of them that are dated in the future.
     """
 
     def __init__(
@@ -45,6 +47,8 @@ class Adding:
             "pruned": [],
         }
         self.refused: dict[Location, str] = {}
+        self.revised: set[Location] = set()
+        self.future: set[Location] = set()
         self.cleaned: list[tuple[int, ...]] = []
         self._archive = archive
         self._options = options
@@ -106,6 +110,8 @@ class Adding:
                 else:
                     self._add(store, file, converted)
             except FrameRefusedError as error:
+                if error.future:
+                    self.future.add(file.path)
                 # Without this, it depends on the present time or on other frames: the file is read again.
                 self._refuse(file.path, str(error), file, replaceable=error.replaceable)
             except InputError as error:
@@ -151,6 +157,7 @@ class Adding:
                 if self._replace and outcome.replaceable:
                     continue
                 self.refused[file] = outcome.refusal
+                self.revised |= {file} if outcome.replaceable else set()
             self._used[file] = list(outcome.times)
             self._settled |= set(outcome.times)
             self.times["pruned"] += list(outcome.times[pruned])
@@ -183,6 +190,7 @@ class Adding:
     ) -> None:
         """Refuse a file; ``replaceable`` is False if it is to be read again by the next call."""
         self.refused.setdefault(place, reason)
+        self.revised |= {place} if replaceable else set()
         if replaceable is not False:
             used = np.array(self._used.get(place, []), "datetime64[s]")
             name = "" if file is None else file.reader.NAME

@@ -41,6 +41,8 @@ class Appended:
         pruned: Times of frames that are older than those that the archive keeps.
         cleaned: For each frame that was added or replaced, the pixels that each rule of
             :mod:`stormcell.data.cleaning` changed.
+        revised: Refused files that have other rates than the archive at a time.
+        future: Refused files that are dated in the future.
     """
 
     path: Location
@@ -50,6 +52,8 @@ class Appended:
     replaced: tuple[np.datetime64, ...] = ()
     pruned: tuple[np.datetime64, ...] = ()
     cleaned: tuple[tuple[int, ...], ...] = ()
+    revised: frozenset[Location] = frozenset()
+    future: frozenset[Location] = frozenset()
 
 
 def append(
@@ -128,6 +132,8 @@ def append(
         pruned=times["pruned"],
         refused=tuple(adding.refused.items()),
         cleaned=tuple(adding.cleaned),
+        revised=frozenset(adding.revised),
+        future=frozenset(adding.future),
     )
 
 

@@ -221,7 +221,8 @@ class Store:
         time = frame.time
         if time > self.now + _FUTURE:
             raise FrameRefusedError(
-                f"time: expected a time before now, {self.now}, found {time}, dated in the future"
+                f"time: expected a time before now, {self.now}, found {time}, dated in the future",
+                future=True,
             )
         if self.pruned_before is not None and time < self.pruned_before:
             return "pruned"

@@ -8,7 +8,8 @@ from typing import Protocol, runtime_checkable
 
 import xarray as xr
 
-from stormcell.forecast.contract import Analysis, Field
+from stormcell.errors import ArgumentError
+from stormcell.forecast.contract import Analysis, DescribedForecaster, Field, make_forecast
 
 
 class LeadDistribution(Protocol):
@@ -119,3 +120,55 @@ class ProductForecaster(DistributionForecaster, EnsembleForecaster, Protocol):
             probabilities ``(threshold, time, y, x)`` and quantiles ``(quantile, time, y, x)``.
         """
         ...
+
+
+def make_products(
+    chosen: DescribedForecaster,
+    analysis: Analysis,
+    steps: int,
+    *,
+    members: int | None = None,
+    seed: int = 0,
+    thresholds: Sequence[float] = (),
+    levels: Sequence[float] = (),
+) -> list[xr.DataArray]:
+    """Forecast what is wanted, if the forecaster offers it.
+
+    Args:
+        chosen: The forecaster.
+        analysis: The frames known at the issue time.
+        steps: Number of lead times, ≥ 1.
+        members: Number of members, ≥ 1; None for the single forecast instead of an ensemble.
+        seed: Seed of the members.
+        thresholds: Rain rates in mm/h, > 0, whose probabilities are wanted.
+        levels: Probabilities above 0 and below 1, whose quantiles are wanted.
+
+    Returns:
+        What :meth:`ProductForecaster.products_from` returns.
+
+    Raises:
+        ArgumentError: The forecaster does not offer ensembles or distributions that are wanted.
+        FramesError: The frames do not meet the forecaster's needs.
+
+    Example:
+        >>> from stormcell.data.synthetic import generate
+        >>> from stormcell.forecast.baselines import baseline
+        >>> analysis = Analysis(generate(seed=1, steps=3).rainfall_rate)
+        >>> [product.shape for product in make_products(baseline("extrapolation"), analysis, 2)]
+        [(2, 128, 128)]
+    """
+    if isinstance(chosen, ProductForecaster):
+        return chosen.products_from(
+            analysis, steps, members=members, seed=seed, thresholds=thresholds, levels=levels
+        )
+    if thresholds or levels:
+        raise _not_offered("--probabilities and --quantiles", "distributions", chosen)
+    if members is None:
+        return [make_forecast(chosen, analysis, steps)]
+    if isinstance(chosen, EnsembleForecaster):
+        return [chosen.ensemble_from(analysis, steps, members, seed)]
+    raise _not_offered("--members", "ensembles", chosen)
+
+
+def _not_offered(option: str, what: str, chosen: DescribedForecaster) -> ArgumentError:
+    return ArgumentError(f"{option}: expected a forecaster that offers {what}, found {chosen.title}")

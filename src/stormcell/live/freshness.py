@@ -1,0 +1,70 @@
+"""Whether a published folder is fresh, for monitoring."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from stormcell.published.manifest import time_name
+from stormcell.published.reading import Shelf
+
+State = Literal["fresh", "stale", "degraded", "nothing"]
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """The state of a published folder.
+
+    Attributes:
+        state: ``fresh``; ``stale`` or ``degraded``; or ``nothing`` before the first publication.
+        sentences: Plain sentences on it.
+    """
+
+    state: State
+    sentences: tuple[str, ...]
+
+
+def freshness(out: Path, now: datetime, longest: timedelta | None = None) -> Freshness:
+    """Return the state of a published folder.
+
+    Args:
+        out: The folder.
+        now: The present time.
+        longest: Age of the newest frame from which forecasts are stale; None for what the loop says.
+
+    Raises:
+        PublicationError: A file of the folder is damaged.
+
+    Example:
+        >>> from datetime import UTC
+        >>> freshness(Path("nowhere"), datetime.now(UTC)).sentences
+        ('nowhere: nothing is published',)
+    """
+    shelf = Shelf(out)
+    latest, status = shelf.latest(), shelf.status()
+    problems = () if status is None else status.problems
+    if latest is None:
+        return Freshness("nothing", (f"{out}: nothing is published", *problems))
+    manifest = shelf.manifest(time_name(latest.issue), latest.run)
+    age = now - latest.issue
+    said = f"{out}: newest forecast of {latest.issue:%Y-%m-%d %H:%M} UTC by {manifest.model_title}"
+    sentences = [f"{said}, {_minutes(age)} old"]
+    if manifest.degraded is not None:
+        used, of = manifest.degraded.used, manifest.degraded.instead_of
+        sentences.append(f"degraded: {used} instead of {of}: {manifest.degraded.reason}")
+    limit = longest
+    if limit is None:
+        limit = timedelta(seconds=3 * latest.step_seconds if status is None else status.stale_after_seconds)
+    stale = age > limit
+    if stale:
+        sentences.append(f"stale: expected an age of at most {_minutes(limit)}")
+    if status is not None and status.state == "stopped":
+        sentences.append("the loop was stopped")
+    elif status is not None and now - status.updated > limit:
+        sentences.append(f"the loop has not written its status for {_minutes(now - status.updated)}")
+    state: State = "stale" if stale else "degraded" if manifest.degraded is not None else "fresh"
+    return Freshness(state, (*sentences, *problems))
+
+
+def _minutes(period: timedelta) -> str:
+    return f"{period / timedelta(minutes=1):.0f} min"

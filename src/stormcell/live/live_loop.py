@@ -1,0 +1,213 @@
+"""The live loop: from files that arrive to published forecasts, turn after turn."""
+
+import shutil
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from stormcell.errors import StormcellError
+from stormcell.live.intake import Intake, RunJob
+from stormcell.live.live_settings import Settings
+from stormcell.live.model_choice import Choice, ModelFile
+from stormcell.live.publisher import Publisher
+from stormcell.live.scoring_job import ScoreForecasts
+from stormcell.published.manifest import Manifest, Status
+from stormcell.published.retention import prune
+from stormcell.published.writing import write_status
+
+_AFTER_FAILURE = timedelta(seconds=30)  # before something that could not be written is tried again
+_STATUS = timedelta(seconds=10)  # between two writes of a status that did not change
+_SCORING_SECONDS = 300.0
+_BACK = timedelta(seconds=2)  # smaller jumps of the clock are corrections
+
+
+class LiveLoop:
+    """Adds files to an archive, publishes forecasts, and scores them.
+
+    Args:
+        settings: The settings.
+        choice: The forecaster.
+        run: Does jobs.
+        clock: Returns the present time.
+        log: Called with a line for each thing that a person should know.
+        model_file: Watches the model file; None for another forecaster.
+        free: Returns the free space at a path, in bytes.
+
+    Attributes:
+        intake: Adds files.
+        publisher: Publishes forecasts.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        choice: Choice,
+        run: RunJob,
+        *,
+        clock: Callable[[], datetime],
+        log: Callable[[str], None],
+        model_file: ModelFile | None = None,
+        free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
+    ) -> None:
+        self.intake = Intake(settings, run, log=log)
+        self.publisher = Publisher(settings, choice, run, clock=clock, log=log)
+        self._settings, self._out, self._run, self._clock, self._log = settings, settings.out, run, clock, log
+        self._model_file, self._free = model_file, free
+        self._now = clock()
+        self._problems: dict[str, str] = {}
+        self._again = self._now  # not before this time is something tried again that failed
+        self._unscored = True
+        self._written: Status | None = None
+
+    def turn(self, *, final: bool = False) -> bool:
+        """Look at the feed once, and do what follows.
+
+        Args:
+            final: Whether unreadable files are given up at once.
+
+        Returns:
+            Whether something was done, so that more may be left to do.
+        """
+        now = self._look_at_clock()
+        began = self._clock()
+        busy = self.intake.turn(now, final=final) > 0
+        appended = (self._clock() - began).total_seconds()
+        self._unscored |= busy
+        self._problems["intake"] = "; ".join(self.intake.problems)
+        self._take_newer_model()
+        if now >= self._again:
+            busy |= self._guarded("publish", self._publish)
+            busy |= self._guarded("score", self._score)
+        if busy and appended:
+            self.publisher.stages["append"] = appended
+        self.write_status("waiting")
+        return busy
+
+    def stop(self) -> None:
+        """Say in ``status.json`` that the loop has ended."""
+        self.write_status("stopped")
+
+    def write_status(self, state: str) -> None:
+        """Write ``status.json``, if it changed or is old; a failure is shown by its age."""
+        now, newest = self._clock(), self._newest()
+        known = self.intake.known
+        status = Status.model_validate(
+            {
+                "updated": now,
+                "state": state,
+                "newest_frame": known.newest,
+                "issue": newest and newest.issue,
+                "run": newest and newest.run,
+                "step_seconds": known.step_seconds,
+                "stale_after_seconds": 3 * (known.step_seconds or 300),
+                "degraded": newest and newest.degraded,
+                "observed_share": newest and newest.observed_share,
+                "missing_frames_1h": known.missing(timedelta(hours=1)),
+                "files": dict(self.intake.counts),
+                "stages": self.publisher.stages,
+                "publications": self.publisher.publications,
+                "last_success": self.publisher.last_success,
+                "problems": tuple(text for text in self._problems.values() if text),
+            }
+        )
+        before = self._written
+        if (
+            before is not None
+            and timedelta(0) <= now - before.updated < _STATUS
+            and status.model_copy(update={"updated": before.updated}) == before
+        ):
+            return
+        try:
+            write_status(self._out, status)
+            self._written = status
+        except StormcellError as error:
+            self.note("status", str(error))
+
+    def _look_at_clock(self) -> datetime:
+        """Return the present time; after a jump backwards, wait for nothing of the time before."""
+        now = self._clock()
+        if now < self._now - _BACK:
+            back = self._now - now
+            self.note("clock", f"the clock went back by {back.total_seconds():.0f} s")
+            self.intake.clock_went_back(now)
+            self._again = now
+        elif (
+            self._problems.get("clock") and self.publisher.last_success and now > self.publisher.last_success
+        ):
+            self.note("clock", "")
+        self._now = now
+        return now
+
+    def _take_newer_model(self) -> None:
+        if self._model_file is None:
+            return
+        try:
+            choice = self._model_file.newer()
+        except StormcellError as error:
+            self.note("model", f"a new model file is not used: {error}")
+            return
+        if choice is not None:
+            self._take(choice)
+
+    def _take(self, choice: Choice) -> None:
+        self.publisher.choice = choice
+        self.note("model", "")
+        self._log(f"{choice.name}: new model {choice.title}, SHA-256 {choice.digest[:8]}")
+
+    def _publish(self) -> bool:
+        known = self.intake.known
+        needed = self.publisher.needed(known)
+        if not needed and not self._settings.backfill:
+            return False
+        if not self._has_room():
+            return False
+        if needed:
+            self.write_status("working")
+            self.publisher.publish(known)
+            self._prune(self._settings.keep_pictures, self._settings.keep_forecasts)
+            return True
+        return self.publisher.publish_earlier(known)
+
+    def _score(self) -> bool:
+        if not self._unscored or self._newest() is None:
+            return False
+        scored = self._run(ScoreForecasts(self._settings.archive, self._out), seconds=_SCORING_SECONDS)
+        self._unscored = scored > 0
+        return scored > 0
+
+    def _has_room(self) -> bool:
+        """Whether there is enough free space, if need be after everything is dropped that may be."""
+        least = self._settings.least_free
+        if self._free(self._out) < least:
+            self._prune(timedelta(0), timedelta(0))
+        free = self._free(self._out)
+        problem = f"{self._out}: expected {least / 1e6:.0f} MB of free space, found {free / 1e6:.0f} MB"
+        self.note("space", "" if free >= least else f"{problem}; nothing is published")
+        return free >= least
+
+    def _prune(self, pictures: timedelta, forecasts: timedelta) -> None:
+        prune(self._out, pictures, forecasts, self._clock())
+
+    def _newest(self) -> Manifest | None:
+        try:
+            return self.publisher.newest()
+        except StormcellError as error:
+            self.note("published", str(error))
+            return None
+
+    def _guarded(self, what: str, do: Callable[[], bool]) -> bool:
+        """Do something, and note a failure; it is tried again after a while."""
+        try:
+            done = do()
+        except StormcellError as error:
+            self.note(what, str(error))
+            self._again = self._now + _AFTER_FAILURE
+            return False
+        self.note(what, "")
+        return done
+
+    def note(self, what: str, problem: str) -> None:
+        """Remember a problem, and log it when it is new."""
+        if problem and problem != self._problems.get(what):
+            self._log(problem)
+        self._problems[what] = problem
