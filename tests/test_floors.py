@@ -50,7 +50,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "obstore", "safetensors", "xarray"},
     ),
     "serve": (
-        {"errors", "atomic", "maps", "published"},
+        {"errors", "data.grid", "maps", "published"},
         {
             "covjson_pydantic",
             "edr_pydantic",

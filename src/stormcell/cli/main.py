@@ -518,6 +518,30 @@ def status(
 
 @app.command()
 @verb
+def serve(
+    published: Annotated[
+        Path, typer.Argument(metavar="PUBLISHED", help="Folder that «stormcell live» writes.")
+    ],
+    host: Annotated[
+        str, typer.Option(metavar="H", help="Address to listen at; 0.0.0.0 for all of this machine.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="P", help="Port to listen at.")] = 8000,
+    basemap: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Tiles of another basemap, such as https://tiles.example.org/{z}/{x}/{y}.png.",
+        ),
+    ] = None,
+) -> int:
+    """Serve the map, and the data behind it, until interrupted."""
+    from stormcell.cli.serve import serve as run
+
+    return run(published, host, port, basemap=basemap)
+
+
+@app.command()
+@verb
 def experiment(
     name: Annotated[
         str,

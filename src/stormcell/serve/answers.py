@@ -1,0 +1,60 @@
+"""Answers with what caches need: validators, how long they may be kept, and 304 if nothing has changed."""
+
+import json
+from email.utils import format_datetime
+from typing import Any
+
+from fastapi import Request, Response
+
+from stormcell.serve.site import Site
+
+FOREVER = "public, max-age=31536000, immutable"
+STALE_IF_ERROR = 300  # seconds
+NEVER = "no-store"
+
+
+def json_text(content: Any) -> bytes:
+    """Return JSON without spaces."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def not_changed(request: Request, etag: str) -> bool:
+    """Whether the client has the content with this entity tag already."""
+    known = request.headers.get("if-none-match")
+    if known is None:
+        return False
+    # The comparison is weak: compression does not change a content.
+    tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
+    return "*" in tags or etag.removeprefix("W/") in tags
+
+
+def immutable(etag: str) -> dict[str, str]:
+    """Return the headers of a content that never changes at its address."""
+    return {"ETag": etag, "Cache-Control": FOREVER}
+
+
+def current(site: Site, etag: str) -> dict[str, str]:
+    """Return the headers of a content that the next publication changes."""
+    newest = site.watch.newest
+    seconds = site.watch.max_age()
+    headers = {
+        "ETag": etag,
+        "Cache-Control": f"public, max-age={seconds}, stale-if-error={STALE_IF_ERROR}",
+        "Last-Modified": format_datetime(newest.latest.published, usegmt=True),
+        "Stormcell-Issue": newest.publication.manifest.folder,
+    }
+    degraded = newest.publication.manifest.degraded
+    if degraded is not None:
+        headers["Stormcell-Degraded"] = degraded.used
+    if site.watch.is_stale:
+        headers["Stormcell-Stale"] = "true"
+    return headers
+
+
+def answer(
+    request: Request, content: bytes, headers: dict[str, str], media_type: str = "application/json"
+) -> Response:
+    """Return a content, or 304 without it if the client has it."""
+    if not_changed(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(content, 200, headers, media_type)

@@ -1,0 +1,74 @@
+"""The application: what is served at which address."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
+
+from stormcell.serve import event_stream, pages, picture_routes, point, problems, state_routes
+from stormcell.serve.headers import Headers
+from stormcell.serve.metrics import Counted, Metrics
+from stormcell.serve.site import Site
+from stormcell.serve.watch import Clock, Watch, utc_now
+
+# Files are packed already, or are asked for in parts.
+_NOT_PACKED = ("image/*", "application/x-netcdf", "application/octet-stream")
+
+
+def create_app(published: Path, *, basemap: str | None = None, clock: Clock = utc_now) -> FastAPI:
+    """Return the application that serves a published folder.
+
+    It reads the folder and never writes. The folder need not exist yet.
+
+    Args:
+        published: The published folder.
+        basemap: Address of the tiles of another basemap, with ``{z}``, ``{x}`` and ``{y}``.
+        clock: Returns the time.
+
+    Raises:
+        ArgumentError: The basemap's address is not one.
+
+    Example:
+        >>> app = create_app(Path("nowhere"))
+        >>> app.title
+        'Stormcell'
+    """
+    watch = Watch(published, clock)
+    site = Site(watch, Metrics(watch), basemap=basemap)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(watch.look)  # so that the first request after a restart is answered
+        watching = asyncio.create_task(watch.run())
+        yield
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+
+    app = FastAPI(
+        title="Stormcell",
+        summary="Observed rain and its forecast for the next hours",
+        version=version("stormcell"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.site = site
+    problems.install(app)
+    for part in (pages, picture_routes, point, event_stream, state_routes):
+        app.include_router(part.routes(site))
+    app.mount("/viewer", pages.ViewerFiles(pages.security_policy(basemap)), name="viewer")
+    # The last is the outermost.
+    app.add_middleware(
+        GZipMiddleware,
+        minimum_size=1000,
+        compresslevel=5,
+        exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, *_NOT_PACKED),
+    )
+    app.add_middleware(Counted, metrics=site.metrics)
+    app.add_middleware(Headers)
+    return app

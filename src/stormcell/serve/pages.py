@@ -1,0 +1,80 @@
+"""The map, its files, and the page that describes the addresses: all from here, which a browser enforces."""
+
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Response
+from fastapi.responses import FileResponse
+from starlette.staticfiles import StaticFiles
+
+from stormcell.errors import ArgumentError
+from stormcell.serve.answers import json_text
+from stormcell.serve.site import Site
+
+VIEWER = Path(__file__).parent / "viewer"
+_DOCS = Path(__file__).parent / "addresses.html"
+
+
+def security_policy(basemap: str | None) -> str:
+    """Return the Content-Security-Policy of the pages: nothing but from here, and a site's own basemap.
+
+    Raises:
+        ArgumentError: The basemap's address is not one of tiles on the web.
+
+    Example:
+        >>> security_policy("https://tiles.example.org/{z}/{x}/{y}.png").split("; ")[1]
+        "img-src 'self' data: blob: https://tiles.example.org"
+    """
+    images = "'self' data: blob:"
+    if basemap is not None:
+        parts = urlsplit(basemap)
+        is_host = re.fullmatch(r"[A-Za-z0-9.-]+(:\d+)?", parts.netloc) is not None
+        has_tiles = all(f"{{{name}}}" in basemap for name in "zxy")
+        if parts.scheme not in ("https", "http") or not is_host or not has_tiles:
+            raise ArgumentError(
+                f"basemap: expected an address such as https://tiles.example.org/{{z}}/{{x}}/{{y}}.png, "
+                f'found "{basemap}"'
+            )
+        images += f" {parts.scheme}://{parts.netloc}"
+    return f"default-src 'self'; img-src {images}; object-src 'none'; base-uri 'none'; form-action 'none'"
+
+
+def routes(site: Site) -> APIRouter:
+    """Return the routes of the pages."""
+    router = APIRouter(include_in_schema=False)
+    headers = {
+        "Content-Security-Policy": security_policy(site.basemap),
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-cache",
+    }
+
+    @router.get("/")
+    async def viewer() -> Response:
+        return FileResponse(VIEWER / "index.html", headers=headers)
+
+    @router.get("/docs")
+    async def docs() -> Response:
+        return FileResponse(_DOCS, headers=headers)
+
+    @router.get("/site.json")
+    async def options() -> Response:
+        return Response(json_text({"basemap": site.basemap}), 200, headers, "application/json")
+
+    return router
+
+
+class ViewerFiles(StaticFiles):
+    """Files of the map. Browsers ask whether they have changed, so that an upgrade is complete at once."""
+
+    def __init__(self, policy: str) -> None:
+        super().__init__(directory=VIEWER, check_dir=False)
+        self._policy = policy
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """Return a file with the policy."""
+        answer = super().file_response(*args, **kwargs)
+        answer.headers["Content-Security-Policy"] = self._policy
+        answer.headers["Cache-Control"] = "no-cache"
+        return answer

@@ -1,0 +1,212 @@
+"""Watch a published folder: each new publication is loaded whole, then replaces the one before."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stormcell.errors import NotPublishedError, PublicationError
+from stormcell.published.manifest import LATEST, STATUS, Latest, Status, time_name
+from stormcell.published.reading import Shelf, product_of
+from stormcell.published.writing import OBSERVED
+from stormcell.serve.problems import nothing_yet
+from stormcell.serve.publication import Publication
+
+EVERY = 0.5  # seconds
+
+Clock = Callable[[], datetime]
+Sleep = Callable[[float], Awaitable[None]]
+_Signature = tuple[int, int, int] | None
+
+_LOG = logging.getLogger(__name__)
+
+
+def utc_now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """An observed frame.
+
+    Attributes:
+        time: Its time.
+        levels: Its levels ``(y, x)``, a view of a memory map.
+    """
+
+    time: datetime
+    levels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Newest:
+    """All that answers are made from. It never changes: a newer publication is another object.
+
+    Attributes:
+        latest: Which publication it is.
+        text: ``latest.json`` on one line.
+        etag: Entity tag of the text.
+        publication: The publication.
+        observed: Observed frames of the last hours, ascending; the last is that of the issue time.
+    """
+
+    latest: Latest
+    text: bytes
+    etag: str
+    publication: Publication
+    observed: tuple[Seen, ...]
+
+
+class Watch:
+    """The newest publication and the state of the loop, looked at twice a second.
+
+    Args:
+        root: The published folder; it need not exist yet.
+        clock: Returns the time.
+
+    Attributes:
+        shelf: The folder.
+        status: How the loop is; None before its first turn.
+        problem: Why the newest publication cannot be used; None if it can. The one before stays.
+        loaded: Publications that were loaded since the start.
+    """
+
+    def __init__(self, root: Path, clock: Clock = utc_now) -> None:
+        self.shelf = Shelf(root)
+        self.clock = clock
+        self.status: Status | None = None
+        self.problem: str | None = None
+        self.loaded = 0
+        self._newest: Newest | None = None
+        self._held: list[Publication] = []
+        self._signatures: dict[str, _Signature] = {}
+        self._changed: list[asyncio.Event] = []
+
+    @property
+    def newest(self) -> Newest:
+        """The newest publication.
+
+        Raises:
+            Problem: Nothing has been published yet.
+        """
+        if self._newest is None:
+            raise nothing_yet()
+        return self._newest
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether something has been published."""
+        return self._newest is not None
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the newest frame is so old that its forecast does not describe the present rain."""
+        if self._newest is None:
+            return False
+        limit = (self.status or Status(updated=self.clock(), state="waiting")).stale_after_seconds
+        return self.clock() - self._newest.latest.issue > timedelta(seconds=limit)
+
+    def max_age(self) -> int:
+        """Return for how many seconds the newest publication may be kept by caches."""
+        if self._newest is None:
+            return 2
+        return min(30, max(2, int((self._newest.latest.expected - self.clock()).total_seconds())))
+
+    def look(self) -> bool:
+        """Look whether something is new, and load it. Return whether something was."""
+        news = False
+        try:
+            if self._is_new(STATUS):
+                self.status = self.shelf.status()
+                news = True
+            if self._is_new(LATEST):
+                news |= self._load()
+            self.problem = None
+        except PublicationError as error:
+            if str(error) != self.problem:
+                _LOG.warning("%s", error)
+            self.problem = str(error)
+            self._signatures.clear()
+        return news
+
+    async def run(self, sleep: Sleep = asyncio.sleep) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            if await asyncio.to_thread(self.look):
+                for event in self._changed:
+                    event.set()
+            await sleep(EVERY)
+
+    def subscribe(self) -> asyncio.Event:
+        """Return an event that is set at each change, until it is given back to :meth:`unsubscribe`."""
+        event = asyncio.Event()
+        self._changed.append(event)
+        return event
+
+    def unsubscribe(self, event: asyncio.Event) -> None:
+        """Set an event no more."""
+        self._changed.remove(event)
+
+    @property
+    def subscribers(self) -> int:
+        """Number of those who wait for changes."""
+        return len(self._changed)
+
+    def _is_new(self, name: str) -> bool:
+        # A file that replaces another has another number, even if it is of the same size and second.
+        try:
+            stat = (self.shelf.root / name).stat()
+        except OSError:
+            return False
+        signature = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        if self._signatures.get(name) == signature:
+            return False
+        self._signatures[name] = signature
+        return True
+
+    def _load(self) -> bool:
+        latest = self.shelf.latest()
+        if latest is None:
+            return False
+        held = {publication.manifest.folder: publication for publication in self._held}
+        newest = held.get(latest.folder) or self._publication(latest.issue, latest.run)
+        used, observed = [newest], []
+        for frame in latest.observed:
+            if frame.time == latest.issue:
+                continue
+            try:
+                source = held.get(frame.folder) or self._publication(frame.issue, frame.run)
+                levels = _levels(source, frame.time)
+            except PublicationError:
+                continue  # without its publication, an older frame is not known
+            held[frame.folder] = source
+            if source.grid == newest.grid:
+                used.append(source)
+                observed.append(Seen(frame.time, levels))
+        observed.append(Seen(latest.issue, _levels(newest, latest.issue)))
+        self._held = used
+        text = latest.model_dump_json().encode()
+        etag = f'W/"{hashlib.sha256(text).hexdigest()[:16]}"'
+        self._newest = Newest(latest, text, etag, newest, tuple(observed))
+        self.loaded += 1
+        return True
+
+    def _publication(self, issue: datetime, run: str) -> Publication:
+        return Publication.load(self.shelf, time_name(issue), run)
+
+
+def _levels(publication: Publication, time: datetime) -> NDArray[np.uint8]:
+    """Return the levels of an observed frame ``(y, x)``."""
+    layer = publication.layer(product_of(publication.manifest, OBSERVED), time)
+    if layer is None:
+        raise NotPublishedError(
+            f"{publication.manifest.folder}: expected the observed frame of {time_name(time)}, found none"
+        )
+    return publication.cells[..., layer]
