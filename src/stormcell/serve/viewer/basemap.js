@@ -1,4 +1,5 @@
-// Land, coasts and borders around the radar, drawn from the cells of vendor/basemap (see tools/basemap.py).
+// Land, coasts, borders and places around the radar, from the cells of vendor/basemap (see tools/basemap.py). A site
+// can have the tiles of another basemap instead.
 
 import { L } from "./leaflet.js";
 
@@ -18,31 +19,51 @@ export class Basemap {
     this.#lines = L.canvas({ pane: "lines", padding: 0.5 });
   }
 
-  /** Load and draw the cells that touch a box of degrees. */
-  async cover(bounds) {
-    const index = await (await fetch(`${FOLDER}index.json`)).json();
-    const near = index.cells.filter((name) => {
-      const [west, south] = name.split("_").map(Number);
-      return bounds.intersects([
-        [south, west],
-        [south + index.size, west + index.size],
-      ]);
-    });
-    await Promise.all(near.filter((name) => !this.#loaded.has(name)).map((name) => this.#load(name, index)));
-    this.places.sort((one, other) => other.population - one.population);
+  /** Use the tiles of another basemap. */
+  useTiles(address) {
+    L.tileLayer(address, { pane: "tiles" }).addTo(this.#map);
   }
 
-  async #load(name, { scale }) {
-    this.#loaded.add(name);
+  /** Draw what is in view, now and whenever the map has moved; drawn is called when something was added. */
+  async follow(drawn) {
+    const index = await (await fetch(`${FOLDER}index.json`)).json();
+    const cover = async () => {
+      const added = this.#cellsIn(this.#map.getBounds().pad(0.1), index);
+      if (!added.length) return;
+      await Promise.all(added.map(([name, shift]) => this.#load(name, index.scale, shift)));
+      this.places.sort((one, other) => other.population - one.population);
+      drawn();
+    };
+    this.#map.on("moveend", cover);
+    return cover();
+  }
+
+  /** List the cells in a box that are not loaded. Across the 180th meridian, the world is continued. */
+  #cellsIn(bounds, { cells, size }) {
+    const all = [-360, 0, 360].flatMap((shift) => cells.map((name) => [name, shift]));
+    return all.filter(([name, shift]) => {
+      const [west, south] = name.split("_").map(Number);
+      const box = [
+        [south, west + shift],
+        [south + size, west + shift + size],
+      ];
+      return bounds.intersects(box) && !this.#loaded.has(`${name} ${shift}`);
+    });
+  }
+
+  async #load(name, scale, shift) {
+    this.#loaded.add(`${name} ${shift}`);
     const cell = await (await fetch(`${FOLDER}${name}.json`)).json();
-    const rings = cell.land.map((ring) => points(ring, scale));
+    const rings = cell.land.map((ring) => points(ring, scale, shift));
     const [west, south, east, north] = extent(rings);
     const coasts = rings.flatMap((ring) => withoutSides(ring, west, south, east, north));
     this.#draw(L.polygon(rings, { ...this.#options("land"), stroke: false, fill: true, fillOpacity: 1 }), "land");
     this.#draw(L.polyline(coasts, { ...this.#options("coast"), weight: 1 }), "coast");
-    const borders = cell.borders.map((line) => points(line, scale));
+    const borders = cell.borders.map((line) => points(line, scale, shift));
     this.#draw(L.polyline(borders, { ...this.#options("border"), weight: 1, dashArray: "4 3" }), "border");
-    for (const [name, lon, lat, population] of cell.places) this.places.push({ name, lat, lon, population });
+    for (const [name, lon, lat, population] of cell.places) {
+      this.places.push({ name, lat, lon: lon + shift, population });
+    }
   }
 
   #options(kind) {
@@ -67,8 +88,8 @@ function colour(kind) {
 }
 
 /** Unpack a line: the first point, then differences, in units of 1 / scale degrees. */
-function points(packed, scale) {
-  let x = 0;
+function points(packed, scale, shift) {
+  let x = shift * scale;
   let y = 0;
   const line = [];
   for (let index = 0; index < packed.length; index += 2) {

@@ -4,10 +4,12 @@ import { decode } from "./png.js";
 import { nameOf } from "./times.js";
 
 const AT_ONCE = 4;
+const LARGEST = 2048; // pixels of a side
 
 /** List a layer's frames: the observed ones, then its forecasts. */
 export function framesOf(latest, manifest, layer) {
   const { issue, run } = manifest;
+  const coarse = overviewOf(manifest.raster);
   const here = productOf(manifest, "observed").times.map((time) => ({ time, issue, run }));
   const seen = new Map([...latest.observed, ...here].map((frame) => [Date.parse(frame.time), frame]));
   const observed = [...seen.entries()]
@@ -16,19 +18,31 @@ export function framesOf(latest, manifest, layer) {
       time: new Date(time),
       kind: "rate",
       observed: true,
-      url: address(frame.issue, frame.run, "observed", time),
+      ...addresses(frame.issue, frame.run, "observed", time, coarse),
     }));
   const { name, kind, times } = productOf(manifest, layer);
   const forecast = times
     .filter((time) => name !== "observed" && Date.parse(time) > Date.parse(issue))
-    .map((time) => ({ time: new Date(time), kind, observed: false, url: address(issue, run, name, time) }));
+    .map((time) => ({
+      time: new Date(time),
+      kind,
+      observed: false,
+      ...addresses(issue, run, name, time, coarse),
+    }));
   return [...observed, ...forecast];
 }
 
 const productOf = (manifest, wanted) => manifest.products.find(({ name }) => name === wanted) ?? { times: [] };
 
-function address(issue, run, product, valid) {
-  return `frames/${nameOf(new Date(issue))}/${run}/${product}/${nameOf(new Date(valid))}.png`;
+/** Return the picture to animate, and the one with all pixels. */
+function addresses(issue, run, product, valid, coarse) {
+  const path = `frames/${nameOf(new Date(issue))}/${run}/${product}/${nameOf(new Date(valid))}`;
+  return { url: coarse > 1 ? `${path}-${coarse}.png` : `${path}.png`, whole: `${path}.png` };
+}
+
+/** Return which of the smaller pictures an animation can have in memory many times. */
+function overviewOf({ shape, overviews }) {
+  return [1, ...overviews].find((n) => Math.max(...shape) / n <= LARGEST) ?? overviews.at(-1);
 }
 
 /** Index of the newest observed frame, or of the first frame. */

@@ -48,5 +48,5 @@ function titleOf({ title, quantile, threshold, realization }) {
 export function colourTitle(frame, layer) {
   if (frame.observed) return "Observed rain, mm/h";
   if (layer.kind === "probability") return `Chance of ${layer.threshold} mm/h or more`;
-  return "Forecast rain, mm/h";
+  return layer.name === "rate" ? "Forecast rain, mm/h" : `${layer.title}, mm/h`;
 }

@@ -8,7 +8,7 @@ import { framesOf, nowIn, Pictures } from "./frames.js";
 import { Labels } from "./labels.js";
 import { colourTitle, fillLayers, layerOf } from "./layers.js";
 import * as link from "./link.js";
-import { confine, createMap, fit, followPointer, reveal } from "./map.js";
+import { createMap, fit, followPointer, reveal } from "./map.js";
 import { Palettes } from "./palettes.js";
 import { Place } from "./place.js";
 import { Player } from "./player.js";
@@ -25,6 +25,7 @@ const known = { connected: true, latest: null, manifest: null, status: null, bli
 const asked = link.read(); // what the address wants; its time holds until the reader moves
 let wantedLayer = asked.layer;
 let newest = 0; // number of the newest issue that came
+let begun = false; // whether the map shows a place
 
 const map = createMap(part("map"));
 const basemap = new Basemap(map);
@@ -46,7 +47,7 @@ async function take(latest) {
   const manifest = await getJson(`${folder}/manifest.json`);
   if (number !== newest) return;
   Object.assign(known, { latest, manifest });
-  if (!map._loaded) begin(manifest);
+  if (!begun) begin(manifest);
   rain.place(manifest, settings.opacity / 100);
   fillLayers(part("layer"), manifest, wantedLayer);
   const { source, licence } = manifest.attributes;
@@ -72,12 +73,17 @@ async function showLayer(number = newest) {
 
 const layer = () => layerOf(known.manifest, wantedLayer);
 
-function begin(manifest) {
+async function begin(manifest) {
+  begun = true;
   const bounds = boundsOf(manifest.raster);
+  map.setMaxBounds(bounds.pad(5));
   if (asked.place) map.setView(asked.place, asked.place.zoom);
   else fit(map, bounds);
-  basemap.cover(confine(map, bounds)).then(() => labels.draw());
+  const { basemap: tiles = null } = await getJson("site.json").catch(() => ({}));
+  if (tiles) basemap.useTiles(tiles);
+  else basemap.follow(() => labels.draw());
   map.on("moveend", remember);
+  map.on("zoomend", () => player.frame && showWhole(player.frame).catch(() => null));
   map.on("click", async ({ latlng }) => {
     await place.open(latlng);
     reveal(map, latlng, part("place"));
@@ -86,7 +92,9 @@ function begin(manifest) {
     const level = rain.levelAt(latlng);
     const kind = player.frame?.kind;
     bar.point(level);
-    return level === null || !kind ? null : levelText(level, kind, known.manifest.encodings[kind]);
+    if (level === null || !kind) return null;
+    const text = levelText(level, kind, known.manifest.encodings[kind]);
+    return rain.isWhole || !/\d/.test(text) ? text : `up to ${text}`; // the highest of the pixels that it stands for
   });
   map.on("mouseout", () => bar.point(null));
 }
@@ -103,6 +111,13 @@ function pictureCame(url) {
   }
 }
 
+/** Show all pixels of a frame that stays in view, where the animation has a smaller picture. */
+async function showWhole(frame) {
+  if (player.playing || frame !== player.frame || frame.whole === frame.url || !rain.magnified) return;
+  const picture = await pictures.fetch(frame.whole);
+  if (!player.playing && frame === player.frame) rain.show(picture, palettes.of(picture), frame.url);
+}
+
 /** Show the frame that the player is at. */
 function draw() {
   const { frame, frames, index } = player;
@@ -114,6 +129,7 @@ function draw() {
     const colours = palettes.of(picture);
     rain.show(picture, colours, frame.url);
     bar.show(colourTitle(frame, layer()), frame.kind, known.manifest.encodings[frame.kind], colours);
+    setTimeout(() => showWhole(frame).catch(() => null), 400);
   }
   timeline.show(index);
   part("time").textContent = clock(frame.time);
@@ -127,7 +143,7 @@ function draw() {
 
 /** Keep the view in the address. While it plays or shows now, the time is "now". */
 function remember() {
-  if (!map._loaded || !player.frame) return;
+  if (!begun || !player.frame) return;
   const { lat, lng: lon } = map.getCenter();
   const moved = !player.playing && player.index !== nowIn(player.frames);
   const view = { lat, lon, zoom: map.getZoom(), time: moved ? player.frame.time : null, layer: layer().name };
@@ -151,7 +167,7 @@ async function recolour() {
 
 function choose(name) {
   wantedLayer = name;
-  part("layer").value = name;
+  part("layer").value = layer().name;
   showLayer();
 }
 

@@ -4,7 +4,7 @@ import { calm, embedded } from "./settings.js";
 import { L } from "./leaflet.js";
 
 // From the bottom to the top. Coasts and names lie above the rain, so that one can see where it rains.
-const PANES = { site: 150, land: 200, rain: 300, lines: 350, labels: 360 };
+const PANES = { tiles: 150, land: 200, rain: 300, lines: 350, labels: 360 };
 
 export function createMap(element) {
   const map = L.map(element, {
@@ -16,7 +16,7 @@ export function createMap(element) {
     fadeAnimation: !calm,
     zoomAnimation: !calm,
     inertia: !calm,
-    scrollWheelZoom: !embedded || "center",
+    scrollWheelZoom: !embedded, // the wheel scrolls the page that the map is part of
     maxBoundsViscosity: 0.8,
   });
   for (const [name, order] of Object.entries(PANES)) {
@@ -34,13 +34,6 @@ export function fit(map, bounds) {
   const narrow = map.getSize().x <= 700;
   const below = [8, embedded ? 8 : 100];
   map.fitBounds(bounds, { paddingTopLeft: [8, narrow && !embedded ? 110 : 8], paddingBottomRight: below });
-}
-
-/** Keep the map near a box, and return how far it can be moved. */
-export function confine(map, bounds) {
-  const wide = bounds.pad(0.75);
-  map.setMaxBounds(wide);
-  return wide;
 }
 
 /** Move the map until no panel covers a place. */

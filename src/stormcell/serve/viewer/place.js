@@ -63,17 +63,17 @@ export class Place {
 
   #answer(properties) {
     const points = pointsOf(properties);
-    const wet = points.some(({ rate, high, probabilities }) =>
-      [rate, high, ...Object.values(probabilities)].some((value) => value >= WORTH_A_CHART),
+    const wet = points.some(({ rate, high, extrapolation, probabilities }) =>
+      [rate, high, extrapolation, ...Object.values(probabilities)].some((value) => value >= WORTH_A_CHART),
     );
     const words = [stateSentence(properties), ...eventSentences(properties)];
-    this.#show(words, wet ? seriesChart(points, points[0].time) : null);
+    this.#show(words, wet ? seriesChart(points, new Date(properties.meta.issue)) : []);
   }
 
-  #show(sentences, chart = null) {
+  #show(sentences, chart = []) {
     const paragraphs = sentences.map((text) => Object.assign(document.createElement("p"), { textContent: text }));
     this.#part(".words").replaceChildren(...paragraphs);
-    this.#part(".chart").replaceChildren(...(chart ? [chart] : []));
+    this.#part(".chart").replaceChildren(...chart);
   }
 
   #part(selector) {

@@ -3,45 +3,51 @@
 import { clock } from "./times.js";
 import { percentText, rateText } from "./values.js";
 
+const at = (text) => clock(new Date(text));
+
 /** Say whether it rains now, or why that is not known. */
-export function stateSentence({ meta, raining_now: raining, observed }) {
+export function stateSentence({ meta, stale, raining_now: raining, observed }) {
+  if (stale) return `The newest radar frame is old, from ${at(observed.time)}: whether it rains now is not known.`;
   if (meta.radar_coverage === "no coverage") return "The radar does not see this place.";
-  if (meta.radar_coverage === "temporarily unavailable") {
-    const last = meta.last_observed ? ` It was last seen at ${clock(new Date(meta.last_observed))}.` : "";
+  if (raining === null) {
+    const last = meta.last_observed ? ` It was last seen at ${at(meta.last_observed)}.` : "";
     return `The newest radar frame did not observe this place.${last}`;
   }
-  const time = observed?.time ? ` at ${clock(new Date(observed.time))}` : "";
-  if (raining === null || raining === undefined) return "Whether it rains now is not known.";
-  return raining ? `Rain of ${rateText(observed.rate)} mm/h${time}.` : `Dry${time}.`;
+  return raining ? `Rain at ${at(observed.time)}: ${rateText(observed.rate)} mm/h.` : `Dry at ${at(observed.time)}.`;
 }
 
-/** Say when rain starts and stops. Without events, it stays dry only if the whole forecast is known. */
-export function eventSentences({ meta, stale, events, timeseries }) {
-  if (stale) return ["This forecast is old: when rain starts or stops is not known."];
-  if (meta.radar_coverage === "no coverage" || !timeseries.length) return [];
-  if (events.length) return events.map(eventSentence);
-  const end = clock(new Date(timeseries.at(-1).time));
-  const whole = timeseries.every(({ data }) => data.instant.details.precipitation_rate !== null);
-  return [whole ? `No rain until ${end}.` : "Whether rain comes is not known."];
+/** Say when rain starts and stops. An empty list of events means dry only if the server says so. */
+export function eventSentences({ meta, events, events_known: known, timeseries }) {
+  const sentences = events.map((event) => eventSentence(event, meta.issue));
+  if (known && !events.length) return [`No rain until ${at(timeseries.at(-1).time)}.`];
+  if (known || meta.radar_coverage === "no coverage") return sentences;
+  return [...sentences, "Whether more rain comes is not known."];
 }
 
-function eventSentence(event) {
-  const [start, end, peak] = [event.start, event.end, event.peak_time].map((text) => text && clock(new Date(text)));
-  const when = event.start_known ? `Rain from ${start}` : "Rain";
-  const until = event.end_known ? ` until ${end}` : `, still at ${end}`;
-  const most = event.peak_rate ? `, at most ${rateText(event.peak_rate)} mm/h at ${peak}` : "";
-  const chance = typeof event.probability === "number" ? ` (chance ${percentText(event.probability)})` : "";
-  return `${when}${until}${most}${chance}.`;
+function eventSentence(event, issue) {
+  const began = event.start <= issue;
+  const start = began ? `Rain since ${event.start_known ? "" : "before "}${at(event.start)}` : `Rain from ${at(event.start)}`;
+  const end = event.end_known ? `until ${at(event.end)}` : `at least until ${at(event.end)}`;
+  const peak = `at most ${rateText(event.peak_rate)} mm/h at ${at(event.peak_time)}`;
+  const chance = event.probability === null ? "" : ` Its chance is ${percentText(event.probability)}.`;
+  return `${start} ${end}, ${peak}.${chance}`;
 }
 
-/** List what the chart draws: time, rate, low and high of the range, and probabilities by threshold. */
-export function pointsOf({ observed, timeseries }) {
-  const seen = observed?.time ? [{ time: new Date(observed.time), rate: observed.rate, low: null, high: null }] : [];
-  const forecast = timeseries.map(({ time, data }) => {
-    const { precipitation_rate: rate = null, quantiles = {}, probabilities = {} } = data.instant.details;
-    const levels = Object.keys(quantiles).sort((one, other) => one - other);
-    const [low, high] = levels.length > 1 ? [quantiles[levels[0]], quantiles[levels.at(-1)]] : [null, null];
-    return { time: new Date(time), rate, low, high, probabilities };
-  });
-  return [...seen.map((point) => ({ ...point, probabilities: {} })), ...forecast];
+/**
+ * List what the chart draws: time, rate, extrapolation, low and high of the range, and probabilities by threshold.
+ * What is not known is null.
+ */
+export function pointsOf({ meta, observations, timeseries }) {
+  const past = observations
+    .filter(({ time }) => time < meta.issue)
+    .map(({ time, precipitation_rate: rate }) => point(time, { precipitation_rate: rate }));
+  const ahead = timeseries.map(({ time, data }) => point(time, data.instant.details));
+  return [...past.slice(-ahead.length), ...ahead];
+}
+
+function point(time, { precipitation_rate: rate, extrapolation = null, quantiles = {}, probabilities = {} }) {
+  const levels = Object.keys(quantiles).sort((one, other) => one - other);
+  const [low, high] = levels.length > 1 ? [quantiles[levels[0]], quantiles[levels.at(-1)]] : [null, null];
+  const range = levels.length > 1 ? [levels[0], levels.at(-1)] : null;
+  return { time: new Date(time), rate, extrapolation, low, high, range, probabilities };
 }

@@ -4,6 +4,8 @@
 import { NOT_OBSERVED } from "./values.js";
 import { L } from "./leaflet.js";
 
+const WORLD = 2 * Math.PI * 6378137; // metres around the map
+
 const CanvasOverlay = L.ImageOverlay.extend({
   _initImage() {
     this._image = this._url;
@@ -63,35 +65,45 @@ export class Rain {
     this.#canvas.dataset.frame = frame;
   }
 
+  /** Whether the picture in view has all of the raster's pixels. */
+  get isWhole() {
+    return this.#picture?.width === this.#raster?.shape[1];
+  }
+
   /** Return the level of the frame in view at a place; null outside the grid. */
   levelAt(latlng) {
-    if (!this.#picture) return null;
-    const [left, bottom, right, top] = this.#raster.bounds;
-    const { x, y } = L.CRS.EPSG3857.project(latlng);
+    if (!this.#grid) return null;
     const { width, height, levels } = this.#picture;
-    const column = Math.floor(((x - left) / (right - left)) * width);
-    const row = Math.floor(((top - y) / (top - bottom)) * height);
+    const [column, row] = this.#pixel(latlng, width, height).map(Math.floor);
     if (column < 0 || row < 0 || column >= width || row >= height) return null;
     if (!this.#canvas.getContext("2d").isPointInPath(this.#grid, column + 0.5, row + 0.5)) return null;
     return levels[row * width + column];
   }
 
+  /** Return column and row of a place. Rasters across the 180th meridian continue to the east of it. */
+  #pixel(latlng, width, height) {
+    const [left, bottom, right, top] = this.#raster.bounds;
+    const { x, y } = L.CRS.EPSG3857.project(latlng);
+    const east = x < left - 1 && x + WORLD <= right + 1 ? x + WORLD : x;
+    return [((east - left) / (right - left)) * width, ((top - y) / (top - bottom)) * height];
+  }
+
   /** The outline of the radar's grid in pixels of the picture; all of the picture if it is not known. */
   #gridPath(width, height) {
-    const [left, bottom, right, top] = this.#raster.bounds;
     const path = new Path2D();
-    for (const [lon, lat] of this.#outline) {
-      const { x, y } = L.CRS.EPSG3857.project(L.latLng(lat, lon));
-      path.lineTo(((x - left) / (right - left)) * width, ((top - y) / (top - bottom)) * height);
-    }
+    for (const [lon, lat] of this.#outline) path.lineTo(...this.#pixel(L.latLng(lat, lon), width, height));
     if (!this.#outline.length) path.rect(0, 0, width, height);
     return path;
   }
 
-  /** Show a pixel as a square where it is larger than one of the screen, and smooth where it is smaller. */
+  /** Whether a pixel of the picture is larger than one of the screen. */
+  get magnified() {
+    return (parseFloat(this.#canvas.style.width) || 0) >= this.#canvas.width;
+  }
+
+  /** Show magnified pixels as squares, and smaller ones smoothly. */
   #sharpen() {
-    const shown = parseFloat(this.#canvas.style.width) || 0;
-    this.#canvas.classList.toggle("magnified", shown >= this.#canvas.width);
+    this.#canvas.classList.toggle("magnified", this.magnified);
   }
 }
 

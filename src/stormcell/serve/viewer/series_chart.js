@@ -1,4 +1,4 @@
-// The chart of a place: the rain rate with its range, and the probabilities below it.
+// The chart of a place: observed and forecast rates with their range, and the probabilities below them.
 
 import { path, roundSteps, scale, svg } from "./svg.js";
 import { percentText, rateText } from "./values.js";
@@ -10,68 +10,77 @@ const RIGHT = 10;
 const TOP = 10;
 const HEIGHT = 112; // of the part with the rates
 const ROW = 26; // height of a probability's part
+const LABELS = 18; // height of the times
 const LEAST = 1; // mm/h at the top of the axis, so that drizzle does not look like a storm
 
 /**
- * Draw a series.
+ * Draw a series with its legend.
  *
- * @param points {time, rate, low, high, probabilities: {threshold: share}}, ascending; null where not known
+ * @param points as place_words.js lists them, ascending
  * @param now time of the newest observation
  */
 export function seriesChart(points, now) {
-  const thresholds = Object.keys(points.at(-1)?.probabilities ?? {});
   const bottom = TOP + HEIGHT;
-  const height = bottom + 18 + thresholds.length * ROW;
   const x = scale(points[0].time, points.at(-1).time, LEFT, WIDTH - RIGHT);
-  const highest = Math.max(LEAST, ...points.flatMap(({ rate, high }) => [rate ?? 0, high ?? 0]));
-  const steps = roundSteps(highest);
+  const rates = points.flatMap(({ rate, extrapolation, high }) => [rate ?? 0, extrapolation ?? 0, high ?? 0]);
+  const steps = roundSteps(Math.max(LEAST, ...rates));
   const y = scale(0, steps.at(-1), bottom, TOP);
+  const past = points.filter(({ time }) => time <= now);
+  const ahead = points.filter(({ time }) => time >= now);
+  const thresholds = Object.keys(points.at(-1).probabilities);
+  const height = bottom + LABELS + thresholds.length * ROW;
   const chart = svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": summary(points) });
-  for (const value of steps) {
-    chart.append(
-      svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }),
-      svg("text", { class: "axis end", x: LEFT - 5, y: y(value) + 3.5 }, String(value)),
-    );
-  }
-  const known = points.filter(({ low, high }) => low !== null && high !== null);
-  if (known.length > 1) {
-    const outline = [
-      ...known.map(({ time, high }) => [x(time), y(high)]),
-      ...known.map(({ time, low }) => [x(time), y(low)]).reverse(),
-    ];
-    chart.append(svg("path", { class: "band", d: `${path(outline)}Z` }));
-  }
+  for (const value of steps) chart.append(...gridLine(y(value), String(value)));
   chart.append(
-    svg("path", { class: "rate", d: path(points.map(({ time, rate }) => rate !== null && [x(time), y(rate)])) }),
+    svg("path", { class: "band", d: band(ahead, x, y) }),
+    svg("path", { class: "extrapolation", d: line(ahead, "extrapolation", x, y) }),
+    svg("path", { class: "rate", d: line(ahead, "rate", x, y) }),
+    svg("path", { class: "seen", d: line(past, "rate", x, y) }),
+    svg("line", { class: "now", x1: x(now), x2: x(now), y1: TOP - 4, y2: bottom }),
   );
   thresholds.forEach((threshold, row) => {
-    chart.append(...probabilityRow(points, threshold, x, bottom + 18 + row * ROW));
+    chart.append(...chances(ahead, threshold, x, bottom + LABELS + row * ROW));
   });
-  if (now >= points[0].time) {
-    chart.append(svg("line", { class: "now", x1: x(now), x2: x(now), y1: TOP - 4, y2: bottom }));
-  }
   for (const time of labelled(points)) {
     chart.append(svg("text", { class: "axis middle", x: Math.min(x(time), WIDTH - 18), y: bottom + 13 }, clock(time)));
   }
-  return chart;
+  return [chart, legend(points)];
 }
 
-function probabilityRow(points, threshold, x, top) {
-  const height = ROW - 8;
-  const width = Math.max(2, (WIDTH - LEFT - RIGHT) / points.length - 3);
-  const bars = points
-    .filter(({ probabilities }) => probabilities[threshold] !== undefined && probabilities[threshold] !== null)
-    .map(({ time, probabilities }) => {
-      const size = Math.max(1, height * probabilities[threshold]);
-      const bar = { class: "chance", x: x(time) - width / 2, y: top + 6 + height - size, width, height: size };
-      const text = `${clock(time)}: ${percentText(probabilities[threshold])} chance of ${threshold} mm/h or more`;
-      return svg("rect", bar, svg("title", {}, text));
-    });
+function gridLine(y, text) {
   return [
-    svg("text", { class: "axis end", x: LEFT - 5, y: top + height + 4 }, `≥ ${Number(threshold)}`),
-    svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: top + 6 + height, y2: top + 6 + height }),
-    ...bars,
+    svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y, y2: y }),
+    svg("text", { class: "axis end", x: LEFT - 6, y: y + 3.5 }, text),
   ];
+}
+
+function line(points, name, x, y) {
+  return path(points.map((point) => point[name] !== null && [x(point.time), y(point[name])]));
+}
+
+function band(points, x, y) {
+  const known = points.filter(({ high }) => high !== null);
+  if (known.length < 2) return "";
+  const above = known.map(({ time, high }) => [x(time), y(high)]);
+  const below = known.map(({ time, low }) => [x(time), y(low)]);
+  return `${path([...above, ...below.reverse()])}Z`;
+}
+
+/** Draw the probabilities of a threshold as bars. */
+function chances(points, threshold, x, top) {
+  const full = ROW - 8;
+  const base = top + 6 + full;
+  const width = Math.max(2, (x(points.at(-1).time) - x(points[0].time)) / (points.length - 1) - 2);
+  const bars = points
+    .filter(({ probabilities }) => (probabilities[threshold] ?? null) !== null)
+    .map(({ time, probabilities }) => {
+      const height = Math.max(1, full * probabilities[threshold]);
+      const text = `${clock(time)}: ${percentText(probabilities[threshold])} chance of ${threshold} mm/h or more`;
+      const left = Math.min(x(time) - width / 2, WIDTH - RIGHT - width / 2);
+      return svg("rect", { class: "chance", x: left, y: base - height, width, height }, svg("title", {}, text));
+    });
+  const name = svg("text", { class: "axis end", x: LEFT - 6, y: base - 3 }, `≥ ${Number(threshold)}`);
+  return [name, svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: base, y2: base }), ...bars];
 }
 
 function labelled(points) {
@@ -79,11 +88,31 @@ function labelled(points) {
   return points.filter((_, index) => index % every === 0).map(({ time }) => time);
 }
 
+function legend(points) {
+  const { extrapolation, range, probabilities } = points.at(-1);
+  const percent = range?.map((level) => `${Math.round(100 * level)}`);
+  const entries = [
+    ["seen", "observed"],
+    ["rate", "forecast, mm/h"],
+    ...(range ? [["band", `${percent[0]} to ${percent[1]} %`]] : []),
+    ...(extrapolation === null ? [] : [["extrapolation", "extrapolation"]]),
+    ...(Object.keys(probabilities).length ? [["chance", "chance"]] : []),
+  ];
+  const list = document.createElement("ul");
+  list.className = "keys";
+  for (const [kind, text] of entries) {
+    const entry = document.createElement("li");
+    entry.className = kind;
+    entry.textContent = text;
+    list.append(entry);
+  }
+  return list;
+}
+
 function summary(points) {
   const best = points.reduce((peak, point) => ((point.rate ?? -1) > (peak.rate ?? -1) ? point : peak));
-  const from = clock(points[0].time);
-  const to = clock(points.at(-1).time);
+  const [from, to] = [points[0], points.at(-1)].map(({ time }) => clock(time));
   if (best.rate === null) return `Rain from ${from} to ${to}: not known`;
-  if (best.rate === 0) return `Rain from ${from} to ${to}: none`;
+  if (best.rate === 0) return `Rain from ${from} to ${to}: nothing`;
   return `Rain from ${from} to ${to}: up to ${rateText(best.rate)} mm/h at ${clock(best.time)}`;
 }

@@ -102,7 +102,7 @@ function chart({ lead_minutes: leads, forecasters }, names, threshold) {
 
 function legend(names) {
   const list = document.createElement("ul");
-  list.className = "legend";
+  list.className = "keys";
   names.forEach((name, index) => {
     const entry = document.createElement("li");
     entry.className = `forecaster-${index}`;

@@ -1,6 +1,6 @@
 // News from the server: by its event stream, and by asking for latest.json where the stream does not come through.
 
-const SOON = 1500; // milliseconds between two questions while a new issue is due
+const SOON = 1000; // milliseconds between two questions while a new issue is due
 const LATER = 15000; // … and while it is not
 const REOPEN = 30000;
 
@@ -31,7 +31,7 @@ export class Updates {
 
   start() {
     this.#open();
-    setInterval(() => this.#tick(), 500);
+    setInterval(() => this.#tick(), 250);
     document.addEventListener("visibilitychange", () => document.hidden || this.ask());
     addEventListener("online", () => this.ask());
     return this.ask();

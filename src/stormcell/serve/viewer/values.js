@@ -26,7 +26,7 @@ export function shareOf(value, encoding) {
 /** Write a rain rate without its unit: two digits are all that a level is good for. */
 export function rateText(rate) {
   if (rate < 0.095) return "0";
-  if (rate < 0.995) return rate.toFixed(2).replace(/0$/, "");
+  if (rate < 0.995) return rate.toFixed(2);
   return rate < 9.95 ? rate.toFixed(1) : rate.toFixed(0);
 }
 
