@@ -44,6 +44,8 @@ def _with_z(time: datetime) -> str:
 Time = Annotated[AwareDatetime, PlainSerializer(_with_z, return_type=str)]
 Run = Annotated[str, Field(pattern="^[0-9a-f]{8}$")]
 ProductName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9.-]*$")]
+# Neither absolute nor with a part that begins with a dot: it cannot lead out of a folder.
+_FilePath = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")]
 
 
 def time_name(time: datetime) -> str:
@@ -219,7 +221,7 @@ class Manifest(_Part):
     products: tuple[Product, ...]
     observed_share: float
     often_observed: str = COVERAGE
-    files: dict[str, File]
+    files: dict[_FilePath, File]
     attributes: dict[str, str] = {}
 
     @property

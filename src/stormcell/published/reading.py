@@ -30,9 +30,9 @@ from stormcell.published.manifest import (
     time_name,
 )
 
-_ISSUE = re.compile(r"\d{8}T\d{4}Z")
-_RUN = re.compile(r"[0-9a-f]{8}")
-_FOLDER = re.compile(rf"(?P<issue>{_ISSUE.pattern})-(?P<run>{_RUN.pattern})")
+_ISSUE = re.compile(r"[0-9]{8}T[0-9]{4}Z")
+RUN = re.compile(r"[0-9a-f]{8}")
+_FOLDER = re.compile(rf"(?P<issue>{_ISSUE.pattern})-(?P<run>{RUN.pattern})")
 _LARGEST_JSON = 2**24  # bytes
 _HELD = 64  # manifests
 
@@ -111,7 +111,7 @@ class Shelf:
             PrunedError: There was one, or may have been: its issue time is before that of all that remain.
             PublicationError: The manifest is damaged.
         """
-        if not (_ISSUE.fullmatch(issue) and _RUN.fullmatch(run)):
+        if not (_ISSUE.fullmatch(issue) and RUN.fullmatch(run)):
             raise NotPublishedError(
                 "publication: expected an issue such as 20261128T0325Z and a run of 8 hexadecimal digits, "
                 f"found {issue[:40]!r} and {run[:40]!r}"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from stormcell.errors import OutputError
-from stormcell.published.manifest import CELLS, COVERAGE, NAME_OF_TIME
+from stormcell.published.manifest import CELLS, COVERAGE, NAME_OF_TIME, time_name
 from stormcell.published.reading import Shelf
 
 _LEFT = (".*.part", ".*.part.*", ".*.old", ".*.old.*")  # names of atomic writes
@@ -23,7 +23,7 @@ def clear_parts(root: Path) -> list[str]:
     """
     found = sorted({path for pattern in _LEFT for path in root.glob(pattern)})
     for path in found:
-        _delete(path)
+        _delete(path, root)
     return [path.name for path in found]
 
 
@@ -36,8 +36,8 @@ def prune(
 ) -> list[str]:
     """Drop old publications, and pictures and cells of those that are not so old.
 
-    What ``latest.json`` names always stays: the newest publication, and those with the observed frames'
-    pictures. The age of a publication is counted from its issue time.
+    What ``latest.json`` names always stays as it is: the newest publication, those with the observed frames'
+    pictures, and the earlier ones. The age of a publication is counted from its issue time.
 
     Args:
         root: The published folder.
@@ -64,35 +64,42 @@ def prune(
         if name in kept or age <= keep_pictures:
             continue
         if age > keep_forecasts:
-            _delete(root / name)
+            _delete(root / name, root)
             dropped.append(name)
-        elif _drop_pictures(root / name):
+        elif _drop_pictures(root, name):
             dropped.append(name)
     return dropped
 
 
 def _named(shelf: Shelf) -> set[str]:
+    """Return the names of the publications that ``latest.json`` names."""
     latest = shelf.latest()
     if latest is None:
         return set()
-    return {latest.folder, *(frame.folder for frame in latest.observed)}
+    earlier = (f"{time_name(issue)}-{run}" for issue, run in latest.earlier)
+    return {latest.folder, *(frame.folder for frame in latest.observed), *earlier}
 
 
-def _drop_pictures(folder: Path) -> bool:
-    found = [path for name in ("frames", CELLS, COVERAGE) if (path := folder / name).exists()]
+def _drop_pictures(root: Path, name: str) -> bool:
+    """Delete pictures and cells of a publication, and return whether it had any."""
+    found = [path for part in ("frames", CELLS, COVERAGE) if (path := root / name / part).exists()]
     for path in found:
-        _delete(path)
+        _delete(path, root)
     return bool(found)
 
 
-def _delete(path: Path) -> None:
+def _delete(path: Path, root: Path) -> None:
     """Delete a file or a folder, which readers see either whole or not at all."""
-    hidden = path if path.name.startswith(".") else path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path if path.parent == root and path.name.startswith(".") else root / _part_name(path)
     try:
-        if path.is_dir() and not path.is_symlink():
-            path.rename(hidden)
-            shutil.rmtree(hidden)
+        path.rename(part)
+        if part.is_dir() and not part.is_symlink():
+            shutil.rmtree(part)
         else:
-            path.unlink()
+            part.unlink()
     except OSError as error:
         raise OutputError(f"{path}: could not be deleted: {error.strerror}") from error
+
+
+def _part_name(path: Path) -> str:
+    return f".{path.parent.name}-{path.name}.{os.getpid()}.part"

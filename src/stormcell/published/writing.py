@@ -1,6 +1,5 @@
 """Write publications into a published folder, each completely or not at all."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,12 +12,8 @@ from numpy.typing import NDArray
 from stormcell.atomic import make_folder, replacing, write_file
 from stormcell.data.grid import Grid
 from stormcell.errors import ArgumentError
-from stormcell.maps import pictures, places
 from stormcell.maps.levels import LAST, MISSING, PROBABILITY, RATE, Levels, Scale
 from stormcell.maps.mercator import Warp
-from stormcell.maps.overviews import coarsen
-from stormcell.maps.palettes import DEFAULT, palette
-from stormcell.published import manifest as contract
 from stormcell.published.manifest import (
     CELLS,
     COVERAGE,
@@ -29,18 +24,22 @@ from stormcell.published.manifest import (
     STATUS,
     Degraded,
     Encoding,
-    File,
     Latest,
     Manifest,
     ObservedFrame,
     Product,
-    Raster,
     Scores,
     Status,
-    picture_name,
     time_name,
 )
-from stormcell.published.reading import Shelf
+from stormcell.published.publication_files import (
+    describe_files,
+    describe_grid,
+    describe_raster,
+    write_cells,
+    write_pictures,
+)
+from stormcell.published.reading import RUN, Shelf
 
 OBSERVED = "observed"
 SCALES: dict[str, Scale] = {"rate": RATE, "probability": PROBABILITY}
@@ -97,15 +96,26 @@ def publish(root: Path, content: Content) -> Manifest:
         ArgumentError: A field is not on the grid of the observed frames, or has impossible values.
         OutputError: It cannot be written; nothing of it remains.
     """
+    if not RUN.fullmatch(content.run):
+        raise ArgumentError(f"run: expected 8 hexadecimal digits, found {content.run!r}")
+    if content.often_observed.shape != content.observed.shape[1:]:
+        raise ArgumentError(
+            f"often_observed: expected {content.observed.shape[1:]}, found {content.often_observed.shape}"
+        )
     make_folder(root)
     if (root / content.folder / MANIFEST).is_file():
         return Shelf(root).manifest(time_name(content.issue), content.run)
     grid = Grid.of(content.observed.coords.to_dataset())
     fields = list(_fields(content, (grid.rows, grid.columns)))
+    warp = Warp.of(grid)
     with replacing(root / content.folder) as part:
         part.mkdir()
-        levels = _write_pictures(part, fields, Warp.of(grid))
-        _write_cells(part / CELLS, levels)
+        layers: list[Levels] = []
+        for product, values in fields:
+            levels = [SCALES[product.kind].encode(frame) for frame in values.values]
+            write_pictures(part, product, levels, warp)
+            layers += levels
+        write_cells(part / CELLS, layers)
         np.save(part / COVERAGE, content.often_observed.astype(bool), allow_pickle=False)
         if content.write_forecast is not None:
             content.write_forecast(part / FORECAST)
@@ -188,15 +198,15 @@ def utc(time: np.datetime64) -> datetime:
     return datetime.fromtimestamp(int(time.astype("datetime64[s]").astype(np.int64)), UTC)
 
 
-def _json(model: Manifest | Latest | Status | Scores) -> bytes:
-    return model.model_dump_json(indent=1).encode()
-
-
 def _fields(content: Content, shape: tuple[int, int]) -> Iterator[tuple[Product, xr.DataArray]]:
     """Yield all products with their times and first layers, and their fields, the observed frames first."""
     seen = Product(name=OBSERVED, title="Observed rain", kind="rate", times=())
+    every = [(seen, content.observed), *content.products]
+    names = [product.name for product, _ in every]
+    if len(set(names)) < len(names):
+        raise ArgumentError(f"products: expected different names, found {', '.join(names)}")
     layer = 0
-    for product, values in [(seen, content.observed), *content.products]:
+    for product, values in every:
         if values.dims != ("time", "y", "x") or values.shape[1:] != shape or not values.sizes["time"]:
             raise ArgumentError(
                 f"{product.name}: expected (time, y, x) on the grid of {shape[0]} × {shape[1]} pixels, "
@@ -207,34 +217,7 @@ def _fields(content: Content, shape: tuple[int, int]) -> Iterator[tuple[Product,
         layer += len(times)
 
 
-def _write_pictures(part: Path, fields: Sequence[tuple[Product, xr.DataArray]], warp: Warp) -> list[Levels]:
-    """Write all pictures and their overviews, and return the levels ``(y, x)`` of each layer."""
-    layers = []
-    for product, values in fields:
-        (part / picture_name(product.name, product.times[0])).parent.mkdir(parents=True)
-        for time, frame in zip(product.times, values, strict=True):
-            levels = SCALES[product.kind].encode(frame.values)
-            picture = warp.apply(levels, outside=MISSING)
-            for factor in (1, *warp.overviews):
-                content = pictures.encode(coarsen(picture, factor), palette(DEFAULT))
-                (part / picture_name(product.name, time, factor)).write_bytes(content)
-            layers.append(levels)
-    return layers
-
-
-def _write_cells(path: Path, layers: Sequence[Levels], rows_at_once: int = 64) -> None:
-    # Not by a memory map: on a full disk, writing to one ends the process.
-    rows, columns = layers[0].shape
-    header = {"descr": "|u1", "fortran_order": False, "shape": (rows, columns, len(layers))}
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for start in range(0, rows, rows_at_once):
-            some = np.stack([levels[start : start + rows_at_once] for levels in layers], axis=-1)
-            file.write(some.tobytes())
-
-
 def _manifest(part: Path, content: Content, grid: Grid, products: tuple[Product, ...]) -> Manifest:
-    warp, around = Warp.of(grid), places.extent(grid)
     return Manifest(
         issue=content.issue,
         run=content.run,
@@ -244,24 +227,12 @@ def _manifest(part: Path, content: Content, grid: Grid, products: tuple[Product,
         preliminary=content.preliminary,
         degraded=content.degraded,
         step_seconds=content.step_seconds,
-        grid=contract.Grid(
-            crs_wkt=grid.crs_wkt,
-            units=grid.spacing.unit,
-            y=(float(grid.y[0]), float(grid.y[-1])),
-            x=(float(grid.x[0]), float(grid.x[-1])),
-            shape=(grid.rows, grid.columns),
-            bounds=(around.west, around.south, around.east, around.north),
-            outline=tuple(places.outline(grid)),
-        ),
-        raster=Raster(bounds=warp.bounds, shape=warp.shape, overviews=warp.overviews),
+        grid=describe_grid(grid),
+        raster=describe_raster(grid),
         encodings={"rate": _encoding(RATE), "probability": _encoding(PROBABILITY)},
         products=products,
         observed_share=float(np.isfinite(content.observed.values[-1]).mean()),
-        files={
-            path.relative_to(part).as_posix(): _file(path)
-            for path in sorted(part.rglob("*"))
-            if path.is_file()
-        },
+        files=describe_files(part),
         attributes=content.attributes,
     )
 
@@ -277,7 +248,5 @@ def _encoding(scale: Scale) -> Encoding:
     )
 
 
-def _file(path: Path) -> File:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return File(bytes=path.stat().st_size, sha256=digest)
+def _json(model: Manifest | Latest | Status | Scores) -> bytes:
+    return model.model_dump_json(indent=1).encode()
