@@ -15,9 +15,9 @@ from stormcell.errors import ArgumentError
 
 
 def read_options(
-    quantity: str | None,
-    units: str | None,
-    zr: str | None,
+    quantity: str | None = None,
+    units: str | None = None,
+    zr: str | None = None,
     *,
     variable: str | None = None,
     min_quality: float | None = None,

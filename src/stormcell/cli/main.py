@@ -526,6 +526,9 @@ def serve(
         str, typer.Option(metavar="H", help="Address to listen at; 0.0.0.0 for all of this machine.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="P", help="Port to listen at.")] = 8000,
+    areas: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="GeoJSON polygons whose rain is served by name.")
+    ] = None,
     basemap: Annotated[
         str | None,
         typer.Option(
@@ -537,7 +540,45 @@ def serve(
     """Serve the map, and the data behind it, until interrupted."""
     from stormcell.cli.serve import serve as run
 
-    return run(published, host, port, basemap=basemap)
+    return run(published, host, port, areas=areas, basemap=basemap)
+
+
+@app.command()
+@verb
+def rehearse(
+    archive: Archive,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Empty folder for the feed and what is made of it.")
+    ],
+    model: Annotated[str, typer.Option(metavar="NAME", help="As for «stormcell live».")] = "extrapolation",
+    late: Annotated[float, typer.Option(metavar="P", help="Share of frames that come late.")] = 0.05,
+    torn: Annotated[float, typer.Option(metavar="P", help="Share that come in two parts.")] = 0.05,
+    doubled: Annotated[float, typer.Option(metavar="P", help="Share that come twice.")] = 0.05,
+    future: Annotated[float, typer.Option(metavar="P", help="Share with a copy of the future.")] = 0.02,
+    revised: Annotated[float, typer.Option(metavar="P", help="Share that come again, changed.")] = 0.02,
+    blind: Annotated[float, typer.Option(metavar="P", help="Share without an observed pixel.")] = 0.02,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the faults.")] = 0,
+) -> int:
+    """Feed an archive to the live loop with faults, and check what it promises.
+
+    Status 1: a promise was broken.
+    """
+    from stormcell.cli import rehearse
+
+    return rehearse.rehearse(
+        archive,
+        out,
+        model,
+        {
+            "late": late,
+            "torn": torn,
+            "doubled": doubled,
+            "future": future,
+            "revised": revised,
+            "blind": blind,
+        },
+        seed=seed,
+    )
 
 
 @app.command()

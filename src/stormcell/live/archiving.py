@@ -24,6 +24,25 @@ _RECENT = timedelta(days=7)
 
 
 @dataclass(frozen=True)
+class CheckReading:
+    """Check the settings for reading files before the first file arrives.
+
+    Attributes:
+        reading: How files are read.
+    """
+
+    reading: Reading
+
+    def __call__(self) -> None:
+        """Do it.
+
+        Raises:
+            ArgumentError: A setting is malformed.
+        """
+        self.reading()
+
+
+@dataclass(frozen=True)
 class Filed:
     """The outcome of adding files.
 

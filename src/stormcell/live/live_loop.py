@@ -199,7 +199,7 @@ class LiveLoop:
         """Do something, and note a failure; it is tried again after a while."""
         try:
             done = do()
-        except StormcellError as error:
+        except (StormcellError, OSError) as error:
             self.note(what, str(error))
             self._again = self._now + _AFTER_FAILURE
             return False

@@ -81,11 +81,16 @@ class PublishedForecast:
 
 
 def for_time(shelf: Shelf, valid: datetime) -> list[PublishedForecast]:
-    """Return the forecasts that were published for a time: of each issue, the one that was made last."""
+    """Return the forecasts that were published for a time: of each issue, the one that was made last.
+
+    Preliminary forecasts and those that were made instead of another do not count: so a forecaster and the
+    extrapolation beside it have the same issue times.
+    """
     by_issue: dict[datetime, PublishedForecast] = {}
     for manifest in _issued(shelf, valid - _FURTHEST, valid):
         rates = [product for product in manifest.products if product.name == "rate"]
-        if manifest.preliminary or not any(valid in product.times for product in rates):
+        instead = manifest.preliminary or manifest.degraded is not None
+        if instead or not any(valid in product.times for product in rates):
             continue
         known = by_issue.get(manifest.issue)
         if known is not None and known.manifest.created > manifest.created:

@@ -81,10 +81,13 @@ def _tallies(rain: xr.DataArray, time: datetime, published: Sequence[PublishedFo
     axes = Axes(axis, _thresholds(published), (), (), float(np.mean(grid.pixel_km(rain))))
     names = dict.fromkeys(name for one in published for name in one.forecasters)
     observation = np.broadcast_to(observed, (len(axis), *observed.shape))
-    products = _products(list(names), [leads.get(round(lead, 3)) for lead in axis], axes, observed.shape)
+    by_lead = [leads.get(round(lead, 3)) for lead in axis]
+    products = _products(list(names), by_lead, axes, observed.shape)
 
-    def views(_: int, given: Mapping[str, LeadProducts]) -> list[View]:
-        return [(given, defined_by_all(given, ~np.isnan(observed)))]
+    def views(lead: int, given: Mapping[str, LeadProducts]) -> list[View]:
+        one = by_lead[lead]
+        there = {name: given[name] for name in (() if one is None else one.forecasters)}
+        return [(there, defined_by_all(there, ~np.isnan(observed)))]
 
     (tallies,) = tally_views(products, observation, views, issue_time=moment(time), axes=axes)
     return tallies

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from stormcell.live.archiving import CheckReading
 from stormcell.live.intake import RunJob
 from stormcell.live.live_loop import LiveLoop
 from stormcell.live.live_settings import Settings
@@ -47,7 +48,8 @@ def live(
     """
     with locked(settings.out, standby=standby, sleep=sleep):
         clear_parts(settings.out)
-        choice, watched, problem = _choice(settings, run)
+        run(CheckReading(settings.reading), seconds=_TRIAL_SECONDS)
+        choice, watched, problem = choose(settings, run)
         loop = LiveLoop(settings, choice, run, clock=clock, log=log, model_file=watched)
         log(f"{settings.out}: forecasts by {choice.title} from the files in {settings.feed}")
         if problem:
@@ -65,8 +67,12 @@ def live(
     return loop
 
 
-def _choice(settings: Settings, run: RunJob) -> tuple[Choice, ModelFile | None, str | None]:
-    """Return the forecaster, what watches its file, and a problem with that file."""
+def choose(settings: Settings, run: RunJob) -> tuple[Choice, ModelFile | None, str | None]:
+    """Return the forecaster to begin with, what watches its file, and a problem with that file.
+
+    Raises:
+        StormcellError: It cannot be used.
+    """
 
     def attempt(job: TryForecaster) -> Choice:
         return run(job, seconds=_TRIAL_SECONDS)
