@@ -50,7 +50,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "obstore", "safetensors", "xarray"},
     ),
     "serve": (
-        {"errors", "data.grid", "maps", "published"},
+        {"errors", "data.grid", "data.projection", "maps", "published"},
         {
             "covjson_pydantic",
             "edr_pydantic",

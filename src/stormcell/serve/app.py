@@ -9,28 +9,46 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
-from stormcell.serve import event_stream, pages, picture_routes, point, problems, state_routes
+from stormcell.serve import (
+    area,
+    edr,
+    event_stream,
+    pages,
+    picture_routes,
+    point,
+    problems,
+    rainviewer,
+    state_routes,
+    tile_routes,
+)
+from stormcell.serve.area import read_areas
 from stormcell.serve.headers import Headers
 from stormcell.serve.metrics import Counted, Metrics
 from stormcell.serve.site import Site
+from stormcell.serve.tile_maker import TileMaker
 from stormcell.serve.watch import Clock, Watch, utc_now
 
 # Files are packed already, or are asked for in parts.
+_PARTS = (pages, picture_routes, point, area, event_stream, state_routes, tile_routes, rainviewer, edr)
 _NOT_PACKED = ("image/*", "application/x-netcdf", "application/octet-stream")
 
 
-def create_app(published: Path, *, basemap: str | None = None, clock: Clock = utc_now) -> FastAPI:
+def create_app(
+    published: Path, *, areas: Path | None = None, basemap: str | None = None, clock: Clock = utc_now
+) -> FastAPI:
     """Return the application that serves a published folder.
 
     It reads the folder and never writes. The folder need not exist yet.
 
     Args:
         published: The published folder.
+        areas: GeoJSON file of polygons whose rain is served by name.
         basemap: Address of the tiles of another basemap, with ``{z}``, ``{x}`` and ``{y}``.
         clock: Returns the time.
 
     Raises:
-        ArgumentError: The basemap's address is not one.
+        ArgumentError: The basemap's address is not one, or the file of areas has something else.
+        InputError: The file of areas cannot be read.
 
     Example:
         >>> app = create_app(Path("nowhere"))
@@ -38,7 +56,7 @@ def create_app(published: Path, *, basemap: str | None = None, clock: Clock = ut
         'Stormcell'
     """
     watch = Watch(published, clock)
-    site = Site(watch, Metrics(watch), basemap=basemap)
+    site = Site(watch, Metrics(watch), TileMaker(watch.shelf), basemap, read_areas(areas) if areas else {})
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -59,7 +77,7 @@ def create_app(published: Path, *, basemap: str | None = None, clock: Clock = ut
     )
     app.state.site = site
     problems.install(app)
-    for part in (pages, picture_routes, point, event_stream, state_routes):
+    for part in _PARTS:
         app.include_router(part.routes(site))
     app.mount("/viewer", pages.ViewerFiles(pages.security_policy(basemap)), name="viewer")
     # The last is the outermost.

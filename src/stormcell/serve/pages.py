@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
 from stormcell.errors import ArgumentError
 from stormcell.serve.answers import json_text
+from stormcell.serve.edr_metadata import landing_page
 from stormcell.serve.site import Site
 
 VIEWER = Path(__file__).parent / "viewer"
@@ -51,8 +52,13 @@ def routes(site: Site) -> APIRouter:
     }
 
     @router.get("/")
-    async def viewer() -> Response:
-        return FileResponse(VIEWER / "index.html", headers=headers)
+    async def viewer(request: Request, f: str | None = None) -> Response:
+        # Browsers take HTML. Programs that follow OGC's standards find their landing page here.
+        accepted = request.headers.get("accept", "")
+        if f == "json" or ("json" in accepted and "html" not in accepted):
+            text = landing_page(str(request.base_url)).model_dump_json(exclude_none=True)
+            return Response(text, 200, {"Vary": "Accept"}, "application/json")
+        return FileResponse(VIEWER / "index.html", headers={**headers, "Vary": "Accept"})
 
     @router.get("/docs")
     async def docs() -> Response:

@@ -13,9 +13,9 @@ from stormcell.errors import NotPublishedError, PrunedError
 from stormcell.maps import palettes, pictures
 from stormcell.published.manifest import NAME_OF_TIME, Manifest, time_name
 from stormcell.published.reading import product_of
-from stormcell.published.writing import OBSERVED
 from stormcell.serve.answers import NEVER, answer, current, immutable, not_changed
 from stormcell.serve.problems import described
+from stormcell.serve.publication import newest_time
 from stormcell.serve.site import Site
 
 PaletteName = Annotated[str, Query(description="Colours: " + ", ".join(palettes.PALETTES))]
@@ -52,8 +52,7 @@ def routes(site: Site) -> APIRouter:
     async def latest_frame(product: str) -> Response:
         """The newest picture of a product: the observed frame, or the first valid time of a forecast."""
         found = site.watch.newest.publication.manifest
-        times = product_of(found, product).times
-        valid = time_name(times[-1] if product == OBSERVED else times[0])
+        valid = time_name(newest_time(found, product))
         issue, run = found.folder.split("-")
         return RedirectResponse(f"../{issue}/{run}/{product}/{valid}.png", 302, {"Cache-Control": NEVER})
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from stormcell.data.grid import Grid
 from stormcell.maps.levels import Scale
 from stormcell.maps.places import Extent, cell_at, extent
 from stormcell.published.manifest import Encoding, Manifest, Product
-from stormcell.published.reading import Shelf, radar_grid
+from stormcell.published.reading import Shelf, product_of, radar_grid
 from stormcell.published.writing import OBSERVED
 from stormcell.serve.problems import outside
 
@@ -76,7 +76,7 @@ class Publication:
     @cached_property
     def values(self) -> Mapping[str, tuple[float | None, ...]]:
         """The value of each level, rounded, by kind of product; None for what was not observed."""
-        return {kind: _rounded(encoding) for kind, encoding in self.manifest.encodings.items()}
+        return {kind: rounded(encoding) for kind, encoding in self.manifest.encodings.items()}
 
     def layer(self, product: Product, time: datetime) -> int | None:
         """Return the layer of a product at a time, None if it has no field there."""
@@ -95,11 +95,24 @@ class Publication:
         return found
 
 
-def scale(encoding: Encoding, name: str = "value") -> Scale:
+def newest_time(manifest: Manifest, product: str) -> datetime:
+    """Return the time of a product that is nearest to now: the last observed one, or the first forecast.
+
+    Raises:
+        NotPublishedError: The publication does not have the product.
+    """
+    times = product_of(manifest, product).times
+    return times[-1] if product == OBSERVED else times[0]
+
+
+@lru_cache(maxsize=16)
+def scale(encoding: Encoding) -> Scale:
     """Return the scale that an encoding of a manifest describes."""
-    return Scale(name, encoding.scale, encoding.minimum, encoding.maximum, encoding.units, limited=False)
+    return Scale("value", encoding.scale, encoding.minimum, encoding.maximum, encoding.units, limited=False)
 
 
-def _rounded(encoding: Encoding) -> tuple[float | None, ...]:
+@lru_cache(maxsize=16)
+def rounded(encoding: Encoding) -> tuple[float | None, ...]:
+    """Return the value of each level, rounded; None for what was not observed."""
     values = scale(encoding).values.tolist()
     return tuple(None if np.isnan(value) else float(f"{value:.{_DIGITS}g}") for value in values)

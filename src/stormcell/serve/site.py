@@ -1,17 +1,19 @@
 """All that the routes share: the published folder, caches and the site's options."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stormcell.errors import NotPublishedError
 from stormcell.published.manifest import time_name
 from stormcell.serve.byte_cache import ByteCache
 from stormcell.serve.metrics import Metrics
+from stormcell.serve.polygons import Area
 from stormcell.serve.publication import Publication
+from stormcell.serve.tile_maker import TileMaker
 from stormcell.serve.watch import Watch
 
 _PICTURES = 2**28  # bytes
-_TILES = 2**26
 _OPENED = 16
 
 
@@ -22,16 +24,18 @@ class Site:
     Attributes:
         watch: The published folder.
         metrics: Counts of requests.
+        tiles: Tiles of the pictures.
         basemap: Address of another basemap's tiles, with ``{z}``, ``{x}`` and ``{y}``; None for the viewer's.
+        areas: Areas of the site by name.
         pictures: Files as they are, by path.
-        tiles: Tiles that were cut.
     """
 
     watch: Watch
     metrics: Metrics
+    tiles: TileMaker
     basemap: str | None = None
+    areas: Mapping[str, Area] = field(default_factory=dict)
     pictures: ByteCache = field(default_factory=lambda: ByteCache(_PICTURES))
-    tiles: ByteCache = field(default_factory=lambda: ByteCache(_TILES))
     _opened: OrderedDict[tuple[str, str], Publication] = field(default_factory=OrderedDict)
 
     def publication(self, issue: str, run: str) -> Publication:
