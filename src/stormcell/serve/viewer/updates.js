@@ -1,6 +1,6 @@
 // News from the server: by its event stream, and by asking for latest.json where the stream does not come through.
 
-const SOON = 1000; // milliseconds between two questions while a new issue is due
+const SOON = 1000; // milliseconds between two questions while a new issue is due, or the connection is lost
 const LATER = 15000; // … and while it is not
 const REOPEN = 30000;
 
@@ -23,6 +23,7 @@ export class Updates {
   #asked = 0;
   #expected = 0;
   #asking = false;
+  #lost = false;
 
   /** @param on {latest, status, connected}: functions that take what has come */
   constructor(on) {
@@ -50,7 +51,7 @@ export class Updates {
     const closed = this.#source.readyState === EventSource.CLOSED;
     if (closed && Date.now() - this.#opened > REOPEN) this.#open();
     const streaming = this.#source.readyState === EventSource.OPEN;
-    const due = serverNow() > this.#expected && !streaming;
+    const due = this.#lost || (serverNow() > this.#expected && !streaming);
     if (Date.now() - this.#asked > (due ? SOON : LATER)) this.ask();
   }
 
@@ -61,14 +62,13 @@ export class Updates {
     this.#asked = Date.now();
     try {
       this.#took(await getJson("latest.json"));
-      this.#on.connected(true);
       this.#on.status(await getJson("status.json"));
+      this.#lost = false;
     } catch (error) {
-      // 503 and 404 are answers: the server is there, and has nothing yet.
-      this.#on.connected(error.status === 503 || error.status === 404);
-    } finally {
-      this.#asking = false;
+      this.#lost = error.status !== 503; // which is an answer: the server is there, and has nothing yet
     }
+    this.#asking = false;
+    this.#on.connected(!this.#lost);
   }
 
   #took(latest) {
