@@ -43,18 +43,17 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"errors", "atomic", "models", "data", "motion"},
         {"cv2", "numpy", "scipy", "torch", "xarray", "zarr"},
     ),
-    "maps": ({"errors", "data"}, {"PIL", "numpy", "pyproj"}),
+    "maps": ({"errors", "data"}, {"PIL", "exactextract", "numpy", "pyproj"}),
     "published": ({"errors", "atomic", "data", "maps"}, {"numpy", "pydantic", "pyproj", "xarray"}),
     "live": (
         {"errors", "atomic", "data", "forecast", "maps", "published", "verification"},
-        {"numpy", "obstore", "safetensors", "xarray"},
+        {"numpy", "safetensors", "xarray"},
     ),
     "serve": (
         {"errors", "data.grid", "data.projection", "maps", "published"},
         {
             "covjson_pydantic",
             "edr_pydantic",
-            "exactextract",
             "fastapi",
             "numpy",
             "prometheus_client",

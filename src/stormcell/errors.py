@@ -2,6 +2,8 @@
 
     StormcellError
     ├── ArgumentError        (ValueError)           an argument has an invalid value
+    │   ├── OutsideGridError                        a place is outside of a radar's grid
+    │   └── TooLargeError                           more is asked for than is allowed
     ├── NotOfferedError      (NotImplementedError)  a feature that does not exist
     ├── MissingExtraError    (ImportError)          an optional package is not installed
     ├── InputError           (ValueError)           a file cannot be used
@@ -27,6 +29,24 @@ class StormcellError(Exception):
 
 class ArgumentError(StormcellError, ValueError):
     """An argument has an invalid value."""
+
+
+class OutsideGridError(ArgumentError):
+    """A place is outside of a radar's grid.
+
+    Attributes:
+        bounds: West, south, east and north of the grid, in degrees.
+    """
+
+    def __init__(
+        self, message: str, bounds: tuple[float, float, float, float] = (-180.0, -90.0, 180.0, 90.0)
+    ) -> None:
+        super().__init__(message)
+        self.bounds = bounds
+
+
+class TooLargeError(ArgumentError):
+    """More is asked for than is allowed."""
 
 
 class NotOfferedError(StormcellError, NotImplementedError):

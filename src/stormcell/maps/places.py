@@ -13,6 +13,7 @@ from pyproj.enums import TransformDirection
 
 from stormcell.data.grid import Grid
 from stormcell.data.projection import to_degrees
+from stormcell.errors import OutsideGridError
 
 Degrees = NDArray[np.float64]
 
@@ -94,6 +95,16 @@ def extent(grid: Grid) -> Extent:
     west, east = float(lon.min()), float(lon.max())
     shift = (west + 180) // 360 * 360
     return Extent(west - shift, south, east - shift, north)
+
+
+def outside(bounds: Extent) -> OutsideGridError:
+    """Return the error of a place outside of a grid with these bounds."""
+    west, south, east, north = (round(v, 4) for v in (bounds.west, bounds.south, bounds.east, bounds.north))
+    return OutsideGridError(
+        f"place: expected one inside of the radar's grid, {south:g} to {north:g}° N and "
+        f"{west:g} to {east:g}° E, found one outside",
+        (west, south, east, north),
+    )
 
 
 def outline(grid: Grid, points: int = 16) -> list[tuple[float, float]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
+from stormcell.maps.areas import read_areas
 from stormcell.serve import (
     area,
     edr,
@@ -21,7 +22,6 @@ from stormcell.serve import (
     state_routes,
     tile_routes,
 )
-from stormcell.serve.area import read_areas
 from stormcell.serve.headers import Headers
 from stormcell.serve.metrics import Counted, Metrics
 from stormcell.serve.site import Site

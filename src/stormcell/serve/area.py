@@ -6,15 +6,13 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from stormcell.errors import InputError
+from stormcell.maps.areas import Area, areas_of, covered
 from stormcell.serve.answers import NEVER, answer, current, json_text
 from stormcell.serve.area_series import WINDOWS, Amount, AreaStep, Statistics, amounts, area_series
-from stormcell.serve.polygons import Area, areas_of, covered
 from stormcell.serve.problems import Problem, described
 from stormcell.serve.series import text
 from stormcell.serve.site import Site
@@ -63,27 +61,6 @@ class AreaRain:
     grid_share: float
     series: Sequence[AreaStep]
     amounts: Sequence[Amount]
-
-
-def read_areas(path: Path) -> dict[str, Area]:
-    """Return the areas of a GeoJSON file by name.
-
-    Raises:
-        InputError: It cannot be read, or two areas have the same name.
-        ArgumentError: It is not GeoJSON with polygons.
-    """
-    try:
-        document = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a GeoJSON file: {error}") from None
-    try:
-        areas = areas_of(document)
-    except Problem as problem:
-        raise InputError(f"{path}: {problem.detail}") from None
-    named = {area.name: area for area in areas}
-    if len(named) < len(areas):
-        raise InputError(f"{path}: expected areas with different names, found the same name twice")
-    return named
 
 
 def routes(site: Site) -> APIRouter:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from stormcell.serve.polygons import Covered
+from stormcell.maps.areas import Covered
 from stormcell.serve.problems import Problem
 from stormcell.serve.publication import Publication, scale
 from stormcell.serve.rain_events import Sample

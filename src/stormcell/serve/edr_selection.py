@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stormcell.errors import NotPublishedError
+from stormcell.maps.areas import areas_of, covered
 from stormcell.maps.levels import MISSING
-from stormcell.maps.places import cell_at, extent
+from stormcell.maps.places import cell_at, extent, outside
 from stormcell.serve import edr_query
 from stormcell.serve.edr_query import Period
 from stormcell.serve.edr_source import Parameter, Source
-from stormcell.serve.polygons import areas_of, covered
-from stormcell.serve.problems import Problem, outside
+from stormcell.serve.problems import Problem
 
 MOST_VALUES = 1_000_000
 
@@ -59,7 +59,7 @@ def position(source: Source, coords: str) -> Block:
 
     Raises:
         ArgumentError: The place is not one.
-        Problem: It is outside of the grid.
+        OutsideGridError: It is outside of the grid.
     """
     lon, lat = edr_query.point(coords)
     cell = cell_at(source.grid, lon, lat)
@@ -74,7 +74,8 @@ def area(source: Source, coords: str) -> Block:
 
     Raises:
         ArgumentError: The polygon is not one.
-        Problem: It is outside of the grid, or too large.
+        OutsideGridError: It is outside of the grid.
+        TooLargeError: It is too large.
     """
     return _block(source, edr_query.polygon(coords), whole=False)
 
@@ -84,7 +85,8 @@ def cube(source: Source, bbox: str) -> Block:
 
     Raises:
         ArgumentError: The box is not one.
-        Problem: It is outside of the grid, or too large.
+        OutsideGridError: It is outside of the grid.
+        TooLargeError: It is too large.
     """
     bounds, (west, south, east, north) = extent(source.grid), edr_query.box(bbox)
     turn = 360 * round((bounds.centre - (west + east) / 2) / 360)

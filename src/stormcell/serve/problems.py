@@ -12,11 +12,12 @@ from stormcell.errors import (
     ArgumentError,
     InputError,
     NotPublishedError,
+    OutsideGridError,
     PrunedError,
     PublicationError,
     StormcellError,
+    TooLargeError,
 )
-from stormcell.maps.places import Extent
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 10
@@ -26,6 +27,8 @@ _STATUS: tuple[tuple[type[StormcellError], int], ...] = (
     (PrunedError, 410),
     (NotPublishedError, 404),
     (PublicationError, 503),
+    (OutsideGridError, 404),
+    (TooLargeError, 413),
     (ArgumentError, 400),
     (InputError, 400),
     (StormcellError, 500),
@@ -76,17 +79,6 @@ class Problem(Exception):
         return Response(content, self.status, headers, MEDIA_TYPE)
 
 
-def outside(bounds: Extent) -> Problem:
-    """Return the problem of a place outside of the radar's grid."""
-    west, south, east, north = (round(v, 4) for v in (bounds.west, bounds.south, bounds.east, bounds.north))
-    return Problem(
-        404,
-        f"place: expected one inside of the radar's grid, {south:g} to {north:g}° N and "
-        f"{west:g} to {east:g}° E, found one outside",
-        bbox=[west, south, east, north],
-    )
-
-
 def nothing_yet() -> Problem:
     """Return the problem of a request before the first forecast."""
     return Problem(503, "no forecast has been published yet", {"Retry-After": str(RETRY_SECONDS)})
@@ -117,7 +109,8 @@ async def _problem(_: Request, error: Exception) -> Response:
 async def _stormcell(_: Request, error: Exception) -> Response:
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
     headers = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else None
-    return Problem(status, " ".join(str(error).split()), headers).answer()
+    members = {"bbox": error.bounds} if isinstance(error, OutsideGridError) else {}
+    return Problem(status, " ".join(str(error).split()), headers, **members).answer()
 
 
 async def _invalid(_: Request, error: Exception) -> Response:

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from stormcell.data.grid import Grid
 from stormcell.maps.levels import Scale
-from stormcell.maps.places import Extent, cell_at, extent
+from stormcell.maps.places import Extent, cell_at, extent, outside
 from stormcell.published.manifest import Encoding, Manifest, Product
 from stormcell.published.reading import Shelf, product_of, radar_grid
 from stormcell.published.writing import OBSERVED
-from stormcell.serve.problems import outside
 
 RATE = "rate"  # name of the product with the forecast that people are shown
 
@@ -87,7 +86,7 @@ class Publication:
         """Return row and column of the cell at a place.
 
         Raises:
-            Problem: It is outside of the grid.
+            OutsideGridError: It is outside of the grid.
         """
         found = cell_at(self.grid, lon, lat)
         if found is None:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stormcell.errors import NotPublishedError
+from stormcell.maps.areas import Area
 from stormcell.published.manifest import time_name
 from stormcell.serve.byte_cache import ByteCache
 from stormcell.serve.metrics import Metrics
-from stormcell.serve.polygons import Area
 from stormcell.serve.publication import Publication
 from stormcell.serve.tile_maker import TileMaker
 from stormcell.serve.watch import Watch

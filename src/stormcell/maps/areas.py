@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,8 @@ from pyproj.enums import TransformDirection
 
 from stormcell.data.grid import Grid
 from stormcell.data.projection import to_degrees
-from stormcell.errors import ArgumentError
-from stormcell.maps.places import extent
-from stormcell.serve.problems import Problem, outside
+from stormcell.errors import ArgumentError, InputError, TooLargeError
+from stormcell.maps.places import extent, outside
 
 MOST_AREAS = 100
 MOST_VERTICES = 20_000
@@ -67,7 +67,7 @@ def areas_of(document: Any) -> list[Area]:
 
     Raises:
         ArgumentError: It is not GeoJSON with polygons.
-        Problem: There are too many areas or vertices.
+        TooLargeError: There are too many areas or vertices.
 
     Example:
         >>> square = [[[24, 60], [25, 60], [25, 61], [24, 61], [24, 60]]]
@@ -84,12 +84,28 @@ def areas_of(document: Any) -> list[Area]:
     if not isinstance(features, list) or not features:
         raise ArgumentError("area: expected GeoJSON with at least one feature, found none")
     if len(features) > MOST_AREAS:
-        raise Problem(413, f"area: expected at most {MOST_AREAS} areas, found {len(features)}")
+        raise TooLargeError(f"area: expected at most {MOST_AREAS} areas, found {len(features)}")
     found = [_area(feature, number) for number, feature in enumerate(features, start=1)]
     vertices = sum(len(ring) for area in found for rings in _rings(area.geometry) for ring in rings)
     if vertices > MOST_VERTICES:
-        raise Problem(413, f"area: expected at most {MOST_VERTICES} vertices, found {vertices}")
+        raise TooLargeError(f"area: expected at most {MOST_VERTICES} vertices, found {vertices}")
     return found
+
+
+def read_areas(path: Path) -> dict[str, Area]:
+    """Return the areas of a GeoJSON file by name.
+
+    Raises:
+        InputError: It cannot be read, has no polygons or too many, or two areas have the same name.
+    """
+    try:
+        areas = areas_of(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected a GeoJSON file with polygons: {error}") from None
+    named = {area.name: area for area in areas}
+    if len(named) < len(areas):
+        raise InputError(f"{path}: expected areas with different names, found the same name twice")
+    return named
 
 
 @lru_cache(maxsize=64)
@@ -102,7 +118,8 @@ def covered(grid: Grid, geometry: str) -> Covered:
 
     Raises:
         ArgumentError: The polygon is not one, or lies where the grid's projection is not valid.
-        Problem: It lies outside of the grid, or covers too many cells.
+        OutsideGridError: It lies outside of the grid.
+        TooLargeError: It covers too many cells.
     """
     places = _rings(geometry)
     _expect_near(grid, np.concatenate([ring for rings in places for ring in rings]))
@@ -117,7 +134,7 @@ def covered(grid: Grid, geometry: str) -> Covered:
         raise outside(extent(grid))
     cells = inside[0] / grid.dx * inside[1] / grid.dy
     if cells > MOST_CELLS:
-        raise Problem(413, f"area: expected at most {MOST_CELLS} cells within its bounds, found {cells:.0f}")
+        raise TooLargeError(f"area: expected at most {MOST_CELLS} cells within its bounds, found {cells:.0f}")
     index, share = _extract(grid, polygons)
     if not len(index):
         raise outside(extent(grid))
