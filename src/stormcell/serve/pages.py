@@ -16,6 +16,7 @@ from stormcell.serve.site import Site
 
 VIEWER = Path(__file__).parent / "viewer"
 _DOCS = Path(__file__).parent / "addresses.html"
+_STYLE = Path(__file__).parent / "addresses.css"
 
 
 def security_policy(basemap: str | None) -> str:
@@ -63,6 +64,10 @@ def routes(site: Site) -> APIRouter:
     @router.get("/docs")
     async def docs() -> Response:
         return FileResponse(_DOCS, headers=headers)
+
+    @router.get("/docs.css")
+    async def docs_style() -> Response:
+        return FileResponse(_STYLE, headers=headers)
 
     @router.get("/site.json")
     async def options() -> Response:

@@ -87,7 +87,7 @@ class Watch:
         self._newest: Newest | None = None
         self._held: list[Publication] = []
         self._signatures: dict[str, _Signature] = {}
-        self._changed: list[asyncio.Event] = []
+        self._waiting: list[asyncio.Event] = []
 
     @property
     def newest(self) -> Newest:
@@ -140,24 +140,28 @@ class Watch:
         """Look again and again, until cancelled."""
         while True:
             if await asyncio.to_thread(self.look):
-                for event in self._changed:
-                    event.set()
+                self.tell()
             await sleep(EVERY)
+
+    def tell(self) -> None:
+        """Tell those who wait for changes that there is one."""
+        for event in self._waiting:
+            event.set()
 
     def subscribe(self) -> asyncio.Event:
         """Return an event that is set at each change, until it is given back to :meth:`unsubscribe`."""
         event = asyncio.Event()
-        self._changed.append(event)
+        self._waiting.append(event)
         return event
 
     def unsubscribe(self, event: asyncio.Event) -> None:
         """Set an event no more."""
-        self._changed.remove(event)
+        self._waiting.remove(event)
 
     @property
     def subscribers(self) -> int:
         """Number of those who wait for changes."""
-        return len(self._changed)
+        return len(self._waiting)
 
     def _is_new(self, name: str) -> bool:
         # A file that replaces another has another number, even if it is of the same size and second.

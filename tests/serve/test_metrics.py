@@ -1,0 +1,60 @@
+from datetime import UTC, datetime, timedelta
+
+from prometheus_client.parser import text_string_to_metric_families
+from tests.serve.publications import ISSUE, WET, place, publish_issue
+
+from stormcell.published.manifest import Scores
+from stormcell.published.writing import write_scores
+
+
+def metrics(client):
+    found = {}
+    for family in text_string_to_metric_families(client.get("/metrics").text):
+        for sample in family.samples:
+            found[sample.name, *sorted(sample.labels.values())] = sample.value
+    return found
+
+
+def test_metrics_describe_what_is_published(client):
+    found = metrics(client)
+    assert found["stormcell_ready",] == 1
+    assert found["stormcell_stale",] == 0
+    assert found["stormcell_issue_timestamp_seconds",] == ISSUE.timestamp()
+    assert found["stormcell_loop_files", "added"] == 3
+    assert found["stormcell_loop_stage_seconds", "read"] == 0.2
+
+
+def test_metrics_count_requests_by_route_not_by_address(client):
+    client.get("/point", params=place(*WET))
+    client.get("/point", params={"lat": 0, "lon": 0})
+    client.get("/unknown/1")
+    client.get("/unknown/2")
+    found = metrics(client)
+    assert found["stormcell_requests_total", "/point", "200"] == 1
+    assert found["stormcell_requests_total", "/point", "404"] == 1
+    assert found["stormcell_requests_total", "404", "other"] == 2
+    assert not any("unknown" in str(key) for key in found)
+
+
+def test_metrics_have_the_scores_of_the_forecasts(serve, published):
+    publish_issue(published)
+    day = datetime(2026, 11, 28, tzinfo=UTC)
+    scores = Scores(
+        period="24h",
+        start=day,
+        end=day + timedelta(hours=24),
+        lead_minutes=(5.0, 10.0),
+        forecasters={"nowcaster-1": {"mae": [0.1, None], "csi": {"1.0": [0.5, 0.4]}}},
+    )
+    write_scores(published, [scores])
+    client = serve(published)
+    assert metrics(client)["stormcell_score_mae", "24h", "5", "nowcaster-1"] == 0.1
+    assert client.get("/scores.json").json()[0]["forecasters"]["nowcaster-1"]["mae"] == [0.1, None]
+
+
+def test_metrics_before_the_first_forecast(serve, published):
+    client = serve(published)
+    assert metrics(client)["stormcell_ready",] == 0
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/readyz").status_code == 503
+    assert client.get("/status.json").status_code == 503
