@@ -88,7 +88,7 @@ def add(root: Path, issue: datetime, newest: np.ndarray | None = None, **changes
         "observed": observed,
         "products": products(issue),
         "often_observed": np.isfinite(rain(0)),
-        "attributes": {"source": "Weather radar of the tests", "licence": "CC0-1.0"},
+        "attributes": {"source": "Weather radar of the tests", "license": "CC0-1.0"},
         **changes,
     }
     manifest = publish(root, Content(**content))

@@ -2,7 +2,7 @@
 
 import { keep, settings } from "./settings.js";
 
-/** @param actions functions by name: back, forward, play, now, compare, close */
+/** @param actions functions by name: back, forward, play, now, compare, close, and centre: open its place */
 export function connectKeys(map, actions) {
   const byKey = {
     " ": actions.play,
@@ -14,9 +14,10 @@ export function connectKeys(map, actions) {
     e: actions.compare,
     Escape: actions.close,
   };
+  const byKeyOnMap = { Enter: actions.centre };
   // Before Leaflet, which pans by the arrow keys: they do so only where the keyboard brought the focus to the map.
   const handle = (event) => {
-    const action = byKey[event.key];
+    const action = (event.target === map && byKeyOnMap[event.key]) || byKey[event.key];
     if (!action || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
     if (event.target.closest("input, select, dialog, [popover]")) return;
     if (event.key === " " && event.target.closest("button, a")) return;

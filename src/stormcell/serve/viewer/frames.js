@@ -66,6 +66,11 @@ export class Pictures {
     return this.#pictures.get(url);
   }
 
+  /** Whether all pictures that were wanted have come, or cannot. */
+  get complete() {
+    return this.#active === 0 && this.#waiting.length === 0;
+  }
+
   /** Load the pictures of these frames, the one at an index first, and forget all others. */
   want(frames, first) {
     const nearest = [...frames.keys()].sort((a, b) => Math.abs(a - first) - Math.abs(b - first));
@@ -93,13 +98,10 @@ export class Pictures {
     const url = this.#waiting.shift();
     this.#active++;
     this.#next();
-    try {
-      await this.load(url);
-      this.#loaded(url);
-    } catch {
-      // The frame stays empty on the timeline. It is tried again with the next issue.
-    }
+    // A frame without a picture stays empty on the timeline. It is asked for again with the next issue.
+    await this.load(url).catch(() => null);
     this.#active--;
+    this.#loaded(url);
     this.#next();
   }
 }

@@ -2,29 +2,33 @@
 
 import { bannersFor, showBanners } from "./banners.js";
 import { Basemap } from "./basemap.js";
+import { showClock } from "./clock_face.js";
 import { ColourBar } from "./colour_bar.js";
 import { connectKeys, connectSettings } from "./controls.js";
 import { framesOf, nowIn, Pictures } from "./frames.js";
 import { Labels } from "./labels.js";
 import { colourTitle, fillLayers, layerOf } from "./layers.js";
 import * as link from "./link.js";
-import { createMap, fit, followPointer, reveal } from "./map.js";
+import { createMap, fit, reveal } from "./map.js";
 import { Palettes } from "./palettes.js";
 import { Place } from "./place.js";
 import { Player } from "./player.js";
-import { blindShare, boundsOf, Rain } from "./rain.js";
+import { followPointer } from "./pointer.js";
+import { blindShare, boundsOf, Rain, seenBoundsOf } from "./rain.js";
 import { embedded, isDark, onSystemTheme, settings } from "./settings.js";
 import { Skill } from "./skill.js";
 import { Timeline } from "./timeline.js";
-import { clock, day, fromNow, zoneName } from "./times.js";
+import { nameOf } from "./times.js";
 import { getJson, serverNow, Updates } from "./updates.js";
-import { levelText } from "./values.js";
 
+const EXTRAPOLATION = "extrapolation";
 const part = (id) => document.getElementById(id);
 const known = { connected: true, latest: null, manifest: null, status: null, blind: 0 };
 const asked = link.read(); // what the address wants; its time holds until the reader moves
 let wantedLayer = asked.layer;
 let newest = 0; // number of the newest issue that came
+let shown = 0; // number of the newest layer that was asked for
+let compared = null; // name of the layer that extrapolation is compared with
 let begun = false; // whether the map shows a place
 
 const map = createMap(part("map"));
@@ -43,28 +47,29 @@ const timeline = new Timeline(part("slider"), part("ticks"), (index) => player.s
 async function take(latest) {
   if (JSON.stringify(latest) === JSON.stringify(known.latest)) return;
   const number = ++newest;
-  const folder = `${latest.issue.slice(0, 16).replace(/[-:]/g, "")}Z-${latest.run}`;
-  const manifest = await getJson(`${folder}/manifest.json`);
-  if (number !== newest) return;
+  const folder = `${nameOf(new Date(latest.issue))}-${latest.run}`;
+  const manifest = await getJson(`${folder}/manifest.json`).catch(() => null);
+  if (!manifest || number !== newest) return; // it is asked for again with the next news
   Object.assign(known, { latest, manifest });
-  if (!begun) begin(manifest);
   rain.place(manifest, settings.opacity / 100);
   fillLayers(part("layer"), manifest, wantedLayer);
-  const { source, licence } = manifest.attributes;
-  part("credits").textContent = [source, licence, "Natural Earth", "GeoNames", "Leaflet"].filter(Boolean).join(" · ");
-  await showLayer(number);
+  const { source, license } = manifest.attributes;
+  part("credits").textContent = [source, license, "Natural Earth", "GeoNames", "Leaflet"].filter(Boolean).join(" · ");
+  await showLayer();
+  if (!begun) begin(manifest);
   place.refresh();
 }
 
 /** Make the frames of the layer anew, and keep the time in view. */
-async function showLayer(number = newest) {
+async function showLayer() {
+  const number = ++shown;
   const before = player.frame?.time ?? asked.time;
   const follows = !before || (!player.playing && player.index === nowIn(player.frames) && player.frames.length > 0);
   const frames = framesOf(known.latest, known.manifest, layer().name);
   const same = follows ? -1 : frames.findIndex(({ time }) => time - before === 0);
   const index = same < 0 ? nowIn(frames) : same;
   await Promise.allSettled([pictures.load(frames[index]?.url), palettes.prepare(pictures, frames[index])]);
-  if (number !== newest) return;
+  if (number !== shown) return;
   timeline.set(frames, nowIn(frames));
   player.set(frames, index);
   pictures.want(frames, index);
@@ -76,39 +81,31 @@ const layer = () => layerOf(known.manifest, wantedLayer);
 async function begin(manifest) {
   begun = true;
   const bounds = boundsOf(manifest.raster);
+  const picture = pictures.get(player.frame?.url);
   map.setMaxBounds(bounds.pad(5));
   if (asked.place) map.setView(asked.place, asked.place.zoom);
-  else fit(map, bounds);
+  else fit(map, picture ? seenBoundsOf(manifest.raster, picture) : bounds, part("legend"), part("player"));
   const { basemap: tiles = null } = await getJson("site.json").catch(() => ({}));
   if (tiles) basemap.useTiles(tiles);
   else basemap.follow(() => labels.draw());
+  remember();
   map.on("moveend", remember);
   map.on("zoomend", () => player.frame && showWhole(player.frame).catch(() => null));
-  map.on("click", async ({ latlng }) => {
-    await place.open(latlng);
-    reveal(map, latlng, part("place"));
-  });
-  followPointer(map, part("under-pointer"), (latlng) => {
-    const level = rain.levelAt(latlng);
+  map.on("click", ({ latlng }) => openPlace(latlng));
+  followPointer(map, part("under-pointer"), bar, rain, () => {
     const kind = player.frame?.kind;
-    bar.point(level);
-    if (level === null || !kind) return null;
-    const text = levelText(level, kind, known.manifest.encodings[kind]);
-    return rain.isWhole || !/\d/.test(text) ? text : `up to ${text}`; // the highest of the pixels that it stands for
+    return kind ? { kind, encoding: known.manifest.encodings[kind] } : null;
   });
-  map.on("mouseout", () => bar.point(null));
 }
 
 function pictureCame(url) {
   const { frames, frame } = player;
   timeline.mark((index) => pictures.get(frames[index]?.url) !== undefined);
   if (frame?.url === url) draw();
-  const now = frames[nowIn(frames)];
-  const observed = frames.filter((one) => one.observed && one !== now).map((one) => pictures.get(one.url));
-  if (now && pictures.get(now.url)) {
-    known.blind = blindShare(pictures.get(now.url), observed.filter(Boolean));
-    warn();
-  }
+  if (!pictures.complete) return;
+  const observed = frames.filter((one) => one.observed).map((one) => pictures.get(one.url));
+  known.blind = blindShare(observed.filter(Boolean));
+  warn();
 }
 
 /** Show all pixels of a frame that stays in view, where the animation has a smaller picture. */
@@ -132,12 +129,7 @@ function draw() {
     setTimeout(() => showWhole(frame).catch(() => null), 400);
   }
   timeline.show(index);
-  part("time").textContent = clock(frame.time);
-  part("time").dateTime = frame.time.toISOString();
-  part("time").title = day(frame.time);
-  part("zone").textContent = zoneName(frame.time);
-  const kind = frame.observed ? "Observed" : "Forecast";
-  part("kind").textContent = picture ? `${kind}, ${fromNow(frame.time, frames[nowIn(frames)].time)}` : "Loading …";
+  showClock(frame, frames[nowIn(frames)].time, picture !== undefined);
   remember();
 }
 
@@ -165,6 +157,19 @@ async function recolour() {
   draw();
 }
 
+async function openPlace(latlng) {
+  await place.open(latlng);
+  reveal(map, latlng, part("place"));
+}
+
+/** Show extrapolation, or again what it was compared with. */
+function compare() {
+  if (!known.manifest) return;
+  const { name } = layer();
+  choose(name === EXTRAPOLATION ? compared : EXTRAPOLATION);
+  compared = name;
+}
+
 function choose(name) {
   wantedLayer = name;
   part("layer").value = layer().name;
@@ -185,7 +190,8 @@ connectKeys(part("map"), {
   forward: () => player.step(1),
   play: () => player.toggle(),
   now: () => player.step(nowIn(player.frames) - player.index),
-  compare: () => known.manifest && choose(layer().name === "extrapolation" ? null : "extrapolation"),
+  compare,
+  centre: () => openPlace(map.getCenter()),
   close: () => place.close(),
 });
 connectSettings(part("settings"), (name) => {
@@ -199,7 +205,7 @@ connectSettings(part("settings"), (name) => {
 addEventListener("hashchange", () => location.reload());
 setInterval(warn, 5000);
 new Updates({
-  latest: (latest) => take(latest).catch(() => (known.latest ??= null)).then(warn),
+  latest: (latest) => take(latest).then(warn),
   status: (status) => ((known.status = status), warn()),
   connected: (connected) => ((known.connected = connected), warn()),
 }).start();

@@ -1,4 +1,4 @@
-// The Leaflet map: its panes, limits and the value under the pointer.
+// The Leaflet map: its panes, and which part of it is in view.
 
 import { calm, embedded } from "./settings.js";
 import { L } from "./leaflet.js";
@@ -30,10 +30,14 @@ export function createMap(element) {
 }
 
 /** Show a box in the part of the map that no panel covers. */
-export function fit(map, bounds) {
-  const narrow = map.getSize().x <= 700;
-  const below = [8, embedded ? 8 : 100];
-  map.fitBounds(bounds, { paddingTopLeft: [8, narrow && !embedded ? 110 : 8], paddingBottomRight: below });
+export function fit(map, bounds, above, below) {
+  const { x, y } = map.getSize();
+  const card = above.getBoundingClientRect();
+  const top = card.width > x / 2 ? card.bottom : 0; // a narrow one may lie on the corner
+  map.fitBounds(bounds, {
+    paddingTopLeft: [8, top + 8],
+    paddingBottomRight: [8, y - below.getBoundingClientRect().top + 8],
+  });
 }
 
 /** Move the map until no panel covers a place. */
@@ -42,19 +46,4 @@ export function reveal(map, latlng, panel) {
   const { x, y } = map.getSize();
   const below = width > x / 2;
   map.panInside(latlng, { padding: [24, 24], paddingBottomRight: below ? [24, y - top + 24] : [x - left + 24, 24] });
-}
-
-/** Say what is under the pointer, in a small label beside it. */
-export function followPointer(map, label, describe) {
-  const hide = () => (label.hidden = true);
-  map.on("mousemove", (event) => {
-    const text = describe(event.latlng);
-    label.hidden = text === null;
-    if (text === null) return;
-    label.textContent = text;
-    const { x, y } = event.containerPoint;
-    const turn = x > map.getSize().x - 140;
-    label.style.transform = `translate(${x}px, ${y}px) translate(${turn ? "calc(-100% - 14px)" : "14px"}, -50%)`;
-  });
-  map.on("mouseout movestart", hide);
 }

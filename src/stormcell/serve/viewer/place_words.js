@@ -7,7 +7,7 @@ const at = (text) => clock(new Date(text));
 
 /** Say whether it rains now, or why that is not known. */
 export function stateSentence({ meta, stale, raining_now: raining, observed }) {
-  if (stale) return `The newest radar frame is old, from ${at(observed.time)}: whether it rains now is not known.`;
+  if (stale) return `The newest radar frame is old, from ${at(observed.time)}. Whether it rains now or later is not known.`;
   if (meta.radar_coverage === "no coverage") return "The radar does not see this place.";
   if (raining === null) {
     const last = meta.last_observed ? ` It was last seen at ${at(meta.last_observed)}.` : "";
@@ -17,11 +17,11 @@ export function stateSentence({ meta, stale, raining_now: raining, observed }) {
 }
 
 /** Say when rain starts and stops. An empty list of events means dry only if the server says so. */
-export function eventSentences({ meta, events, events_known: known, timeseries }) {
+export function eventSentences({ meta, stale, events, events_known: known, timeseries }) {
   const sentences = events.map((event) => eventSentence(event, meta.issue));
   if (known && !events.length) return [`No rain until ${at(timeseries.at(-1).time)}.`];
-  if (known || meta.radar_coverage === "no coverage") return sentences;
-  return [...sentences, "Whether more rain comes is not known."];
+  if (known || stale || meta.radar_coverage === "no coverage") return sentences;
+  return [...sentences, events.length ? "Whether more rain comes is not known." : "Whether rain comes is not known."];
 }
 
 function eventSentence(event, issue) {

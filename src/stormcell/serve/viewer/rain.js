@@ -107,16 +107,35 @@ export class Rain {
   }
 }
 
-export function boundsOf(raster) {
-  const [left, bottom, right, top] = raster.bounds;
+export function boundsOf({ bounds: [left, bottom, right, top] }) {
   const corner = (x, y) => L.CRS.EPSG3857.unproject(L.point(x, y));
   return L.latLngBounds(corner(left, bottom), corner(right, top));
 }
 
-/** Share of the pixels that other pictures observed and this one did not. */
-export function blindShare(picture, others) {
-  const { levels } = picture;
-  const usual = others.filter((other) => other.levels.length === levels.length);
+/** Return the bounds of what a picture observed; those of its raster if it observed nothing. */
+export function seenBoundsOf(raster, { width, height, levels }) {
+  let [west, north, east, south] = [width, height, 0, 0];
+  for (let row = 0; row < height; row++) {
+    for (let column = 0; column < width; column++) {
+      if (levels[row * width + column] === NOT_OBSERVED) continue;
+      west = Math.min(west, column);
+      east = Math.max(east, column + 1);
+      north = Math.min(north, row);
+      south = row + 1;
+    }
+  }
+  if (!south) return boundsOf(raster);
+  const [left, bottom, right, top] = raster.bounds;
+  const x = (column) => left + (column / width) * (right - left);
+  const y = (row) => top - (row / height) * (top - bottom);
+  return boundsOf({ bounds: [x(west), y(south), x(east), y(north)] });
+}
+
+/** Return which share of the pixels that earlier pictures observed the last one did not. */
+export function blindShare(pictures) {
+  if (!pictures.length) return 0;
+  const { levels } = pictures.at(-1);
+  const usual = pictures.slice(0, -1).filter((other) => other.levels.length === levels.length);
   let seen = 0;
   let blind = 0;
   for (let index = 0; index < levels.length; index++) {

@@ -2,7 +2,7 @@
 
 import { path, roundSteps, scale, svg } from "./svg.js";
 import { percentText, rateText } from "./values.js";
-import { clock } from "./times.js";
+import { clock, minuteOfDay } from "./times.js";
 
 const WIDTH = 320;
 const LEFT = 40;
@@ -11,6 +11,7 @@ const TOP = 10;
 const HEIGHT = 112; // of the part with the rates
 const ROW = 26; // height of a probability's part
 const LABELS = 18; // height of the times
+const VISIBLE = 0.05; // probability; thresholds that are less probable at all times are left out
 const LEAST = 1; // mm/h at the top of the axis, so that drizzle does not look like a storm
 
 /**
@@ -27,7 +28,9 @@ export function seriesChart(points, now) {
   const y = scale(0, steps.at(-1), bottom, TOP);
   const past = points.filter(({ time }) => time <= now);
   const ahead = points.filter(({ time }) => time >= now);
-  const thresholds = Object.keys(points.at(-1).probabilities);
+  const thresholds = Object.keys(points.at(-1).probabilities).filter((threshold) =>
+    ahead.some(({ probabilities }) => probabilities[threshold] >= VISIBLE),
+  );
   const height = bottom + LABELS + thresholds.length * ROW;
   const chart = svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": summary(points) });
   for (const value of steps) chart.append(...gridLine(y(value), String(value)));
@@ -84,8 +87,9 @@ function chances(points, threshold, x, top) {
 }
 
 function labelled(points) {
-  const every = Math.max(1, Math.round(points.length / 4));
-  return points.filter((_, index) => index % every === 0).map(({ time }) => time);
+  const minutes = (points.at(-1).time - points[0].time) / 60000;
+  const every = [5, 10, 15, 30, 60, 120].find((step) => minutes / step <= 5) ?? 360;
+  return points.map(({ time }) => time).filter((time) => minuteOfDay(time) % every === 0);
 }
 
 function legend(points) {
