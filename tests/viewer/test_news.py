@@ -6,12 +6,13 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from playwright.sync_api import expect
 from tests.viewer.publications import GRID, STEP, add, rain, recent
 from tests.viewer.serving import Server
 
 from stormcell.published.manifest import Degraded, Status
 from stormcell.published.writing import write_status
+
+expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 
 SOON = 2_000  # milliseconds in which the map has a new issue
 HALF = (slice(0, GRID.rows), slice(0, GRID.columns // 2))
