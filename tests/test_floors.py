@@ -41,12 +41,16 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "models": ({"errors", "atomic", "nn"}, {"pydantic", "safetensors", "torch"}),
     "forecast": (
         {"errors", "atomic", "models", "data", "motion"},
-        {"cv2", "numpy", "scipy", "torch", "xarray", "zarr"},
+        {"cv2", "dask", "numpy", "rasterio", "scipy", "torch", "xarray", "zarr"},
     ),
     "maps": ({"errors", "data"}, {"PIL", "exactextract", "numpy", "pyproj"}),
     "published": ({"errors", "atomic", "data", "maps"}, {"numpy", "pydantic", "pyproj", "xarray"}),
+    "alerts": (
+        {"errors", "data.grid", "maps", "published"},
+        {"numpy", "pydantic", "pyproj", "yaml"},
+    ),
     "live": (
-        {"errors", "atomic", "data", "forecast", "maps", "published", "verification"},
+        {"alerts", "errors", "atomic", "data", "forecast", "maps", "published", "verification"},
         {"numpy", "safetensors", "xarray"},
     ),
     "serve": (
@@ -87,7 +91,18 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         },
     ),
     "cli": (
-        {"errors", "atomic", "data", "forecast", "verification", "training", "experiments", "live", "serve"},
+        {
+            "alerts",
+            "errors",
+            "atomic",
+            "data",
+            "forecast",
+            "verification",
+            "training",
+            "experiments",
+            "live",
+            "serve",
+        },
         {"numpy", "rich", "typer", "xarray"},
     ),
 }
@@ -147,7 +162,8 @@ def test_rooms_import_only_what_they_are_allowed_to():
 
 def test_rooms_without_torch_import_with_torch_blocked():
     rooms = [
-        *(f"stormcell.{room}" for room in ("data", "motion", "maps", "published", "serve", "verification")),
+        *(f"stormcell.{room}" for room in ("alerts", "data", "motion", "maps", "published", "serve")),
+        "stormcell.verification",
         "stormcell.forecast.contract",
     ]
     run(IMPORT_ALL.format(rooms=rooms), without=["torch"])

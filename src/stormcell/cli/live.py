@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from stormcell.cli.exit_status import ALL_DONE, NOTHING_DONE, SOME_REFUSED
 from stormcell.cli.number_lists import numbers
-from stormcell.errors import ArgumentError
+from stormcell.errors import ArgumentError, MissingExtraError
 from stormcell.live.child import Child
 from stormcell.live.freshness import freshness
 from stormcell.live.live_settings import Settings
@@ -22,6 +22,7 @@ from stormcell.live.service import live as serve
 from stormcell.live.systemd import Watchdog
 
 if TYPE_CHECKING:
+    from stormcell.alerts.rules import Rules
     from stormcell.data.processing import Processing
     from stormcell.data.read_options import ReadOptions
 
@@ -66,12 +67,15 @@ def settings(
     quantiles: str,
     keep: str,
     keep_files: str,
+    rules: Path | None,
     **others: Any,
 ) -> Settings:
     """Return the settings of the loop from the options of the command line.
 
     Raises:
         ArgumentError: An option is malformed.
+        InputError: The rules file cannot be used.
+        MissingExtraError: There are rules, and the packages for them are not installed.
     """
     wanted = Wanted(
         steps,
@@ -87,8 +91,21 @@ def settings(
         wanted=wanted,
         keep_pictures=period("--keep", keep),
         keep_forecasts=period("--keep-files", keep_files),
+        rules=None if rules is None else _rules(rules),
         **others,
     )
+
+
+def _rules(path: Path) -> "Rules":
+    try:
+        from stormcell.alerts.rules import read_rules
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("stormcell"):
+            raise
+        raise MissingExtraError(
+            f'live --rules: {missing.name} is not installed: pip install "stormcell[serve]"'
+        ) from None
+    return read_rules(path)
 
 
 def live(settings: Settings, *, once: bool, standby: bool) -> int:

@@ -332,7 +332,10 @@ def verify(
 def forecast(
     context: typer.Context,
     archive: Archive,
-    out: Annotated[Path, typer.Option(metavar="F.nc", help="Output file: NetCDF (.nc) or Zarr (.zarr).")],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="F.nc", help="Output file: NetCDF (.nc), Zarr (.zarr) or GeoTIFF (.tif)."),
+    ],
     model: Annotated[
         str | None,
         typer.Option(
@@ -361,6 +364,13 @@ def forecast(
     quantiles: Annotated[
         str | None, typer.Option(metavar="P,P,…", help="Also write these quantiles, such as .1,.5,.9.")
     ] = None,
+    layout: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Names and units in NetCDF and Zarr: cf, fews (Delft-FEWS) or pysteps.",
+        ),
+    ] = "cf",
 ) -> int:
     """Forecast the rain that follows a frame of an archive."""
     from stormcell.cli import forecast
@@ -377,6 +387,7 @@ def forecast(
         seed=seed,
         probabilities=probabilities,
         quantiles=quantiles,
+        layout=layout,
     )
 
 
@@ -449,6 +460,9 @@ def live(
     min_free: Annotated[
         int, typer.Option(min=0, metavar="MB", help="Free disk space below which nothing is published.")
     ] = 500,
+    rules: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="YAML file of alerts and the webhooks they go to.")
+    ] = None,
 ) -> int:
     """Watch a folder of radar files, and publish a forecast for every new frame, until it is stopped."""
     from stormcell.cli import live
@@ -493,6 +507,7 @@ def live(
             keep=keep,
             keep_files=keep_files,
             least_free=min_free * 1_000_000,
+            rules=rules,
         ),
         once=once,
         standby=standby,
@@ -533,7 +548,7 @@ def serve(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Tiles of another basemap, such as https://tiles.example.org/{z}/{x}/{y}.png.",
+            help="Tiles of another basemap, such as https://tile.example/{z}/{x}/{y}.png.",
         ),
     ] = None,
 ) -> int:

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stormcell.errors import StormcellError
 from stormcell.live.intake import Intake, RunJob
@@ -14,6 +15,9 @@ from stormcell.live.scoring_job import ScoreForecasts
 from stormcell.published.manifest import Manifest, Status
 from stormcell.published.retention import prune
 from stormcell.published.writing import write_status
+
+if TYPE_CHECKING:
+    from stormcell.live.alert_turns import AlertTurns
 
 _AFTER_FAILURE = timedelta(seconds=30)  # before something that could not be written is tried again
 _STATUS = timedelta(seconds=10)  # between two writes of a status that did not change
@@ -31,6 +35,7 @@ class LiveLoop:
         clock: Returns the present time.
         log: Called with a line for each thing that a person should know.
         model_file: Watches the model file; None for another forecaster.
+        alerts: Judges the rules; None without rules.
         free: Returns the free space at a path, in bytes.
 
     Attributes:
@@ -47,12 +52,13 @@ class LiveLoop:
         clock: Callable[[], datetime],
         log: Callable[[str], None],
         model_file: ModelFile | None = None,
+        alerts: "AlertTurns | None" = None,
         free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
     ) -> None:
         self.intake = Intake(settings, run, log=log)
         self.publisher = Publisher(settings, choice, run, clock=clock, log=log)
         self._settings, self._out, self._run, self._clock, self._log = settings, settings.out, run, clock, log
-        self._model_file, self._free = model_file, free
+        self._model_file, self._alerts, self._free = model_file, alerts, free
         self._now = clock()
         self._problems: dict[str, str] = {}
         self._again = self._now  # not before this time is something tried again that failed
@@ -77,6 +83,9 @@ class LiveLoop:
         self._take_newer_model()
         if now >= self._again:
             busy |= self._guarded("publish", self._publish)
+        if self._alerts is not None:
+            self.note("alerts", self._alerts.turn(self._newest()))
+        if now >= self._again:
             busy |= self._guarded("score", self._score)
         if busy and appended:
             self.publisher.stages["append"] = appended
@@ -186,7 +195,8 @@ class LiveLoop:
         return free >= least
 
     def _prune(self, pictures: timedelta, forecasts: timedelta) -> None:
-        prune(self._out, pictures, forecasts, self._clock())
+        named = () if self._alerts is None else self._alerts.open_publications
+        prune(self._out, pictures, forecasts, self._clock(), named)
 
     def _newest(self) -> Manifest | None:
         try:

@@ -3,9 +3,13 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stormcell.live.archiving import Reading
 from stormcell.live.making import Wanted
+
+if TYPE_CHECKING:
+    from stormcell.alerts.rules import Rules
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Settings:
         keep_pictures: Age from which pictures and the values of cells are dropped.
         keep_forecasts: Age from which the whole publication is dropped.
         least_free: Free space in bytes below which as much as possible is dropped, and nothing is published.
+        rules: Rules of alerts; None for no alerts.
     """
 
     feed: str
@@ -45,3 +50,4 @@ class Settings:
     keep_pictures: timedelta = timedelta(hours=24)
     keep_forecasts: timedelta = timedelta(days=7)
     least_free: int = 500_000_000
+    rules: "Rules | None" = None

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stormcell.live.archiving import CheckReading
 from stormcell.live.intake import RunJob
@@ -11,7 +12,11 @@ from stormcell.live.live_settings import Settings
 from stormcell.live.model_choice import Choice, ModelFile, TryForecaster
 from stormcell.live.output_lock import locked
 from stormcell.live.systemd import notify
+from stormcell.published.alerts import ALERTS
 from stormcell.published.retention import clear_parts
+
+if TYPE_CHECKING:
+    from stormcell.live.alert_turns import AlertTurns
 
 _TRIAL_SECONDS = 300.0  # to load a model and try it
 _LOOKS = 3  # of a loop that ends: the second look finds which files are whole
@@ -50,10 +55,13 @@ def live(
         clear_parts(settings.out)
         run(CheckReading(settings.reading), seconds=_TRIAL_SECONDS)
         choice, watched, problem = choose(settings, run)
-        loop = LiveLoop(settings, choice, run, clock=clock, log=log, model_file=watched)
+        alerts = _alerts(settings, run, clock, log)
+        loop = LiveLoop(settings, choice, run, clock=clock, log=log, model_file=watched, alerts=alerts)
         log(f"{settings.out}: forecasts by {choice.title} from the files in {settings.feed}")
         if problem:
             loop.note("model", f"an earlier model file is used: {problem}")
+        if alerts is not None:
+            alerts.start()
         try:
             turns, busy = 0, True
             while not once or busy or turns < _LOOKS:
@@ -64,7 +72,21 @@ def live(
         finally:
             notify("STOPPING=1")
             loop.stop()
+            if alerts is not None:
+                alerts.stop()
     return loop
+
+
+def _alerts(
+    settings: Settings, run: RunJob, clock: Callable[[], datetime], log: Callable[[str], None]
+) -> "AlertTurns | None":
+    """Return what judges the rules. Without rules, the states of earlier ones are removed."""
+    if settings.rules is None:
+        (settings.out / ALERTS).unlink(missing_ok=True)
+        return None
+    from stormcell.live.alert_turns import AlertTurns  # not without rules: its packages need memory
+
+    return AlertTurns(settings.out, settings.rules, run, clock=clock, log=log)
 
 
 def choose(settings: Settings, run: RunJob) -> tuple[Choice, ModelFile | None, str | None]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from stormcell.data.grid import Grid
 from stormcell.errors import NotPublishedError, PrunedError, PublicationError, StormcellError
 from stormcell.published import manifest as contract
+from stormcell.published.alerts import ALERTS, Alerts
 from stormcell.published.manifest import (
     CELLS,
     FORECAST,
@@ -87,6 +88,14 @@ class Shelf:
             return TypeAdapter(list[Scores]).validate_json(content)
         except ValidationError as error:
             raise _damaged(path, error) from None
+
+    def alerts(self) -> Alerts | None:
+        """Return the states of the rules; None if the loop has no rules.
+
+        Raises:
+            PublicationError: The file is damaged.
+        """
+        return _read(self.root / ALERTS, Alerts)
 
     def publications(self) -> list[tuple[str, str]]:
         """Return the names of issue and run of all publications, the oldest issue first."""

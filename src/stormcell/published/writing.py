@@ -14,6 +14,7 @@ from stormcell.data.grid import Grid
 from stormcell.errors import ArgumentError
 from stormcell.maps.levels import LAST, MISSING, PROBABILITY, RATE, Levels, Scale
 from stormcell.maps.mercator import Warp
+from stormcell.published.alerts import ALERTS, Alerts
 from stormcell.published.manifest import (
     CELLS,
     COVERAGE,
@@ -188,6 +189,15 @@ def write_scores(root: Path, scores: Sequence[Scores]) -> None:
     write_file(root / SCORES, b"[" + b",\n".join(_json(one) for one in scores) + b"]\n")
 
 
+def write_alerts(root: Path, alerts: Alerts) -> None:
+    """Replace ``alerts.json``.
+
+    Raises:
+        OutputError: It cannot be written; the old one is intact.
+    """
+    write_file(root / ALERTS, _json(alerts))
+
+
 def utc(time: np.datetime64) -> datetime:
     """Return a time of a coordinate with its time zone.
 
@@ -248,5 +258,5 @@ def _encoding(scale: Scale) -> Encoding:
     )
 
 
-def _json(model: Manifest | Latest | Status | Scores) -> bytes:
+def _json(model: Manifest | Latest | Status | Scores | Alerts) -> bytes:
     return model.model_dump_json(indent=1).encode()

@@ -11,6 +11,7 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 
 from stormcell.maps.areas import read_areas
 from stormcell.serve import (
+    alert_routes,
     area,
     edr,
     event_stream,
@@ -29,7 +30,18 @@ from stormcell.serve.tile_maker import TileMaker
 from stormcell.serve.watch import Clock, Watch, utc_now
 
 # Files are packed already, or are asked for in parts.
-_PARTS = (pages, picture_routes, point, area, event_stream, state_routes, tile_routes, rainviewer, edr)
+_PARTS = (
+    pages,
+    picture_routes,
+    point,
+    area,
+    alert_routes,
+    event_stream,
+    state_routes,
+    tile_routes,
+    rainviewer,
+    edr,
+)
 _NOT_PACKED = ("image/*", "application/x-netcdf", "application/octet-stream")
 
 
@@ -72,6 +84,7 @@ def create_app(
         summary="Observed rain and its forecast for the next hours",
         version=version("stormcell"),
         lifespan=lifespan,
+        redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
     )

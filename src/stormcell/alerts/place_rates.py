@@ -1,0 +1,125 @@
+"""The rain at a place by the published levels: observed frames, then the forecast and its members."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stormcell.alerts.places import cells_of
+from stormcell.alerts.rules import Polygon, Spot
+from stormcell.errors import NotPublishedError, PublicationError
+from stormcell.published.manifest import Latest, Manifest, Product, time_name
+from stormcell.published.reading import Shelf, product_of, radar_grid
+from stormcell.published.writing import OBSERVED, SCALES
+
+_FORECAST = "rate"  # the product that people are shown
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Sampled:
+    """Values of a time step.
+
+    Attributes:
+        time: End of the step.
+        step: Its duration.
+        rates: In mm/h, or probabilities, of each cell; NaN where not known.
+    """
+
+    time: datetime
+    step: timedelta
+    rates: Values
+
+
+class PlaceRates:
+    """The rain at a place by the newest publication.
+
+    Args:
+        shelf: The published folder.
+        place: The place.
+
+    Raises:
+        OutsideGridError: The place is outside of the grid.
+        PublicationError: Nothing is published, or it is damaged.
+
+    Attributes:
+        issue: Issue time.
+        horizon: Last time of the forecast; the issue time if only the observation is published.
+        weights: Of the cells, by the area of them that the place covers.
+        observed: Observed frames, ascending; the last is that of the issue time.
+        members: Names of the products with members.
+    """
+
+    def __init__(self, shelf: Shelf, place: Spot | Polygon) -> None:
+        latest = shelf.latest()
+        if latest is None:
+            raise NotPublishedError(f"{shelf.root}: expected a publication, found none")
+        self.issue = latest.issue
+        self._shelf, self._manifest = shelf, shelf.manifest(time_name(latest.issue), latest.run)
+        self._cells = cells_of(place, radar_grid(self._manifest.grid))
+        self.weights = self._cells.weights.astype(np.float64)
+        self.members = tuple(one.name for one in self._manifest.products if one.realization is not None)
+        rates = next((one for one in self._manifest.products if one.name == _FORECAST), None)
+        self._forecast_times = () if rates is None else rates.times
+        self.horizon = max(self._forecast_times, default=self.issue)
+        self._step = timedelta(seconds=latest.step_seconds)
+        self.observed = tuple(self._observed(latest))
+
+    def forecast(self) -> list[Sampled]:
+        """Return the observed rates and those of the forecast, ascending."""
+        return self.member(_FORECAST) if self._forecast_times else list(self.observed)
+
+    def member(self, name: str) -> list[Sampled]:
+        """Return the observed rates and those of a product, ascending."""
+        return [*self.observed, *self._ahead(product_of(self._manifest, name))]
+
+    def probability(self, threshold: float) -> list[Sampled]:
+        """Return the probability of rates at or above a threshold, ascending.
+
+        Raises:
+            NotPublishedError: It is not published.
+        """
+        found = [one for one in self._manifest.products if one.threshold == threshold]
+        if not found:
+            raise NotPublishedError(
+                f"expected the probability of {threshold:g} mm/h, or members, in {self._manifest.folder}, "
+                "found none"
+            )
+        return self._ahead(found[0])
+
+    def _ahead(self, product: Product) -> list[Sampled]:
+        before = (self.issue, *product.times)
+        return [
+            Sampled(time, time - earlier, self._values(self._manifest, product, time))
+            for earlier, time in pairwise(before)
+        ]
+
+    def _observed(self, latest: Latest) -> list[Sampled]:
+        """Return the observed frames that are still there and on the same grid."""
+        places = {frame.time: (time_name(frame.issue), frame.run) for frame in latest.observed}
+        places[latest.issue] = (time_name(latest.issue), latest.run)
+        found = []
+        for time in sorted(places):
+            try:
+                manifest = self._shelf.manifest(*places[time])
+                if manifest.grid != self._manifest.grid:
+                    continue
+                values = self._values(manifest, product_of(manifest, OBSERVED), time)
+            except PublicationError:
+                if time == latest.issue:
+                    raise
+                continue  # without its publication, an older frame is not known
+            found.append(Sampled(time, self._step, values))
+        return found
+
+    def _values(self, manifest: Manifest, product: Product, time: datetime) -> Values:
+        if product.first_layer is None or time not in product.times:
+            raise NotPublishedError(
+                f"{manifest.folder}: expected cells of {product.name} at {time_name(time)}, found none"
+            )
+        layer = product.first_layer + product.times.index(time)
+        levels = self._shelf.cells(manifest)[self._cells.rows, self._cells.columns, layer]
+        return SCALES[product.kind].decode(levels).astype(np.float64)
