@@ -2,10 +2,11 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -21,6 +22,15 @@ from stormcell.serve.app import create_app
 CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
 
 
+# The stream of events never ends.
+OPERATIONS = [
+    (path, method)
+    for path, methods in create_app(Path("nowhere")).openapi()["paths"].items()
+    for method in methods
+    if path != "/events"
+]
+
+
 @pytest.fixture(scope="module")
 def described(published_once):
     app = create_app(published_once, clock=lambda: ISSUE + timedelta(minutes=2))
@@ -28,20 +38,22 @@ def described(published_once):
     return schemathesis.openapi.from_asgi("/openapi.json", app)
 
 
-schema = schemathesis.pytest.from_fixture("described")
+# Not by schemathesis's own decorator, which pytest 9 does not know.
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_answers_are_as_openapi_describes_them(described, path, method):
+    @settings(
+        max_examples=4,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=described[path][method.upper()].as_strategy())
+    def check(case):
+        case.call_and_validate(checks=CHECKS)
 
-
-# The stream of events never ends.
-@schema.exclude(path="/events").parametrize()
-@settings(
-    max_examples=4,
-    deadline=None,
-    derandomize=True,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
-def test_answers_are_as_openapi_describes_them(case):
-    case.call_and_validate(checks=CHECKS)
+    check()
 
 
 def test_serve_imports_no_torch():

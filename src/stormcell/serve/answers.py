@@ -11,6 +11,8 @@ from stormcell.serve.site import Site
 FOREVER = "public, max-age=31536000, immutable"
 STALE_IF_ERROR = 300  # seconds
 NEVER = "no-store"
+GEOJSON = "application/geo+json"
+GEOJSON_ANSWER: dict[int | str, dict[str, Any]] = {200: {"description": "GeoJSON", "content": {GEOJSON: {}}}}
 
 
 def json_text(content: Any) -> bytes:

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
+from stormcell.errors import ArgumentError, NotPublishedError, TooLargeError
 from stormcell.maps.areas import Area, areas_of, covered
-from stormcell.serve.answers import NEVER, answer, current, json_text
+from stormcell.serve.answers import GEOJSON, GEOJSON_ANSWER, NEVER, answer, current, json_text
 from stormcell.serve.area_series import WINDOWS, Amount, AreaStep, Statistics, amounts, area_series
-from stormcell.serve.problems import Problem, described
+from stormcell.serve.problems import described
 from stormcell.serve.series import text
 from stormcell.serve.site import Site
 from stormcell.serve.watch import Newest
@@ -26,7 +27,6 @@ AmountAbove = Annotated[
     ),
 ]
 
-_GEOJSON = "application/geo+json"
 _CSV = "text/csv; charset=utf-8"
 _SQUARE = {
     "type": "Polygon",
@@ -40,7 +40,7 @@ _BODY = {
 }
 _LARGEST_BODY = 2**21  # bytes
 _BOTH: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The rain on each area", "content": {_GEOJSON: {}, "text/csv": {}}}
+    200: {"description": "The rain on each area", "content": {GEOJSON: {}, "text/csv": {}}}
 }
 
 
@@ -78,12 +78,12 @@ def routes(site: Site) -> APIRouter:
         del headers["ETag"]
         return Response(content, 200, headers, media_type)
 
-    @router.get("/areas.json")
+    @router.get("/areas.json", responses=GEOJSON_ANSWER)
     async def areas() -> Response:
         """The areas of this site, as GeoJSON."""
         features = [_feature(area, {}) for area in site.areas.values()]
         content = json_text({"type": "FeatureCollection", "features": features})
-        return Response(content, 200, {"Cache-Control": "public, max-age=60"}, _GEOJSON)
+        return Response(content, 200, {"Cache-Control": "public, max-age=60"}, GEOJSON)
 
     @router.get("/areas/{name}", responses={**_BOTH, **described(400, 404, 503)})
     async def area_of_site(
@@ -93,7 +93,7 @@ def routes(site: Site) -> APIRouter:
         asked = site.areas.get(name)
         if asked is None:
             offered = ", ".join(site.areas) or "nothing: this site has no areas"
-            raise Problem(404, f"area: expected {offered}, found {name[:40]!r}")
+            raise NotPublishedError(f"area: expected {offered}, found {name[:40]!r}")
         newest, stale = site.watch.newest, site.watch.is_stale
         found = await asyncio.to_thread(_rain, newest, [asked])
         content, media_type = _written(newest, found, f, amount_above, stale=stale)
@@ -109,13 +109,13 @@ async def _posted(request: Request) -> Any:
     async for part in request.stream():
         content += part
         if len(content) > _LARGEST_BODY:
-            raise Problem(413, f"area: expected at most {_LARGEST_BODY} bytes, found more")
+            raise TooLargeError(f"area: expected at most {_LARGEST_BODY} bytes, found more")
     try:
         return json.loads(content)
     except ValueError as error:
-        raise Problem(400, f"area: expected GeoJSON, found something else: {error}") from None
+        raise ArgumentError(f"area: expected GeoJSON, found something else: {error}") from None
     except RecursionError:
-        raise Problem(400, "area: expected GeoJSON, found brackets in too many brackets") from None
+        raise ArgumentError("area: expected GeoJSON, found brackets in too many brackets") from None
 
 
 def _rain(newest: Newest, areas: Sequence[Area]) -> list[AreaRain]:
@@ -146,7 +146,7 @@ def _written(
         "units": {"mean": "mm/h", "maximum": "mm/h", "probabilities": "1", "amount": "mm"},
     }
     features = [_feature(rain.area, {"meta": meta, **_properties(rain, above)}) for rain in found]
-    return json_text({"type": "FeatureCollection", "features": features}), _GEOJSON
+    return json_text({"type": "FeatureCollection", "features": features}), GEOJSON
 
 
 def _feature(area: Area, properties: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from stormcell.errors import TooLargeError
 from stormcell.maps.areas import Covered
-from stormcell.serve.problems import Problem
 from stormcell.serve.publication import Publication, scale
 from stormcell.serve.rain_events import Sample
 from stormcell.serve.series import steps
@@ -81,13 +81,13 @@ def area_series(newest: Newest, cells: Covered) -> list[AreaStep]:
     """Return the values on an area: observed frames, then the forecast.
 
     Raises:
-        Problem: It would take too many values.
+        TooLargeError: It would take too many values.
     """
     publication = newest.publication
     layers = publication.cells.shape[2] + len(newest.observed)
     if len(cells.weights) * layers > _MOST_VALUES:
-        raise Problem(
-            413, f"area: expected at most {_MOST_VALUES // layers} cells, found {len(cells.weights)}"
+        raise TooLargeError(
+            f"area: expected at most {_MOST_VALUES // layers} cells, found {len(cells.weights)}"
         )
     step = timedelta(seconds=newest.latest.step_seconds)
     found = []

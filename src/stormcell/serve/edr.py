@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from stormcell.errors import PrunedError
+from stormcell.errors import NotPublishedError, PrunedError
 from stormcell.published.manifest import time_name
 from stormcell.published.writing import OBSERVED
 from stormcell.serve import coverage_json, edr_metadata, edr_query, edr_selection, netcdf
 from stormcell.serve.answers import answer, current, immutable, not_changed
 from stormcell.serve.edr_query import Period
 from stormcell.serve.edr_source import FORECAST, Source, forecast_source, observed_source
-from stormcell.serve.problems import Problem, described
+from stormcell.serve.problems import described
 from stormcell.serve.site import Site
 
 _MOST_INSTANCES = 48  # in the list; older ones have the same addresses
@@ -121,7 +121,7 @@ def _source(site: Site, collection: str) -> Source:
         return observed_source(newest)
     if collection == FORECAST:
         return forecast_source(newest.publication)
-    raise Problem(404, f"collection: expected {OBSERVED} or {FORECAST}, found {collection[:40]!r}")
+    raise NotPublishedError(f"collection: expected {OBSERVED} or {FORECAST}, found {collection[:40]!r}")
 
 
 def _instance(site: Site, name: str) -> Source:

@@ -7,14 +7,13 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from stormcell.errors import NotPublishedError
+from stormcell.errors import NotPublishedError, TooLargeError
 from stormcell.maps.areas import areas_of, covered
 from stormcell.maps.levels import MISSING
 from stormcell.maps.places import cell_at, extent, outside
 from stormcell.serve import edr_query
 from stormcell.serve.edr_query import Period
 from stormcell.serve.edr_source import Parameter, Source
-from stormcell.serve.problems import Problem
 
 MOST_VALUES = 1_000_000
 
@@ -115,7 +114,7 @@ def select(source: Source, block: Block, period: Period, names: Sequence[str]) -
 
     Raises:
         NotPublishedError: No parameter has a time within the period.
-        Problem: They are too many.
+        TooLargeError: They are too many.
     """
     by_times: dict[tuple[datetime, ...], list[Parameter]] = {}
     for name in names:
@@ -131,7 +130,7 @@ def select(source: Source, block: Block, period: Period, names: Sequence[str]) -
     cells = block.shape[0] * block.shape[1]
     values = cells * sum(len(times) * len(group) for times, group in by_times.items())
     if values > MOST_VALUES:
-        raise Problem(413, f"query: expected at most {MOST_VALUES} values, found {values}")
+        raise TooLargeError(f"query: expected at most {MOST_VALUES} values, found {values}")
     return [
         Group(times, tuple(group), tuple(_levels(parameter, times, block) for parameter in group))
         for times, group in by_times.items()

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stormcell.data.grid import Grid
+from stormcell.errors import TooLargeError
 from stormcell.maps.levels import Levels
-from stormcell.serve.problems import Problem
 
 _DEGREE_KM = 111.2  # of latitude, on a sphere of 6371 km
 _MOST_VALUES = 5_000_000  # that are read for one answer
@@ -64,8 +64,8 @@ def reader(row: int, column: int, cells: Around | None) -> Callable[[Levels], ND
     def highest(levels: Levels) -> NDArray[np.uint8]:
         window = levels[cells.rows, cells.columns]
         if window.size > _MOST_VALUES:
-            raise Problem(
-                413, f"search_radius: expected at most {_MOST_VALUES} values within it, found {window.size}"
+            raise TooLargeError(
+                f"search_radius: expected at most {_MOST_VALUES} values within it, found {window.size}"
             )
         # One more, so that 255, not observed, becomes 0, below all others.
         found: NDArray[np.uint8] = (window[cells.near] + np.uint8(1)).max(axis=0) - np.uint8(1)

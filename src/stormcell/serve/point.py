@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from stormcell.maps.places import centre_of
-from stormcell.serve.answers import answer, current, json_text, not_changed
+from stormcell.serve.answers import GEOJSON, GEOJSON_ANSWER, answer, current, json_text, not_changed
 from stormcell.serve.place_levels import around
 from stormcell.serve.problems import described
 from stormcell.serve.rain_events import RainEvent, rain_events
@@ -35,7 +35,7 @@ def routes(site: Site) -> APIRouter:
     """Return the route."""
     router = APIRouter(tags=["Places"])
 
-    @router.get("/point", responses=described(400, 404, 413, 503))
+    @router.get("/point", responses={**GEOJSON_ANSWER, **described(400, 404, 413, 503)})
     async def point(
         request: Request,
         lat: Lat,
@@ -79,7 +79,7 @@ def routes(site: Site) -> APIRouter:
             "geometry": {"type": "Point", "coordinates": [lon, lat]},
             "properties": properties,
         }
-        return answer(request, json_text(feature), headers, "application/geo+json")
+        return answer(request, json_text(feature), headers, GEOJSON)
 
     return router
 

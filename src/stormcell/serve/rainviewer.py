@@ -10,12 +10,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from fastapi import Path as InPath
 
+from stormcell.errors import ArgumentError
 from stormcell.maps import map_tiles, palettes
 from stormcell.published.manifest import ObservedFrame, time_name
 from stormcell.published.writing import OBSERVED
 from stormcell.serve.answers import answer, current, json_text
 from stormcell.serve.picture_routes import PNG, parse_valid
-from stormcell.serve.problems import Problem, described
+from stormcell.serve.problems import described
 from stormcell.serve.publication import RATE
 from stormcell.serve.site import Site
 from stormcell.serve.tile_maker import TileAsked, around
@@ -98,8 +99,7 @@ def _bounds(zoom: int, x: str, y: str) -> tuple[float, float, float, float]:
             return around(lat, lon, zoom)
         column, row = int(x), int(y)
     except ValueError:
-        raise Problem(
-            400,
+        raise ArgumentError(
             f"tile: expected column and row, or latitude and longitude with a point, "
             f"found {x[:20]!r} and {y[:20]!r}",
         ) from None
