@@ -10,6 +10,7 @@ command fails. At the end, clients listen to the events of one more publication.
 
 import argparse
 import asyncio
+import json
 import multiprocessing
 import subprocess
 import sys
@@ -181,15 +182,21 @@ async def measure(issue: datetime, options: argparse.Namespace) -> list[Load]:
     frame = f"{frames}/{valid[0]}.png"
     with urllib.request.urlopen(f"http://127.0.0.1:{PORT}{frame}") as answer:
         etag = answer.headers["ETag"]
-    places = [(66.0 + 0.01 * (k % 50), 25.0 + 0.02 * (k // 50 % 50)) for k in range(2500)]
+    with urllib.request.urlopen(
+        f"http://127.0.0.1:{PORT}/{time_name(issue)}-00000000/manifest.json"
+    ) as answer:
+        west, south, east, north = json.load(answer)["grid"]["bounds"]
+    # In the middle of the grid, whose corners in degrees are outside of it.
+    shares = np.random.default_rng(0).uniform(0.3, 0.7, (2500, 2))
+    places = [(south + (north - south) * y, west + (east - west) * x) for y, x in shares]
 
     def point(count: int) -> str:
         lat, lon = places[count % len(places)]
-        return f"/point?lat={lat:.2f}&lon={lon:.2f}"
+        return f"/point?lat={lat:.4f}&lon={lon:.4f}"
 
     def position(count: int) -> str:
         lat, lon = places[count % len(places)]
-        return f"/collections/forecast/position?coords=POINT({lon:.2f}%20{lat:.2f})"
+        return f"/collections/forecast/position?coords=POINT({lon:.4f}%20{lat:.4f})"
 
     kinds: list[tuple[str, Callable[[int], str], str | None]] = [
         ("picture", lambda count: f"{frames}/{valid[count % STEPS]}.png", None),
