@@ -74,10 +74,26 @@ def demo(
     quantity: Quantity = None,
     units: Units = None,
     zr: ZR = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Show the live map of generated rain instead, until interrupted.")
+    ] = False,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="With --live: open the map in the browser.")
+    ] = True,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="P", help="With --live: port of the map; 0 for any.")
+    ] = 8000,
 ) -> int:
     """Run all steps on generated radar, or on the files of a folder, in minutes."""
     from stormcell.cli import data_options, demo
 
+    if live:
+        from stormcell.cli import demo_live
+        from stormcell.errors import ArgumentError
+
+        if data is not None:
+            raise ArgumentError("demo --live: expected no --data, because its rain is generated, found some")
+        return demo_live.run(port=port, browser=browser)
     return demo.run(out, data, data_options.read_options(quantity, units, zr))
 
 
