@@ -85,9 +85,6 @@ async function begin(manifest) {
   map.setMaxBounds(bounds.pad(5));
   if (asked.place) map.setView(asked.place, asked.place.zoom);
   else fit(map, picture ? seenBoundsOf(manifest.raster, picture) : bounds, part("legend"), part("player"));
-  const { basemap: tiles = null } = await getJson("site.json").catch(() => ({}));
-  if (tiles) basemap.useTiles(tiles);
-  else basemap.follow(() => labels.draw());
   remember();
   map.on("moveend", remember);
   map.on("zoomend", () => player.frame && showWhole(player.frame).catch(() => null));
@@ -96,6 +93,9 @@ async function begin(manifest) {
     const kind = player.frame?.kind;
     return kind ? { kind, encoding: known.manifest.encodings[kind] } : null;
   });
+  const { basemap: tiles = null } = await getJson("site.json").catch(() => ({}));
+  if (tiles) basemap.useTiles(tiles);
+  else basemap.follow(() => labels.draw());
 }
 
 function pictureCame(url) {

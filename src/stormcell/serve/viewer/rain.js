@@ -12,6 +12,17 @@ const CanvasOverlay = L.ImageOverlay.extend({
     this._image.classList.add("leaflet-image-layer");
     if (this._zoomAnimated) this._image.classList.add("leaflet-zoom-animated");
   },
+
+  // Leaflet rounds both corners to whole pixels, which adds up to more than a pixel in between.
+  _reset() {
+    const at = (corner) => this._map.project(corner, this._map.getZoom()).subtract(this._map.getPixelOrigin());
+    const start = at(this._bounds.getNorthWest());
+    const size = at(this._bounds.getSouthEast()).subtract(start);
+    L.DomUtil.setPosition(this._image, start);
+    this._image.style.width = `${size.x}px`;
+    this._image.style.height = `${size.y}px`;
+    this._image.classList.toggle("magnified", size.x >= this._image.width);
+  },
 });
 
 export class Rain {
@@ -27,7 +38,6 @@ export class Rain {
     this.#map = map;
     this.#canvas.className = "rain";
     this.#canvas.setAttribute("aria-hidden", "true");
-    map.on("zoomend", () => this.#sharpen());
   }
 
   /** Place the canvas where a manifest's raster is. */
@@ -38,7 +48,6 @@ export class Rain {
     this.#grid = null;
     this.#overlay?.remove();
     this.#overlay = new CanvasOverlay(this.#canvas, boundsOf(raster), { pane: "rain", opacity }).addTo(this.#map);
-    this.#sharpen();
   }
 
   setOpacity(opacity) {
@@ -51,7 +60,7 @@ export class Rain {
       this.#canvas.width = width;
       this.#canvas.height = height;
       this.#grid = null;
-      this.#sharpen();
+      this.#overlay.setBounds(this.#overlay.getBounds());
     }
     const context = this.#canvas.getContext("2d");
     const image = context.createImageData(width, height);
@@ -96,14 +105,9 @@ export class Rain {
     return path;
   }
 
-  /** Whether a pixel of the picture is larger than one of the screen. */
+  /** Whether a pixel of the picture is larger than one of the screen. It is shown as a square then. */
   get magnified() {
-    return (parseFloat(this.#canvas.style.width) || 0) >= this.#canvas.width;
-  }
-
-  /** Show magnified pixels as squares, and smaller ones smoothly. */
-  #sharpen() {
-    this.#canvas.classList.toggle("magnified", this.magnified);
+    return this.#canvas.classList.contains("magnified");
   }
 }
 
