@@ -132,3 +132,14 @@ def test_forecast_what_is_not_offered_or_impossible_is_refused(rain, model, tmp_
     assert done.exit_code == 2
     assert message in done.stderr
     assert not (tmp_path / "f.nc").exists()
+
+
+def test_forecast_layout_is_that_of_the_option(rain, model, tmp_path):
+    found = forecast(rain, model, tmp_path / "f.nc", "--layout", "fews")
+    assert [name for name in found.data_vars if found[name].ndim == 3] == ["rainfall_amount"]
+
+
+def test_forecast_unknown_layout_is_refused_before_anything_is_forecast(rain, tmp_path):
+    done = run("forecast", rain, "--model", "persistence", "--out", tmp_path / "f.nc", "--layout", "grib")
+    assert done.exit_code == 2
+    assert 'layout: expected cf, fews, pysteps, found "grib"' in done.output

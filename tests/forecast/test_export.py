@@ -91,7 +91,7 @@ def test_write_existing_path_is_replaced(forecast, tmp_path, suffix):
 
 
 def test_write_other_suffix_raises(forecast, tmp_path):
-    with pytest.raises(ArgumentError, match=r"ends in \.nc or \.zarr, found \.grib"):
+    with pytest.raises(ArgumentError, match=r"ends in \.nc, \.zarr or \.tif, found \.grib"):
         export.write(forecast, tmp_path / "f.grib")
 
 

@@ -31,14 +31,16 @@ def forecast(
     seed: int = 0,
     probabilities: str | None = None,
     quantiles: str | None = None,
+    layout: str = "cf",
 ) -> int:
     """Forecast from the frames up to a time, and write the result.
 
     Raises:
-        ArgumentError: The model or the time is not valid, there is no default model, or the forecaster does
-            not offer ensembles or distributions that are asked for.
+        ArgumentError: The model, the time or the layout is not valid, there is no default model, or the
+            forecaster does not offer ensembles or distributions that are asked for.
         FramesError: The archive has no frame at that time, or too few before it.
     """
+    export.check(out, layout)
     chosen = forecaster(model)
     thresholds = numbers("--probabilities", probabilities, "rain rates above 0 mm/h", 0, np.inf)
     levels = numbers("--quantiles", quantiles, "probabilities above 0 and below 1", 0, 1)
@@ -54,7 +56,7 @@ def forecast(
     result, *further = make_products(
         chosen, Analysis(known), count, members=members, seed=seed, thresholds=thresholds, levels=levels
     )
-    export.write(result, out, *further)
+    export.write(result, out, *further, layout=layout)
     print(
         f"{out}: {result.sizes['time']} frames, {minute(result['time'].values[0])} to "
         f"{minute(result['time'].values[-1])} UTC"

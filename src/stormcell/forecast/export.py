@@ -1,41 +1,43 @@
-"""Write a forecast for other programs: CF NetCDF or Zarr, georeferenced, completely or not at all."""
+"""Write a forecast for other programs: NetCDF, Zarr or GeoTIFF, georeferenced, completely or not at all."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import xarray as xr
 import zarr
 from zarr.core.buffer import Buffer
 from zarr.storage import LocalStore
 
-from stormcell.atomic import replacing
+from stormcell.atomic import replacing, write_file
 from stormcell.errors import ArgumentError
+from stormcell.forecast.cloud_geotiff import geotiff
+from stormcell.forecast.layouts import BOUNDS, LAYOUTS, dataset
 
-CONVENTIONS = "CF-1.11"
-
-# Attributes of the rain rate; all others describe the forecast as a whole and become attributes of the file.
-_RATE_ATTRIBUTES = ("standard_name", "long_name", "units", "grid_mapping", "cell_methods")
+_SUFFIXES = (".nc", ".zarr", ".tif")
 
 
-def write(forecast: xr.DataArray, path: Path | str, *products: xr.DataArray) -> None:
-    """Write a forecast as ``.nc`` or ``.zarr``, in place of any earlier one.
+def write(forecast: xr.DataArray, path: Path | str, *products: xr.DataArray, layout: str = "cf") -> None:
+    """Write a forecast as ``.nc``, ``.zarr`` or ``.tif``, in place of any earlier one.
 
     The file is written atomically. Beyond the forecast, memory is needed for one frame only.
 
     Args:
         forecast: Rain rates in mm/h ``(time, y, x)`` or ``(realization, time, y, x)`` from a forecaster.
-        path: Output path that ends in ``.nc`` (NetCDF 4) or ``.zarr`` (Zarr 2, which GDAL reads too).
+        path: Output path that ends in ``.nc`` (NetCDF 4), ``.zarr`` (Zarr 2, which GDAL reads too) or
+            ``.tif`` (a cloud-optimized GeoTIFF with a band for each lead time).
         *products: Further products of the same forecast, such as probabilities and quantiles: fields of the
-            same times and grid, which become further variables.
+            same times and grid, which become further variables or bands.
+        layout: Names and units of the variables in NetCDF and Zarr: one of
+            :data:`~stormcell.forecast.layouts.LAYOUTS`.
 
     Raises:
-        ArgumentError: The path ends in something else, or is a folder that is not a Zarr store.
+        ArgumentError: The path ends in something else, or is a folder that is not a Zarr store; there is no
+            such layout, or it has no place for a product; a GeoTIFF has no projection.
         OutputError: The disk is full, or the folder does not exist or is not writable.
 
     Example:
@@ -49,19 +51,32 @@ def write(forecast: xr.DataArray, path: Path | str, *products: xr.DataArray) -> 
         (6, 128, 128)
     """
     path = Path(path)
-    if path.suffix not in (".nc", ".zarr"):
-        raise ArgumentError(
-            f"{path}: expected a name that ends in .nc or .zarr, found {path.suffix or 'neither'}"
-        )
-    is_zarr = path.suffix == ".zarr"
-    if path.is_dir() and not (is_zarr and any((path / name).is_file() for name in (".zgroup", "zarr.json"))):
-        raise ArgumentError(f"{path}: expected a file or nothing to replace, found a directory")
-    ds = _dataset(forecast, products)
-    with replacing(path) as part:
-        if is_zarr:
+    check(path, layout)
+    if path.suffix == ".tif":
+        write_file(path, geotiff([forecast, *products]))
+        return
+    ds = dataset(forecast, products, layout)
+    # Amounts are computed one after another, as they are written.
+    with replacing(path) as part, dask.config.set(scheduler="synchronous"):
+        if path.suffix == ".zarr":
             _write_zarr(ds, part)
         else:
             _write_netcdf(ds, part)
+
+
+def check(path: Path, layout: str) -> None:
+    """Raise the :class:`~stormcell.errors.ArgumentError` of :func:`write` that does not need a forecast."""
+    if path.suffix not in _SUFFIXES:
+        raise ArgumentError(
+            f"{path}: expected a name that ends in .nc, .zarr or .tif, found {path.suffix or 'another'}"
+        )
+    if layout not in LAYOUTS:
+        raise ArgumentError(f'layout: expected {", ".join(LAYOUTS)}, found "{layout}"')
+    if path.suffix == ".tif" and layout != "cf":
+        raise ArgumentError(f'{path}: expected no layout for a GeoTIFF, found "{layout}"')
+    is_zarr = path.suffix == ".zarr" and any((path / name).is_file() for name in (".zgroup", "zarr.json"))
+    if path.is_dir() and not is_zarr:
+        raise ArgumentError(f"{path}: expected a file or nothing to replace, found a directory")
 
 
 class _HeldErrors:
@@ -146,28 +161,6 @@ def _write_zarr(ds: xr.Dataset, path: Path) -> None:
         zarr.consolidate_metadata(store, zarr_format=2)
 
 
-def _dataset(forecast: xr.DataArray, products: Sequence[xr.DataArray]) -> xr.Dataset:
-    ds = forecast.to_dataset(name="rainfall_rate")
-    for product in products:
-        ds[str(product.name)] = product
-    for variable in ds.data_vars.values():
-        variable.attrs = {key: value for key, value in variable.attrs.items() if key in _RATE_ATTRIBUTES}
-    if "crs" in ds.coords:
-        # CF's grid mapping is a variable. If it were a coordinate, xarray would list it as one.
-        ds = ds.reset_coords("crs")
-    made_by = f"stormcell {version('stormcell')}"
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    ds.attrs = {
-        "Conventions": CONVENTIONS,
-        "title": "Rain forecast",
-        "source": made_by,
-        "history": f"{now} written by {made_by}",
-        **{key: value for key, value in forecast.attrs.items() if key not in _RATE_ATTRIBUTES},
-    }
-    # The encoding of the frames in their archive does not apply to a forecast.
-    return ds.drop_encoding()
-
-
 def _encoding(ds: xr.Dataset, *, is_zarr: bool) -> dict[Any, dict[str, Any]]:
     fields = [name for name, variable in ds.data_vars.items() if variable.ndim >= 3]
 
@@ -177,9 +170,12 @@ def _encoding(ds: xr.Dataset, *, is_zarr: bool) -> dict[Any, dict[str, Any]]:
 
     issued = str(ds["forecast_reference_time"].values.astype("datetime64[s]")).replace("T", " ")
     instant = {"units": f"seconds since {issued}", "calendar": "standard", "dtype": "int64"}
+    # CF allows no fill values in coordinates.
+    complete = {name: {"_FillValue": None} for name in ds.coords}
+    times = [name for name in ("time", BOUNDS, "forecast_reference_time") if name in ds.variables]
     return {
         **{name: {**packing(name), "_FillValue": np.float32(np.nan)} for name in fields},
-        "time": instant,
-        "forecast_reference_time": instant,
+        **complete,
+        **dict.fromkeys(times, instant),
         "forecast_period": {"units": "seconds", "dtype": "int64"},
     }

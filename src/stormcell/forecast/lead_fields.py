@@ -59,7 +59,11 @@ def probabilities(thresholds: Sequence[float]) -> LeadFields:
     """
     return LeadFields(
         lambda rain: rain.probability(thresholds),
-        ("threshold", np.asarray(thresholds, np.float64), {"units": "kg m-2 h-1"}),
+        (
+            "threshold",
+            np.asarray(thresholds, np.float64),
+            {"long_name": "threshold of the rainfall rate", "units": "kg m-2 h-1"},
+        ),
         "rainfall_rate_probability",
         {
             "standard_name": "probability_of_rainfall_rate_above_threshold",
@@ -77,7 +81,7 @@ def quantiles(levels: Sequence[float]) -> LeadFields:
     """
     return LeadFields(
         lambda rain: rain.quantile(levels),
-        ("quantile", np.asarray(levels, np.float64), {"standard_name": "quantile", "units": "1"}),
+        ("quantile", np.asarray(levels, np.float64), {"long_name": "level of the quantile", "units": "1"}),
         "rainfall_rate_quantile",
         {"long_name": "quantile of the rainfall rate"},
     )
