@@ -4,11 +4,11 @@ from datetime import timedelta
 import pytest
 from tests.alerts.worlds import ISSUE, RUN, STEP, issue, rule
 
+from stormcell.alerts.alert_store import opened
 from stormcell.alerts.alerting import STORE, Alerting
 from stormcell.alerts.measuring import MeasureRules
 from stormcell.alerts.rules import Rules
 from stormcell.alerts.sender import Sender
-from stormcell.alerts.store import opened
 from stormcell.errors import OutputError
 from stormcell.published.reading import Shelf
 
@@ -164,7 +164,7 @@ def test_alerting_killed_after_the_transaction_writes_the_file_at_the_next_start
 def test_alerting_killed_before_the_transaction_judges_again(tmp_path, monkeypatch):
     desk = Desk(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("stormcell.alerts.store.Store.save", killed)
+        patch.setattr("stormcell.alerts.alert_store.Store.save", killed)
         with pytest.raises(KeyboardInterrupt):
             desk.publish(20)
     again = desk.restart()
@@ -198,6 +198,14 @@ def test_alerting_changed_rule_begins_anew_and_says_what_is_no_longer_known(tmp_
 def test_alerting_removed_rule_with_an_open_alert_is_logged(tmp_path):
     Desk(tmp_path).publish(20)
     assert any("depot" in line and "not cleared" in line for line in Desk(tmp_path, name="other").lines)
+
+
+def test_alerting_rule_that_cannot_be_judged_is_logged_once(tmp_path):
+    desk = Desk(tmp_path, place={"lat": 0, "lon": 0})
+    desk.publish(0)
+    desk.publish(0)
+    (line,) = desk.lines
+    assert line.startswith("depot: its state is unknown: place: expected one inside of the radar's grid")
 
 
 def test_alerting_open_alert_names_its_publication(tmp_path):

@@ -1,13 +1,16 @@
 import json
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from tests.alerts.worlds import SQUARE
 
-from stormcell.alerts.places import geometry
+from stormcell.alerts.alert_places import geometry
 from stormcell.alerts.rules import Quiet, read_rules
 from stormcell.errors import InputError
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "alerts.md"
 RULE = "rules:\n- {name: depot, place: {lat: 52, lon: 10}, threshold: 10"
 
 
@@ -29,6 +32,18 @@ def test_rules_place_of_a_geojson_file_is_its_polygon(tmp_path):
     place = "{file: areas.geojson, area: Leine}"
     (rule,) = read(tmp_path, f"rules:\n- {{name: a, place: {place}, threshold: 1}}").rules
     assert geometry(rule.place) == SQUARE
+
+
+def test_rules_of_the_documentation_are_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAIN_SECRET", "whsec_c3Rvcm0=")
+    feature = {"type": "Feature", "id": "Leine", "properties": {}, "geometry": SQUARE}
+    (tmp_path / "catchments.geojson").write_text(json.dumps(feature))
+    rules = read(tmp_path, re.search(r"```yaml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)[1])
+    assert [(rule.name, rule.limit, rule.units) for rule in rules.rules] == [
+        ("depot", 10, "mm/h"),
+        ("leine", 0.3, "1"),
+    ]
+    assert len(rules.webhooks) == 1
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from tests.alerts.worlds import ISSUE
 
+from stormcell.alerts.alert_store import Message, opened
 from stormcell.alerts.delivery import deliver
 from stormcell.alerts.rules import Webhook
 from stormcell.alerts.sender import Sender, Senders
-from stormcell.alerts.store import Message, opened
 
 SECRET = b"a secret of thirty-two bytes ..."
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from stormcell.alerts.alert_store import Message, Store
 from stormcell.alerts.condition import Condition
 from stormcell.alerts.measuring import Measurement
 from stormcell.alerts.messages import alert_of, message
 from stormcell.alerts.rules import Rule, Rules
-from stormcell.alerts.store import Message, Store
 from stormcell.published.alerts import Alerts
 from stormcell.published.manifest import Manifest, time_name
 from stormcell.published.writing import write_alerts
@@ -23,7 +23,7 @@ class Alerting:
     Args:
         root: The published folder.
         rules: The rules.
-        log: Called with a line for each message.
+        log: Called with a line for each thing that a person should know.
 
     Raises:
         OutputError: The folder cannot be written.
@@ -104,6 +104,10 @@ class Alerting:
                 continue
             messages.append(message(rule, condition, transition, now))
             after[rule.name] = condition.after_sending(transition)
+        for name, condition in after.items():
+            before = self._conditions[name]
+            if not condition.known and (before.known or before.issue is None) and condition.issue is not None:
+                self._log(f"{name}: its state is unknown: {condition.reason}")
         if after != self._conditions or judged != self._judged:
             rows = {name: (self._definitions[name], one) for name, one in after.items()}
             self._store.save(rows, judged, messages, self._receivers)

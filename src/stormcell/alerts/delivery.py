@@ -9,9 +9,9 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
 from stormcell.alerts.addresses import Resolve, allowed, resolve
+from stormcell.alerts.alert_store import Message
 from stormcell.alerts.messages import headers
 from stormcell.alerts.rules import Webhook
-from stormcell.alerts.store import Message
 from stormcell.errors import StormcellError
 
 _SECONDS = 10.0  # to connect, and between two parts of the answer

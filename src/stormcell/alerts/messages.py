@@ -8,10 +8,10 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from stormcell.alerts.alert_places import geometry
+from stormcell.alerts.alert_store import Message
 from stormcell.alerts.condition import Condition, Transition
-from stormcell.alerts.places import geometry
 from stormcell.alerts.rules import Rule
-from stormcell.alerts.store import Message
 from stormcell.errors import ArgumentError
 from stormcell.published.alerts import Alert
 from stormcell.published.manifest import time_name
@@ -69,7 +69,7 @@ def headers(message: Message, secret: str | None, now: datetime) -> Mapping[str,
         >>> made = Message("1", b"{}", datetime.now(UTC))
         >>> now = datetime(2026, 11, 28, tzinfo=UTC)
         >>> headers(made, "whsec_c3Rvcm0=", now)["webhook-signature"]
-        'v1,LuiyKIHBHwMRf6flHncMb/nr7z7yxbgTS+TumcZvIN0='
+        'v1,Yp9VpxK6a1cH8FRAC/9JT28+ebEwI402RphXNGUbnBE='
     """
     stamp = str(int(now.timestamp()))
     found = {"content-type": MEDIA_TYPE, "webhook-id": message.id, "webhook-timestamp": stamp}

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from stormcell.alerts.places import cells_of
+from stormcell.alerts.alert_places import cells_of
 from stormcell.alerts.rules import Polygon, Spot
 from stormcell.errors import NotPublishedError, PublicationError
 from stormcell.published.manifest import Latest, Manifest, Product, time_name

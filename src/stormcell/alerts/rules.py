@@ -83,7 +83,7 @@ def _kind(place: Any) -> str:
 
 
 class Clear(_Part):
-    """When an alert ends.
+    """The end of an alert.
 
     Attributes:
         below: The value must be below the limit times this.
@@ -173,12 +173,12 @@ class Rule(_Part):
 
     @property
     def level(self) -> float:
-        """What the statistic is compared with."""
+        """The number that the statistic must reach."""
         return self.threshold if self.share is None else self.share
 
     @property
     def limit(self) -> float:
-        """What the value of the rule is compared with: its probability, if it has one, or the level."""
+        """The number that the value must reach: the probability, if the rule has one, or the level."""
         return self.level if self.probability is None else self.probability
 
     @property

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from stormcell.alerts.alert_store import Message, Store, opened
 from stormcell.alerts.delivery import deliver
 from stormcell.alerts.rules import Webhook
-from stormcell.alerts.store import Message, Store, opened
 from stormcell.errors import StormcellError
 
 _LONGEST_PAUSE = timedelta(hours=1)
@@ -103,7 +103,9 @@ class Senders:
             try:
                 with opened(self._path) as store:
                     sender = Sender(store, webhook, clock=lambda: datetime.now(UTC), log=self._log)
-                    while not self._ended.wait(_LOOK):
+                    ended = False
+                    while not ended:
+                        ended = self._ended.wait(_LOOK)  # and once more at the end, for what came last
                         sender.turn()
                         problem = ""
             except StormcellError as error:

@@ -77,9 +77,9 @@ def demo(
     live: Annotated[
         bool, typer.Option("--live", help="Show the live map of generated rain instead, until interrupted.")
     ] = False,
-    browser: Annotated[
-        bool, typer.Option("--browser/--no-browser", help="With --live: open the map in the browser.")
-    ] = True,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="With --live: do not open the map in the browser.")
+    ] = False,
     port: Annotated[
         int, typer.Option(min=0, max=65535, metavar="P", help="With --live: port of the map; 0 for any.")
     ] = 8000,
@@ -93,7 +93,7 @@ def demo(
 
         if data is not None:
             raise ArgumentError("demo --live: expected no --data, because its rain is generated, found some")
-        return demo_live.run(port=port, browser=browser)
+        return demo_live.run(port=port, browser=not no_browser)
     return demo.run(out, data, data_options.read_options(quantity, units, zr))
 
 

@@ -1,11 +1,12 @@
 """The JSON files of the published folder: what they hold, and their checks.
 
-A published folder has one folder for each publication, ``{issue}-{run}``, and three files that change::
+A published folder has one folder for each publication, ``{issue}-{run}``, and a few files that change::
 
     published/
       latest.json                              which publication is the newest; its replacement is the commit
       status.json                              how the loop is; written at each turn
       scores.json                              how good the forecasts have been; written after each frame
+      alerts.json                              states of the rules; see :mod:`stormcell.published.alerts`
       {issue}-{run}/
         manifest.json                          what the publication holds
         coverage.npy                           where the radar usually observes (y, x) bool
