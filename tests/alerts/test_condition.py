@@ -71,6 +71,12 @@ def test_condition_does_not_clear_while_a_part_of_the_half_hour_is_blind():
     assert states[-1].state == "raised"
 
 
+def test_condition_without_frames_for_a_while_starts_the_half_hour_anew():
+    blind = after(12.0, 12.0, *[0.0] * 5)[-1].blind("no frame")
+    assert after(*[0.0] * 6, condition=blind, start=12)[-1].is_open
+    assert not after(*[0.0] * 7, condition=blind, start=12)[-1].is_open
+
+
 def test_condition_met_by_a_lower_bound_is_known():
     found = Measured("depot", 20.0, False, "less than half")
     state = Condition(rule="depot").judged(RULE, found, ISSUE, RUN)
