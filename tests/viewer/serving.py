@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
+import httpx2 as httpx
 import uvicorn
 
 from stormcell.serve.app import create_app
