@@ -51,7 +51,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     ),
     "live": (
         {"alerts", "errors", "atomic", "data", "forecast", "maps", "published", "verification"},
-        {"numpy", "safetensors", "xarray"},
+        {"h5py", "numpy", "safetensors", "xarray"},
     ),
     "serve": (
         {"errors", "data.grid", "data.projection", "maps", "published"},

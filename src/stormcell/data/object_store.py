@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from errno import EIO, ENOENT
 from functools import lru_cache
 from os import PathLike
@@ -93,15 +93,25 @@ class ObjectUrl:
         Raises:
             OSError: The store cannot be reached or refuses access.
         """
+        return [found.url for found in self.listed()]
+
+    def listed(self) -> "list[Listed]":
+        """Return all files below with their sizes and times; see :meth:`files`.
+
+        Raises:
+            OSError: The store cannot be reached or refuses access.
+        """
         import obstore
 
         if self.text.startswith("http"):
             return []
         store, name = self.store()
         with errors():
-            found = [entry["path"] for chunk in obstore.list(store, name or None) for entry in chunk]
-        start = self.text.removesuffix(name)
-        return sorted(ObjectUrl(f"{start.rstrip('/')}/{one}" if name == "" else start + one) for one in found)
+            found = [entry for chunk in obstore.list(store, name or None) for entry in chunk]
+        start = self.text.removesuffix(name) if name else f"{self.text.rstrip('/')}/"
+        return sorted(
+            Listed(ObjectUrl(start + entry["path"]), entry["size"], entry["last_modified"]) for entry in found
+        )
 
     def read(self, most: int) -> bytes:
         """Return the beginning of the file, in one request.
@@ -122,6 +132,21 @@ class ObjectUrl:
                 if len(content) == most:
                     break
         return bytes(content)
+
+
+@dataclass(frozen=True, order=True)
+class Listed:
+    """A file in an object store, as a list of its folder has it.
+
+    Attributes:
+        url: Its address.
+        size: In bytes.
+        modified: When it was written.
+    """
+
+    url: ObjectUrl
+    size: int
+    modified: datetime
 
 
 Location = Path | ObjectUrl

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from typing import TYPE_CHECKING
 
 from stormcell.data.object_store import Location
@@ -125,7 +126,8 @@ class Known:
             return 0
         start = max(self.newest - period, self.recent[0] - timedelta(seconds=1))
         found = sum(time > start for time in self.recent)
-        return max(0, round((self.newest - start).total_seconds() / self.step_seconds) - found)
+        expected = ceil((self.newest - start).total_seconds() / self.step_seconds)
+        return max(0, expected - found)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Protocol
 
-from stormcell.data.object_store import Location, ObjectUrl, errors, location
+from stormcell.data.object_store import Location, ObjectUrl, location
 from stormcell.errors import ArgumentError
 
 # Names that programs give to files which they have not finished.
@@ -117,23 +117,14 @@ class BucketFeed:
 
     def look(self) -> list[Seen]:
         """Return the objects that are there now; see :class:`Feed`."""
-        import obstore
-
-        store, name = self.folder.store()
-        with errors():
-            found = [entry for chunk in obstore.list(store, name or None) for entry in chunk]
-        base = self.folder.text.removesuffix(name).rstrip("/") if name else self.folder.text.rstrip("/")
-        seen = [
-            Seen(
-                ObjectUrl(f"{base}/{entry['path']}"),
-                entry["size"],
-                int(entry["last_modified"].timestamp() * 1e9),
-                complete=True,
+        above = str(self.folder)
+        return [
+            Seen(found.url, found.size, int(found.modified.timestamp() * 1e9), complete=True)
+            for found in self.folder.listed()
+            if not any(
+                _matches(part, self.ignored) for part in found.url.text.removeprefix(above).split("/") if part
             )
-            for entry in found
-            if not any(_matches(part, self.ignored) for part in entry["path"].split("/"))
         ]
-        return sorted(seen, key=lambda one: str(one.place))
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

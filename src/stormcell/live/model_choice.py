@@ -127,14 +127,13 @@ class ModelFile:
         except StormcellError as error:
             copy.unlink(missing_ok=True)
             raise InputError(f"{self._path}: {str(error).removeprefix(f'{copy}: ')}") from None
-        for other in self._kept()[1:]:
+        for other in self._kept():
             if other != copy:
                 other.unlink(missing_ok=True)
         return choice
 
     def _kept(self) -> list[Path]:
-        """Return the files that were taken, the newest first."""
+        """Return the files that were taken; after a kill, perhaps also the one before."""
         if not self._folder.is_dir():
             return []
-        named = [path for path in self._folder.iterdir() if re.match(r"[0-9a-f]{16}\.", path.name)]
-        return sorted(named, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        return [path for path in self._folder.iterdir() if re.match(r"[0-9a-f]{16}\.", path.name)]

@@ -53,10 +53,11 @@ def score_arrived(path: str, out: Path, folder: Path) -> int:
     rain = archive.rain(archive.open(path))
     times = [as_datetime(time) for time in rain["time"].values]
     newest, shelf = times[-1], Shelf(out)
-    hours = load_hours(folder, last(_PERIODS["7d"], newest))
     scored = 0
-    for time in times[-1:-2016:-1]:
-        if scored == _AT_ONCE or time < last(_PERIODS["7d"], newest):
+    start = last(_PERIODS["7d"], newest)
+    hours = load_hours(folder, start)
+    for time in (time for time in times if time >= start):
+        if scored == _AT_ONCE:
             break
         hour = hours.get(hour_of(time)) or ScoredHour(hour_of(time), frozenset(), {})
         if time in hour.times or not (published := for_time(shelf, time)):
@@ -77,7 +78,9 @@ def _tallies(rain: xr.DataArray, time: datetime, published: Sequence[PublishedFo
     observed = rain.sel(time=moment(time).astype("datetime64[ns]")).values.astype(np.float32, copy=False)
     leads = {round(one.lead_minutes, 3): one for one in published}
     step = min(one.manifest.step_seconds for one in published) / 60
-    axis = tuple(step * k for k in range(1, round(max(leads) / step) + 1))
+    # All lead times that are published, also those that no forecast had yet: so all hours have the same.
+    longest = max(one.longest_minutes for one in published)
+    axis = tuple(step * k for k in range(1, round(longest / step) + 1))
     axes = Axes(axis, _thresholds(published), (), (), float(np.mean(grid.pixel_km(rain))))
     names = dict.fromkeys(name for one in published for name in one.forecasters)
     observation = np.broadcast_to(observed, (len(axis), *observed.shape))

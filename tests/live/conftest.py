@@ -1,0 +1,158 @@
+"""A live loop on a small grid, with a clock that is set by hand and jobs that run in this process."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyproj
+import pytest
+
+from stormcell.data import archive
+from stormcell.data.processing import Processing
+from stormcell.data.read_options import ReadOptions
+from stormcell.data.synthetic import generate
+from stormcell.live.live_loop import LiveLoop
+from stormcell.live.live_settings import Settings
+from stormcell.live.making import Wanted
+from stormcell.live.scoring_job import ScoreForecasts
+from stormcell.live.service import choose
+from stormcell.published.manifest import Manifest
+from stormcell.published.reading import Shelf
+
+STEP = timedelta(minutes=5)
+START = datetime(2024, 6, 1, tzinfo=UTC)
+FRAMES = generate(seed=7, shape=(32, 32), steps=40).rainfall_rate
+HEADER = """P5
+# obstime {time:%Y%m%d%H%M}
+# param CorrectedReflectivity
+# metersperpixel_x 1000
+# metersperpixel_y 1000
+# projection radar {{
+# type stereographic
+# centrallongitude 25
+# centrallatitude 90
+# truelatitude 60
+# bottomleft {west:.6f} {south:.6f}
+# topright {east:.6f} {north:.6f}
+# }}
+{columns} {rows}
+255
+"""
+
+
+def reading():
+    return ReadOptions(), Processing(attributes={"license": "CC0-1.0"})
+
+
+def frame(
+    k: int, *, dated: datetime | None = None, factor: float = 1.0, columns: int = FRAMES.sizes["x"]
+) -> bytes:
+    """The k-th frame as an image of reflectivity, perhaps with another time, other rates or fewer columns."""
+    rate = FRAMES.values[k, :, :columns] * factor
+    with np.errstate(divide="ignore"):
+        reflectivity = 10 * np.log10(223 * rate**1.53)
+    levels = np.where(np.isnan(rate), 255, np.clip(2 * (reflectivity + 32), 0, 250))
+    rows = len(levels)
+    place = pyproj.Proj("+proj=stere +lat_0=90 +lon_0=25 +lat_ts=60 +R=6371288")
+    west, south = place(0, -3_000_000, inverse=True)
+    east, north = place(1000 * columns, -3_000_000 + 1000 * rows, inverse=True)
+    time = dated or START + k * STEP
+    header = HEADER.format(**locals())
+    return header.encode() + levels.astype(np.uint8).tobytes()
+
+
+class Rig:
+    """A live loop with its feed.
+
+    Attributes:
+        now: The time that the loop's clock shows.
+        lines: The loop's log.
+        before: Called with each job before it runs; an error that it raises is the job's.
+    """
+
+    def __init__(self, root: Path, **settings) -> None:
+        self.feed, self.out = root / "feed", root / "published"
+        self.feed.mkdir(parents=True)
+        self.out.mkdir()
+        given = {"model": "extrapolation", "wanted": Wanted(steps=3), "least_free": 0} | settings
+        self.settings = Settings(str(self.feed), str(root / "a.zarr"), self.out, reading, **given)
+        self.now, self.lines, self.scores = START, list[str](), False
+        self.before: Callable[[object], None] = lambda _: None
+
+    def __call__(self, job, *, seconds):  # noqa: ARG002 - part of the protocol
+        self.before(job)
+        return 0 if isinstance(job, ScoreForecasts) and not self.scores else job()
+
+    @cached_property
+    def loop(self) -> LiveLoop:
+        choice, watched, _ = choose(self.settings, self)
+        return LiveLoop(
+            self.settings,
+            choice,
+            self,
+            clock=lambda: self.now,
+            log=self.lines.append,
+            model_file=watched,
+            free=self.free,
+        )
+
+    def free(self, path: Path) -> int:
+        return shutil.disk_usage(path).free
+
+    def restart(self, **settings) -> None:
+        """Begin a new loop with the same stores."""
+        self.settings = replace(self.settings, **settings)
+        self.__dict__.pop("loop", None)
+
+    def put(self, k: int, name: str | None = None, *, cut: float = 1.0, **changes) -> Path:
+        """Put the k-th frame into the feed, as one that was renamed into it."""
+        path, content = self.feed / (name or f"radar_{k:03d}.pgm"), frame(k, **changes)
+        path.write_bytes(content[: round(cut * len(content))])
+        os.utime(path, (0, 1_700_000_000 + k))
+        return path
+
+    def arrive(self, *ks: int, **changes) -> None:
+        """Put frames into the feed, set the clock to shortly after the last, and take turns."""
+        for k in ks:
+            self.put(k, **changes)
+        self.now = max(self.now, START + ks[-1] * STEP + timedelta(seconds=40))
+        self.turns()
+
+    def turns(self, count: int = 2) -> None:
+        for _ in range(count):
+            self.loop.turn()
+            self.now += timedelta(seconds=1)
+
+    @property
+    def settings_archive(self) -> Path:
+        return Path(self.settings.archive)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {name: count for name, count in self.loop.intake.counts.items() if count}
+
+    @property
+    def newest(self) -> Manifest:
+        found = self.loop.publisher.newest()
+        assert found is not None
+        return found
+
+    @property
+    def folders(self) -> list[str]:
+        return ["-".join(name) for name in Shelf(self.out).publications()]
+
+    @property
+    def times(self) -> list[int]:
+        """Numbers of the frames that are in the archive."""
+        times = archive.open(self.settings.archive)["time"].values
+        return [round(one / np.timedelta64(5, "m")) for one in times - np.datetime64("2024-06-01")]
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
