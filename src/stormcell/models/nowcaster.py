@@ -26,11 +26,13 @@ from stormcell.models.rain_cascade import (
 from stormcell.models.rain_pyramid import (
     DRY,
     SIDE,
+    SURROUNDINGS,
     Area,
     RainPyramid,
     from_afar,
     padding,
     part_of,
+    surroundings,
     upsample,
     upsample_part,
 )
@@ -42,10 +44,8 @@ SMALLEST_PIXEL, LARGEST_PIXEL = 0.5, 2.0  # km
 CELL = 2  # side in pixels of the cells whose thresholds are corrected
 _LEAST_DEVIATION = 0.05  # of logarithmic rain: no forecast is more certain than a radar's own errors
 _CLEAR_VARIANCE = 1e-3  # of a band whose correlations say more than those of typical rain
-_TREND_LEVELS = (3, 5)
-_LOW_LEVELS = (2, 3, 4, 5)
-# Two expectations, deviation, two frames, low-pass filtered rain and its trend, lead, step and pixel.
-_FEATURES = 5 + len(_LOW_LEVELS) + len(_TREND_LEVELS) + 3
+# Two expectations, deviation, the last rain in and around a cell, lead, step and pixel.
+_FEATURES = 3 + SURROUNDINGS + 3
 _CONDITIONS = 4 * LEVELS + 2  # correlations, variance and its trend by level; step and pixel
 
 
@@ -195,9 +195,9 @@ class Nowcaster(Network):
             process = fit_process(cascade.moments, step_minutes, steps)
             whole = fit_process(cascade.whole_moments, step_minutes, steps)
             conditions = _conditions(cascade, step_minutes, pixel_km)
-            surroundings = _surroundings(pyramid)
+            around = surroundings(pyramid)
         state = None if self.encoder is None else self.encoder(rate, conditions)
-        return Scene(pyramid, cascade, process, whole, surroundings, state, step_minutes, pixel_km, size)
+        return Scene(pyramid, cascade, process, whole, around, state, step_minutes, pixel_km, size)
 
     def logits(
         self,
@@ -265,19 +265,6 @@ def _features(scene: Scene, guess: FirstGuess, cells: Area) -> Tensor:
     constants = [number[:, None, None, None].expand_as(mean) for number in numbers]
     spread = 2 * upsample_part(guess.spread, ENERGY_SIDE // CELL, cells)
     return torch.cat([mean, whole, spread, part_of(scene.surroundings, cells), *constants], dim=1)
-
-
-def _surroundings(pyramid: RainPyramid) -> Tensor:
-    """Return the last rain in and around cells of 2 × 2 pixels, and its trend ``(B, C, H/2, W/2)``."""
-    lows = pyramid.lows
-    newest, before = (lows[0][:, frame : frame + 1] for frame in (0, 1))
-    before = torch.where(pyramid.seen, before, newest)
-    around = [upsample(lows[level - 1][:, :1], 2**level // CELL) for level in _LOW_LEVELS]
-    trends = [
-        upsample(lows[level - 1][:, :1] - lows[level - 1][:, 1:2], 2**level // CELL) * 3
-        for level in _TREND_LEVELS
-    ]
-    return torch.cat([newest, before, *around, *trends], dim=1)
 
 
 def _conditions(cascade: RainCascade, step_minutes: Tensor, pixel_km: Tensor) -> Tensor:

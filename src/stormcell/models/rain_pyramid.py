@@ -17,6 +17,9 @@ DRY = -1.5  # logarithmic rain where it is dry; that of the least rain is -1
 
 Area = tuple[slice, slice]  # rows and columns
 
+_LOW_LEVELS, _TREND_LEVELS = (2, 3, 4, 5), (3, 5)
+SURROUNDINGS = 2 + len(_LOW_LEVELS) + len(_TREND_LEVELS)  # number of fields of the function of that name
+
 _LEAST_SHARE = 1e-3  # of a low-pass filter's weights that must be observed
 
 
@@ -107,6 +110,24 @@ def from_afar(
     for low, seen_there in zip(lows[-2::-1], known[-2::-1], strict=True):
         around = torch.where(seen_there[:, :1], low[:, :1], upsample(around))
     return RainPyramid(seen, tuple(lows), around)
+
+
+def surroundings(pyramid: RainPyramid) -> Tensor:  # (B, SURROUNDINGS, H/2, W/2)
+    """Return the last rain in cells of 2 × 2 pixels and around them, and its trend.
+
+    Example:
+        >>> surroundings(from_afar(torch.rand(1, 3, 64, 128))).shape
+        torch.Size([1, 8, 32, 64])
+    """
+    lows = pyramid.lows
+    newest, before = (lows[0][:, frame : frame + 1] for frame in (0, 1))
+    before = torch.where(pyramid.seen, before, newest)
+    around = [upsample(lows[level - 1][:, :1], 2 ** (level - 1)) for level in _LOW_LEVELS]
+    trends = [
+        upsample(lows[level - 1][:, :1] - lows[level - 1][:, 1:2], 2 ** (level - 1)) * 3
+        for level in _TREND_LEVELS
+    ]
+    return torch.cat([newest, before, *around, *trends], dim=1)
 
 
 def _halve(x: Tensor) -> Tensor:
