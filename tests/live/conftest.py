@@ -23,6 +23,7 @@ from stormcell.live.scoring_job import ScoreForecasts
 from stormcell.live.service import choose
 from stormcell.published.manifest import Manifest
 from stormcell.published.reading import Shelf
+from stormcell.published.retention import clear_parts
 
 STEP = timedelta(minutes=5)
 START = datetime(2024, 6, 1, tzinfo=UTC)
@@ -77,8 +78,9 @@ class Rig:
 
     def __init__(self, root: Path, **settings) -> None:
         self.feed, self.out = root / "feed", root / "published"
-        self.feed.mkdir(parents=True)
-        self.out.mkdir()
+        self.feed.mkdir(parents=True, exist_ok=True)
+        self.out.mkdir(exist_ok=True)
+        clear_parts(self.out)
         given = {"model": "extrapolation", "wanted": Wanted(steps=3), "least_free": 0} | settings
         self.settings = Settings(str(self.feed), str(root / "a.zarr"), self.out, reading, **given)
         self.now, self.lines, self.scores = START, list[str](), False
