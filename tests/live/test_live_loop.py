@@ -264,6 +264,16 @@ def test_live_loop_full_disk_is_a_problem_and_tried_again(rig):
     assert Shelf(rig.out).status().problems == ()
 
 
+def test_live_loop_with_little_free_space_drops_no_more_than_it_must(tmp_path, monkeypatch):
+    rig, periods = Rig(tmp_path, least_free=1000), []
+    monkeypatch.setattr("stormcell.live.live_loop.prune", lambda *given: periods.append(given[1:3]))
+    rig.free = lambda _: 500 if len(periods) < 2 else 2000
+    rig.arrive(0, 1, 2)
+    day, week = timedelta(days=1), timedelta(days=7)
+    assert periods == [(day / 2, week / 2), (day / 4, week / 4), (day, week)]
+    assert rig.newest.issue == START + 2 * STEP
+
+
 def test_live_loop_without_free_space_drops_old_publications_and_publishes_nothing(tmp_path):
     rig = Rig(tmp_path, least_free=1000)
     space = 2000

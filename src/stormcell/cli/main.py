@@ -474,7 +474,8 @@ def live(
         str, typer.Option(metavar="7d", help="Period for which forecast.nc is kept.")
     ] = "7d",
     min_free: Annotated[
-        int, typer.Option(min=0, metavar="MB", help="Free disk space below which nothing is published.")
+        int,
+        typer.Option(min=0, metavar="MB", help="Free disk space below which old publications are dropped."),
     ] = 500,
     rules: Annotated[
         Path | None, typer.Option(metavar="FILE", help="YAML file of alerts and the webhooks they go to.")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _AFTER_FAILURE = timedelta(seconds=30)  # before something that could not be written is tried again
 _STATUS = timedelta(seconds=10)  # between two writes of a status that did not change
 _SCORING_SECONDS = 300.0
+_SHARES = (0.5, 0.25, 0.125, 0.0625, 0.0)  # of the periods to keep, on a disk that is nearly full
 _BACK = timedelta(seconds=2)  # smaller jumps of the clock are corrections
 
 
@@ -185,11 +186,13 @@ class LiveLoop:
         return scored > 0
 
     def _has_room(self) -> bool:
-        """Whether there is enough free space, if need be after everything is dropped that may be."""
-        least = self._settings.least_free
-        if self._free(self._out) < least:
-            self._prune(timedelta(0), timedelta(0))
-        free = self._free(self._out)
+        """Whether there is enough free space, if need be after the oldest publications are dropped."""
+        least, free = self._settings.least_free, self._free(self._out)
+        for share in _SHARES:
+            if free >= least:
+                break
+            self._prune(self._settings.keep_pictures * share, self._settings.keep_forecasts * share)
+            free = self._free(self._out)
         problem = f"{self._out}: expected {least / 1e6:.0f} MB of free space, found {free / 1e6:.0f} MB"
         self.note("space", "" if free >= least else f"{problem}; nothing is published")
         return free >= least

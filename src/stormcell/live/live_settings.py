@@ -31,7 +31,8 @@ class Settings:
         memory: The most memory of the child process, in bytes.
         keep_pictures: Age from which pictures and the values of cells are dropped.
         keep_forecasts: Age from which the whole publication is dropped.
-        least_free: Free space in bytes below which as much as possible is dropped, and nothing is published.
+        least_free: Free space in bytes below which publications are dropped before their time, and nothing
+            is published if that is not enough.
         rules: Rules of alerts; None for no alerts.
     """
 
