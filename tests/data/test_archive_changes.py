@@ -374,6 +374,7 @@ def test_archive_append_overlapping_files_first_one_decides(tmp_path, write_pgm)
         report = archive.append(tmp_path / "a.zarr", [first, second], replace=replace)
         assert report.added + report.present == moments("14:45")
         assert "with other rates" in dict(report.refused)[second]
+        assert (report.future, report.revised) == (set(), {second})
     report = archive.append(tmp_path / "a.zarr", [second], replace=True)
     assert (report.replaced, report.refused) == (moments("14:45"), ())
     report = archive.append(tmp_path / "a.zarr", [second, first], replace=True)
@@ -404,6 +405,7 @@ def test_archive_append_frame_dated_in_the_future_is_refused(tmp_path, write_pgm
             "dated in the future",
         ),
     )
+    assert (report.future, report.revised) == ({files[2]}, set())
     assert archive.append(tmp_path / "a.zarr", files).added == moments("14:55")
 
 
