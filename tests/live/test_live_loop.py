@@ -162,6 +162,7 @@ def test_live_loop_blind_frame_is_published_without_a_forecast(rig):
     rig.arrive(3, factor=np.nan)
     manifest = rig.newest
     assert manifest.degraded.used == "observation"
+    assert "expected an observed pixel in the newest frame" in manifest.degraded.reason
     assert [product.name for product in manifest.products] == ["observed"]
     assert manifest.observed_share == 0
     assert (Shelf(rig.out).cells(manifest) == MISSING).all()
@@ -314,6 +315,26 @@ def test_live_loop_clock_that_goes_back_is_a_problem_and_unpublishes_nothing(rig
     rig.turns(3)
     assert rig.newest.issue == START + 13 * STEP
     assert Shelf(rig.out).status().problems == ()
+
+
+def test_live_loop_after_the_clock_went_back_nothing_waits_for_the_old_time(rig):
+    failing, looked_at = True, []
+
+    def look(job):
+        if isinstance(job, AddFiles):
+            looked_at.extend(path.name for path in job.files)
+        if failing and isinstance(job, Forecast):
+            raise OutputError("disk full")
+
+    rig.before = look
+    rig.put(30)  # of the future, so that it waits
+    rig.arrive(10, 11, 12)
+    failing = False
+    looked_at.clear()
+    rig.now -= timedelta(minutes=30)
+    rig.turns(1)
+    assert looked_at == ["radar_030.pgm"]
+    assert rig.newest.issue == START + 12 * STEP
 
 
 def test_live_loop_reader_that_crashes_costs_only_its_file(rig):
