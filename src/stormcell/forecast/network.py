@@ -9,7 +9,6 @@ import numpy as np
 import torch
 import xarray as xr
 
-from stormcell.data.time_axis import even_step, in_minutes
 from stormcell.errors import ModelFileError
 from stormcell.forecast.anchored_rain import AnchoredRain
 from stormcell.forecast.anchoring import lasting_areas
@@ -17,7 +16,7 @@ from stormcell.forecast.contract import DEFAULT_STEPS, Analysis, Needs, check_st
 from stormcell.forecast.ensemble import ensemble_of
 from stormcell.forecast.known_archives import archives_like
 from stormcell.forecast.lead_fields import LeadFields, probabilities, quantiles, rates
-from stormcell.forecast.network_probabilities import lead_probabilities, recent_frames
+from stormcell.forecast.network_probabilities import lead_probabilities, recent_frames, step_minutes
 from stormcell.models import model_file
 from stormcell.models.nowcaster import LEAST_INPUTS, Nowcaster
 from stormcell.motion.coordinates import Inflow
@@ -243,7 +242,7 @@ class NetworkForecaster:
             return
         motion = analysis.motion()
         found = lead_probabilities(self.nowcaster, recent, motion, steps, self.inflow, threads=self.threads)
-        step = in_minutes(even_step(recent["time"].values))
+        step = step_minutes(recent)
         for lead, (carry, exceedance) in enumerate(found, start=1):
             moved = carry.nearest(newest)
             # Not the rain from outside the grid, or from where nothing was observed.

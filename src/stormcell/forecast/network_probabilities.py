@@ -58,7 +58,7 @@ def recent_frames(analysis: Analysis, inputs: int) -> xr.DataArray:
     """
     available = analysis.frames.sizes.get("time", 0)
     recent = analysis.latest(Needs(max(min(inputs, available), LEAST_INPUTS)))
-    step, width = _step_minutes(recent), _pixel_km(recent)
+    step, width = step_minutes(recent), _pixel_km(recent)
     if not SHORTEST_STEP <= step <= LONGEST_STEP:
         raise FramesError(
             f"frames: expected one every {SHORTEST_STEP:g} to {LONGEST_STEP:g} min, "
@@ -125,7 +125,7 @@ def lead_probabilities(
     with torch.inference_mode(), _threads(threads):
         step, width = (
             torch.tensor([number], dtype=torch.float32, device=device)
-            for number in (_step_minutes(recent), _pixel_km(recent))
+            for number in (step_minutes(recent), _pixel_km(recent))
         )
         moving = torch.from_numpy(_moving(frames, motion))[None].to(device)
         scene = nowcaster.read(moving, step, width, steps)
@@ -254,7 +254,8 @@ def _pool(threads: int) -> Iterator[Executor | None]:
             torch.set_num_threads(before)
 
 
-def _step_minutes(frames: xr.DataArray) -> float:
+def step_minutes(frames: xr.DataArray) -> float:
+    """Return the time between frames."""
     return in_minutes(even_step(frames["time"].values))
 
 
