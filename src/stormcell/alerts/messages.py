@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 from stormcell.alerts.alert_places import geometry
 from stormcell.alerts.alert_store import Message
@@ -14,7 +14,7 @@ from stormcell.alerts.condition import Condition, Transition
 from stormcell.alerts.rules import Rule
 from stormcell.errors import ArgumentError
 from stormcell.published.alerts import Alert
-from stormcell.published.manifest import time_name
+from stormcell.published.manifest import time_name, time_text
 
 MEDIA_TYPE = "application/cloudevents+json"
 _PREFIX = "whsec_"
@@ -52,7 +52,7 @@ def message(rule: Rule, condition: Condition, transition: Transition, now: datet
         "source": "urn:stormcell:alerts",
         "type": f"stormcell.alert.{transition}",
         "subject": rule.name,
-        "time": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "time": time_text(now),
         "datacontenttype": "application/json",
         "data": {"transition": transition, **alert_of(rule, condition).model_dump(mode="json")},
     }
@@ -66,6 +66,7 @@ def headers(message: Message, secret: str | None, now: datetime) -> Mapping[str,
         ArgumentError: The secret is malformed.
 
     Example:
+        >>> from datetime import UTC
         >>> made = Message("1", b"{}", datetime.now(UTC))
         >>> now = datetime(2026, 11, 28, tzinfo=UTC)
         >>> headers(made, "whsec_c3Rvcm0=", now)["webhook-signature"]

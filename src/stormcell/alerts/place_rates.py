@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 from stormcell.alerts.alert_places import cells_of
 from stormcell.alerts.rules import Polygon, Spot
 from stormcell.errors import NotPublishedError, PublicationError
-from stormcell.published.manifest import Latest, Manifest, Product, time_name
+from stormcell.published.manifest import OBSERVED, RATE, Latest, Manifest, Product, time_name
 from stormcell.published.reading import Shelf, product_of, radar_grid
-from stormcell.published.writing import OBSERVED, SCALES
-
-_FORECAST = "rate"  # the product that people are shown
+from stormcell.published.writing import SCALES
 
 Values = NDArray[np.float64]
 
@@ -62,7 +60,7 @@ class PlaceRates:
         self._cells = cells_of(place, radar_grid(self._manifest.grid))
         self.weights = self._cells.weights.astype(np.float64)
         self.members = tuple(one.name for one in self._manifest.products if one.realization is not None)
-        rates = next((one for one in self._manifest.products if one.name == _FORECAST), None)
+        rates = next((one for one in self._manifest.products if one.name == RATE), None)
         self._forecast_times = () if rates is None else rates.times
         self.horizon = max(self._forecast_times, default=self.issue)
         self._step = timedelta(seconds=latest.step_seconds)
@@ -70,7 +68,7 @@ class PlaceRates:
 
     def forecast(self) -> list[Sampled]:
         """Return the observed rates and those of the forecast, ascending."""
-        return self.member(_FORECAST) if self._forecast_times else list(self.observed)
+        return self.member(RATE) if self._forecast_times else list(self.observed)
 
     def member(self, name: str) -> list[Sampled]:
         """Return the observed rates and those of a product, ascending."""
@@ -116,10 +114,10 @@ class PlaceRates:
         return found
 
     def _values(self, manifest: Manifest, product: Product, time: datetime) -> Values:
-        if product.first_layer is None or time not in product.times:
+        layer = product.layer(time)
+        if layer is None:
             raise NotPublishedError(
                 f"{manifest.folder}: expected cells of {product.name} at {time_name(time)}, found none"
             )
-        layer = product.first_layer + product.times.index(time)
         levels = self._shelf.cells(manifest)[self._cells.rows, self._cells.columns, layer]
         return SCALES[product.kind].decode(levels).astype(np.float64)

@@ -10,11 +10,10 @@ from stormcell.alerts.rules import Rules
 from stormcell.alerts.sender import Senders
 from stormcell.errors import StormcellError
 from stormcell.live.intake import RunJob
-from stormcell.published.manifest import Manifest
+from stormcell.published.manifest import Manifest, stale_after
 
 _SECONDS = 60.0  # to measure all rules
 _AFTER_FAILURE = timedelta(seconds=30)  # before it is tried again
-_STALE_STEPS = 3  # without a new frame: nothing is known of the present
 
 
 class AlertTurns:
@@ -68,18 +67,17 @@ class AlertTurns:
             A problem; empty if there is no problem.
         """
         now = self._clock()
-        step = 300 if newest is None else newest.step_seconds
-        stale_after = timedelta(seconds=_STALE_STEPS * step)
+        longest = stale_after(None if newest is None else newest.step_seconds)
         waits = self._failed is not None and timedelta(0) <= now - self._failed < _AFTER_FAILURE
         try:
-            if newest is not None and not waits and self._alerting.is_due(newest, now, stale_after):
+            if newest is not None and not waits and self._alerting.is_due(newest, now, longest):
                 self._failed = now
                 self._alerting.judge(self._run(self._job, seconds=_SECONDS), now)
                 self._failed, self._problem = None, ""
         except StormcellError as error:
             self._problem = f"rules were not judged: {error}"
         try:
-            self._alerting.look(now, stale_after)
+            self._alerting.look(now, longest)
         except StormcellError as error:
             return str(error)
         return self._problem

@@ -8,6 +8,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from stormcell.data.object_store import Location
+from stormcell.published.writing import utc
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,8 +97,8 @@ class AddFiles:
             now=moment(self.now),
         )
         return Filed(
-            tuple(map(as_datetime, done.added)),
-            tuple(map(as_datetime, done.present)),
+            tuple(map(utc, done.added)),
+            tuple(map(utc, done.present)),
             dict(done.refused),
             done.revised,
             done.future,
@@ -161,10 +162,10 @@ class LookAtArchive:
         step = int(TimeAxis(times).step / np.timedelta64(1, "s")) if len(times) > 1 else None
         recent = times[times > times[-1] - np.timedelta64(_RECENT)]
         return Known(
-            as_datetime(times[-1]),
+            utc(times[-1]),
             step,
             frames_digest(ds, times[-1]),
-            tuple(map(as_datetime, recent)),
+            tuple(map(utc, recent)),
         )
 
 
@@ -186,9 +187,3 @@ def moment(time: datetime) -> "np.datetime64":
     import numpy as np
 
     return np.datetime64(time.astimezone(UTC).replace(tzinfo=None), "s")
-
-
-def as_datetime(time: "np.datetime64") -> datetime:
-    """Return a time of NumPy with its time zone, UTC."""
-    found: datetime = time.astype("datetime64[s]").item()
-    return found.replace(tzinfo=UTC)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from datetime import timedelta
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -19,15 +18,12 @@ from stormcell.forecast.observed import is_observed
 from stormcell.forecast.probabilistic import ProductForecaster, make_products
 from stormcell.forecast.resolve import forecaster, thinned
 from stormcell.live.archiving import moment
-from stormcell.live.making import Forecast, Wanted
+from stormcell.live.making import SHOWN, Forecast, Wanted
 from stormcell.live.plausibility import expect_plausible
-from stormcell.published.manifest import Product
+from stormcell.published.manifest import EXTRAPOLATION, OBSERVED, RATE, Product
 from stormcell.published.reading import Shelf
-from stormcell.published.writing import OBSERVED, Content
+from stormcell.published.writing import Content
 
-EXTRAPOLATION = "extrapolation"
-# Observed frames whose pictures are in no earlier publication are published, if they are not older.
-SHOWN = timedelta(hours=3)
 _USUALLY = 0.05  # share of frames
 _DAY = np.timedelta64(1, "D")
 
@@ -147,9 +143,9 @@ def _layers(array: xr.DataArray) -> Iterator[tuple[Product, xr.DataArray]]:
     if name == "rainfall_rate_extrapolation":
         yield product(EXTRAPOLATION, "Extrapolation"), array
     elif first == "time":
-        yield product("rate", "Rain rate"), array
+        yield product(RATE, "Rain rate"), array
     elif first == "realization":
-        yield product("rate", "Rain rate, mean of the members"), array.mean("realization")
+        yield product(RATE, "Rain rate, mean of the members"), array.mean("realization")
         for k, member in enumerate(array, start=1):
             yield product(f"member-{k}", f"Member {k}", realization=k), member
     elif first == "threshold":

@@ -13,7 +13,8 @@ import numpy as np
 import xarray as xr
 
 from stormcell.data import schema
-from stormcell.live.archiving import as_datetime, moment
+from stormcell.live.archiving import moment
+from stormcell.published.writing import utc
 
 Fault = Literal["late", "torn", "doubled", "future", "revised", "blind"]
 RATES: Mapping[Fault, float] = {
@@ -78,7 +79,7 @@ class FaultyFeed:
             rates: Share of frames by fault.
             seed: The same seed gives the same faults.
         """
-        times = [as_datetime(time) for time in rain["time"].values]
+        times = [utc(time) for time in rain["time"].values]
         step = min(after - before for before, after in pairwise(times))
         rng = np.random.default_rng(seed)
         names = list(rates)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from stormcell.published.manifest import time_name
+from stormcell.published.manifest import stale_after, time_name
 from stormcell.published.reading import Shelf
 
 State = Literal["fresh", "stale", "degraded", "nothing"]
@@ -54,7 +54,9 @@ def freshness(out: Path, now: datetime, longest: timedelta | None = None) -> Fre
         sentences.append(f"degraded: {used} instead of {of}: {manifest.degraded.reason}")
     limit = longest
     if limit is None:
-        limit = timedelta(seconds=3 * latest.step_seconds if status is None else status.stale_after_seconds)
+        limit = stale_after(latest.step_seconds)
+        if status is not None:
+            limit = timedelta(seconds=status.stale_after_seconds)
     stale = age > limit
     if stale:
         sentences.append(f"stale: expected an age of at most {_minutes(limit)}")

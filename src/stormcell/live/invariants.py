@@ -10,9 +10,8 @@ import xarray as xr
 from stormcell.errors import StormcellError
 from stormcell.live.archiving import moment
 from stormcell.maps.levels import MISSING
-from stormcell.published.manifest import CELLS, Latest, Manifest
+from stormcell.published.manifest import CELLS, OBSERVED, Latest, Manifest
 from stormcell.published.reading import Shelf
-from stormcell.published.writing import OBSERVED
 
 MONOTONE = "issue times never go back"
 ONCE = "nothing is published twice"

@@ -12,7 +12,7 @@ from stormcell.live.live_settings import Settings
 from stormcell.live.model_choice import Choice, ModelFile
 from stormcell.live.publisher import Publisher
 from stormcell.live.scoring_job import ScoreForecasts
-from stormcell.published.manifest import Manifest, Status
+from stormcell.published.manifest import Manifest, Status, stale_after
 from stormcell.published.retention import prune
 from stormcell.published.writing import write_status
 
@@ -109,7 +109,7 @@ class LiveLoop:
                 "issue": newest and newest.issue,
                 "run": newest and newest.run,
                 "step_seconds": known.step_seconds,
-                "stale_after_seconds": 3 * (known.step_seconds or 300),
+                "stale_after_seconds": int(stale_after(known.step_seconds).total_seconds()),
                 "degraded": newest and newest.degraded,
                 "observed_share": newest and newest.observed_share,
                 "missing_frames_1h": known.missing(timedelta(hours=1)),

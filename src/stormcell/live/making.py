@@ -3,12 +3,14 @@
 import hashlib
 import time
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
 from stormcell.published.manifest import MANIFEST, Degraded, time_name
 from stormcell.published.runs import run_hash
+
+SHOWN = timedelta(hours=3)  # observed frames are published, and listed as the newest, if they are not older
 
 Rung = Literal["extrapolation", "persistence", "observation"]
 RUNGS: tuple[Rung, ...] = ("extrapolation", "persistence", "observation")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import h5py
@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stormcell.errors import PrunedError
-from stormcell.live.contents import EXTRAPOLATION
-from stormcell.published.manifest import NAME_OF_TIME, Manifest
+from stormcell.published.manifest import EXTRAPOLATION, RATE, Manifest, time_of_name
 from stormcell.published.reading import Shelf
 
 _FURTHEST = timedelta(hours=6)  # lead time that is looked for
@@ -69,7 +68,7 @@ class PublishedForecast:
         """Read the fields, by forecaster."""
         products = self.manifest.products
         thresholds = [product.threshold for product in products if product.threshold is not None]
-        times = next(product.times for product in products if product.name == "rate")
+        times = next(product.times for product in products if product.name == RATE)
         # xarray would read all variables first, which takes most of the time of scoring.
         with h5py.File(self.path) as file:
 
@@ -95,7 +94,7 @@ def for_time(shelf: Shelf, valid: datetime) -> list[PublishedForecast]:
     """
     by_issue: dict[datetime, PublishedForecast] = {}
     for manifest in _issued(shelf, valid - _FURTHEST, valid):
-        rates = [product for product in manifest.products if product.name == "rate"]
+        rates = [product for product in manifest.products if product.name == RATE]
         instead = manifest.preliminary or manifest.degraded is not None
         if instead or not any(valid in product.times for product in rates):
             continue
@@ -113,5 +112,5 @@ def for_time(shelf: Shelf, valid: datetime) -> list[PublishedForecast]:
 def _issued(shelf: Shelf, start: datetime, end: datetime) -> Iterator[Manifest]:
     """Yield the manifests of the publications that were issued from ``start`` until before ``end``."""
     for issue, run in shelf.publications():
-        if start <= datetime.strptime(issue, NAME_OF_TIME).replace(tzinfo=UTC) < end:
+        if start <= time_of_name(issue) < end:
             yield shelf.manifest(issue, run)

@@ -15,13 +15,12 @@ from stormcell.errors import ArchiveError, OutputError, StormcellError
 from stormcell.live.archiving import Known
 from stormcell.live.intake import RunJob
 from stormcell.live.live_settings import Settings
-from stormcell.live.making import RUNGS, Forecast, Made, Rung
+from stormcell.live.making import RUNGS, SHOWN, Forecast, Made, Rung
 from stormcell.live.model_choice import Choice
-from stormcell.published.manifest import Manifest, ObservedFrame, picture_name, time_name
+from stormcell.published.manifest import OBSERVED, Manifest, ObservedFrame, picture_name, time_name
 from stormcell.published.reading import Shelf
-from stormcell.published.writing import OBSERVED, point_to
+from stormcell.published.writing import point_to
 
-SHOWN = timedelta(hours=3)  # of observed frames in latest.json
 _LAGS = 20  # newest lags between a frame's time and its publication
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from stormcell.atomic import make_folder
 from stormcell.data import archive
 from stormcell.errors import ArgumentError
-from stormcell.live.archiving import as_datetime
 from stormcell.live.faulty_feed import Fault, FaultyFeed
 from stormcell.live.intake import RunJob
 from stormcell.live.invariants import INVARIANTS, Watch
@@ -16,6 +15,7 @@ from stormcell.live.live_loop import LiveLoop
 from stormcell.live.live_settings import Settings
 from stormcell.live.output_lock import locked
 from stormcell.live.service import choose
+from stormcell.published.writing import utc
 
 _LOOK = timedelta(seconds=1)
 _MOST_LOOKS = 5  # after something arrived: two to see that it is whole, and those that publish
@@ -75,7 +75,7 @@ def rehearse(
     folder = out / "feed"
     make_folder(folder)
     feed = FaultyFeed.of(rain, rates, seed)
-    clock = _Clock(as_datetime(rain["time"].values[0]))
+    clock = _Clock(utc(rain["time"].values[0]))
     settings = replace(
         settings, feed=str(folder), archive=str(out / "archive.zarr"), out=out / "published", least_free=0
     )

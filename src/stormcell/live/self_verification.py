@@ -13,13 +13,13 @@ import numpy as np
 import xarray as xr
 
 from stormcell.data import archive, grid
-from stormcell.live.archiving import as_datetime, moment
+from stormcell.live.archiving import moment
 from stormcell.live.published_distribution import PublishedDistribution
 from stormcell.live.published_forecasts import PublishedField, PublishedForecast, Rate, for_time
 from stormcell.live.scored_hours import ScoredHour, hour_of, last, load_hours, save_hour, total
 from stormcell.published.manifest import Scores
 from stormcell.published.reading import Shelf
-from stormcell.published.writing import write_scores
+from stormcell.published.writing import utc, write_scores
 from stormcell.verification.axes import Axes
 from stormcell.verification.evaluate import THRESHOLDS
 from stormcell.verification.products import LeadProducts, Products, defined_by_all
@@ -51,7 +51,7 @@ def score_arrived(path: str, out: Path, folder: Path) -> int:
         OutputError: Something cannot be written.
     """
     rain = archive.rain(archive.open(path))
-    times = [as_datetime(time) for time in rain["time"].values]
+    times = [utc(time) for time in rain["time"].values]
     newest, shelf = times[-1], Shelf(out)
     scored = 0
     start = last(_PERIODS["7d"], newest)

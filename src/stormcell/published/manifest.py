@@ -21,7 +21,7 @@ are ISO 8601 with ``Z``. The run is made of 8 hexadecimal digits: a hash of the 
 One file, because it is one contract between those who write the folder and those who read it.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
@@ -38,11 +38,23 @@ CELLS = "cells.npy"
 COVERAGE = "coverage.npy"
 
 
-def _with_z(time: datetime) -> str:
+# Names of products.
+OBSERVED, RATE, EXTRAPOLATION = "observed", "rate", "extrapolation"
+
+_STALE_STEPS, _USUAL_STEP = 3, 300
+
+
+def time_text(time: datetime) -> str:
+    """Return a time as it stands in JSON.
+
+    Example:
+        >>> time_text(datetime(2026, 11, 28, 3, 25, tzinfo=UTC))
+        '2026-11-28T03:25:00Z'
+    """
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-Time = Annotated[AwareDatetime, PlainSerializer(_with_z, return_type=str)]
+Time = Annotated[AwareDatetime, PlainSerializer(time_text, return_type=str)]
 Run = Annotated[str, Field(pattern="^[0-9a-f]{8}$")]
 ProductName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9.-]*$")]
 # Neither absolute nor with a part that begins with a dot: it cannot lead out of a folder.
@@ -57,6 +69,28 @@ def time_name(time: datetime) -> str:
         '20261128T0325Z'
     """
     return time.astimezone(UTC).strftime(NAME_OF_TIME)
+
+
+def time_of_name(name: str) -> datetime:
+    """Return the time that stands in a path or an address.
+
+    Raises:
+        ValueError: It is not a time.
+
+    Example:
+        >>> time_of_name("20261128T0325Z").isoformat()
+        '2026-11-28T03:25:00+00:00'
+    """
+    return datetime.strptime(name, NAME_OF_TIME).replace(tzinfo=UTC)
+
+
+def stale_after(step_seconds: int | None) -> timedelta:
+    """Return the age of the newest frame from which forecasts are called stale.
+
+    Args:
+        step_seconds: Time step of the frames; None if it is not known.
+    """
+    return timedelta(seconds=_STALE_STEPS * (step_seconds or _USUAL_STEP))
 
 
 def picture_name(product: str, valid: datetime, overview: int = 1) -> str:
@@ -161,6 +195,12 @@ class Product(_Part):
     times: tuple[Time, ...]
     first_layer: int | None = None
     variable: str | None = None
+
+    def layer(self, time: datetime) -> int | None:
+        """Return the index in ``cells.npy`` of the field at a time; None if there is no such field."""
+        if self.first_layer is None or time not in self.times:
+            return None
+        return self.first_layer + self.times.index(time)
 
 
 class Degraded(_Part):

@@ -3,11 +3,11 @@
 import os
 import shutil
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from stormcell.errors import OutputError
-from stormcell.published.manifest import CELLS, COVERAGE, NAME_OF_TIME, time_name
+from stormcell.published.manifest import CELLS, COVERAGE, time_name, time_of_name
 from stormcell.published.reading import Shelf
 
 _LEFT = (".*.part", ".*.part.*", ".*.old", ".*.old.*")  # names of atomic writes
@@ -58,7 +58,7 @@ def prune(
     for issue, run in Shelf(root).publications():
         name = f"{issue}-{run}"
         try:
-            age = now - datetime.strptime(issue, NAME_OF_TIME).replace(tzinfo=UTC)
+            age = now - time_of_name(issue)
         except ValueError:  # digits that are not a time: not of this folder's writers
             continue
         if name in kept or age <= keep_pictures:

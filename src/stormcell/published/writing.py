@@ -21,6 +21,7 @@ from stormcell.published.manifest import (
     FORECAST,
     LATEST,
     MANIFEST,
+    OBSERVED,
     SCORES,
     STATUS,
     Degraded,
@@ -42,7 +43,6 @@ from stormcell.published.publication_files import (
 )
 from stormcell.published.reading import RUN, Shelf
 
-OBSERVED = "observed"
 SCALES: dict[str, Scale] = {"rate": RATE, "probability": PROBABILITY}
 
 

@@ -12,10 +12,10 @@ from fastapi import APIRouter, Query, Request, Response
 
 from stormcell.errors import ArgumentError, NotPublishedError, TooLargeError
 from stormcell.maps.areas import Area, areas_of, covered
+from stormcell.published.manifest import time_text
 from stormcell.serve.answers import GEOJSON, GEOJSON_ANSWER, NEVER, answer, current, json_text
 from stormcell.serve.area_series import WINDOWS, Amount, AreaStep, Statistics, amounts, area_series
 from stormcell.serve.problems import described
-from stormcell.serve.series import text
 from stormcell.serve.site import Site
 from stormcell.serve.watch import Newest
 
@@ -136,10 +136,10 @@ def _written(
         return _csv(found), _CSV
     manifest = newest.publication.manifest
     meta = {
-        "issue": text(manifest.issue),
+        "issue": time_text(manifest.issue),
         "run": manifest.run,
         "model": manifest.model,
-        "expected": text(newest.latest.expected),
+        "expected": time_text(newest.latest.expected),
         "stale": stale,
         "preliminary": manifest.preliminary,
         "degraded": None if manifest.degraded is None else manifest.degraded.model_dump(),
@@ -164,7 +164,7 @@ def _properties(rain: AreaRain, above: float | None) -> dict[str, Any]:
         "grid_share": rain.grid_share,
         "timeseries": [
             {
-                "time": text(one.sample.time),
+                "time": time_text(one.sample.time),
                 "observed": one.observed,
                 **_members(one.rate),
                 "quantiles": {level: _members(value) for level, value in one.quantiles.items()},
@@ -188,7 +188,7 @@ def _members(value: Statistics) -> dict[str, Any]:
 
 def _amount(one: Amount, above: float | None) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "end": text(one.end),
+        "end": time_text(one.end),
         "amount": one.amount,
         "observed_minutes": one.observed_minutes,
     }
@@ -224,7 +224,7 @@ def _rows(rain: AreaRain, thresholds: Sequence[str]) -> Iterator[list[Any]]:
         shares = [one.probabilities.get(threshold, nothing) for threshold in thresholds]
         yield [
             rain.area.name,
-            text(one.sample.time),
+            time_text(one.sample.time),
             "observed" if one.observed else "forecast",
             one.rate.mean,
             one.rate.maximum,

@@ -8,8 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from stormcell.errors import NotPublishedError, PrunedError
-from stormcell.published.manifest import time_name
-from stormcell.published.writing import OBSERVED
+from stormcell.published.manifest import OBSERVED, time_name
 from stormcell.serve import coverage_json, edr_metadata, edr_query, edr_selection, netcdf
 from stormcell.serve.answers import answer, current, immutable, not_changed
 from stormcell.serve.edr_query import Period

@@ -14,10 +14,10 @@ from edr_pydantic.unit import Symbol, Unit
 from edr_pydantic.variables import CubeVariables, Variables
 
 from stormcell.maps.places import extent
+from stormcell.published.manifest import time_text
 from stormcell.serve.coverage_json import UCUM
 from stormcell.serve.edr_query import CRS84
 from stormcell.serve.edr_source import FORECAST, Source
-from stormcell.serve.series import text
 
 COVERAGE_JSON = "CoverageJSON"
 NETCDF = "NetCDF4"
@@ -108,7 +108,7 @@ def instance(base: str, source: Source) -> Instance:
     address = f"{base}collections/{FORECAST}/instances/{name}"
     return Instance(
         id=name,
-        title=f"Forecast of {text(source.manifest.issue)} by {source.manifest.model_title}",
+        title=f"Forecast of {time_text(source.manifest.issue)} by {source.manifest.model_title}",
         links=[Link(href=address, rel="self", type=_JSON)],
         extent=_extent(source),
         data_queries=DataQueries(**_queries(address)),
@@ -137,7 +137,7 @@ def _extent(source: Source) -> Extent:
     interval = [[times[0], times[-1]]]
     return Extent(
         spatial=Spatial(bbox=[[round(edge, 6) for edge in bbox]], crs=CRS84),
-        temporal=Temporal(interval=interval, values=[text(time) for time in times], trs=_TIME),
+        temporal=Temporal(interval=interval, values=[time_text(time) for time in times], trs=_TIME),
     )
 
 

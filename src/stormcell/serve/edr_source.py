@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stormcell.data.grid import Grid
-from stormcell.published.manifest import Encoding, Manifest, Product
-from stormcell.published.writing import OBSERVED
+from stormcell.published.manifest import OBSERVED, Encoding, Manifest, Product
 from stormcell.serve.publication import Publication
 from stormcell.serve.watch import Newest
 

@@ -2,17 +2,17 @@
 
 import asyncio
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse, RedirectResponse
 
-from stormcell.errors import NotPublishedError, PrunedError
+from stormcell.errors import NotPublishedError, PrunedError, PublicationError
 from stormcell.maps import palettes, pictures
-from stormcell.published.manifest import NAME_OF_TIME, Manifest, time_name
-from stormcell.published.reading import product_of
+from stormcell.published.manifest import Manifest, time_name, time_of_name
+from stormcell.published.reading import Shelf
 from stormcell.serve.answers import NEVER, answer, current, immutable, not_changed
 from stormcell.serve.problems import described
 from stormcell.serve.publication import newest_time
@@ -74,7 +74,7 @@ def routes(site: Site) -> APIRouter:
         path = f"frames/{product}/{name}.png"
         file = found.files.get(path)
         if file is None:
-            raise _no_picture(found, product, name)
+            raise _no_picture(shelf, found, product, name)
         etag = f'"{file.sha256}-{palettes.palette(palette).name}"'
         if palette == palettes.DEFAULT:
             etag = f'"{file.sha256}"'
@@ -122,23 +122,20 @@ def parse_valid(name: str) -> datetime:
         '2026-11-28T03:25:00+00:00'
     """
     try:
-        return datetime.strptime(name, NAME_OF_TIME).replace(tzinfo=UTC)
+        return time_of_name(name)
     except ValueError:
         raise NotPublishedError(f"time: expected one such as 20261128T0325Z, found {name[:40]!r}") from None
 
 
-def _no_picture(manifest: Manifest, product: str, name: str) -> NotPublishedError:
+def _no_picture(shelf: Shelf, manifest: Manifest, product: str, name: str) -> PublicationError:
     """Return an error that says what is wrong with the name of a picture."""
     found = _PICTURE.fullmatch(name)
-    times = product_of(manifest, product).times
-    valid = parse_valid(found["valid"] if found else name)
-    if valid not in times:
-        return NotPublishedError(
-            f"{manifest.folder}: expected a time of {product} from {time_name(times[0])} to "
-            f"{time_name(times[-1])}, found {time_name(valid)}"
-        )
-    offered = ", ".join(map(str, (1, *manifest.raster.overviews)))
-    return NotPublishedError(f"{manifest.folder}: expected an overview of {offered}, found {name[-40:]!r}")
+    valid, overview = (found["valid"], int(found["overview"] or 1)) if found else (name, 1)
+    try:
+        shelf.picture(manifest, product, parse_valid(valid), overview)
+    except PublicationError as error:
+        return error
+    return NotPublishedError(f"{manifest.folder}: expected the name of a picture, found {name[:40]!r}")
 
 
 def _read(path: Path, palette: str) -> bytes:

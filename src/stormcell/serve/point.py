@@ -8,11 +8,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from stormcell.maps.places import centre_of
+from stormcell.published.manifest import time_text
 from stormcell.serve.answers import GEOJSON, GEOJSON_ANSWER, answer, current, json_text, not_changed
 from stormcell.serve.place_levels import around
 from stormcell.serve.problems import described
 from stormcell.serve.rain_events import RainEvent, rain_events
-from stormcell.serve.series import Series, coverage, series, text
+from stormcell.serve.series import Series, coverage, series
 from stormcell.serve.site import Site
 from stormcell.serve.watch import Newest
 
@@ -88,16 +89,16 @@ def _meta(newest: Newest, row: int, column: int, found: Series, *, stale: bool) 
     manifest, last = newest.publication.manifest, found.last_observed
     lon, lat = centre_of(newest.publication.grid, row, column)
     return {
-        "updated_at": text(newest.latest.published),
+        "updated_at": time_text(newest.latest.published),
         "units": _UNITS,
         "radar_coverage": coverage(newest, row, column, stale=stale),
-        "last_observed": None if last is None else text(last),
-        "issue": text(manifest.issue),
+        "last_observed": None if last is None else time_text(last),
+        "issue": time_text(manifest.issue),
         "run": manifest.run,
         "model": manifest.model,
         "preliminary": manifest.preliminary,
         "degraded": None if manifest.degraded is None else manifest.degraded.model_dump(),
-        "expected": text(newest.latest.expected),
+        "expected": time_text(newest.latest.expected),
         "cell": {"row": row, "column": column, "lat": round(lat, 5), "lon": round(lon, 5)},
     }
 
@@ -106,7 +107,7 @@ def _now(found: Series, threshold: float, *, stale: bool) -> dict[str, Any]:
     last = found.observed[-1]
     known = last.rate is not None and not stale
     return {
-        "observed": {"time": text(last.time), "rate": last.rate},
+        "observed": {"time": time_text(last.time), "rate": last.rate},
         "raining_now": (last.rate or 0.0) >= threshold if known else None,
     }
 
@@ -134,12 +135,12 @@ def _events(
 
 def _event(event: RainEvent, found: Series, threshold: float) -> dict[str, Any]:
     return {
-        "start": text(event.start),
-        "end": text(event.end),
+        "start": time_text(event.start),
+        "end": time_text(event.end),
         "start_known": event.start_known,
         "end_known": event.end_known,
         "peak_rate": event.peak_rate,
-        "peak_time": text(event.peak_time),
+        "peak_time": time_text(event.peak_time),
         "amount": event.amount,
         "probability": _probability(event, found, threshold),
     }
@@ -160,7 +161,7 @@ def _probability(event: RainEvent, found: Series, threshold: float) -> float | N
 
 
 def _observations(found: Series) -> list[dict[str, Any]]:
-    return [{"time": text(sample.time), "precipitation_rate": sample.rate} for sample in found.observed]
+    return [{"time": time_text(sample.time), "precipitation_rate": sample.rate} for sample in found.observed]
 
 
 def _timeseries(found: Series) -> list[dict[str, Any]]:
@@ -173,9 +174,9 @@ def _timeseries(found: Series) -> list[dict[str, Any]]:
         amount = round(sum(sample.amount for sample in hour), 2)
         first["next_1_hours"] = {"details": {"precipitation_amount": amount}}
     return [
-        {"time": text(now.time), "data": first},
+        {"time": time_text(now.time), "data": first},
         *(
-            {"time": text(sample.time), "data": {"instant": {"details": details}}}
+            {"time": time_text(sample.time), "data": {"instant": {"details": details}}}
             for sample, details in zip(found.forecast, found.details, strict=True)
         ),
     ]

@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 from stormcell.data.grid import Grid
 from stormcell.maps.levels import Scale
 from stormcell.maps.places import Extent, cell_at, extent, outside
-from stormcell.published.manifest import Encoding, Manifest, Product
+from stormcell.published.manifest import OBSERVED, Encoding, Manifest, Product
 from stormcell.published.reading import Shelf, product_of, radar_grid
-from stormcell.published.writing import OBSERVED
-
-RATE = "rate"  # name of the product with the forecast that people are shown
 
 _DIGITS = 4  # of values in answers; a step between levels is 3 %
 
@@ -76,11 +73,6 @@ class Publication:
     def values(self) -> Mapping[str, tuple[float | None, ...]]:
         """The value of each level, rounded, by kind of product; None for what was not observed."""
         return {kind: rounded(encoding) for kind, encoding in self.manifest.encodings.items()}
-
-    def layer(self, product: Product, time: datetime) -> int | None:
-        """Return the layer of a product at a time, None if it has no field there."""
-        first = product.first_layer
-        return None if first is None or time not in product.times else first + product.times.index(time)
 
     def cell(self, lat: float, lon: float) -> tuple[int, int]:
         """Return row and column of the cell at a place.

@@ -12,12 +12,10 @@ from fastapi import Path as InPath
 
 from stormcell.errors import ArgumentError
 from stormcell.maps import map_tiles, palettes
-from stormcell.published.manifest import ObservedFrame, time_name
-from stormcell.published.writing import OBSERVED
+from stormcell.published.manifest import OBSERVED, RATE, ObservedFrame, time_name
 from stormcell.serve.answers import answer, current, json_text
 from stormcell.serve.picture_routes import PNG, parse_valid
 from stormcell.serve.problems import described
-from stormcell.serve.publication import RATE
 from stormcell.serve.site import Site
 from stormcell.serve.tile_maker import TileAsked, around
 from stormcell.serve.tile_routes import Zoom, tile_answer

@@ -1,27 +1,17 @@
 """The series of a place: observed rates of the last hours, then the forecast with all its products."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 from stormcell.maps.levels import MISSING
-from stormcell.published.manifest import Product
+from stormcell.published.manifest import RATE, Product, time_text
 from stormcell.serve.place_levels import Around, reader
-from stormcell.serve.publication import RATE, Publication
+from stormcell.serve.publication import Publication
 from stormcell.serve.rain_events import Sample
 from stormcell.serve.watch import Newest
-
-
-def text(time: datetime) -> str:
-    """Return a time as it stands in JSON.
-
-    Example:
-        >>> text(datetime(2026, 11, 28, 3, 25, tzinfo=UTC))
-        '2026-11-28T03:25:00Z'
-    """
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True)
@@ -113,14 +103,14 @@ def steps(publication: Publication) -> tuple[Step, ...]:
 def _step(publication: Publication, time: datetime, step: timedelta) -> Step:
     here: list[tuple[Product, int]] = []
     for product in publication.forecasts:
-        layer = publication.layer(product, time)
+        layer = product.layer(time)
         if layer is not None:
             here.append((product, layer))
     named = {product.name: layer for product, layer in here}
     return Step(
         time=time,
         step=step,
-        text=text(time),
+        text=time_text(time),
         rate=named.get(RATE),
         extrapolation=named.get("extrapolation"),
         quantiles={f"{product.quantile:g}": n for product, n in here if product.quantile is not None},

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stormcell.errors import NotPublishedError, PublicationError
-from stormcell.published.manifest import LATEST, STATUS, Latest, Status, time_name
+from stormcell.published.manifest import LATEST, OBSERVED, STATUS, Latest, Status, time_name
 from stormcell.published.reading import Shelf, product_of
-from stormcell.published.writing import OBSERVED
 from stormcell.serve.problems import nothing_yet
 from stormcell.serve.publication import Publication
 
@@ -208,7 +207,7 @@ class Watch:
 
 def _levels(publication: Publication, time: datetime) -> NDArray[np.uint8]:
     """Return the levels of an observed frame ``(y, x)``."""
-    layer = publication.layer(product_of(publication.manifest, OBSERVED), time)
+    layer = product_of(publication.manifest, OBSERVED).layer(time)
     if layer is None:
         raise NotPublishedError(
             f"{publication.manifest.folder}: expected the observed frame of {time_name(time)}, found none"
