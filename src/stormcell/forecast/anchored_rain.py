@@ -33,7 +33,7 @@ class AnchoredRain(RainDistribution):
         >>> rain = AnchoredRain([0.1, 1.0], np.stack([probability, probability / 2]), [40, 10])
         >>> single = rain.single()
         >>> [int((single >= threshold).sum()) for threshold in (0.1, 1.0)]
-        [46, 11]
+        [44, 11]
     """
 
     def __init__(
