@@ -176,10 +176,24 @@ def test_crop_from_its_neighbourhood_reads_no_more_than_that(rain):
     rows, cols = CROPS[0]
     CropReader(lazy, in_memory=False).crop(WINDOW, rows, cols, LEADS)
     around = (rows.stop - rows.start + 2 * MARGIN) * (cols.stop - cols.start + 2 * MARGIN)
-    # The neighbourhood of three frames, and of all frames the crop with as far as rain comes in four steps.
+    # The neighbourhood of the four inputs, and of the targets the crop with as far as rain comes until then.
     assert all(found.shape[1] * found.shape[2] <= around for found in counting.read)
-    assert sum(found.size for found in counting.read) < 3 * around + 7 * around / 4
-    assert sum(len(found) for found in counting.read) == 3 + 7
+    assert sum(found.size for found in counting.read) < 4 * around + 3 * around / 4
+    assert sum(len(found) for found in counting.read) == 4 + 3
+
+
+@pytest.mark.parametrize(
+    "speed", [5, 50]
+)  # pixels per step: from within the neighbourhood, and from beyond it
+def test_crop_from_its_neighbourhood_has_the_pixels_of_whole_frames(rain, speed):
+    def fixed(_: np.ndarray) -> np.ndarray:
+        return np.array([[250.0, 200.0, speed, -speed]])
+
+    rows, cols = CROPS[0]
+    found = CropReader(rain, in_memory=False).crop(WINDOW, rows, cols, LEADS, fixed)
+    expected = CropReader(rain, in_memory=True).crop(WINDOW, rows, cols, LEADS, fixed)
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
 
 
 def test_crop_in_memory_reads_each_frame_once(rain):

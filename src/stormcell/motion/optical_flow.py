@@ -10,6 +10,7 @@ import math
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.spatial import KDTree
 
 from stormcell.errors import ArgumentError
@@ -146,7 +147,8 @@ def _decluster(vectors: Vectors) -> Vectors:
         return vectors
     squares = np.floor(vectors[:, :2] / CLUSTER).astype(np.int64)
     _, group = np.unique(squares, axis=0, return_inverse=True)
-    return np.stack([np.median(vectors[group.ravel() == g], axis=0) for g in range(group.max() + 1)])
+    groups = np.arange(group.max() + 1)
+    return np.stack([ndimage.median(values, group.ravel(), groups) for values in vectors.T], axis=1)
 
 
 def motion_field(

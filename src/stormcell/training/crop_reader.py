@@ -21,6 +21,7 @@ from stormcell.motion.optical_flow import Vectors, motion_field, track
 
 Field = NDArray[np.float32]
 Area = tuple[slice, slice]  # rows and columns of the grid
+Read = Callable[[tuple[int, ...], Area], Field]  # reads an area of the frames at some positions
 
 MEMORY = 3 * 2**29  # bytes for the frames of all archives of a training together
 # Pixels around a crop from which its motion is estimated, too. With it, the motion of the Finnish event of
@@ -81,25 +82,44 @@ class CropReader:
             Rain rates in mm/h, NaN where not observed, and where the rain came from outside the grid or left
             it.
         """
-        vectors = jitter(self._motion(window.inputs[-_TRACKED:], (rows, cols)))
+        read = self._read if self.in_memory else self._reading_once(window.inputs, (rows, cols))
+        vectors = jitter(self._motion(window.inputs[-_TRACKED:], (rows, cols), read))
         past, last = window.inputs[:-1], max(leads)
         motion, inner = self._field(vectors, (rows, cols), max(len(past), last))
         to_past = list(displacements(motion, len(past), rows=inner[0], cols=inner[1]))[::-1]
         to_future = list(displacements(-motion, last, rows=inner[0], cols=inner[1]))
-        inputs = self._displaced(past, to_past, (rows, cols), _sample_decibels)
-        newest = self._read(window.inputs[-1:], (rows, cols))
+        inputs = self._displaced(past, to_past, (rows, cols), _sample_decibels, read)
+        newest = read(window.inputs[-1:], (rows, cols))
         future = tuple(window.targets[lead - 1] for lead in leads)
         paths = [to_future[lead - 1] for lead in leads]
-        targets = self._displaced(future, paths, (rows, cols), sample_nearest)
+        targets = self._displaced(future, paths, (rows, cols), sample_nearest, self._read)
         return np.concatenate([inputs, newest]), targets
 
-    def _motion(self, positions: tuple[int, ...], crop: Area) -> Vectors:
+    def _neighbourhood(self, crop: Area) -> Area:
+        """Return the area from which the motion of a crop is estimated."""
+        rows, cols = (_grown(part, MARGIN, length) for part, length in zip(crop, self.shape, strict=True))
+        return rows, cols
+
+    def _reading_once(self, positions: tuple[int, ...], crop: Area) -> Read:
+        """Read frames around a crop; return a function that reads the archive again only beyond that."""
+        around = self._neighbourhood(crop)
+        frames = self._read(positions, around)
+
+        def read(wanted: tuple[int, ...], area: Area) -> Field:
+            if not all(_contains(outer, inner) for outer, inner in zip(around, area, strict=True)):
+                return self._read(wanted, area)
+            rows, cols = (_moved(part, -outer.start) for part, outer in zip(area, around, strict=True))
+            return frames[[positions.index(position) for position in wanted], rows, cols]
+
+        return read
+
+    def _motion(self, positions: tuple[int, ...], crop: Area, read: Read) -> Vectors:
         """Return the motion vectors on the whole grid, or around a crop."""
         if self.in_memory:
             return self._whole_motion(positions)
-        area = tuple(_grown(part, MARGIN, length) for part, length in zip(crop, self.shape, strict=True))
-        vectors = track(self._read(positions, (area[0], area[1])))
-        vectors += np.array([area[1].start, area[0].start, 0, 0])
+        rows, cols = self._neighbourhood(crop)
+        vectors = track(read(positions, (rows, cols)))
+        vectors += np.array([cols.start, rows.start, 0, 0])
         return vectors
 
     def _field(self, vectors: Vectors, crop: Area, steps: int) -> tuple[Field, Area]:
@@ -114,7 +134,12 @@ class CropReader:
         return field, (_moved(crop[0], -rows.start), _moved(crop[1], -cols.start))
 
     def _displaced(
-        self, positions: tuple[int, ...], paths: list[Field], crop: Area, read: Callable[..., Field]
+        self,
+        positions: tuple[int, ...],
+        paths: list[Field],
+        crop: Area,
+        sampled: Callable[..., Field],
+        read: Read,
     ) -> Field:
         """Return frames at displaced pixels of a crop, a displacement for each frame."""
         box = []
@@ -124,10 +149,10 @@ class CropReader:
             highest = math.ceil(max(float(values.max()) for values in shift)) + 2
             first = max(0, part.start + min(lowest, 0))
             box.append(slice(first, min(length, part.stop + max(highest, 0))))
-        frames = self._read(positions, (box[0], box[1]))
+        frames = read(positions, (box[0], box[1]))
         rows, cols = (_moved(part, -around.start) for part, around in zip(crop, box, strict=True))
         return np.stack(
-            [read(frame, path, rows=rows, cols=cols) for frame, path in zip(frames, paths, strict=True)]
+            [sampled(frame, path, rows=rows, cols=cols) for frame, path in zip(frames, paths, strict=True)]
         )
 
     def _read(self, positions: tuple[int, ...], area: Area) -> Field:
@@ -170,6 +195,10 @@ def _sample_decibels(frame: Field, path: Field, *, rows: slice, cols: slice) -> 
 
 def _grown(part: slice, margin: int, length: int) -> slice:
     return slice(max(0, part.start - margin), min(length, part.stop + margin))
+
+
+def _contains(outer: slice, inner: slice) -> bool:
+    return bool(outer.start <= inner.start and inner.stop <= outer.stop)
 
 
 def _moved(part: slice, by: int) -> slice:
