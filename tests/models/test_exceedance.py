@@ -54,3 +54,13 @@ def test_log_thresholds_have_one_slope_at_a_correction_of_zero():
     expected = 1e-6 * torch.tensor([-1.0, -1 + 1, -1 + 1 + 2], dtype=torch.float64)
     torch.testing.assert_close(above - level, expected, rtol=0, atol=1e-11)
     torch.testing.assert_close(level - below, expected, rtol=0, atol=1e-11)
+
+
+def test_log_thresholds_pass_a_gradient_to_every_correction_of_zero():
+    """Training begins there: with a slope of zero, a distance between thresholds would never change."""
+    correction = torch.zeros(1, 4, 1, 1, dtype=torch.float64, requires_grad=True)
+    slopes = torch.autograd.functional.jacobian(
+        lambda c: log_thresholds(c, (0.1, 1.0, 10.0, 1e3)), correction
+    )
+    expected = [[-1, 0, 0, 0], [-1, 1, 0, 0], [-1, 1, 1, 0], [-1, 1, 1, 2]]  # the distances are 1, 1 and 2
+    assert slopes.reshape(4, 4).tolist() == expected

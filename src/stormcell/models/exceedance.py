@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import relu
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.5, 5.0, 8.0, 12.0, 20.0, 30.0)
 """Rain rates in mm/h whose probabilities of exceedance are forecast."""
@@ -27,7 +26,8 @@ def log_thresholds(
     """
     at = torch.log10(correction.new_tensor(thresholds))
     shift = correction[:, 1:]
-    factors = (1 + relu(shift)) / (1 + relu(-shift))
+    # The slope at zero, where training begins, is 1. A pair of relu would have none there.
+    factors = torch.where(shift > 0, 1 + shift, 1 / (1 - shift.clamp_max(0)))
     distances = (at[1:] - at[:-1])[:, None, None] * factors
     corrected = [at[0] - correction[:, 0]]
     for distance in distances.unbind(dim=1):  # faster than a cumulative sum along channels
