@@ -157,6 +157,18 @@ def test_ensembles_figure_draws_a_histogram_of_each_ensemble_and_spread_and_erro
     assert spread.get_ydata() == pytest.approx(found["members"]["spread"])
 
 
+def test_lead_time_figure_has_panels_of_ensembles_only_where_there_are_some(evaluation):
+    found = evaluation.to_scores()
+    titles = [ax.get_title(loc="left") for ax in lead_time_figure(found).axes]
+    assert "spread / error" in titles
+    for scores in found.values():
+        scores["spread_error"] = [None] * len(scores["lead_minutes"])
+    figure = lead_time_figure(found)
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    assert "spread / error" not in titles
+    assert sum(ax.get_xlabel() == "lead time, min" for ax in figure.axes) == 3  # below each column
+
+
 def test_lead_time_figure_has_bands_of_intervals_once_for_equal_curves(evaluation):
     found = evaluation.to_scores()
     ax = {ax.get_title(loc="left"): ax for ax in lead_time_figure(found).axes}["MAE, mm/h"]

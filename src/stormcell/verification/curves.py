@@ -39,7 +39,7 @@ def lead_time_figure(scores: Scores, *, credit: str | None = None) -> Figure:
         6
     """
     first = next(iter(scores.values()))
-    panels = list(_panels(first, probabilistic(scores)))
+    panels = list(_panels(scores))
     rows = -(-len(panels) // _COLUMNS)
     width, foot = 9.2, 0.05 + credit_height(credit, 9.2)  # inches
     height = 0.6 + 2.15 * rows + foot
@@ -60,8 +60,10 @@ def lead_time_figure(scores: Scores, *, credit: str | None = None) -> Figure:
             ax.set_ylim(bottom=0)
         if path[0] == "csi":
             _note_events(ax, first, path[1])
-    for ax in grid[-1]:
-        ax.set_xlabel("lead time, min", fontsize=8.5, color=INK)
+    for column in grid.T:
+        lowest = [ax for ax in column if ax.axison][-1]
+        lowest.tick_params(labelbottom=True)
+        lowest.set_xlabel("lead time, min", fontsize=8.5, color=INK)
     colours = [line_colour(k) for k in range(len(scores))]
     figure.legend(
         [Line2D([], [], color=colour, linewidth=2.4) for colour in colours],
@@ -76,13 +78,13 @@ def lead_time_figure(scores: Scores, *, credit: str | None = None) -> Figure:
     return figure
 
 
-def _panels(
-    found: Mapping[str, Any], everything: bool
-) -> Iterator[tuple[Score, tuple[str, ...], str] | None]:
+def _panels(scores: Scores) -> Iterator[tuple[Score, tuple[str, ...], str] | None]:
     """Yield score, keys and title of every panel; None for an empty place.
 
-    A score with several panels begins in a new row.
+    A score with several panels begins in a new row. Scores that only probabilities or ensembles have are left
+    out where no forecaster has them.
     """
+    found, everything = next(iter(scores.values())), probabilistic(scores)
     places = 0
     for key, score in SCORES.items():
         # Without probabilities, the CRPS is the MAE.
@@ -91,6 +93,8 @@ def _panels(
         chosen: list[tuple[str, ...]] = [(key,)]
         for wanted in score.drawn:
             chosen = [(*path, entry) for path in chosen for entry in _some(list(_at(found, path)), wanted)]
+        if score.probabilistic:
+            chosen = [path for path in chosen if any(_has_values(one, path) for one in scores.values())]
         blank = -places % _COLUMNS if len(chosen) > 1 else 0
         yield from [None] * blank
         for path in chosen:
@@ -173,6 +177,10 @@ def _limits(found: Mapping[str, Any], path: Sequence[str]) -> NDArray[np.float64
         return None
     leaf = _at(found["intervals"], path)
     return np.array([leaf["low"], leaf["high"]], np.float64)  # None becomes NaN
+
+
+def _has_values(found: Mapping[str, Any], path: Sequence[str]) -> bool:
+    return any(value is not None for value in _at(found, path))
 
 
 def _at(found: Any, path: Sequence[str]) -> Any:
