@@ -1,4 +1,4 @@
-"""The types of options that several verbs share: their help texts, and how they are grouped."""
+"""The types of arguments and options that several verbs share: their help texts, and how they are grouped."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +8,7 @@ import typer
 _METADATA = "Options for metadata that the files do not give"
 _PROCESSING = "Options for cleaning and regridding"
 
+Archive = Annotated[Path, typer.Argument(metavar="A.zarr", help="An archive written by «stormcell archive».")]
 Variable = Annotated[
     str | None, typer.Option(metavar="NAME", help="Variable to read, in files that have several.")
 ]
