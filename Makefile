@@ -1,11 +1,12 @@
 # make demo | test | check | bench | model | experiments | docs | vendor: each creates .venv first, if it does not exist.
+# make dist | fresh | lowest | publish-docs: for a release, as CONTRIBUTING.md says.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test check bench model experiments docs vendor clean
+.PHONY: demo test check bench model experiments docs vendor dist fresh lowest publish-docs clean
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -38,8 +39,28 @@ docs: $(INSTALLED)
 vendor: $(INSTALLED)
 	$(BIN)/python tools/vendor.py
 
+# The sdist, the wheel that is built from it, and a check of their metadata. Needs no network.
+dist: $(INSTALLED)
+	rm -f dist/stormcell-*.tar.gz dist/stormcell-*-none-any.whl
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+
+# Installs the wheel in dist elsewhere, with the Python that PYTHON names, and tries what README shows.
+fresh:
+	$(PYTHON) tools/fresh.py
+
+# Tests the lower bounds of pyproject.toml. UV_TORCH_BACKEND=cpu takes PyTorch without CUDA.
+lowest: $(INSTALLED)
+	$(BIN)/python tools/lowest.py
+
+# Adds this version of the site to those on the branch gh-pages, which is not pushed.
+publish-docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mike deploy --update-aliases \
+		$$($(BIN)/python -c 'import stormcell; print(stormcell.__version__)') latest
+	$(BIN)/mike set-default latest
+
 clean:
-	rm -rf $(VENV) demo site
+	rm -rf $(VENV) $(VENV)-lowest demo dist site
 
 # pysteps must be compiled. Without it, the baselines pysteps-sprog, anvil and steps are missing.
 $(INSTALLED): requirements.lock requirements-pysteps.lock pyproject.toml

@@ -165,7 +165,9 @@ def main() -> int:
         list(pool.map(lambda words: work.run(*words, log=work.folder / f"{words[-1].name}.log"), trainings))
     model = work.folder / "all" / "model.safetensors"
     if arguments.ship:
-        print(f"shipped: {add_shipped(NAME, model)}")
+        shipped = add_shipped(NAME, model)
+        (shipped.parent / "CREDITS").write_text(model_tables.credits_of_shipped(), "utf-8")
+        print(f"shipped: {shipped}")
     verify(work, networks, comparisons=arguments.comparisons)
     verified = [event.name for event in EVENTS if event.every]
     tables = model_tables.tables(work.folder, verified)

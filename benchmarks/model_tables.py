@@ -1,4 +1,4 @@
-"""Tables of the shipped model: the scores of its folds, and the data that it was trained on."""
+"""Tables of the shipped model: the scores of its folds, and the data it was trained on with their credits."""
 
 import json
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from stormcell.models import shipped
 from stormcell.models.model_file import read_card
 
 Scores = dict[str, Any]  # of one forecaster, as in scores.json
@@ -65,6 +66,16 @@ def data(model: Path) -> str:
             )
         )
     return _table(("source", "frames (UTC)", "step", "of the crops", "licence"), rows)
+
+
+def credits_of_shipped() -> str:
+    """Return the sources and licences of the data that each shipped model was trained on, for CREDITS."""
+    paragraphs = ["The models in this folder were trained on these data, and contain none of them."]
+    for name, card in shipped().items():
+        sources = [one.data_source for one in card.nowcasting.archives]  # type: ignore[union-attr]
+        lines = (f"- {one['source'].rstrip('.')}. Licence: {one['license']}." for one in sources)
+        paragraphs.append("\n".join([f"{name}:", *dict.fromkeys(lines)]))
+    return "\n\n".join(paragraphs) + "\n"
 
 
 def read(report: Path) -> dict[str, Scores]:
