@@ -3,6 +3,7 @@ import json
 from datetime import timedelta
 
 from tests.serve.publications import ISSUE, NAME, STEP, publish_issue
+from tests.serve.test_alert_routes import publish_alerts
 
 from stormcell.published.manifest import Status
 from stormcell.published.writing import write_status
@@ -13,6 +14,10 @@ from stormcell.serve.watch import Watch
 def parsed(event):
     lines = [line.partition(": ") for line in event.decode().splitlines() if line]
     return {name: value for name, _, value in lines}
+
+
+def states(event):
+    return [alert["state"] for alert in json.loads(event["data"])["alerts"]]
 
 
 def changed(watch):
@@ -59,6 +64,27 @@ def test_stream_status_with_only_a_new_time_is_no_news(published):
         write_status(published, Status(updated=ISSUE + timedelta(seconds=2), state="working"))
         changed(watch)
         assert json.loads(parsed(await anext(events))["data"])["state"] == "working"
+        await events.aclose()
+
+    asyncio.run(listen())
+
+
+def test_stream_sends_alerts_again_when_they_become_unknown(published):
+    publish_alerts(published)
+    now = ISSUE
+    watch = Watch(published, lambda: now)
+    watch.look()
+
+    async def listen():
+        nonlocal now
+        events = stream(watch)
+        for _ in range(3):
+            await anext(events)
+        alerts = parsed(await anext(events))
+        assert (alerts["event"], states(alerts)) == ("alerts", ["raised"])
+        now = ISSUE + timedelta(hours=1)
+        changed(watch)
+        assert states(parsed(await anext(events))) == ["unknown"]
         await events.aclose()
 
     asyncio.run(listen())

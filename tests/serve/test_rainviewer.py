@@ -3,9 +3,12 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from tests.serve.publications import AHEAD, ISSUE, WET, place
+from tests.serve.publications import AHEAD, ISSUE, NEVER_SEEN, WET, place
 
-TILE = "/256/8/{x}/{y}/2/1_1.png"
+
+def pixels(answer):
+    assert answer.status_code == 200, answer.text
+    return np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGBA"))
 
 
 def test_weather_maps_lists_past_and_nowcast(client):
@@ -35,9 +38,28 @@ def test_square_around_a_place_has_its_rain_in_the_middle(client, size):
     path = client.get("/public/weather-maps.json").json()["radar"]["past"][-1]["path"]
     there = place(*WET)
     address = f"{path}/{size}/9/{there['lat']}/{there['lon']}/1/0_0.png"
-    image = np.asarray(Image.open(io.BytesIO(client.get(address).content)).convert("RGBA"))
+    image = pixels(client.get(address))
     assert image.shape == (size, size, 4)
     assert image[size // 2, size // 2, 3] == 255  # rain is opaque
+
+
+@pytest.mark.parametrize("tail", [".png", "/0/0_0.png"])
+@pytest.mark.parametrize(("cell", "black"), [(WET, 0), (NEVER_SEEN, 255)])
+def test_coverage_is_black_where_the_radar_never_observes(client, cell, black, tail):
+    there = place(*cell)
+    image = pixels(client.get(f"/v2/coverage/0/256/12/{there['lat']}/{there['lon']}{tail}"))
+    assert image[128, 128].tolist() == [0, 0, 0, black]
+
+
+def test_coverage_far_away_is_black(client):
+    assert (pixels(client.get("/v2/coverage/0/512/7/1/1/0/0_0.png"))[..., 3] == 255).all()
+
+
+@pytest.mark.parametrize("part", ["300/7/72/36", "256/7/999/36", "256/7/x/36", "256/99/72/36"])
+def test_coverage_that_is_not_offered_is_a_problem(client, part):
+    answer = client.get(f"/v2/coverage/0/{part}/0/0_0.png")
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize(

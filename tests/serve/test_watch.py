@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from tests.serve.publications import ISSUE, NAME, STEP, publish_issue, show
 
+from stormcell.published.alerts import Alerts
 from stormcell.published.manifest import Status
-from stormcell.published.writing import write_status
+from stormcell.published.writing import write_alerts, write_status
 from stormcell.serve.problems import Problem
 from stormcell.serve.watch import Watch
 
@@ -47,26 +48,6 @@ def test_watch_replaces_the_newest_and_leaves_the_old_usable(published):
     np.testing.assert_array_equal(before.publication.cells, levels)
 
 
-def test_watch_joins_observed_frames_of_several_publications(published):
-    first = publish_issue(published)
-    second = publish_issue(published, ISSUE + STEP, "00000002", frames=1)
-    show(published, first, second)
-    assert [seen.time for seen in watch_of(published).newest.observed] == [
-        ISSUE - 2 * STEP,
-        ISSUE - STEP,
-        ISSUE,
-        ISSUE + STEP,
-    ]
-
-
-def test_watch_leaves_out_observed_frames_that_are_gone(published):
-    first = publish_issue(published)
-    second = publish_issue(published, ISSUE + STEP, "00000002", frames=1)
-    show(published, first, second)
-    shutil.rmtree(published / NAME)
-    assert [seen.time for seen in watch_of(published).newest.observed] == [ISSUE + STEP]
-
-
 def test_watch_damaged_latest_keeps_the_one_before(published):
     publish_issue(published)
     watch = watch_of(published)
@@ -85,6 +66,28 @@ def test_watch_is_stale_after_the_age_of_the_status(published, minutes, stale):
     publish_issue(published)
     write_status(published, Status(updated=ISSUE, state="working", stale_after_seconds=900))
     assert watch_of(published, ISSUE + timedelta(minutes=minutes)).is_stale is stale
+
+
+def test_watch_tells_when_the_newest_becomes_stale(published):
+    publish_issue(published)
+    write_status(published, Status(updated=ISSUE, state="working", stale_after_seconds=900))
+    now = ISSUE
+    watch = Watch(published, lambda: now)
+    watch.look()
+    assert not watch.look()
+    now = ISSUE + timedelta(minutes=16)
+    assert watch.look()
+    assert not watch.look()
+
+
+def test_watch_without_a_file_of_alerts_has_none_again(published):
+    publish_issue(published)
+    write_alerts(published, Alerts(updated=ISSUE, alerts=()))
+    watch = watch_of(published)
+    assert watch.alerts is not None
+    (published / "alerts.json").unlink()
+    watch.look()
+    assert watch.alerts is None
 
 
 @pytest.mark.parametrize(("minutes", "seconds"), [(1, 30), (5.8, 12), (6, 2), (60, 2)])

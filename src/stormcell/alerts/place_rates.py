@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from stormcell.alerts.alert_places import cells_of
 from stormcell.alerts.rules import Polygon, Spot
-from stormcell.errors import NotPublishedError, PublicationError
-from stormcell.published.manifest import OBSERVED, RATE, Latest, Manifest, Product, time_name
+from stormcell.errors import NotPublishedError
+from stormcell.published.manifest import RATE, Product, time_name
+from stormcell.published.observed_frames import observed_frames
 from stormcell.published.reading import Shelf, product_of, radar_grid
 from stormcell.published.writing import SCALES
 
@@ -63,8 +64,11 @@ class PlaceRates:
         rates = next((one for one in self._manifest.products if one.name == RATE), None)
         self._forecast_times = () if rates is None else rates.times
         self.horizon = max(self._forecast_times, default=self.issue)
-        self._step = timedelta(seconds=latest.step_seconds)
-        self.observed = tuple(self._observed(latest))
+        step = timedelta(seconds=latest.step_seconds)
+        self.observed = tuple(
+            Sampled(seen.time, step, _decoded("rate", seen.levels[self._cells.rows, self._cells.columns]))
+            for seen in observed_frames(shelf, latest)
+        )
 
     def forecast(self) -> list[Sampled]:
         """Return the observed rates and those of the forecast, ascending."""
@@ -89,35 +93,15 @@ class PlaceRates:
         return self._ahead(found[0])
 
     def _ahead(self, product: Product) -> list[Sampled]:
-        before = (self.issue, *product.times)
+        if product.first_layer is None:
+            raise NotPublishedError(f"{self._manifest.folder}: expected cells of {product.name}, found none")
+        layers = slice(product.first_layer, product.first_layer + len(product.times))
+        levels = self._shelf.cells(self._manifest)[self._cells.rows, self._cells.columns, layers]
         return [
-            Sampled(time, time - earlier, self._values(self._manifest, product, time))
-            for earlier, time in pairwise(before)
+            Sampled(time, time - earlier, _decoded(product.kind, levels[:, k]))
+            for k, (earlier, time) in enumerate(pairwise((self.issue, *product.times)))
         ]
 
-    def _observed(self, latest: Latest) -> list[Sampled]:
-        """Return the observed frames that are still there and on the same grid."""
-        places = {frame.time: (time_name(frame.issue), frame.run) for frame in latest.observed}
-        places[latest.issue] = (time_name(latest.issue), latest.run)
-        found = []
-        for time in sorted(places):
-            try:
-                manifest = self._shelf.manifest(*places[time])
-                if manifest.grid != self._manifest.grid:
-                    continue
-                values = self._values(manifest, product_of(manifest, OBSERVED), time)
-            except PublicationError:
-                if time == latest.issue:
-                    raise
-                continue  # without its publication, an older frame is not known
-            found.append(Sampled(time, self._step, values))
-        return found
 
-    def _values(self, manifest: Manifest, product: Product, time: datetime) -> Values:
-        layer = product.layer(time)
-        if layer is None:
-            raise NotPublishedError(
-                f"{manifest.folder}: expected cells of {product.name} at {time_name(time)}, found none"
-            )
-        levels = self._shelf.cells(manifest)[self._cells.rows, self._cells.columns, layer]
-        return SCALES[product.kind].decode(levels).astype(np.float64)
+def _decoded(kind: str, levels: NDArray[np.uint8]) -> Values:
+    return SCALES[kind].decode(levels).astype(np.float64)

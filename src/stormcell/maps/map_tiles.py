@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from stormcell.data.grid import Grid
 from stormcell.errors import ArgumentError
 from stormcell.maps import pictures
 from stormcell.maps.levels import MISSING, Levels
-from stormcell.maps.mercator import WORLD, Bounds
+from stormcell.maps.mercator import WORLD, Bounds, to_lon_lat
 from stormcell.maps.overviews import highest
 from stormcell.maps.palettes import Palette
+from stormcell.maps.places import cells_at
 
 HIGHEST_ZOOM = 12
 SIZES = (256, 512)
@@ -77,8 +79,7 @@ def cut(
     Raises:
         ArgumentError: The size is not offered.
     """
-    if size not in SIZES:
-        raise ArgumentError(f"tile: expected {' or '.join(map(str, SIZES))} pixels, found {size}")
+    _expect_offered(size)
     left, bottom, right, top = bounds
     width, height = (right - left) / levels.shape[1], (top - bottom) / levels.shape[0]
     # A picture across the 180th meridian ends in the next world.
@@ -133,6 +134,30 @@ def _pixels(first: float, ratio: float, size: int, length: int) -> _Pixels:
     )
 
 
+def unseen(often_observed: NDArray[np.bool_], grid: Grid, tile: Bounds, size: int = 256) -> bytes:
+    """Return a tile as PNG that is black where the radar does not observe, and transparent where it does.
+
+    Args:
+        often_observed: Where the radar usually observes, ``(y, x)``.
+        grid: The radar's grid.
+        tile: Bounds of the tile.
+        size: Side of the tile in pixels.
+
+    Raises:
+        ArgumentError: The size is not offered.
+    """
+    _expect_offered(size)
+    steps = (np.arange(size) + 0.5) / size
+    lon, lat = to_lon_lat(tile[0] + (tile[2] - tile[0]) * steps, tile[3] - (tile[3] - tile[1]) * steps)
+    cells = cells_at(grid, lon, lat[:, None])
+    seen = np.append(often_observed, False)[cells]  # outside of the grid, the cell is -1: the last
+    file = io.BytesIO()
+    image = Image.fromarray(np.where(seen, np.uint8(0), np.uint8(1)))
+    image.putpalette(bytes(6))
+    image.save(file, "png", transparency=0)
+    return file.getvalue()
+
+
 def encode(levels: Levels, inside: NDArray[np.bool_], palette: Palette) -> bytes:
     """Return a tile as PNG: indexed like a picture, or in colours with opacity if it ends beyond the picture.
 
@@ -145,6 +170,11 @@ def encode(levels: Levels, inside: NDArray[np.bool_], palette: Palette) -> bytes
     file = io.BytesIO()
     Image.fromarray(colours).save(file, "png")
     return file.getvalue()
+
+
+def _expect_offered(size: int) -> None:
+    if size not in SIZES:
+        raise ArgumentError(f"tile: expected {' or '.join(map(str, SIZES))} pixels, found {size}")
 
 
 def empty(size: int = 256) -> bytes:

@@ -1,7 +1,4 @@
-"""``/alerts.json`` and ``/alerts.geojson``: the state of every rule.
-
-If no new frame has come for too long, every state is unknown: a loop that has ended gives no all-clear.
-"""
+"""``/alerts.json`` and ``/alerts.geojson``: the state of every rule."""
 
 import hashlib
 
@@ -13,20 +10,18 @@ from stormcell.serve.answers import answer, json_text
 from stormcell.serve.problems import described
 from stormcell.serve.site import Site
 
-_STALE = "no new frame has come for too long"
-
 
 def routes(site: Site) -> APIRouter:
     """Return the routes."""
     router = APIRouter(tags=["Alerts"])
 
     @router.get("/alerts.json", responses=described(404, 503))
-    def alerts(request: Request) -> Response:
+    async def alerts(request: Request) -> Response:
         """State of every alert rule: idle, pending, raised, or unknown."""
         return _answer(request, _alerts(site).model_dump_json().encode(), "application/json")
 
     @router.get("/alerts.geojson", responses=described(404, 503))
-    def features(request: Request) -> Response:
+    async def features(request: Request) -> Response:
         """The same as GeoJSON, a feature for each rule."""
         found = _alerts(site)
         features = []
@@ -51,15 +46,11 @@ def _alerts(site: Site) -> Alerts:
 
     Raises:
         NotPublishedError: The loop has no rules.
-        PublicationError: The file is damaged.
     """
-    found = site.watch.shelf.alerts()
+    found = site.watch.alerts
     if found is None:
         raise NotPublishedError("alerts: expected a loop with rules, found one without")
-    if not site.watch.is_stale:
-        return found
-    unknown = tuple(alert.as_unknown(_STALE) for alert in found.alerts)
-    return found.model_copy(update={"alerts": unknown})
+    return found
 
 
 def _answer(request: Request, content: bytes, media_type: str) -> Response:

@@ -1,4 +1,4 @@
-"""``/events``: server-sent events, one for each new issue and for each change of the loop's state."""
+"""``/events``: server-sent events, one for each new issue and each change of the state or the alerts."""
 
 import asyncio
 import hashlib
@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
+from stormcell.published.alerts import Alerts
 from stormcell.published.manifest import Status
 from stormcell.serve.site import Site
 from stormcell.serve.watch import Watch
@@ -25,7 +26,7 @@ def routes(site: Site) -> APIRouter:
 
     @router.get("/events", response_class=StreamingResponse, responses=_EVENTS)
     async def events() -> StreamingResponse:
-        """Event ``issue`` has the text of ``latest.json``, event ``status`` that of ``status.json``."""
+        """Events ``issue``, ``status`` and ``alerts`` have the text of ``latest.json`` and so on."""
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(stream(site.watch), 200, headers, "text/event-stream")
 
@@ -40,7 +41,8 @@ async def stream(watch: Watch, alive: float = _ALIVE) -> AsyncIterator[bytes]:
         alive: Seconds without news after which a comment is sent.
     """
     changed = watch.subscribe()
-    sent_issue = sent_status = None
+    sent_issue = None
+    sent: dict[str, bytes] = {}  # digest of each state by the name of its event
     yield f"retry: {_RETRY}\n\n".encode()
     try:
         while True:
@@ -48,9 +50,10 @@ async def stream(watch: Watch, alive: float = _ALIVE) -> AsyncIterator[bytes]:
             if watch.is_ready and watch.newest.etag != sent_issue:
                 newest, sent_issue = watch.newest, watch.newest.etag
                 yield b"event: issue\nid: %b\ndata: %b\n\n" % (newest.latest.folder.encode(), newest.text)
-            if watch.status is not None and (state := _state(watch.status)) != sent_status:
-                sent_status = state
-                yield b"event: status\ndata: %b\n\n" % watch.status.model_dump_json().encode()
+            for name, found in (("status", watch.status), ("alerts", watch.alerts)):
+                if found is not None and (state := _state(found)) != sent.get(name):
+                    sent[name] = state
+                    yield f"event: {name}\ndata: {found.model_dump_json()}\n\n".encode()
             try:
                 await asyncio.wait_for(changed.wait(), alive)
             except TimeoutError:
@@ -59,7 +62,7 @@ async def stream(watch: Watch, alive: float = _ALIVE) -> AsyncIterator[bytes]:
         watch.unsubscribe(changed)
 
 
-def _state(status: Status) -> bytes:
+def _state(found: Status | Alerts) -> bytes:
     """Return a digest of the state, without the time at which it was written: that changes at every turn."""
-    text = status.model_dump_json(exclude={"updated"})
+    text = found.model_dump_json(exclude={"updated"})
     return hashlib.sha256(text.encode()).digest()

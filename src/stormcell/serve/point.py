@@ -18,6 +18,7 @@ from stormcell.serve.site import Site
 from stormcell.serve.watch import Newest
 
 WET = 0.1  # mm/h
+_GAP = 10  # minutes
 _PLACES = 4  # decimals of degrees that count: 11 m
 _UNITS = {
     "precipitation_rate": "mm/h",
@@ -46,7 +47,7 @@ def routes(site: Site) -> APIRouter:
         ] = WET,
         gap: Annotated[
             float, Query(ge=0, le=120, description="Dry minutes that do not end an event, if fewer")
-        ] = 0,
+        ] = _GAP,
         search_radius: Annotated[
             float, Query(ge=0, le=50, description="In km; above 0, values are the highest within it")
         ] = 0,

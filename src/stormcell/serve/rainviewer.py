@@ -4,6 +4,8 @@ Written from the public description of its interface. Colour schemes are numbers
 place, and smoothing is not offered, because it would show rain where there is not any.
 """
 
+import asyncio
+import hashlib
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -11,7 +13,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Path as InPath
 
 from stormcell.errors import ArgumentError
-from stormcell.maps import map_tiles, palettes
+from stormcell.maps import map_tiles, palettes, pictures
+from stormcell.maps.mercator import Bounds
 from stormcell.published.manifest import OBSERVED, RATE, ObservedFrame, time_name
 from stormcell.serve.answers import answer, current, json_text
 from stormcell.serve.picture_routes import PNG, parse_valid
@@ -23,10 +26,14 @@ from stormcell.serve.watch import Newest
 
 _BLACK_AND_WHITE = 0  # its scheme for programs and dark maps
 
+Color = Annotated[int, InPath(ge=0, le=255)]
+Options = Annotated[str, InPath(pattern=r"^[01]_[01]$", description="Smoothing and snow; neither is offered")]
+
 
 def routes(site: Site) -> APIRouter:
     """Return the routes."""
     router = APIRouter(tags=["RainViewer"])
+    unseen: dict[str, Any] = {"response_class": Response, "responses": {**PNG, **described(400, 503)}}
 
     @router.get("/public/weather-maps.json", responses=described(503))
     async def weather_maps(request: Request) -> Response:
@@ -48,8 +55,8 @@ def routes(site: Site) -> APIRouter:
         z: Zoom,
         x: str,
         y: str,
-        color: Annotated[int, InPath(ge=0, le=255)],
-        options: Annotated[str, InPath(pattern=r"^[01]_[01]$")],  # noqa: ARG001 - part of their address
+        color: Color,
+        options: Options,  # noqa: ARG001 - part of their address
         request: Request,
     ) -> Response:
         """A tile by column and row, or a square around latitude and longitude, if these have a point."""
@@ -61,7 +68,32 @@ def routes(site: Site) -> APIRouter:
             site, request, TileAsked(found, product, parse_valid(valid), bounds, z, size, name)
         )
 
+    @router.get("/v2/coverage/0/{size}/{z}/{x}/{y}/{color}/{options}.png", **unseen)
+    async def coverage(
+        size: int,
+        z: Zoom,
+        x: str,
+        y: str,
+        color: Color,  # noqa: ARG001 - part of their address
+        options: Options,  # noqa: ARG001
+        request: Request,
+    ) -> Response:
+        """A tile that is black where the radar does not observe, and transparent where it does."""
+        return await _coverage(site, request, _bounds(z, x, y), size)
+
+    @router.get("/v2/coverage/0/{size}/{z}/{x}/{y}.png", **unseen)
+    async def coverage_alone(size: int, z: Zoom, x: str, y: str, request: Request) -> Response:
+        """The same: viewers ask for it with and without colours."""
+        return await _coverage(site, request, _bounds(z, x, y), size)
+
     return router
+
+
+async def _coverage(site: Site, request: Request, bounds: Bounds, size: int) -> Response:
+    publication = site.watch.newest.publication
+    content = await asyncio.to_thread(site.tiles.unseen, publication, bounds, size)
+    etag = hashlib.sha256(content).hexdigest()[:32]
+    return answer(request, content, current(site, f'"{etag}"'), pictures.MEDIA_TYPE)
 
 
 def _weather_maps(newest: Newest, host: str) -> dict[str, Any]:
@@ -88,7 +120,7 @@ def _frame(folder: str, product: str, time: datetime) -> dict[str, Any]:
     return {"time": int(time.timestamp()), "path": f"/v2/radar/{folder}/{product}/{time_name(time)}"}
 
 
-def _bounds(zoom: int, x: str, y: str) -> tuple[float, float, float, float]:
+def _bounds(zoom: int, x: str, y: str) -> Bounds:
     try:
         if "." in x or "." in y:
             lat, lon = float(x), float(y)

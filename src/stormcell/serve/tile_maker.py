@@ -9,9 +9,10 @@ from stormcell.maps import map_tiles, pictures
 from stormcell.maps.levels import Levels
 from stormcell.maps.mercator import WORLD, Bounds, to_metres
 from stormcell.maps.palettes import palette
-from stormcell.published.manifest import Manifest, picture_name
+from stormcell.published.manifest import COVERAGE, Manifest, picture_name
 from stormcell.published.reading import Shelf
 from stormcell.serve.byte_cache import ByteCache
+from stormcell.serve.publication import Publication
 
 _TILES = 2**26  # bytes of tiles that are kept
 _LEVELS = 2**27  # bytes of pictures whose levels are kept
@@ -77,6 +78,19 @@ class TileMaker:
         content = self._tiles.get(key)
         if content is None:
             content = self._cut(asked)
+            self._tiles.put(key, content)
+        return content
+
+    def unseen(self, publication: Publication, bounds: Bounds, size: int) -> bytes:
+        """Return a tile that is black where the radar does not observe, as a PNG file.
+
+        Raises:
+            ArgumentError: The size is not offered.
+        """
+        key = (publication.manifest.files[COVERAGE].sha256, bounds, size)
+        content = self._tiles.get(key)
+        if content is None:
+            content = map_tiles.unseen(publication.often_observed, publication.grid, bounds, size)
             self._tiles.put(key, content)
         return content
 

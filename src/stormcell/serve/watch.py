@@ -4,20 +4,21 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from stormcell.errors import NotPublishedError, PublicationError
-from stormcell.published.manifest import LATEST, OBSERVED, STATUS, Latest, Status, time_name
-from stormcell.published.reading import Shelf, product_of
+from stormcell.errors import PublicationError
+from stormcell.published.alerts import ALERTS, Alerts
+from stormcell.published.manifest import LATEST, STATUS, Latest, Status, time_name
+from stormcell.published.observed_frames import SeenFrame, observed_frames
+from stormcell.published.reading import Shelf
 from stormcell.serve.problems import nothing_yet
 from stormcell.serve.publication import Publication
 
 EVERY = 0.5  # seconds
+_STALE = "no new frame has come for too long"
 
 Clock = Callable[[], datetime]
 Sleep = Callable[[float], Awaitable[None]]
@@ -29,19 +30,6 @@ _LOG = logging.getLogger(__name__)
 def utc_now() -> datetime:
     """Return the time."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """An observed frame.
-
-    Attributes:
-        time: Its time.
-        levels: Its levels ``(y, x)``, a view of a memory map.
-    """
-
-    time: datetime
-    levels: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +48,7 @@ class Newest:
     text: bytes
     etag: str
     publication: Publication
-    observed: tuple[Seen, ...]
+    observed: tuple[SeenFrame, ...]
 
 
 class Watch:
@@ -83,8 +71,9 @@ class Watch:
         self.status: Status | None = None
         self.problem: str | None = None
         self.loaded = 0
+        self._alerts: Alerts | None = None
+        self._was_stale = False
         self._newest: Newest | None = None
-        self._held: list[Publication] = []
         self._signatures: dict[str, _Signature] = {}
         self._waiting: list[asyncio.Event] = []
 
@@ -112,6 +101,18 @@ class Watch:
         limit = (self.status or Status(updated=self.clock(), state="waiting")).stale_after_seconds
         return self.clock() - self._newest.latest.issue > timedelta(seconds=limit)
 
+    @property
+    def alerts(self) -> Alerts | None:
+        """The states of the alert rules; None if the loop has no rules.
+
+        If no new frame has come for too long, all of them are unknown: a loop that has ended gives no
+        all-clear.
+        """
+        if self._alerts is None or not self.is_stale:
+            return self._alerts
+        unknown = tuple(alert.as_unknown(_STALE) for alert in self._alerts.alerts)
+        return self._alerts.model_copy(update={"alerts": unknown})
+
     def max_age(self) -> int:
         """Return for how many seconds the newest publication may be kept by caches."""
         if self._newest is None:
@@ -125,6 +126,9 @@ class Watch:
             if self._is_new(STATUS):
                 self.status = self.shelf.status()
                 news = True
+            if self._is_new(ALERTS):
+                self._alerts = self.shelf.alerts()
+                news = True
             if self._is_new(LATEST):
                 news |= self._load()
             self.problem = None
@@ -133,6 +137,9 @@ class Watch:
                 _LOG.warning("%s", error)
             self.problem = str(error)
             self._signatures.clear()
+        if self.is_stale != self._was_stale:
+            self._was_stale = self.is_stale
+            news = True
         return news
 
     async def run(self, sleep: Sleep = asyncio.sleep) -> None:
@@ -164,11 +171,10 @@ class Watch:
 
     def _is_new(self, name: str) -> bool:
         # A file that replaces another has another number, even if it is of the same size and second.
-        try:
+        signature: _Signature = None
+        with suppress(OSError):
             stat = (self.shelf.root / name).stat()
-        except OSError:
-            return False
-        signature = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+            signature = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
         if self._signatures.get(name) == signature:
             return False
         self._signatures[name] = signature
@@ -178,38 +184,10 @@ class Watch:
         latest = self.shelf.latest()
         if latest is None:
             return False
-        held = {publication.manifest.folder: publication for publication in self._held}
-        newest = held.get(latest.folder) or self._publication(latest.issue, latest.run)
-        used, observed = [newest], []
-        for frame in latest.observed:
-            if frame.time == latest.issue:
-                continue
-            try:
-                source = held.get(frame.folder) or self._publication(frame.issue, frame.run)
-                levels = _levels(source, frame.time)
-            except PublicationError:
-                continue  # without its publication, an older frame is not known
-            held[frame.folder] = source
-            if source.grid == newest.grid:
-                used.append(source)
-                observed.append(Seen(frame.time, levels))
-        observed.append(Seen(latest.issue, _levels(newest, latest.issue)))
-        self._held = used
+        publication = Publication.load(self.shelf, time_name(latest.issue), latest.run)
+        observed = observed_frames(self.shelf, latest)
         text = latest.model_dump_json().encode()
         etag = f'W/"{hashlib.sha256(text).hexdigest()[:16]}"'
-        self._newest = Newest(latest, text, etag, newest, tuple(observed))
+        self._newest = Newest(latest, text, etag, publication, observed)
         self.loaded += 1
         return True
-
-    def _publication(self, issue: datetime, run: str) -> Publication:
-        return Publication.load(self.shelf, time_name(issue), run)
-
-
-def _levels(publication: Publication, time: datetime) -> NDArray[np.uint8]:
-    """Return the levels of an observed frame ``(y, x)``."""
-    layer = product_of(publication.manifest, OBSERVED).layer(time)
-    if layer is None:
-        raise NotPublishedError(
-            f"{publication.manifest.folder}: expected the observed frame of {time_name(time)}, found none"
-        )
-    return publication.cells[..., layer]
