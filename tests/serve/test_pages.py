@@ -3,7 +3,8 @@ import re
 import pytest
 
 from stormcell.errors import ArgumentError
-from stormcell.serve.pages import VIEWER, security_policy
+from stormcell.serve.basemap import Basemap
+from stormcell.serve.pages import VIEWER
 
 
 def test_map_and_its_files_may_only_load_from_here(client):
@@ -16,10 +17,11 @@ def test_map_and_its_files_may_only_load_from_here(client):
 
 
 def test_basemap_widens_the_policy_by_its_host_only(serve, published_once):
-    client = serve(published_once, basemap="https://tiles.example.org/{z}/{x}/{y}.png")
+    basemap = Basemap("https://tiles.example.org/{z}/{x}/{y}.png", "© Example")
+    client = serve(published_once, basemap=basemap)
     policy = client.get("/").headers["content-security-policy"]
     assert re.findall(r"https?://\S+?(?=[; ]|$)", policy) == ["https://tiles.example.org"]
-    assert client.get("/site.json").json()["basemap"].startswith("https://tiles.example.org/")
+    assert client.get("/site.json").json() == {"basemap": basemap.address, "credit": "© Example"}
 
 
 @pytest.mark.parametrize(
@@ -34,7 +36,7 @@ def test_basemap_widens_the_policy_by_its_host_only(serve, published_once):
 )
 def test_basemap_that_is_not_an_address_of_tiles_is_refused(address):
     with pytest.raises(ArgumentError, match="basemap: expected an address"):
-        security_policy(address)
+        Basemap(address)
 
 
 def test_viewer_files_outside_of_its_folder_are_not_served(client):

@@ -183,11 +183,15 @@ def serve(
             help="Tiles of another basemap, such as https://tile.example/{z}/{x}/{y}.png.",
         ),
     ] = None,
+    basemap_credit: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Whose basemap it is, for the credits of the map."),
+    ] = None,
 ) -> int:
     """Serve the map, and the data behind it, until interrupted."""
     from stormcell.cli.serve import serve as run
 
-    return run(published, host, port, areas=areas, basemap=basemap)
+    return run(published, host, port, areas=areas, basemap=basemap, credit=basemap_credit)
 
 
 @verb

@@ -7,12 +7,18 @@ from stormcell.errors import ArgumentError, MissingExtraError
 
 
 def serve(
-    published: Path, host: str, port: int, *, areas: Path | None = None, basemap: str | None = None
+    published: Path,
+    host: str,
+    port: int,
+    *,
+    areas: Path | None = None,
+    basemap: str | None = None,
+    credit: str | None = None,
 ) -> int:
     """Serve a published folder until interrupted.
 
     Raises:
-        ArgumentError: The path is not a folder, or the basemap's address is not one.
+        ArgumentError: The path is not a folder, the basemap's address is not one, or it has only a credit.
         InputError: The file of areas cannot be used.
         MissingExtraError: The packages of the server are not installed.
     """
@@ -20,12 +26,16 @@ def serve(
         raise ArgumentError(f"{published}: expected a folder, found a file")
     try:
         from stormcell.serve import server
+        from stormcell.serve.basemap import Basemap
     except ModuleNotFoundError as missing:
         if (missing.name or "").startswith("stormcell"):
             raise
         raise MissingExtraError(
             f'serve: {missing.name} is not installed: pip install "stormcell[serve]"'
         ) from None
+    if credit and basemap is None:
+        raise ArgumentError("basemap-credit: expected together with --basemap, found alone")
+    shown = None if basemap is None else Basemap(basemap, credit or "")
     print(f"http://{host}:{port}/ serves {published}; /docs lists the addresses", flush=True)
-    server.run(published, host, port, areas=areas, basemap=basemap)
+    server.run(published, host, port, areas=areas, basemap=shown)
     return ALL_DONE

@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -175,7 +175,7 @@ class Grid:
         """Row centres, decreasing, in metres or degrees north."""
         return self.north - self.dy * np.arange(self.rows, dtype=np.float64)
 
-    @property
+    @cached_property
     def degrees(self) -> bool:
         """Whether x and y are longitude and latitude."""
         return bool(pyproj.CRS.from_wkt(self.crs_wkt).is_geographic)

@@ -22,6 +22,7 @@ One file, because it is one contract between those who write the folder and thos
 """
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
@@ -44,6 +45,7 @@ OBSERVED, RATE, EXTRAPOLATION = "observed", "rate", "extrapolation"
 _STALE_STEPS, _USUAL_STEP = 3, 300
 
 
+@lru_cache(maxsize=4096)
 def time_text(time: datetime) -> str:
     """Return a time as it stands in JSON.
 

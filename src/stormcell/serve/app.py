@@ -23,30 +23,32 @@ from stormcell.serve import (
     state_routes,
     tile_routes,
 )
+from stormcell.serve.basemap import Basemap
 from stormcell.serve.headers import Headers
 from stormcell.serve.metrics import Counted, Metrics
 from stormcell.serve.site import Site
 from stormcell.serve.tile_maker import TileMaker
 from stormcell.serve.watch import Clock, Watch, utc_now
 
-# Files are packed already, or are asked for in parts.
+# What is asked for most is looked for first.
 _PARTS = (
-    pages,
     picture_routes,
     point,
+    edr,
+    pages,
     area,
     alert_routes,
     event_stream,
     state_routes,
     tile_routes,
     rainviewer,
-    edr,
 )
+# Files are packed already, or are asked for in parts.
 _NOT_PACKED = ("image/*", "application/x-netcdf", "application/octet-stream")
 
 
 def create_app(
-    published: Path, *, areas: Path | None = None, basemap: str | None = None, clock: Clock = utc_now
+    published: Path, *, areas: Path | None = None, basemap: Basemap | None = None, clock: Clock = utc_now
 ) -> FastAPI:
     """Return the application that serves a published folder.
 
@@ -55,11 +57,11 @@ def create_app(
     Args:
         published: The published folder.
         areas: GeoJSON file of polygons whose rain is served by name.
-        basemap: Address of the tiles of another basemap, with ``{z}``, ``{x}`` and ``{y}``.
+        basemap: Another basemap than the map's own.
         clock: Returns the time.
 
     Raises:
-        ArgumentError: The basemap's address is not one, or the file of areas has something else.
+        ArgumentError: The file of areas has something else.
         InputError: The file of areas cannot be read.
 
     Example:

@@ -1,6 +1,8 @@
 """CoverageJSON: answers of EDR as series at a place, at the cells of a polygon, or as blocks of the grid."""
 
 from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
 
 import numpy as np
 import pyproj
@@ -16,6 +18,7 @@ from pydantic import AnyUrl, AwareDatetime
 from stormcell.data.grid import Grid
 from stormcell.maps.levels import Levels
 from stormcell.maps.places import centre_of
+from stormcell.published.manifest import Encoding, Product
 from stormcell.serve import edr_source
 from stormcell.serve.edr_query import CRS84
 from stormcell.serve.edr_selection import Block, Group
@@ -25,12 +28,20 @@ from stormcell.serve.publication import rounded
 MEDIA_TYPE = "application/prs.coverage+json"
 UCUM = "http://www.opengis.net/def/uom/UCUM/"
 
+# These models, and those that are cached below, are the same in all answers: making them takes long.
+_TIME = ReferenceSystemConnectionObject(
+    coordinates=["t"], system=ReferenceSystem(type="TemporalRS", calendar="Gregorian")
+)
+_DEGREES = ReferenceSystemConnectionObject(
+    coordinates=["x", "y"], system=ReferenceSystem(type="GeographicCRS", id=CRS84)
+)
+
 
 def point_series(source: Source, block: Block, groups: Sequence[Group]) -> bytes:
     """Return the series at one cell; the coordinates are those of its centre."""
     lon, lat = centre_of(source.grid, block.rows.start, block.columns.start)
     place = {"x": ValuesAxis[float](values=[round(lon, 6)]), "y": ValuesAxis[float](values=[round(lat, 6)])}
-    return _written(groups, DomainType.point_series, place, _degrees(["x", "y"]), ["t"])
+    return _written(groups, DomainType.point_series, place, _DEGREES, ["t"])
 
 
 def cell_series(source: Source, block: Block, groups: Sequence[Group]) -> bytes:
@@ -47,7 +58,7 @@ def cell_series(source: Source, block: Block, groups: Sequence[Group]) -> bytes:
         for group in groups
     ]
     kind = DomainType.multi_point_series
-    return _written(inside, kind, {"composite": axis}, _degrees(["x", "y"]), ["t", "composite"])
+    return _written(inside, kind, {"composite": axis}, _DEGREES, ["t", "composite"])
 
 
 def grid_series(source: Source, block: Block, groups: Sequence[Group]) -> bytes:
@@ -57,7 +68,7 @@ def grid_series(source: Source, block: Block, groups: Sequence[Group]) -> bytes:
         "x": ValuesAxis[float](values=grid.x[block.columns].tolist()),
         "y": ValuesAxis[float](values=grid.y[block.rows].tolist()),
     }
-    system = _degrees(["x", "y"]) if grid.degrees else _projected(grid)
+    system = _DEGREES if grid.degrees else _projected(grid)
     return _written(groups, DomainType.grid, place, system, ["t", "y", "x"])
 
 
@@ -68,14 +79,11 @@ def _written(
     system: ReferenceSystemConnectionObject,
     axes: list[str],
 ) -> bytes:
-    time = ReferenceSystemConnectionObject(
-        coordinates=["t"], system=ReferenceSystem(type="TemporalRS", calendar="Gregorian")
-    )
     coverages = []
     for group in groups:
-        when = ValuesAxis[AwareDatetime](values=list(group.times))
-        domain = Domain(domainType=kind, axes=Axes(t=when, **place), referencing=[system, time])
-        parameters = {one.product.name: _parameter(one) for one in group.parameters}
+        axes_of = Axes(t=_instants(group.times), **place)
+        domain = Domain(domainType=kind, axes=axes_of, referencing=[system, _TIME])
+        parameters = {one.product.name: _parameter(one.product, one.encoding) for one in group.parameters}
         ranges: dict[str, NdArrayTypes | TiledNdArray | AnyUrl] = {
             one.product.name: _range(one, levels, axes)
             for one, levels in zip(group.parameters, group.levels, strict=True)
@@ -95,22 +103,23 @@ def _range(parameter: edr_source.Parameter, levels: Levels, axes: list[str]) -> 
     return NdArrayFloat(axisNames=axes, shape=shape, values=values)
 
 
-def _parameter(parameter: edr_source.Parameter) -> Parameter:
-    product = parameter.product
+@lru_cache(maxsize=16)
+def _instants(times: tuple[datetime, ...]) -> ValuesAxis[AwareDatetime]:
+    return ValuesAxis[AwareDatetime](values=list(times))
+
+
+@lru_cache(maxsize=256)
+def _parameter(product: Product, encoding: Encoding) -> Parameter:
     label = "Rain rate" if product.kind == "rate" else "Probability"
     return Parameter(
         id=product.name,
         label={"en": product.title},
         observedProperty=ObservedProperty(label={"en": label}),
-        unit=Unit(symbol=Symbol(value=parameter.encoding.units, type=UCUM)),
+        unit=Unit(symbol=Symbol(value=encoding.units, type=UCUM)),
     )
 
 
-def _degrees(coordinates: list[str]) -> ReferenceSystemConnectionObject:
-    system = ReferenceSystem(type="GeographicCRS", id=CRS84)
-    return ReferenceSystemConnectionObject(coordinates=coordinates, system=system)
-
-
+@lru_cache(maxsize=16)
 def _projected(grid: Grid) -> ReferenceSystemConnectionObject:
     # Most radars' projections have no code. WKT is not in the standard, but says all.
     code = pyproj.CRS.from_wkt(grid.crs_wkt).to_epsg()

@@ -118,28 +118,30 @@ def select(source: Source, block: Block, period: Period, names: Sequence[str]) -
     """
     by_times: dict[tuple[datetime, ...], list[Parameter]] = {}
     for name in names:
-        parameter = source.parameters[name]
-        times = tuple(time for time in parameter.times if period.includes(time))
-        if times:
-            by_times.setdefault(times, []).append(parameter)
+        by_times.setdefault(source.parameters[name].times, []).append(source.parameters[name])
+    chosen = {times: [k for k, time in enumerate(times) if period.includes(time)] for times in by_times}
+    by_times = {times: group for times, group in by_times.items() if chosen[times]}
     if not by_times:
         first, last = source.times[0], source.times[-1]
         raise NotPublishedError(
             f"datetime: expected a time from {first:%Y-%m-%dT%H:%MZ} to {last:%Y-%m-%dT%H:%MZ}, found another"
         )
     cells = block.shape[0] * block.shape[1]
-    values = cells * sum(len(times) * len(group) for times, group in by_times.items())
+    values = cells * sum(len(chosen[times]) * len(group) for times, group in by_times.items())
     if values > MOST_VALUES:
         raise TooLargeError(f"query: expected at most {MOST_VALUES} values, found {values}")
     return [
-        Group(times, tuple(group), tuple(_levels(parameter, times, block) for parameter in group))
+        Group(
+            tuple(times[k] for k in chosen[times]),
+            tuple(group),
+            tuple(_levels(parameter, chosen[times], block) for parameter in group),
+        )
         for times, group in by_times.items()
     ]
 
 
-def _levels(parameter: Parameter, times: Sequence[datetime], block: Block) -> NDArray[np.uint8]:
-    layers = dict(zip(parameter.times, parameter.levels, strict=True))
-    levels = np.stack([layers[time][block.rows, block.columns] for time in times])
+def _levels(parameter: Parameter, times: list[int], block: Block) -> NDArray[np.uint8]:
+    levels = parameter.read(block.rows, block.columns, times)
     if block.inside is not None:
         levels[:, ~block.inside] = MISSING
     return levels

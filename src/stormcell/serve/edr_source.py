@@ -1,15 +1,16 @@
 """The two collections of OGC API-EDR: what was observed, and a forecast; their parameters are products."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stormcell.data.grid import Grid
 from stormcell.published.manifest import OBSERVED, Encoding, Manifest, Product
+from stormcell.published.observed_frames import SeenFrame
 from stormcell.serve.publication import Publication
 from stormcell.serve.watch import Newest
 
@@ -24,13 +25,13 @@ class Parameter:
         product: The product.
         encoding: Meaning of its levels.
         times: Its times, ascending.
-        levels: Its levels ``(y, x)`` at each time.
+        read: Returns its levels ``(time, y, x)`` in rows and columns, at times by their index.
     """
 
     product: Product
     encoding: Encoding
     times: tuple[datetime, ...]
-    levels: tuple[NDArray[np.uint8], ...]
+    read: Callable[[slice, slice, list[int]], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,10 +63,9 @@ def forecast_source(publication: Publication) -> Source:
     found = {}
     for product in publication.forecasts:
         assert product.first_layer is not None
-        layers = range(product.first_layer, product.first_layer + len(product.times))
-        levels = tuple(publication.cells[..., layer] for layer in layers)
+        layers = publication.cells[..., product.first_layer : product.first_layer + len(product.times)]
         meaning = publication.manifest.encodings[product.kind]
-        found[product.name] = Parameter(product, meaning, product.times, levels)
+        found[product.name] = Parameter(product, meaning, product.times, partial(_forecast, layers))
     return Source(FORECAST, publication.manifest, publication.grid, found)
 
 
@@ -77,6 +77,16 @@ def observed_source(newest: Newest) -> Source:
         product,
         publication.manifest.encodings[product.kind],
         tuple(frame.time for frame in newest.observed),
-        tuple(frame.levels for frame in newest.observed),
+        partial(_observed, newest.observed),
     )
     return Source(OBSERVED, publication.manifest, publication.grid, {OBSERVED: seen})
+
+
+def _forecast(layers: NDArray[np.uint8], rows: slice, columns: slice, times: list[int]) -> NDArray[np.uint8]:
+    return np.moveaxis(layers[rows, columns][..., times], -1, 0)
+
+
+def _observed(
+    frames: Sequence[SeenFrame], rows: slice, columns: slice, times: list[int]
+) -> NDArray[np.uint8]:
+    return np.stack([frames[time].levels[rows, columns] for time in times])

@@ -1,16 +1,14 @@
 """The map, its files, and the page that describes the addresses: all from here, which a browser enforces."""
 
-import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
-from stormcell.errors import ArgumentError
 from stormcell.serve.answers import json_text
+from stormcell.serve.basemap import Basemap
 from stormcell.serve.edr_metadata import landing_page
 from stormcell.serve.site import Site
 
@@ -19,27 +17,16 @@ _DOCS = Path(__file__).parent / "addresses.html"
 _STYLE = Path(__file__).parent / "addresses.css"
 
 
-def security_policy(basemap: str | None) -> str:
+def security_policy(basemap: Basemap | None) -> str:
     """Return the Content-Security-Policy of the pages: nothing but from here, and a site's own basemap.
 
-    Raises:
-        ArgumentError: The basemap's address is not one of tiles on the web.
-
     Example:
-        >>> security_policy("https://tiles.example.org/{z}/{x}/{y}.png").split("; ")[1]
+        >>> security_policy(Basemap("https://tiles.example.org/{z}/{x}/{y}.png")).split("; ")[1]
         "img-src 'self' data: blob: https://tiles.example.org"
     """
     images = "'self' data: blob:"
     if basemap is not None:
-        parts = urlsplit(basemap)
-        is_host = re.fullmatch(r"[A-Za-z0-9.-]+(:\d+)?", parts.netloc) is not None
-        has_tiles = all(f"{{{name}}}" in basemap for name in "zxy")
-        if parts.scheme not in ("https", "http") or not is_host or not has_tiles:
-            raise ArgumentError(
-                f"basemap: expected an address such as https://tiles.example.org/{{z}}/{{x}}/{{y}}.png, "
-                f'found "{basemap}"'
-            )
-        images += f" {parts.scheme}://{parts.netloc}"
+        images += f" {basemap.origin}"
     return f"default-src 'self'; img-src {images}; object-src 'none'; base-uri 'none'; form-action 'none'"
 
 
@@ -71,7 +58,9 @@ def routes(site: Site) -> APIRouter:
 
     @router.get("/site.json")
     async def options() -> Response:
-        return Response(json_text({"basemap": site.basemap}), 200, headers, "application/json")
+        shown = site.basemap
+        found = {"basemap": shown and shown.address, "credit": shown and shown.credit}
+        return Response(json_text(found), 200, headers, "application/json")
 
     return router
 

@@ -11,13 +11,14 @@ from fastapi import FastAPI
 
 from stormcell.errors import ArgumentError
 from stormcell.serve.app import create_app
+from stormcell.serve.basemap import Basemap
 from stormcell.serve.watch import Clock
 
 _GRACE = 5  # seconds that open answers have at the end: event streams never end by themselves
 
 
 def run(
-    published: Path, host: str, port: int, *, areas: Path | None = None, basemap: str | None = None
+    published: Path, host: str, port: int, *, areas: Path | None = None, basemap: Basemap | None = None
 ) -> None:
     """Serve a published folder until the process is interrupted.
 
@@ -26,10 +27,10 @@ def run(
         host: Address to listen at.
         port: Port to listen at.
         areas: GeoJSON file of polygons whose rain is served by name.
-        basemap: Address of the tiles of another basemap.
+        basemap: Another basemap than the map's own.
 
     Raises:
-        ArgumentError: The basemap's address is not one, or the file of areas has something else.
+        ArgumentError: The file of areas has something else.
         InputError: The file of areas cannot be read.
     """
     config = _config(create_app(published, areas=areas, basemap=basemap), host=host, port=port)

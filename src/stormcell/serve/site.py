@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from stormcell.errors import NotPublishedError
 from stormcell.maps.areas import Area
 from stormcell.published.manifest import time_name
+from stormcell.serve.basemap import Basemap
 from stormcell.serve.byte_cache import ByteCache
 from stormcell.serve.metrics import Metrics
 from stormcell.serve.publication import Publication
@@ -25,7 +26,7 @@ class Site:
         watch: The published folder.
         metrics: Counts of requests.
         tiles: Tiles of the pictures.
-        basemap: Address of another basemap's tiles, with ``{z}``, ``{x}`` and ``{y}``; None for the viewer's.
+        basemap: Another basemap; None for the viewer's.
         areas: Areas of the site by name.
         pictures: Files as they are, by path.
     """
@@ -33,7 +34,7 @@ class Site:
     watch: Watch
     metrics: Metrics
     tiles: TileMaker
-    basemap: str | None = None
+    basemap: Basemap | None = None
     areas: Mapping[str, Area] = field(default_factory=dict)
     pictures: ByteCache = field(default_factory=lambda: ByteCache(_PICTURES))
     _opened: OrderedDict[tuple[str, str], Publication] = field(default_factory=OrderedDict)

@@ -1,14 +1,16 @@
 // What a reader must know before trusting the map, in plain sentences.
 
+import { raisedSentence } from "./alert_words.js";
 import { clock, span } from "./times.js";
 
 /**
  * List the banners as {id, level, text}.
  *
- * @param known {connected, latest, manifest, status, blind, now}: what is known; blind is the share of the usually
- *   observed area that the newest frame did not observe, now is the server's time.
+ * @param known {connected, latest, manifest, status, alerts, blind, beyond, now}: what is known; blind is the share of
+ *   the usually observed area that the newest frame did not observe, beyond says whether the radar sees nothing of the
+ *   view, now is the server's time.
  */
-export function bannersFor({ connected, latest, manifest, status, blind, now }) {
+export function bannersFor({ connected, latest, manifest, status, alerts, blind, beyond, now }) {
   const found = [];
   const add = (id, level, text) => found.push({ id, level, text });
   if (!connected) add("connection", "warning", "Connection lost. The map shows what came before; it is trying again.");
@@ -32,6 +34,9 @@ export function bannersFor({ connected, latest, manifest, status, blind, now }) 
   } else if (blind >= 0.02) {
     add("blind", "warning", `The newest frame lacks ${Math.round(100 * blind)} % of the area that the radar sees.`);
   }
+  if (beyond) add("beyond", "note", "The radar does not see this part of the map.");
+  const raised = raisedSentence(alerts?.alerts ?? []);
+  if (raised) add("alerts", "alert", raised);
   return found;
 }
 

@@ -1,10 +1,12 @@
 // The page: it joins the map, the frames, the timeline and the server's news.
 
+import { Alerts } from "./alerts.js";
 import { bannersFor, showBanners } from "./banners.js";
 import { Basemap } from "./basemap.js";
 import { showClock } from "./clock_face.js";
 import { ColourBar } from "./colour_bar.js";
 import { connectKeys, connectSettings } from "./controls.js";
+import { blindShare, isBeyond } from "./coverage.js";
 import { framesOf, nowIn, Pictures } from "./frames.js";
 import { Labels } from "./labels.js";
 import { colourTitle, fillLayers, layerOf } from "./layers.js";
@@ -14,7 +16,7 @@ import { Palettes } from "./palettes.js";
 import { Place } from "./place.js";
 import { Player } from "./player.js";
 import { followPointer } from "./pointer.js";
-import { blindShare, boundsOf, Rain, seenBoundsOf } from "./rain.js";
+import { boundsOf, Rain, seenBoundsOf } from "./rain.js";
 import { embedded, isDark, onSystemTheme, settings } from "./settings.js";
 import { Skill } from "./skill.js";
 import { Timeline } from "./timeline.js";
@@ -23,7 +25,16 @@ import { getJson, serverNow, Updates } from "./updates.js";
 
 const EXTRAPOLATION = "extrapolation";
 const part = (id) => document.getElementById(id);
-const known = { connected: true, latest: null, manifest: null, status: null, blind: 0 };
+const known = {
+  connected: true,
+  latest: null,
+  manifest: null,
+  status: null,
+  alerts: null,
+  blind: 0,
+  beyond: false,
+};
+const site = getJson("site.json").catch(() => ({}));
 const asked = link.read(); // what the address wants; its time holds until the reader moves
 let wantedLayer = asked.layer;
 let newest = 0; // number of the newest issue that came
@@ -38,6 +49,7 @@ const rain = new Rain(map);
 const palettes = new Palettes();
 const bar = new ColourBar(part("colour-bar"));
 const place = new Place(map, part("place"), (latlng) => labels.near(latlng));
+const alerts = new Alerts(map, part("alerts").querySelector("ul"), part("alerts-open"));
 const skill = new Skill(part("skill"));
 const pictures = new Pictures(pictureCame);
 const player = new Player((index) => pictures.get(player.frames[index].url) !== undefined, draw);
@@ -53,11 +65,17 @@ async function take(latest) {
   Object.assign(known, { latest, manifest });
   rain.place(manifest, settings.opacity / 100);
   fillLayers(part("layer"), manifest, wantedLayer);
-  const { source, license } = manifest.attributes;
-  part("credits").textContent = [source, license, "Natural Earth", "GeoNames", "Leaflet"].filter(Boolean).join(" · ");
+  showCredits(manifest.attributes);
   await showLayer();
   if (!begun) begin(manifest);
   place.refresh();
+}
+
+/** Name whose data and map these are. */
+async function showCredits({ source, license }) {
+  const { basemap: tiles, credit } = await site;
+  const map = tiles ? [credit] : ["Natural Earth", "GeoNames"];
+  part("credits").textContent = [source, license, ...map, "Leaflet"].filter(Boolean).join(" · ");
 }
 
 /** Make the frames of the layer anew, and keep the time in view. */
@@ -87,15 +105,24 @@ async function begin(manifest) {
   else fit(map, picture ? seenBoundsOf(manifest.raster, picture) : bounds, part("legend"), part("player"));
   remember();
   map.on("moveend", remember);
+  map.on("moveend", lookBeyond);
   map.on("zoomend", () => player.frame && showWhole(player.frame).catch(() => null));
   map.on("click", ({ latlng }) => openPlace(latlng));
   followPointer(map, part("under-pointer"), bar, rain, () => {
     const kind = player.frame?.kind;
     return kind ? { kind, encoding: known.manifest.encodings[kind] } : null;
   });
-  const { basemap: tiles = null } = await getJson("site.json").catch(() => ({}));
+  const { basemap: tiles } = await site;
   if (tiles) basemap.useTiles(tiles);
   else basemap.follow(() => labels.draw());
+}
+
+const observedPictures = () =>
+  player.frames.map(({ observed, url }) => observed && pictures.get(url)).filter(Boolean);
+
+function lookBeyond() {
+  known.beyond = isBeyond(map.getBounds(), rain, observedPictures());
+  warn();
 }
 
 function pictureCame(url) {
@@ -103,9 +130,8 @@ function pictureCame(url) {
   timeline.mark((index) => pictures.get(frames[index]?.url) !== undefined);
   if (frame?.url === url) draw();
   if (!pictures.complete) return;
-  const observed = frames.filter((one) => one.observed).map((one) => pictures.get(one.url));
-  known.blind = blindShare(observed.filter(Boolean));
-  warn();
+  known.blind = blindShare(observedPictures());
+  lookBeyond();
 }
 
 /** Show all pixels of a frame that stays in view, where the animation has a smaller picture. */
@@ -207,5 +233,6 @@ setInterval(warn, 5000);
 new Updates({
   latest: (latest) => take(latest).then(warn),
   status: (status) => ((known.status = status), warn()),
+  alerts: (found) => ((known.alerts = found), alerts.show(found), warn()),
   connected: (connected) => ((known.connected = connected), warn()),
 }).start();

@@ -4,7 +4,7 @@ import { calm, embedded } from "./settings.js";
 import { L } from "./leaflet.js";
 
 // From the bottom to the top. Coasts and names lie above the rain, so that one can see where it rains.
-const PANES = { tiles: 150, land: 200, rain: 300, lines: 350, labels: 360 };
+const PANES = { tiles: 150, land: 200, rain: 300, lines: 350, alerts: 355, labels: 360 };
 
 export function createMap(element) {
   const map = L.map(element, {

@@ -80,12 +80,17 @@ export class Rain {
   }
 
   /** Return the level of the frame in view at a place; null outside the grid. */
-  levelAt(latlng) {
-    if (!this.#grid) return null;
-    const { width, height, levels } = this.#picture;
-    const [column, row] = this.#pixel(latlng, width, height).map(Math.floor);
+  levelAt(place) {
+    return this.#grid && this.levelIn(this.#picture, place);
+  }
+
+  /** Return the level of a picture at a place; null outside the grid. */
+  levelIn(picture, place) {
+    const { width, height, levels } = picture;
+    const [column, row] = this.#pixel(L.latLng(place), width, height).map(Math.floor);
     if (column < 0 || row < 0 || column >= width || row >= height) return null;
-    if (!this.#canvas.getContext("2d").isPointInPath(this.#grid, column + 0.5, row + 0.5)) return null;
+    const [x, y] = [column + 0.5, row + 0.5].map((at) => (at * this.#canvas.width) / width);
+    if (this.#grid && !this.#canvas.getContext("2d").isPointInPath(this.#grid, x, y)) return null;
     return levels[row * width + column];
   }
 
@@ -133,19 +138,4 @@ export function seenBoundsOf(raster, { width, height, levels }) {
   const x = (column) => left + (column / width) * (right - left);
   const y = (row) => top - (row / height) * (top - bottom);
   return boundsOf({ bounds: [x(west), y(south), x(east), y(north)] });
-}
-
-/** Return which share of the pixels that earlier pictures observed the last one did not. */
-export function blindShare(pictures) {
-  if (!pictures.length) return 0;
-  const { levels } = pictures.at(-1);
-  const usual = pictures.slice(0, -1).filter((other) => other.levels.length === levels.length);
-  let seen = 0;
-  let blind = 0;
-  for (let index = 0; index < levels.length; index++) {
-    if (!usual.some((other) => other.levels[index] !== NOT_OBSERVED)) continue;
-    seen++;
-    if (levels[index] === NOT_OBSERVED) blind++;
-  }
-  return seen ? blind / seen : 0;
 }

@@ -24,8 +24,9 @@ export class Updates {
   #expected = 0;
   #asking = false;
   #lost = false;
+  #blocked = false; // whether the event stream does not come through
 
-  /** @param on {latest, status, connected}: functions that take what has come */
+  /** @param on {latest, status, alerts, connected}: functions that take what has come */
   constructor(on) {
     this.#on = on;
   }
@@ -44,7 +45,12 @@ export class Updates {
     this.#source = new EventSource("events");
     this.#source.addEventListener("issue", (event) => this.#took(JSON.parse(event.data)));
     this.#source.addEventListener("status", (event) => this.#on.status(JSON.parse(event.data)));
-    this.#source.addEventListener("error", () => this.ask());
+    this.#source.addEventListener("alerts", (event) => this.#on.alerts(JSON.parse(event.data)));
+    this.#source.addEventListener("open", () => (this.#blocked = false));
+    this.#source.addEventListener("error", () => {
+      this.#blocked = true;
+      this.ask();
+    });
   }
 
   #tick() {
@@ -55,7 +61,7 @@ export class Updates {
     if (Date.now() - this.#asked > (due ? SOON : LATER)) this.ask();
   }
 
-  /** Ask for latest.json and status.json now. */
+  /** Ask for latest.json and status.json now, and for the alerts if no event brings them. */
   async ask() {
     if (this.#asking) return;
     this.#asking = true;
@@ -63,6 +69,7 @@ export class Updates {
     try {
       this.#took(await getJson("latest.json"));
       this.#on.status(await getJson("status.json"));
+      if (this.#blocked) this.#on.alerts(await getJson("alerts.json").catch(() => null)); // null: there are no rules
       this.#lost = false;
     } catch (error) {
       this.#lost = error.status !== 503; // which is an answer: the server is there, and has nothing yet
