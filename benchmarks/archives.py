@@ -5,7 +5,6 @@ archive, the seconds of the whole command, and sizes. ``--docs`` writes it into 
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -74,7 +73,8 @@ def main() -> int:
         return 2
     if arguments.docs:
         fill(PAGE, MARKERS, None)
-    print(_about())
+    where = machine.where("python -m benchmarks.archives")
+    print(where)
     jobs = [job for job in JOBS if not arguments.only or job.files.startswith(tuple(arguments.only))]
     rows, failed = [], 0
     for job in jobs:
@@ -86,16 +86,8 @@ def main() -> int:
                 print(f"{job.files}: status {error.returncode}: {error.stderr.strip()}", file=sys.stderr)
                 failed += 1
     if arguments.docs and not failed:
-        fill(PAGE, MARKERS, f"{_about()}\n\n{_table(rows)}")
+        fill(PAGE, MARKERS, f"{where}\n\n{_table(rows)}")
     return 1 if failed else 0
-
-
-def _about() -> str:
-    about = machine.about("cpu", os.cpu_count() or 1)
-    return (
-        f"{about['machine']}, {about['threads']} cores, {about['date']}, commit {about['commit']}; "
-        "`python -m benchmarks.archives`."
-    )
 
 
 HEAD = (

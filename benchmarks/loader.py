@@ -2,14 +2,12 @@
 
 The MRMS frames of 3500 × 7000 pixels are archived, unless an archive is given. Measured are the seconds until
 the first batch, the crops per second that are read, those that a network of the default recipe learns from
-when they are in memory, and those that it learns from while they are read, on the same cores. Run it on a
-machine that does nothing else.
+when they are in memory, and those that it learns from while they are read, on the same cores. ``--docs``
+writes the table into docs/scale.md. Run it on a machine that does nothing else.
 """
 
 import argparse
 import itertools
-import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -21,6 +19,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.layers import machine
+from benchmarks.pages import fill
 from stormcell.data import archive
 from stormcell.training.crop_reader import crop_readers
 from stormcell.training.nowcaster_task import CropBatch, NowcasterTask
@@ -33,6 +32,8 @@ from stormcell.training.training_archive import Rain, prepare
 FOLDER = "mrms_preciprate_2min_20190610"
 CREDIT = "Data: NOAA/NSSL MRMS."
 MADE = "mrms.zarr"
+PAGE = machine.ROOT / "docs" / "scale.md"
+MARKERS = "loader"
 
 
 def main() -> int:
@@ -43,19 +44,19 @@ def main() -> int:
     parser.add_argument(
         "--work", type=Path, default=machine.ROOT / "runs" / "loader", help="folder of the archive"
     )
+    parser.add_argument("--docs", action="store_true", help="write the table into docs/scale.md")
     parser.add_argument("recipe", nargs="*", metavar="key=value", help="changes to the recipe")
     arguments = parser.parse_args()
     path = arguments.archive or made(arguments.work)
     if path is None:
         return 2
+    if arguments.docs:
+        fill(PAGE, MARKERS, None)
     found = measure(path, override(Recipe(), arguments.recipe), arguments.seconds)
     text = table(found, path, " ".join(["python -m benchmarks.loader", *sys.argv[1:]]))
     print(text)
-    if arguments.archive is None:
-        results = machine.ROOT / "benchmarks" / "results"
-        results.mkdir(exist_ok=True)
-        (results / "loader.md").write_text(text)
-        (results / "loader.json").write_text(json.dumps(found, indent=1) + "\n")
+    if arguments.docs:
+        fill(PAGE, MARKERS, text)
     return 0
 
 
@@ -158,7 +159,7 @@ def table(found: dict[str, float], path: Path, command: str) -> str:
     frames, rows, columns = rain.shape
     lines = [
         f"{frames} frames of {rows} × {columns} pixels. {CREDIT if path.name == MADE else ''}",
-        f"`{command}`, {os.cpu_count()} cores, commit {machine.commit()}, load {machine.load():.1f}.",
+        machine.where(command),
         "",
         "| | |",
         "|---|---:|",

@@ -9,7 +9,6 @@ the seconds of processor and clock for one forecast. Of large grids, the piece w
 
 import argparse
 import itertools
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -97,22 +96,15 @@ def main() -> int:
     if arguments.docs:
         fill(PAGE, MARKERS, None)
     rows = [HEAD, ("---",) * len(HEAD)]
-    print(_about(), "\n\n" + "\n".join(map(_line, rows)))
+    where = machine.where("python -m benchmarks.sprog")
+    print(where, "\n\n" + "\n".join(map(_line, rows)))
     for event in EVENTS:
         if not arguments.only or event.files.startswith(tuple(arguments.only)):
             rows.append(_row(event, data))
             print(_line(rows[-1]), flush=True)
     if arguments.docs:
-        fill(PAGE, MARKERS, f"{_about()}\n\n" + "\n".join(map(_line, rows)))
+        fill(PAGE, MARKERS, f"{where}\n\n" + "\n".join(map(_line, rows)))
     return 0
-
-
-def _about() -> str:
-    about = machine.about("cpu", os.cpu_count() or 1)
-    return (
-        f"{about['machine']}, {about['threads']} cores, {about['date']}, commit {about['commit']}; "
-        "`python -m benchmarks.sprog`."
-    )
 
 
 def _line(row: Sequence[str]) -> str:

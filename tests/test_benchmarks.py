@@ -503,13 +503,16 @@ def test_loader_measures_reading_learning_and_both(tmp_path):
         lead_minutes=10, channels=2, detail_channels=2, crop=32, batch_size=2, windows_per_batch=2
     )
     found = loader.measure(path, recipe, seconds=0.05)
+    waited = found["per cent of that time spent waiting for crops"]
     assert all(value > 0 for value in found.values())
+    assert waited < 100
     names = [name.rpartition(":")[0] or name for name in found]
     assert names[0].startswith("seconds from opening the archive")
     assert names[1] == "crops/s read with threads"
-    assert names[-2:] == [
+    assert names[-3:] == [
         "crops/s learned from, if they are in memory",
         "crops/s learned from, while they are read",
+        "per cent of that time spent waiting for crops",
     ]
     text = loader.table(found, path, "python -m benchmarks.loader")
     assert text.startswith("40 frames of 40 × 48 pixels.")

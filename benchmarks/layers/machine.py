@@ -37,6 +37,15 @@ def about(device: str, threads: int) -> dict[str, Any]:
     }
 
 
+def where(command: str) -> str:
+    """Return a line of Markdown: the processor, the date, the commit and the command of a measurement."""
+    found = about("cpu", os.cpu_count() or 1)
+    return (
+        f"{found['machine']} ({found['instructions']}), {found['date']}, commit {found['commit']}; "
+        f"`{command}`."
+    )
+
+
 def file_name(about: dict[str, Any]) -> str:
     """Return the file name of the results, without suffix."""
     machine = re.sub(r"[^a-z0-9]+", "-", about["machine"].lower().replace("(r)", "")).strip("-")
