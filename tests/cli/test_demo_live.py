@@ -2,6 +2,7 @@
 
 import _thread
 import json
+import signal
 import threading
 import time
 from urllib.error import HTTPError
@@ -46,14 +47,26 @@ def _latest(address: str) -> str | None:
         return None
 
 
-def test_demo_live_shows_one_issue_after_another_and_ends_when_interrupted(monkeypatch, capsys):
+def test_demo_live_shows_one_issue_after_another_and_ends_when_interrupted(
+    request, monkeypatch, capsys, tmp_path
+):
     visitor = Visitor()
     monkeypatch.setattr("webbrowser.open", visitor.open)
-    assert demo_live.run(port=0, browser=True, shape=(32, 32), model="extrapolation") == 0
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which is ignored in the background
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+    assert demo_live.run(tmp_path, port=0, browser=True, shape=(32, 32), model="extrapolation") == 0
     assert b"Stormcell" in visitor.page
     assert visitor.issues == sorted(visitor.issues)
     assert len(visitor.issues) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["archive.zarr", "feed", "published"]
     assert "Ctrl-C ends it" in capsys.readouterr().out
+
+
+def test_demo_live_into_a_folder_with_files_is_refused(tmp_path):
+    (tmp_path / "file").write_bytes(b"1")
+    done = CliRunner().invoke(app, ["demo", "--live", "--out", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "expected an empty folder" in done.stderr
 
 
 def test_demo_live_with_files_is_refused():

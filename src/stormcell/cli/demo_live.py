@@ -1,14 +1,19 @@
 """``demo --live``: generated rain, the live loop and its map, 60 times as fast as real rain."""
 
+import signal
+import sys
 import time
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from stormcell.atomic import make_folder
 from stormcell.cli import live
 from stormcell.cli.exit_status import ALL_DONE
-from stormcell.errors import MissingExtraError
+from stormcell.errors import ArgumentError, MissingExtraError
 from stormcell.live.child import Child
 from stormcell.live.generated_feed import STEP, FastClock, GeneratedFeed, last_step
 from stormcell.live.live_settings import Settings
@@ -21,17 +26,26 @@ _HISTORY = 18  # frames that are there at the start
 _POLL = 0.25  # seconds
 
 
-def run(*, port: int, browser: bool, shape: tuple[int, int] = _SHAPE, model: str | None = None) -> int:
+def run(
+    out: Path | None,
+    *,
+    port: int,
+    browser: bool,
+    shape: tuple[int, int] = _SHAPE,
+    model: str | None = None,
+) -> int:
     """Run loop and server until they are interrupted.
 
     Args:
+        out: Empty folder for the feed, the archive and the published folder; None for one that is deleted at
+            the end.
         port: Port of the map; 0 for any that is free.
         browser: Whether the map is opened in the browser.
         shape: Rows and columns of the generated frames.
         model: As for ``stormcell live``.
 
     Raises:
-        ArgumentError: The port is in use.
+        ArgumentError: The port is in use, or the folder is not empty.
         MissingExtraError: The packages of the server are not installed.
     """
     try:
@@ -42,8 +56,7 @@ def run(*, port: int, browser: bool, shape: tuple[int, int] = _SHAPE, model: str
         raise MissingExtraError(
             f'demo --live: {missing.name} is not installed: pip install "stormcell[serve]"'
         ) from None
-    with TemporaryDirectory(prefix="stormcell-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    with _folder(out) as folder:
         (folder / "feed").mkdir()
         newest = last_step(datetime.now(UTC))
         clock = FastClock(newest, _SPEED)
@@ -65,6 +78,9 @@ def run(*, port: int, browser: bool, shape: tuple[int, int] = _SHAPE, model: str
             least_free=0,
         )
         child = Child(settings.memory)
+        signal.signal(
+            signal.SIGTERM, lambda *_: sys.exit(ALL_DONE)
+        )  # so that the folder is deleted then, too
         try:
             with running(settings.out, "127.0.0.1", port, clock=clock) as address:
                 print(f"{address} shows generated rain, {_SPEED} times as fast; Ctrl-C ends it", flush=True)
@@ -76,3 +92,15 @@ def run(*, port: int, browser: bool, shape: tuple[int, int] = _SHAPE, model: str
         finally:
             child.close(patience=2.0)
     return ALL_DONE
+
+
+@contextmanager
+def _folder(out: Path | None) -> Iterator[Path]:
+    if out is None:
+        with TemporaryDirectory(prefix="stormcell-", ignore_cleanup_errors=True) as name:
+            yield Path(name)
+        return
+    make_folder(out)
+    if any(out.iterdir()):  # what is there may be ahead of a clock that begins anew
+        raise ArgumentError(f"{out}: expected an empty folder for the live demo, found files")
+    yield out

@@ -70,7 +70,10 @@ def _options(
 @app.command()
 @verb
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the results. Default: demo; with --live, none is kept."),
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of radar files to use instead.")] = None,
     quantity: Quantity = None,
     units: Units = None,
@@ -94,8 +97,8 @@ def demo(
 
         if data is not None:
             raise ArgumentError("demo --live: expected no --data, because its rain is generated, found some")
-        return demo_live.run(port=port, browser=not no_browser)
-    return demo.run(out, data, data_options.read_options(quantity, units, zr))
+        return demo_live.run(out, port=port, browser=not no_browser)
+    return demo.run(out or Path("demo"), data, data_options.read_options(quantity, units, zr))
 
 
 @app.command()
