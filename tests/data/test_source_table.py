@@ -9,6 +9,7 @@ import pytest
 from tests.data.test_archive import moments
 
 from stormcell.data import archive, conversion, pruning
+from stormcell.data.object_store import location
 from stormcell.data.read_options import ReadOptions
 
 
@@ -46,6 +47,24 @@ def test_archive_append_unchanged_files_are_not_opened(tmp_path, files, opened):
     report = archive.append(path, [*first, newer])
     assert opened == [newer.name]
     assert (report.added, report.present) == (moments("15:00"), moments("14:45", "14:50", "14:55"))
+
+
+def test_archive_append_unchanged_objects_are_not_opened(tmp_path, files, opened):
+    import obstore
+
+    store, _ = location("memory://sources").store()
+    path = tmp_path / "a.zarr"
+    objects = []
+    for clock in ("1445", "1450"):
+        obstore.put(store, f"sources/{clock}.pgm", files(clock).read_bytes())
+        objects.append(f"memory://sources/{clock}.pgm")
+    archive.append(path, objects)
+    opened.clear()
+    assert archive.append(path, objects).present == moments("14:45", "14:50")
+    assert opened == []
+    obstore.put(store, "sources/1450.pgm", files("1450", np.full((6, 5), 70)).read_bytes())
+    assert [place.name for place in archive.append(path, objects).revised] == ["1450.pgm"]
+    assert opened == ["1450.pgm"]
 
 
 def test_archive_append_changed_file_is_opened(tmp_path, files, opened):

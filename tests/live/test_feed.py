@@ -4,7 +4,7 @@ import pytest
 
 from stormcell.data.object_store import location
 from stormcell.errors import ArgumentError
-from stormcell.live.feed import FolderFeed, feed
+from stormcell.live.feed import BucketFeed, FolderFeed, feed
 
 
 def names(found):
@@ -46,6 +46,38 @@ def test_feed_of_an_object_store_lists_whole_objects_by_address():
         ("memory://feed/2024/a.h5", 2, True)
     ]
     assert found[0].place.read(10) == b"12"
+
+
+def test_feed_of_an_object_store_lists_what_is_new_often_and_all_of_it_rarely(monkeypatch):
+    import obstore
+
+    folder = location("memory://often")
+    store, _ = folder.store()
+    now, lists, listed = 0.0, [], type(folder).listed
+
+    def counted(self, *, after=None):
+        lists.append((now, None if after is None else after.name))
+        return listed(self, after=after)
+
+    monkeypatch.setattr(type(folder), "listed", counted)
+    bucket = BucketFeed(folder, monotonic=lambda: now)
+
+    def look(at, *put):
+        nonlocal now
+        now = at
+        for name in put:
+            obstore.put(store, f"often/{name}", b"1")
+        return names(bucket.look())
+
+    assert look(0) == []
+    assert look(5, "b") == ["b"]
+    assert look(9.9, "c") == ["b"]
+    assert look(10, "a") == ["b", "c"]
+    assert look(64.9) == ["b", "c"]
+    assert look(65) == ["b", "c"]
+    assert look(69, "d") == ["b", "c"]
+    assert look(70) == ["a", "b", "c", "d"]
+    assert lists == [(0, None), (5, None), (10, "b"), (64.9, "c"), (70, None)]
 
 
 @pytest.mark.parametrize("name", ["missing", "https://example.org/radar"])

@@ -95,8 +95,23 @@ class ObjectUrl:
         """
         return [found.url for found in self.listed()]
 
-    def listed(self) -> "list[Listed]":
+    def version(self) -> tuple[int, datetime, str]:
+        """Return the size of the file, when it was written, and the tag of its contents.
+
+        Raises:
+            OSError: There is no such file, or the store cannot be reached or refuses access.
+        """
+        import obstore
+
+        with errors():
+            found = obstore.head(*self.store())
+        return found["size"], found["last_modified"], found["e_tag"] or ""
+
+    def listed(self, *, after: "ObjectUrl | None" = None) -> "list[Listed]":
         """Return all files below with their sizes and times; see :meth:`files`.
+
+        Args:
+            after: Only files whose names follow that of this one.
 
         Raises:
             OSError: The store cannot be reached or refuses access.
@@ -107,7 +122,8 @@ class ObjectUrl:
             return []
         store, name = self.store()
         with errors():
-            found = [entry for chunk in obstore.list(store, name or None) for entry in chunk]
+            offset = None if after is None else after.store()[1]
+            found = [entry for chunk in obstore.list(store, name or None, offset=offset) for entry in chunk]
         start = self.text.removesuffix(name) if name else f"{self.text.rstrip('/')}/"
         return sorted(
             Listed(ObjectUrl(start + entry["path"]), entry["size"], entry["last_modified"]) for entry in found

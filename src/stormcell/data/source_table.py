@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from stormcell.data.archive_folder import PRIVATE
-from stormcell.data.object_store import Location
+from stormcell.data.object_store import Location, ObjectUrl
 from stormcell.data.time_axis import Times
 
 _FILE = "sources.sqlite"
@@ -65,15 +65,20 @@ class _Stat:
     size: int
     modified: int  # in nanoseconds
     changed: int  # of the file or of its permissions
+    tag: str = ""  # that an object store gives to the contents
 
     @classmethod
-    def of(cls, path: Path) -> "_Stat | None":
+    def of(cls, file: Location) -> "_Stat | None":
         """Return the state of a file; None if it is not a file that can be recorded."""
         try:
-            found = path.stat()
+            if isinstance(file, ObjectUrl):
+                size, modified, tag = file.version()
+                nanoseconds = int(modified.timestamp() * 1e9)
+                return cls(size, nanoseconds, nanoseconds, tag) if tag else None
+            found = file.stat()
         except OSError:
             return None
-        return None if path.is_dir() else cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        return None if file.is_dir() else cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 class SourceTable:
@@ -90,17 +95,17 @@ class SourceTable:
         installed = [name for name in _OPTIONAL if find_spec(name) is not None]
         others = sorted(point.value for point in entry_points(group="stormcell.readers"))
         self._statement = " ".join([version("stormcell"), *installed, *others, statement])
-        self._seen: dict[Path, _Stat] = {}
-        self._hashes: dict[Path, bytes | None] = {}
+        self._seen: dict[Location, _Stat] = {}
+        self._hashes: dict[Location, bytes | None] = {}
 
     def listed(self, files: Iterable[Location]) -> set[Location]:
         """Return those files that are in the table, whether they have changed or not."""
-        paths = {_name(file): file for file in files if isinstance(file, Path)}
+        paths = {_name(file): file for file in files}
         return {paths[row[0]] for row in self._rows(paths, "path")}
 
     def unchanged(self, files: Iterable[Location]) -> dict[Location, SourceOutcome]:
         """Return the outcomes of those files that have not changed since they were archived."""
-        paths = {_name(file): file for file in files if isinstance(file, Path)}
+        paths = {_name(file): file for file in files}
         found: dict[Location, SourceOutcome] = {}
         confirmed: dict[Location, SourceOutcome] = {}
         for file in paths.values():
@@ -115,7 +120,7 @@ class SourceTable:
                 continue
             doubtful = stat.modified != modified or modified > recorded - _RECENT
             if doubtful:
-                self._hashes[file] = _hash(file)
+                self._hashes[file] = _hash(file, stat)
                 if self._hashes[file] != digest:
                     continue
             moments = np.frombuffer(times, "<i8").astype("datetime64[s]")
@@ -133,11 +138,11 @@ class SourceTable:
         """
         rows = []
         for file, outcome in outcomes.items():
-            stat = self._seen.get(file) if isinstance(file, Path) else None
-            if stat is None or not isinstance(file, Path):
+            stat = self._seen.get(file)
+            if stat is None:
                 continue
             now = time.time_ns()
-            digest = self._hashes[file] if file in self._hashes else _hash(file)
+            digest = self._hashes[file] if file in self._hashes else _hash(file, stat)
             if digest is None or _Stat.of(file) != stat:
                 continue
             times = outcome.times.astype("datetime64[s]").astype("<i8").tobytes()
@@ -179,14 +184,16 @@ class SourceTable:
                 self._path.unlink(missing_ok=True)
 
 
-def _name(path: Path) -> bytes:
-    return os.fsencode(os.path.abspath(path))
+def _name(file: Location) -> bytes:
+    return os.fsencode(os.path.abspath(file) if isinstance(file, Path) else str(file))
 
 
-def _hash(path: Path) -> bytes | None:
-    """Return the SHA-256 of a file's contents; None if it cannot be read."""
+def _hash(file: Location, stat: _Stat) -> bytes | None:
+    """Return a digest of a file's contents, for an object its tag; None if it cannot be read."""
+    if isinstance(file, ObjectUrl):
+        return stat.tag.encode()
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").digest()
     except OSError:
         return None

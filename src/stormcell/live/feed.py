@@ -1,17 +1,21 @@
 """Feeds: the folder, or the folder of an object store, that radar files arrive in."""
 
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Protocol
 
-from stormcell.data.object_store import Location, ObjectUrl, location
+from stormcell.data.object_store import Listed, Location, ObjectUrl, location
 from stormcell.errors import ArgumentError
 
 # Names that programs give to files which they have not finished.
 UNFINISHED = (".*", "*.tmp", "*.part", "*.partial", "*.filepart")
+
+# Lists of an object store are paid for, and those of many objects are slow.
+_LIST_NEW, _LIST_ALL = 5.0, 60.0  # seconds between two lists
 
 
 @dataclass(frozen=True)
@@ -103,28 +107,46 @@ class FolderFeed:
                 yield Seen(path, stat.st_size, stat.st_mtime_ns, renamed)
 
 
-@dataclass(frozen=True)
 class BucketFeed:
     """A folder of an object store. An object appears there only as a whole.
 
-    Attributes:
+    Names usually follow each other in time. So those after the last known name are listed every five seconds,
+    and all of them every minute.
+
+    Args:
         folder: Its address.
         ignored: Patterns of names to ignore.
+        monotonic: Returns seconds.
     """
 
-    folder: ObjectUrl
-    ignored: tuple[str, ...] = UNFINISHED
+    def __init__(
+        self,
+        folder: ObjectUrl,
+        ignored: tuple[str, ...] = UNFINISHED,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._folder, self._ignored, self._monotonic = folder, ignored, monotonic
+        self._listed: list[Listed] = []
+        self._listed_at = self._all_listed_at = -_LIST_ALL
 
     def look(self) -> list[Seen]:
-        """Return the objects that are there now; see :class:`Feed`."""
-        above = str(self.folder)
+        """Return the objects that are there now, or were at the last list; see :class:`Feed`."""
+        now = self._monotonic()
+        if now - self._listed_at >= _LIST_NEW:
+            if self._listed and now - self._all_listed_at < _LIST_ALL:
+                self._listed = self._listed + self._folder.listed(after=self._listed[-1].url)
+            else:
+                self._listed, self._all_listed_at = self._folder.listed(), now
+            self._listed_at = now
         return [
             Seen(found.url, found.size, int(found.modified.timestamp() * 1e9), complete=True)
-            for found in self.folder.listed()
-            if not any(
-                _matches(part, self.ignored) for part in found.url.text.removeprefix(above).split("/") if part
-            )
+            for found in self._listed
+            if not self._is_ignored(found.url)
         ]
+
+    def _is_ignored(self, url: ObjectUrl) -> bool:
+        parts = url.text.removeprefix(str(self._folder)).split("/")
+        return any(_matches(part, self._ignored) for part in parts if part)
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
