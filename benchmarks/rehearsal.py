@@ -1,0 +1,134 @@
+"""A day of a feed, rehearsed: whether the loop keeps its promises, and whether its memory stays the same.
+
+    python -m benchmarks.rehearsal [--hours 24] [--side 64] [--docs]
+
+Generated rain, one frame every five minutes, is fed to the live loop with the faults of ``stormcell
+rehearse``, by a clock that is set by hand. After each arrival, the memory of this process, which takes the
+turns, and of its child process, which archives and forecasts, is read. The results are written to
+``benchmarks/results``, and with ``--docs`` into the page on running the loop. Exit status 1: a promise was
+broken.
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from benchmarks.layers import machine
+from benchmarks.pages import fill
+from stormcell.cli.live import Reading
+from stormcell.data import archive, schema
+from stormcell.data.synthetic import generate
+from stormcell.live.child import Child
+from stormcell.live.faulty_feed import RATES
+from stormcell.live.live_settings import Settings
+from stormcell.live.rehearsal import Rehearsed, rehearse
+
+STEPS_PER_HOUR = 12
+WARM = 0.25  # share of the arrivals after which nothing is loaded any more
+
+
+def record(path: Path, hours: int, side: int) -> None:
+    """Archive generated rain."""
+    event = generate(seed=7, shape=(side, side), steps=hours * STEPS_PER_HOUR)
+    file = path.with_name("rain.nc")
+    event[[schema.RATE]].to_netcdf(file, engine="h5netcdf")
+    archive.append(path, [file])
+
+
+def megabytes(process: int) -> float:
+    """Return the memory that a process has, in MB."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def children() -> list[int]:
+    """Return the child processes of this one, without the helper of ``multiprocessing``."""
+    found = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    return [int(one) for one in found if b"resource_tracker" not in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
+def run(root: Path, hours: int, side: int) -> tuple[Rehearsed, list[tuple[float, float]]]:
+    """Rehearse, and return the memory of both processes after each arrival."""
+    record(root / "rain.zarr", hours, side)
+    settings = Settings("", "", root, Reading({}, {}), model="extrapolation")
+    memory = []
+
+    def look(done: int, total: int) -> None:
+        memory.append((megabytes(os.getpid()), sum(map(megabytes, children()))))
+        if done % STEPS_PER_HOUR == 0:
+            print(f"{done} of {total}: {memory[-1][0]:.0f} and {memory[-1][1]:.0f} MB", flush=True)
+
+    child = Child(settings.memory)
+    try:
+        found = rehearse(
+            root / "rain.zarr",
+            root / "rehearsal",
+            settings,
+            child,
+            rates=RATES,
+            log=lambda _: None,
+            progress=look,
+        )
+    finally:
+        child.close()
+    return found, memory
+
+
+def table(
+    found: Rehearsed, memory: list[tuple[float, float]], about: dict[str, object], minutes: float
+) -> str:
+    """Return the results in Markdown."""
+    warm = np.array(memory[round(WARM * len(memory)) :])
+    part = max(1, len(warm) // 4)
+    before, after = np.median(warm[:part], axis=0), np.median(warm[-part:], axis=0)
+    faults = ", ".join(f"{count} {name}" for name, count in found.faults.items())
+    files = ", ".join(f"{count} {name}" for name, count in found.files.items() if count)
+    broken = "; ".join(f"{name}: {what}" for name, what in found.broken.items()) or "none"
+    lines = [
+        f"{about['hours']} hours, a frame of {about['side']} × {about['side']} pixels every five minutes; "
+        f"{about['machine']}, commit {about['commit']}. `{about['command']}`, {minutes:.0f} min.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| frames by fault | {faults} |",
+        f"| frames and files by outcome | {files} |",
+        f"| publications | {found.publications} |",
+        f"| broken promises | {broken} |",
+        f"| memory of the loop, at first and in the end | {before[0]:.0f}, {after[0]:.0f} MB |",
+        f"| memory of its child process | {before[1]:.0f}, {after[1]:.0f} MB |",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Rehearse, write the results, and return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--hours", type=int, default=24)
+    parser.add_argument("--side", type=int, default=64, help="rows and columns of the grid")
+    parser.add_argument("--docs", action="store_true", help="fill the page of the docs")
+    options = parser.parse_args()
+    about = machine.about("cpu", 1) | {
+        "command": " ".join(["python -m benchmarks.rehearsal", *sys.argv[1:]]),
+        "hours": options.hours,
+        "side": options.side,
+    }
+    page = machine.ROOT / "docs" / "operate.md"
+    fill(page, "rehearsal", None)
+    began = time.monotonic()
+    with TemporaryDirectory() as name:
+        found, memory = run(Path(name), options.hours, options.side)
+    text = table(found, memory, about, (time.monotonic() - began) / 60)
+    (machine.ROOT / "benchmarks" / "results" / "rehearsal.md").write_text(text)
+    print(text)
+    if options.docs:
+        fill(page, "rehearsal", text)
+    return 1 if found.broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
