@@ -19,13 +19,14 @@ from stormcell.data.synthetic import generate
 from stormcell.live.live_loop import LiveLoop
 from stormcell.live.live_settings import Settings
 from stormcell.live.making import Wanted
-from stormcell.live.scoring_job import ScoreForecasts
+from stormcell.live.scoring_job import Scored, ScoreForecasts
 from stormcell.live.service import choose
 from stormcell.published.manifest import Manifest
 from stormcell.published.reading import Shelf
 from stormcell.published.retention import clear_parts
 
 STEP = timedelta(minutes=5)
+NO_WAIT = timedelta(0)
 START = datetime(2024, 6, 1, tzinfo=UTC)
 FRAMES = generate(seed=7, shape=(32, 32), steps=40).rainfall_rate
 HEADER = """P5
@@ -81,14 +82,19 @@ class Rig:
         self.feed.mkdir(parents=True, exist_ok=True)
         self.out.mkdir(exist_ok=True)
         clear_parts(self.out)
-        given = {"model": "extrapolation", "wanted": Wanted(steps=3), "least_free": 0} | settings
+        given = {
+            "model": "extrapolation",
+            "wanted": Wanted(steps=3),
+            "least_free": 0,
+            "grace": NO_WAIT,
+        } | settings
         self.settings = Settings(str(self.feed), str(root / "a.zarr"), self.out, reading, **given)
         self.now, self.lines, self.scores = START, list[str](), False
         self.before: Callable[[object], None] = lambda _: None
 
     def __call__(self, job, *, seconds):  # noqa: ARG002 - part of the protocol
         self.before(job)
-        return 0 if isinstance(job, ScoreForecasts) and not self.scores else job()
+        return Scored() if isinstance(job, ScoreForecasts) and not self.scores else job()
 
     @cached_property
     def loop(self) -> LiveLoop:
@@ -100,7 +106,7 @@ class Rig:
             clock=lambda: self.now,
             log=self.lines.append,
             model_file=watched,
-            free=self.free,
+            free=lambda path: self.free(path),
         )
 
     def free(self, path: Path) -> int:
@@ -153,6 +159,14 @@ class Rig:
         """Numbers of the frames that are in the archive."""
         times = archive.open(self.settings.archive)["time"].values
         return [round(one / np.timedelta64(5, "m")) for one in times - np.datetime64("2024-06-01")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _disk():
+    """Do not flush files to the disk: it would take most of the time, and no test cuts the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture

@@ -1,5 +1,8 @@
 import os
+import select
 import signal
+import subprocess
+import sys
 import time
 from functools import partial
 
@@ -15,6 +18,12 @@ def refuse():
 
 def fail():
     raise RuntimeError("a\nb")
+
+
+def fill_and_wait():
+    content = b"1" * 400_000_000
+    time.sleep(60)
+    return len(content)
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +59,8 @@ def test_child_hanging_job_is_ended_and_the_next_one_runs(child):
 
 def test_child_that_uses_too_much_memory_is_ended(child):
     with pytest.raises(WorkerError, match="expected at most 300 MB of memory"):
-        child(partial(_fill_and_wait), seconds=60)
+        child(fill_and_wait, seconds=60)
     assert child(partial(divmod, 7, 2), seconds=60) == (3, 1)
-
-
-def _fill_and_wait():
-    content = b"1" * 400_000_000
-    time.sleep(60)
-    return len(content)
 
 
 def test_child_that_is_killed_is_named_with_the_signal(child):
@@ -65,3 +68,29 @@ def test_child_that_is_killed_is_named_with_the_signal(child):
     with pytest.raises(WorkerError, match="killed by signal 9"):
         child(partial(os.kill, process, signal.SIGKILL), seconds=60)
     assert child(os.getpid, seconds=60) != process
+
+
+ABANDONED = """
+import os, time
+from functools import partial
+from stormcell.live.child import Child
+
+if __name__ == "__main__":
+    child = Child(memory=300_000_000)
+    print(child(os.getpid, seconds=60), flush=True)
+    child(partial(time.sleep, 60), seconds=60)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="it waits for a process that is not its own child")
+def test_child_ends_in_the_middle_of_a_job_when_the_other_process_is_killed(tmp_path):
+    (tmp_path / "abandoned.py").write_text(ABANDONED)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, tmp_path / "abandoned.py"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        ended = os.pidfd_open(int(process.stdout.readline()))
+        process.kill()
+    try:
+        assert select.select([ended], [], [], 30)[0]
+    finally:
+        os.close(ended)

@@ -1,12 +1,17 @@
 """What is published instead when the wanted forecast fails, and the two stages of publication."""
 
+import os
+import signal
+import time
 from functools import partial
 
 import numpy as np
 import pytest
 from tests.live.conftest import START, STEP, Rig
+from tests.live.test_child import fail, fill_and_wait
 
 from stormcell.errors import ArchiveError, FramesError, ModelFileError, OutputError, WorkerError
+from stormcell.live.child import Child
 from stormcell.live.making import Forecast
 from stormcell.published.manifest import LATEST
 from stormcell.published.reading import Shelf
@@ -41,6 +46,9 @@ def test_degradation_forecast_that_takes_long_follows_extrapolation_as_another_r
     assert (rig.newest.model, rig.newest.preliminary) == ("sprog", False)
     assert first.issue == rig.newest.issue
     assert len(rig.folders) == 2
+    assert "forecast.nc" in rig.newest.files
+    assert "forecast.nc" not in first.files  # it would take a third of the time until the first map
+    assert {product.variable for product in first.products} == {None}
 
 
 def test_degradation_extrapolation_is_published_beside_another_forecast(rig):
@@ -71,6 +79,32 @@ def test_degradation_forecast_that_fails_is_replaced_by_extrapolation_with_the_r
     failing(rig, error)
     rig.arrive(3)
     assert rig.newest.degraded is None
+
+
+@pytest.mark.parametrize(
+    ("accident", "seconds", "reason"),
+    [
+        (fail, 60, "RuntimeError: a b"),
+        (partial(time.sleep, 60), 0.2, "expected an answer within 0.2 s, found none"),
+        (fill_and_wait, 60, "expected at most 300 MB of memory"),
+        (partial(signal.raise_signal, signal.SIGKILL), 60, "was killed by signal 9"),
+    ],
+    ids=["raises", "hangs", "exhausts memory", "is killed"],
+)
+def test_degradation_accident_of_a_child_process_is_survived(rig, accident, seconds, reason):
+    """The forecast is a job of a real child process here, which has the accident."""
+    child = Child(memory=300_000_000)
+    child(os.getpid, seconds=60)
+
+    def accidentally(job):
+        if isinstance(job, Forecast) and job.by == "sprog":
+            child(accident, seconds=seconds)
+
+    rig.before = accidentally
+    rig.arrive(0, 1, 2)
+    child.close()
+    assert rig.newest.degraded.used == "extrapolation"
+    assert reason in rig.newest.degraded.reason
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ def dying(name, left):
         left[0] -= 1
         if left[0] < 0:
             os.kill(os.getpid(), signal.SIGKILL)
-        return plain(*arguments, **options)
+        # A kill loses nothing that was not flushed to the disk, which takes long.
+        return None if name == "fsync" else plain(*arguments, **options)
 
     setattr(os, name, operation)
 

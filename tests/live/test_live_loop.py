@@ -1,5 +1,6 @@
 """Faults of feeds, models, disks and clocks, and what the loop makes of them."""
 
+import errno
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ import pytest
 from tests.live.conftest import START, STEP, Rig
 
 from stormcell.data import archive
-from stormcell.errors import OutputError, WorkerError
+from stormcell.errors import ArchiveError, OutputError, WorkerError
 from stormcell.live.archiving import AddFiles
 from stormcell.live.freshness import freshness
 from stormcell.live.making import Forecast, Wanted
@@ -136,6 +137,35 @@ def test_live_loop_frame_of_an_hour_ago_does_not_change_the_newest_issue(rig):
     rig.arrive(0)
     assert rig.counts == {"added": 3, "late": 1}
     assert rig.newest.issue == first.issue
+
+
+def test_live_loop_waits_a_while_for_a_missing_frame_before_the_newest(tmp_path):
+    rig = Rig(tmp_path, grace=timedelta(seconds=20))
+    rig.arrive(0, 1, 2)
+    rig.arrive(4)
+    assert rig.loop.holds
+    assert rig.newest.issue == START + 2 * STEP
+    rig.put(3)
+    rig.turns()
+    assert rig.newest.issue == START + 4 * STEP
+    assert [name[:14] for name in rig.folders] == [issue(2), issue(4)]
+    rig.arrive(6)
+    rig.turns(17)
+    assert rig.newest.issue == START + 4 * STEP
+    rig.turns()
+    assert rig.newest.issue == START + 6 * STEP
+    rig.arrive(7)  # it does not wait for a frame that has been given up
+    assert rig.newest.issue == START + 7 * STEP
+
+
+def test_live_loop_waits_at_most_a_tenth_of_a_step(tmp_path):
+    rig = Rig(tmp_path, grace=timedelta(hours=1))
+    rig.arrive(0, 1, 2)
+    rig.arrive(4)
+    rig.turns(28)
+    assert rig.newest.issue == START + 2 * STEP
+    rig.turns()
+    assert rig.newest.issue == START + 4 * STEP
 
 
 @pytest.mark.parametrize("gap", [1, 3, 100])
@@ -265,29 +295,95 @@ def test_live_loop_full_disk_is_a_problem_and_tried_again(rig):
     assert Shelf(rig.out).status().problems == ()
 
 
-def test_live_loop_with_little_free_space_drops_no_more_than_it_must(tmp_path, monkeypatch):
-    rig, periods = Rig(tmp_path, least_free=1000), []
-    monkeypatch.setattr("stormcell.live.live_loop.prune", lambda *given: periods.append(given[1:3]))
-    rig.free = lambda _: 500 if len(periods) < 2 else 2000
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Folders that are published without a fault, and how often something was written for it."""
+    rig, count = Rig(tmp_path_factory.mktemp("undisturbed")), 0
+
+    def written(_):
+        nonlocal count
+        count += 1
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", written)
+        rig.arrive(0, 1, 2)
+    return rig.folders, count
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS])
+def test_live_loop_disk_that_fails_at_any_moment_leaves_nothing_half_and_is_tried_again(
+    rig, undisturbed, monkeypatch, moment, error
+):
+    folders, count = undisturbed
+    left = round(moment * (count - 1))
+
+    def write(_):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, "fsync", write)
     rig.arrive(0, 1, 2)
-    day, week = timedelta(days=1), timedelta(days=7)
-    assert periods == [(day / 2, week / 2), (day / 4, week / 4), (day, week)]
-    assert rig.newest.issue == START + 2 * STEP
+    assert any(os.strerror(error) in line for line in rig.lines)
+    assert not [path.name for path in rig.out.rglob(".*.part*")]
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    rig.now += timedelta(seconds=60)
+    rig.turns(4)
+    assert rig.folders == folders
+    assert rig.newest.folder == folders[-1]
+    assert rig.times == [0, 1, 2]
+    assert Shelf(rig.out).status().problems == ()
 
 
-def test_live_loop_without_free_space_drops_old_publications_and_publishes_nothing(tmp_path):
+def test_live_loop_with_little_free_space_drops_the_oldest_publications_and_says_so(tmp_path):
+    rig = Rig(tmp_path, least_free=1000)
+    for k in range(6):
+        rig.arrive(k)
+    before = rig.folders
+    rig.free = lambda _: 500 if len(rig.folders) > 3 else 2000
+    rig.arrive(6)
+    assert rig.folders[:-1] == before[3:]  # two before the new one is published, and one after
+    assert rig.newest.issue == START + 6 * STEP
+    assert f"too little free space: dropped 2 publications up to {before[1]}" in " ".join(rig.lines)
+    latest = Shelf(rig.out).latest()
+    assert {one.folder for one in latest.observed} <= set(rig.folders)
+    assert [time_name(when) for when, _ in latest.earlier] == [issue(k) for k in (5, 4)]
+
+
+def test_live_loop_without_free_space_keeps_the_newest_publication_and_publishes_nothing(tmp_path):
     rig = Rig(tmp_path, least_free=1000)
     space = 2000
     rig.free = lambda _: space
     for k in range(5):
         rig.arrive(k)
+    newest = rig.newest.folder
     space = 10
     rig.arrive(5)
-    assert rig.newest.issue == START + 4 * STEP
+    assert rig.folders == [newest]
+    assert rig.times == list(range(6))
     assert "expected 0 MB of free space, found 0 MB" in Shelf(rig.out).status().problems[0]
     space = 2000
+    rig.now += timedelta(seconds=30)
     rig.turns()
     assert rig.newest.issue == START + 5 * STEP
+    assert Shelf(rig.out).status().problems == ()
+
+
+def test_live_loop_that_cannot_write_the_archive_makes_room_first(tmp_path):
+    rig = Rig(tmp_path, least_free=1000)
+    for k in range(4):
+        rig.arrive(k)
+    rig.free = lambda _: 500 if len(rig.folders) > 1 else 2000
+
+    def refuse(job):
+        if isinstance(job, AddFiles) and rig.free(rig.out) < 1000:
+            raise ArchiveError("a.zarr: could not be written: No space left on device")
+
+    rig.before = refuse
+    rig.arrive(4)
+    assert rig.times == list(range(5))
 
 
 def test_live_loop_archive_that_another_process_writes_to_is_tried_again(rig):

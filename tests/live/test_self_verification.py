@@ -8,7 +8,7 @@ from tests.live.conftest import START, STEP, Rig
 from stormcell.data import archive
 from stormcell.forecast.baselines import baseline
 from stormcell.live.scored_hours import ScoredHour, hour_of, load_hours, save_hour
-from stormcell.live.scoring_job import FOLDER, ScoreForecasts
+from stormcell.live.scoring_job import FOLDER, Scored, ScoreForecasts
 from stormcell.published.reading import Shelf
 from stormcell.verification.evaluate import evaluate
 
@@ -54,7 +54,7 @@ def test_self_verification_has_both_periods(scored):
 
 def test_self_verification_scores_a_frame_once(scored):
     before = (scored.out / "scores.json").read_bytes()
-    assert ScoreForecasts(scored.settings.archive, scored.out)() == 0
+    assert ScoreForecasts(scored.settings.archive, scored.out)() == Scored()
     assert (scored.out / "scores.json").read_bytes() == before
 
 

@@ -77,6 +77,9 @@ def live(
     backfill: Annotated[
         bool, typer.Option("--backfill", help="Also publish forecasts of the last day's earlier frames.")
     ] = False,
+    grace: Annotated[
+        float, typer.Option(min=0, metavar="S", help="Seconds to wait for a missing frame before the newest.")
+    ] = 20.0,
     poll: Annotated[float, typer.Option(min=0.1, metavar="S", help="Seconds between looks at FEED.")] = 1.0,
     time_limit: Annotated[
         float, typer.Option(min=1, metavar="S", help="Seconds that a forecast may take.")
@@ -135,6 +138,7 @@ def live(
             ignored=tuple(ignore or ()),
             done=done,
             backfill=backfill,
+            grace=grace,
             poll=poll,
             forecast_seconds=time_limit,
             memory=memory_limit * 1_000_000,

@@ -280,13 +280,10 @@ def writing(path: Location, *, durable: bool = False, now: np.datetime64 | None 
         try:
             yield store
             store.commit()
-        except BaseException:
+        finally:
             with suppress(OSError):  # The next process removes what cannot be removed now.
                 store.discard()
             _remove_if_empty(store)
-            raise
-        store.discard()
-        _remove_if_empty(store)
 
 
 def _remove_if_empty(store: Store) -> None:

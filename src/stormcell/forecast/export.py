@@ -19,6 +19,8 @@ from stormcell.forecast.cloud_geotiff import geotiff
 from stormcell.forecast.layouts import BOUNDS, LAYOUTS, dataset
 
 _SUFFIXES = (".nc", ".zarr", ".tif")
+# Of zlib, 1 … 9. Level 4 makes files of rain 4 % smaller, and takes 40 % longer.
+_EFFORT = 1
 
 
 def write(forecast: xr.DataArray, path: Path | str, *products: xr.DataArray, layout: str = "cf") -> None:
@@ -166,7 +168,7 @@ def _encoding(ds: xr.Dataset, *, is_zarr: bool) -> dict[Any, dict[str, Any]]:
 
     def packing(name: Any) -> dict[str, Any]:
         frame = (*(1 for _ in ds[name].dims[:-2]), *ds[name].shape[-2:])
-        return {"chunks": frame} if is_zarr else {"chunksizes": frame, "zlib": True, "complevel": 4}
+        return {"chunks": frame} if is_zarr else {"chunksizes": frame, "zlib": True, "complevel": _EFFORT}
 
     issued = str(ds["forecast_reference_time"].values.astype("datetime64[s]")).replace("T", " ")
     instant = {"units": f"seconds since {issued}", "calendar": "standard", "dtype": "int64"}

@@ -7,11 +7,12 @@ starts a new child. Otherwise the child stays for the next job, with its package
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import TypeVar
@@ -129,12 +130,20 @@ class _Failure:
 def _serve(connection: Connection) -> None:
     """Do jobs until the other process closes the connection, or has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the other process, which ends this one
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
             job = connection.recv()
         except EOFError:
             return
         connection.send(_answer(job))
+
+
+def _end_with_parent() -> None:
+    """End in the middle of a job if the other process was killed: its successor may do the same job."""
+    if (parent := parent_process()) is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _answer(job: Callable[[], object]) -> object:

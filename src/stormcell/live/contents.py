@@ -52,7 +52,7 @@ def content(order: Forecast, rain: xr.DataArray, run: str) -> Content:
     if order.by != "observation":
         chosen = _forecaster(order.by)
         title, written = chosen.title, _forecast(chosen, order, known, step)
-        products = _products(written)
+        products = _products(written, in_file=not order.preliminary)
     return Content(
         issue=order.issue,
         run=run,
@@ -66,7 +66,8 @@ def content(order: Forecast, rain: xr.DataArray, run: str) -> Content:
         products=products,
         often_observed=_often_observed(order.archive, known["time"].values),
         attributes=attributes,
-        write_forecast=partial(_write, written) if written else None,
+        # The better forecast, which follows in seconds, has the file; without it, the map is there sooner.
+        write_forecast=partial(_write, written) if written and not order.preliminary else None,
     )
 
 
@@ -123,21 +124,21 @@ def _sentence(order: Forecast) -> str:
     return f"{order.degraded.used} instead of {order.degraded.instead_of}: {order.degraded.reason}"
 
 
-def _products(written: list[xr.DataArray]) -> Fields:
+def _products(written: list[xr.DataArray], *, in_file: bool) -> Fields:
     """Return the products that pictures show, each ``(time, y, x)``."""
     found: Fields = []
     for array in written:
-        found += _layers(array)
+        found += _layers(array, str(array.name) if in_file else None)
     return found
 
 
-def _layers(array: xr.DataArray) -> Iterator[tuple[Product, xr.DataArray]]:
+def _layers(array: xr.DataArray, variable: str | None) -> Iterator[tuple[Product, xr.DataArray]]:
     name, first = str(array.name), str(array.dims[0])
 
     def product(called: str, title: str, **what: float) -> Product:
         kind = "probability" if "threshold" in what else "rate"
         return Product.model_validate(
-            {"name": called, "title": title, "kind": kind, "times": (), "variable": name, **what}
+            {"name": called, "title": title, "kind": kind, "times": (), "variable": variable, **what}
         )
 
     if name == "rainfall_rate_extrapolation":

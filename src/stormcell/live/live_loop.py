@@ -1,19 +1,20 @@
 """The live loop: from files that arrive to published forecasts, turn after turn."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stormcell.errors import StormcellError
+from stormcell.errors import OutputError, StormcellError
+from stormcell.live.archiving import Known
 from stormcell.live.intake import Intake, RunJob
 from stormcell.live.live_settings import Settings
 from stormcell.live.model_choice import Choice, ModelFile
 from stormcell.live.publisher import Publisher
 from stormcell.live.scoring_job import ScoreForecasts
 from stormcell.published.manifest import Manifest, Status, stale_after
-from stormcell.published.retention import prune
+from stormcell.published.retention import make_room, prune
 from stormcell.published.writing import write_status
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _AFTER_FAILURE = timedelta(seconds=30)  # before something that could not be written is tried again
 _STATUS = timedelta(seconds=10)  # between two writes of a status that did not change
 _SCORING_SECONDS = 300.0
-_SHARES = (0.5, 0.25, 0.125, 0.0625, 0.0)  # of the periods to keep, on a disk that is nearly full
+_GRACE_SHARE = 0.1  # of a time step is the longest wait for a missing frame
 _BACK = timedelta(seconds=2)  # smaller jumps of the clock are corrections
 
 
@@ -42,6 +43,7 @@ class LiveLoop:
     Attributes:
         intake: Adds files.
         publisher: Publishes forecasts.
+        holds: Whether the newest frame waits for the one before it.
     """
 
     def __init__(
@@ -58,11 +60,13 @@ class LiveLoop:
     ) -> None:
         self.intake = Intake(settings, run, log=log)
         self.publisher = Publisher(settings, choice, run, clock=clock, log=log)
+        self.holds = False
         self._settings, self._out, self._run, self._clock, self._log = settings, settings.out, run, clock, log
         self._model_file, self._alerts, self._free = model_file, alerts, free
         self._now = clock()
         self._problems: dict[str, str] = {}
         self._again = self._now  # not before this time is something tried again that failed
+        self._newest_came: tuple[datetime | None, datetime] = (None, self._now)
         self._unscored = True
         self._written: Status | None = None
 
@@ -76,14 +80,16 @@ class LiveLoop:
             Whether something was done, so that more may be left to do.
         """
         now = self._look_at_clock()
+        if now >= self._again:  # before anything is written, also into the archive
+            self._guarded("space", self._make_room)
         began = self._clock()
         busy = self.intake.turn(now, final=final) > 0
         appended = (self._clock() - began).total_seconds()
         self._unscored |= busy
-        self._problems["intake"] = "; ".join(self.intake.problems)
+        self.note("intake", "; ".join(self.intake.problems))
         self._take_newer_model()
         if now >= self._again:
-            busy |= self._guarded("publish", self._publish)
+            busy |= self._guarded("publish", lambda: self._publish(final=final))
         if self._alerts is not None:
             self.note("alerts", self._alerts.turn(self._newest()))
         if now >= self._again:
@@ -117,7 +123,8 @@ class LiveLoop:
                 "stages": self.publisher.stages,
                 "publications": self.publisher.publications,
                 "last_success": self.publisher.last_success,
-                "problems": tuple(text for text in self._problems.values() if text),
+                # One that is written is no problem any more.
+                "problems": tuple(text for what, text in self._problems.items() if text and what != "status"),
             }
         )
         before = self._written
@@ -130,6 +137,7 @@ class LiveLoop:
         try:
             write_status(self._out, status)
             self._written = status
+            self.note("status", "")
         except StormcellError as error:
             self.note("status", str(error))
 
@@ -164,49 +172,67 @@ class LiveLoop:
         self.note("model", "")
         self._log(f"{choice.name}: new model {choice.title}, SHA-256 {choice.digest[:8]}")
 
-    def _publish(self) -> bool:
+    def _publish(self, *, final: bool) -> bool:
         known = self.intake.known
-        needed = self.publisher.needed(known)
-        if not needed and not self._settings.backfill:
+        self.holds = not final and self._holds(known)
+        if self.holds:
             return False
-        if not self._has_room():
-            return False
-        if needed:
+        if self.publisher.needed(known):
             self.write_status("working")
             self.publisher.publish(known)
-            self._prune(self._settings.keep_pictures, self._settings.keep_forecasts)
+            keep = self._settings.keep_pictures, self._settings.keep_forecasts
+            prune(self._out, *keep, self._clock(), self._protected())
             return True
-        return self.publisher.publish_earlier(known)
+        return self._settings.backfill and self.publisher.publish_earlier(known)
+
+    def _holds(self, known: Known) -> bool:
+        """Whether the newest frame came just now, without the one before it, which may still come."""
+        if known.newest is None or known.step_seconds is None:
+            return False
+        if self._newest_came[0] != known.newest:
+            self._newest_came = known.newest, self._now
+        step = timedelta(seconds=known.step_seconds)
+        age = self._now - self._newest_came[1]
+        missing = len(known.recent) > 1 and known.newest - step not in known.recent
+        return missing and timedelta(0) <= age < min(self._settings.grace, step * _GRACE_SHARE)
 
     def _score(self) -> bool:
         if not self._unscored or self._newest() is None:
             return False
         scored = self._run(ScoreForecasts(self._settings.archive, self._out), seconds=_SCORING_SECONDS)
-        self._unscored = scored > 0
-        return scored > 0
+        self.note("skill", scored.warning)
+        self._unscored = scored.frames > 0
+        return self._unscored
 
-    def _has_room(self) -> bool:
-        """Whether there is enough free space, if need be after the oldest publications are dropped."""
-        least, free = self._settings.least_free, self._free(self._out)
-        for share in _SHARES:
-            if free >= least:
-                break
-            self._prune(self._settings.keep_pictures * share, self._settings.keep_forecasts * share)
-            free = self._free(self._out)
-        problem = f"{self._out}: expected {least / 1e6:.0f} MB of free space, found {free / 1e6:.0f} MB"
-        self.note("space", "" if free >= least else f"{problem}; nothing is published")
-        return free >= least
+    def _make_room(self) -> bool:
+        """Drop the oldest publications if there is too little free space.
 
-    def _prune(self, pictures: timedelta, forecasts: timedelta) -> None:
-        named = () if self._alerts is None else self._alerts.open_publications
-        prune(self._out, pictures, forecasts, self._clock(), named)
+        Raises:
+            OutputError: That was not enough.
+        """
+        least = self._settings.least_free
+        dropped = make_room(self._out, lambda: self._free(self._out) >= least, self._protected())
+        if dropped:
+            what = f"{len(dropped)} publications up to {dropped[-1]}"
+            self._log(f"{self._out}: too little free space: dropped {what}")
+        if (free := self._free(self._out)) < least:
+            raise OutputError(
+                f"{self._out}: expected {least / 1e6:.0f} MB of free space, found {free / 1e6:.0f} MB; "
+                "nothing is published"
+            )
+        return bool(dropped)
+
+    def _protected(self) -> Collection[str]:
+        return () if self._alerts is None else self._alerts.open_publications
 
     def _newest(self) -> Manifest | None:
         try:
-            return self.publisher.newest()
+            newest = self.publisher.newest()
         except StormcellError as error:
             self.note("published", str(error))
             return None
+        self.note("published", "")
+        return newest
 
     def _guarded(self, what: str, do: Callable[[], bool]) -> bool:
         """Do something, and note a failure; it is tried again after a while."""

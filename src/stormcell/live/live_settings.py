@@ -26,13 +26,15 @@ class Settings:
         ignored: Patterns of names to ignore.
         done: Folder into which files are moved whose frames are in the archive; None leaves them.
         backfill: Whether forecasts of earlier issues are published, too.
+        grace: The longest wait for a missing frame when the next one has come; never longer than a tenth of a
+            time step.
         poll: Seconds between two looks at the feed.
         forecast_seconds: The most time that a forecast may take, with its publication.
         memory: The most memory of the child process, in bytes.
         keep_pictures: Age from which pictures and the values of cells are dropped.
         keep_forecasts: Age from which the whole publication is dropped.
-        least_free: Free space in bytes below which publications are dropped before their time, and nothing
-            is published if that is not enough.
+        least_free: Free space in bytes below which publications are dropped, the oldest first, and nothing is
+            published if that is not enough.
         rules: Rules of alerts; None for no alerts.
     """
 
@@ -45,6 +47,7 @@ class Settings:
     ignored: tuple[str, ...] = ()
     done: Path | None = None
     backfill: bool = False
+    grace: timedelta = timedelta(seconds=20)
     poll: float = 1.0
     forecast_seconds: float = 60.0
     memory: int = 4_000_000_000

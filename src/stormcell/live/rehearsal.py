@@ -19,6 +19,7 @@ from stormcell.published.writing import utc
 
 _LOOK = timedelta(seconds=1)
 _MOST_LOOKS = 5  # after something arrived: two to see that it is whole, and those that publish
+_MOST_WAITS = 30  # further looks, while a frame waits for one that is missing
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,11 @@ def rehearse(
         for done, arrival in enumerate(feed.arrivals, start=1):
             clock.now = max(clock.now, arrival.at)
             feed.write(arrival, folder)
-            for look in range(_MOST_LOOKS):
+            for look in range(_MOST_LOOKS + _MOST_WAITS):
                 busy = loop.turn()
                 watch.look()
                 clock.now += _LOOK
-                if look > 0 and not busy:
+                if look > 0 and not loop.holds and (not busy or look >= _MOST_LOOKS):
                     break
             progress(done, len(feed.arrivals))
         clock.now += timedelta(minutes=2)  # until nothing is tried again

@@ -7,6 +7,19 @@ FOLDER = ".scores"  # of the statistics, in the published folder
 
 
 @dataclass(frozen=True)
+class Scored:
+    """What scoring found.
+
+    Attributes:
+        frames: Number of frames that scored forecasts.
+        warning: A sentence if the forecaster was worse than extrapolation lately; else empty.
+    """
+
+    frames: int = 0
+    warning: str = ""
+
+
+@dataclass(frozen=True)
 class ScoreForecasts:
     """Score published forecasts; see :func:`stormcell.live.self_verification.score_arrived`.
 
@@ -18,8 +31,8 @@ class ScoreForecasts:
     archive: str
     out: Path
 
-    def __call__(self) -> int:
-        """Do it, and return the number of frames that scored forecasts."""
+    def __call__(self) -> Scored:
+        """Do it."""
         from stormcell.live.self_verification import score_arrived
 
         return score_arrived(self.archive, self.out, self.out / FOLDER)

@@ -17,6 +17,8 @@ from stormcell.live.archiving import moment
 from stormcell.live.published_distribution import PublishedDistribution
 from stormcell.live.published_forecasts import PublishedField, PublishedForecast, Rate, for_time
 from stormcell.live.scored_hours import ScoredHour, hour_of, last, load_hours, save_hour, total
+from stormcell.live.scoring_job import Scored
+from stormcell.live.skill_warning import skill_warning
 from stormcell.published.manifest import Scores
 from stormcell.published.reading import Shelf
 from stormcell.published.writing import utc, write_scores
@@ -35,16 +37,13 @@ _KEPT = (
 )
 
 
-def score_arrived(path: str, out: Path, folder: Path) -> int:
+def score_arrived(path: str, out: Path, folder: Path) -> Scored:
     """Score the forecasts for those frames of the last seven days that have not scored them yet.
 
     Args:
         path: The archive.
         out: The published folder, where ``scores.json`` is replaced if a forecast was scored.
         folder: Folder of the statistics.
-
-    Returns:
-        Number of frames that scored forecasts.
 
     Raises:
         ArchiveError: The archive cannot be read.
@@ -67,7 +66,7 @@ def score_arrived(path: str, out: Path, folder: Path) -> int:
         scored += 1
     if scored:
         write_scores(out, [_scores(period, hours, newest) for period in _PERIODS])
-    return scored
+    return Scored(scored, skill_warning(hours))
 
 
 def _tallies(rain: xr.DataArray, time: datetime, published: Sequence[PublishedForecast]) -> dict[str, Tally]:

@@ -10,7 +10,8 @@ A published folder has one folder for each publication, ``{issue}-{run}``, and a
       {issue}-{run}/
         manifest.json                          what the publication holds
         coverage.npy                           where the radar usually observes (y, x) bool
-        forecast.nc                            the forecast as CF NetCDF, on the radar's grid
+        forecast.nc                            the forecast as CF NetCDF, on the radar's grid;
+                                               not of preliminary publications
         cells.npy                              levels (y, x, layer) uint8, for values at a point
         frames/{product}/{valid}.png           indexed pictures on the Web Mercator raster
         frames/{product}/{valid}-{n}.png       the same, n times coarser, for n in ``raster.overviews``
@@ -350,7 +351,7 @@ class Status(_Part):
         missing_frames_1h: Frames that are missing in the last hour.
         files: Number of files since the start by outcome: added, present, late, future, revised, corrupt,
             partial.
-        stages: Seconds that the newest frame's stages took: detect, read, append, forecast, render, publish.
+        stages: Seconds that the stages of the newest frame took: append, forecast, publish.
         publications: Publications since the start.
         last_success: When something was last published.
         problems: Plain sentences on what is wrong now.

@@ -2,13 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from stormcell.errors import OutputError
 from stormcell.published.manifest import CELLS, COVERAGE, time_name, time_of_name
 from stormcell.published.reading import Shelf
+from stormcell.published.writing import leave_out
 
 _LEFT = (".*.part", ".*.part.*", ".*.old", ".*.old.*")  # names of atomic writes
 
@@ -67,6 +68,39 @@ def prune(
             _delete(root / name, root)
             dropped.append(name)
         elif _drop_pictures(root, name):
+            dropped.append(name)
+    return dropped
+
+
+def make_room(root: Path, enough: Callable[[], bool], protected: Collection[str] = ()) -> list[str]:
+    """Drop whole publications, the oldest first, until there is enough free space.
+
+    The newest publication always stays. The earlier ones that ``latest.json`` names are dropped as well,
+    after it was changed to name them no longer.
+
+    Args:
+        root: The published folder.
+        enough: Whether there is enough free space now.
+        protected: Names of further folders that stay.
+
+    Returns:
+        Names of the dropped publications, oldest first.
+
+    Raises:
+        PublicationError: ``latest.json`` is damaged; nothing is dropped.
+        OutputError: Something cannot be deleted or written.
+    """
+    shelf = Shelf(root)
+    latest = shelf.latest()
+    kept = {*protected, *(() if latest is None else (latest.folder,))}
+    dropped: list[str] = []
+    for issue, run in shelf.publications():
+        name = f"{issue}-{run}"
+        if enough():
+            break
+        if name not in kept:
+            leave_out(root, [name])
+            _delete(root / name, root)
             dropped.append(name)
     return dropped
 

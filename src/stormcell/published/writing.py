@@ -1,6 +1,6 @@
 """Write publications into a published folder, each completely or not at all."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -169,6 +169,22 @@ def point_to(
     )
     write_file(root / LATEST, _json(latest))
     return latest
+
+
+def leave_out(root: Path, folders: Collection[str]) -> None:
+    """Take publications out of the lists of ``latest.json``, before they are dropped; the newest stays.
+
+    Raises:
+        PublicationError: The file is damaged.
+        OutputError: It cannot be written; the old one is intact.
+    """
+    latest = Shelf(root).latest()
+    if latest is None:
+        return
+    observed = tuple(frame for frame in latest.observed if frame.folder not in folders)
+    earlier = tuple(one for one in latest.earlier if f"{time_name(one[0])}-{one[1]}" not in folders)
+    if (observed, earlier) != (latest.observed, latest.earlier):
+        write_file(root / LATEST, _json(latest.model_copy(update={"observed": observed, "earlier": earlier})))
 
 
 def write_status(root: Path, status: Status) -> None:
