@@ -1,6 +1,7 @@
 """The live loop: from files that arrive to published forecasts, turn after turn."""
 
 import shutil
+import time
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -82,10 +83,10 @@ class LiveLoop:
         now = self._look_at_clock()
         if now >= self._again:  # before anything is written, also into the archive
             self._guarded("space", self._make_room)
-        began = self._clock()
-        busy = self.intake.turn(now, final=final) > 0
-        appended = (self._clock() - began).total_seconds()
-        self._unscored |= busy
+        began = time.monotonic()
+        busy = added = self.intake.turn(now, final=final) > 0
+        appended = time.monotonic() - began
+        self._unscored |= added
         self.note("intake", "; ".join(self.intake.problems))
         self._take_newer_model()
         if now >= self._again:
@@ -94,7 +95,7 @@ class LiveLoop:
             self.note("alerts", self._alerts.turn(self._newest()))
         if now >= self._again:
             busy |= self._guarded("score", self._score)
-        if busy and appended:
+        if added:
             self.publisher.stages["append"] = appended
         self.write_status("waiting")
         return busy
