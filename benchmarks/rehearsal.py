@@ -75,7 +75,7 @@ def run(root: Path, hours: int, side: int) -> tuple[Rehearsed, list[tuple[float,
             progress=look,
         )
     finally:
-        child.close()
+        child.close(patience=2.0)
     return found, memory
 
 

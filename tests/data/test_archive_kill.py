@@ -217,6 +217,39 @@ def test_archive_change_on_a_full_disk_leaves_the_archive_as_it_was(
     assert contents(path) != known
 
 
+@pytest.mark.parametrize("exists", [True, False])
+@pytest.mark.parametrize("lasting", [True, False])
+def test_archive_append_whose_flush_to_the_disk_fails_is_made_or_not_made(
+    tmp_path, base, write_pgm, monkeypatch, exists, lasting
+):
+    """It fails from the first flush on, from the second, …: also just after the root was replaced."""
+    path, late, flush, left = tmp_path / "a.zarr", write_pgm("201609281455"), os.fsync, [0]
+
+    def fail(handle):
+        left[0] -= 1
+        if left[0] == -1 or (lasting and left[0] < 0):
+            raise OSError(errno.EIO, "Input/output error")
+        flush(handle)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    for flushes in range(100):
+        shutil.rmtree(path, ignore_errors=True)
+        if exists:
+            shutil.copytree(base, path)
+        left[0] = flushes
+        try:
+            archive.append(path, [late], durable=True)
+        except ArchiveError as error:
+            assert "Input/output error" in str(error)  # noqa: PT017
+        else:
+            break
+        left[0] = 1000
+        assert archive.append(path, [late]).refused == ()
+        assert len(archive.open(path).load()["time"]) == (7 if exists else 1)
+        expect_nothing_left_over(path)
+    assert 5 <= flushes < 100
+
+
 WRITER = """
 import os, sys, time
 from contextlib import contextmanager

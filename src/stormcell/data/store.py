@@ -190,6 +190,17 @@ class Store:
         """Remove everything that is not committed."""
         splice.clean(self.folder, self._state)
 
+    def roll_back(self) -> None:
+        """Remove everything that is not committed, after a failure.
+
+        The failure may have come just after the root was replaced: then its frames are committed, and stay.
+
+        Raises:
+            ArchiveError: The archive cannot be read.
+        """
+        self._state = committed.read(self.folder)
+        self.discard()
+
     def load(self) -> None:
         """Read the committed state, and remove everything that is not committed.
 
@@ -280,10 +291,14 @@ def writing(path: Location, *, durable: bool = False, now: np.datetime64 | None 
         try:
             yield store
             store.commit()
-        finally:
-            with suppress(OSError):  # The next process removes what cannot be removed now.
-                store.discard()
+        except BaseException:
+            with suppress(OSError, ArchiveError):  # The next process removes what cannot be removed now.
+                store.roll_back()
             _remove_if_empty(store)
+            raise
+        with suppress(OSError):
+            store.discard()
+        _remove_if_empty(store)
 
 
 def _remove_if_empty(store: Store) -> None:

@@ -124,8 +124,7 @@ class LiveLoop:
                 "stages": self.publisher.stages,
                 "publications": self.publisher.publications,
                 "last_success": self.publisher.last_success,
-                # One that is written is no problem any more.
-                "problems": tuple(text for what, text in self._problems.items() if text and what != "status"),
+                "problems": tuple(text for text in self._problems.values() if text),
             }
         )
         before = self._written

@@ -79,7 +79,7 @@ class Publisher:
         order = self._order(known.newest)
         if newest.degraded is not None:
             order = order.instead(newest.degraded.used, newest.degraded.reason)
-        return newest.preliminary or newest.run != order.run(known.frames)
+        return newest.run != order.run(known.frames)
 
     def publish(self, known: Known) -> None:
         """Publish the forecast from the newest frames.

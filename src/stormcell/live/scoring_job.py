@@ -8,7 +8,7 @@ FOLDER = ".scores"  # of the statistics, in the published folder
 
 @dataclass(frozen=True)
 class Scored:
-    """What scoring found.
+    """The result of scoring.
 
     Attributes:
         frames: Number of frames that scored forecasts.
