@@ -190,17 +190,6 @@ class Store:
         """Remove everything that is not committed."""
         splice.clean(self.folder, self._state)
 
-    def roll_back(self) -> None:
-        """Remove everything that is not committed, after a failure.
-
-        The failure may have come just after the root was replaced: then its frames are committed, and stay.
-
-        Raises:
-            ArchiveError: The archive cannot be read.
-        """
-        self._state = committed.read(self.folder)
-        self.discard()
-
     def load(self) -> None:
         """Read the committed state, and remove everything that is not committed.
 
@@ -293,7 +282,7 @@ def writing(path: Location, *, durable: bool = False, now: np.datetime64 | None 
             store.commit()
         except BaseException:
             with suppress(OSError, ArchiveError):  # The next process removes what cannot be removed now.
-                store.roll_back()
+                store.load()  # The failure may have come just after the root was replaced.
             _remove_if_empty(store)
             raise
         with suppress(OSError):

@@ -17,8 +17,13 @@ def coarsen(levels: Levels, factor: int) -> Levels:
         >>> coarsen(np.array([[0, 9, 255], [0, 255, 255]], np.uint8), 2).tolist()
         [[9, 255]]
     """
-    rows, columns = levels.shape
-    return highest(levels, np.arange(0, rows, factor), np.arange(0, columns, factor))
+    if factor == 1:
+        return levels
+    assert MISSING == 255
+    above = levels + np.uint8(1)  # 255 becomes 0, below all others
+    # Equal blocks: several times as fast as by their first rows and columns.
+    above = _highest_of_rows(_highest_of_rows(above, factor).T, factor).T
+    return np.ascontiguousarray(above - np.uint8(1))
 
 
 def highest(levels: Levels, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Levels:
@@ -34,3 +39,11 @@ def highest(levels: Levels, rows: NDArray[np.int64], columns: NDArray[np.int64])
     above = levels + np.uint8(1)  # 255 becomes 0, below all others
     above = np.maximum.reduceat(np.maximum.reduceat(above, rows, axis=0), columns, axis=1)
     return above - np.uint8(1)
+
+
+def _highest_of_rows(values: Levels, factor: int) -> Levels:
+    found = values[::factor].copy()
+    for k in range(1, factor):
+        rows = values[k::factor]
+        np.maximum(found[: len(rows)], rows, out=found[: len(rows)])
+    return found

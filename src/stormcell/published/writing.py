@@ -1,6 +1,7 @@
 """Write publications into a published folder, each completely or not at all."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,8 +110,12 @@ def publish(root: Path, content: Content) -> Manifest:
     grid = Grid.of(content.observed.coords.to_dataset())
     fields = list(_fields(content, (grid.rows, grid.columns)))
     warp = Warp.of(grid)
-    with replacing(root / content.folder) as part:
+    with replacing(root / content.folder) as part, ThreadPoolExecutor(1) as beside:
         part.mkdir()
+        forecast: Future[None] | None = None
+        if content.write_forecast is not None:
+            # Beside the pictures, because each takes about as long, and neither holds Python up.
+            forecast = beside.submit(content.write_forecast, part / FORECAST)
         layers: list[Levels] = []
         for product, values in fields:
             levels = [SCALES[product.kind].encode(frame) for frame in values.values]
@@ -118,8 +123,8 @@ def publish(root: Path, content: Content) -> Manifest:
             layers += levels
         write_cells(part / CELLS, layers)
         np.save(part / COVERAGE, content.often_observed.astype(bool), allow_pickle=False)
-        if content.write_forecast is not None:
-            content.write_forecast(part / FORECAST)
+        if forecast is not None:
+            forecast.result()
         manifest = _manifest(part, content, grid, tuple(product for product, _ in fields))
         (part / MANIFEST).write_bytes(_json(manifest))
     return manifest
