@@ -3,9 +3,9 @@
     python -m benchmarks.latency [--issues 30] [--side 1000] [--pause 20] [--model NAME] [--docs]
 
 ``stormcell live`` and ``stormcell serve`` run as processes of their own. Files of generated rain are renamed
-into the feed one by one, each when the loop has been idle for a while. This process asks the server for
-``latest.json`` until it names the forecast: first the preliminary one, which is extrapolation, then that of
-the model. The memory of the loop is read at the end. The table is written to ``benchmarks/results``, and with
+into the feed one by one, each when the loop has been idle for a while. This process listens to the server's
+events until one names the forecast: first the preliminary one, which is extrapolation, then that of the
+model. The memory of the loop is read at the end. The table is written to ``benchmarks/results``, and with
 ``--docs`` into the page on running the loop.
 """
 
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -80,29 +80,30 @@ def live(feed: Path, root: Path, model: list[str]) -> Iterator[subprocess.Popen[
             process.terminate()
 
 
-def latest() -> Latest:
-    """Ask the server what the newest publication is."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/latest.json", timeout=10) as answer:
-        return Latest.model_validate_json(answer.read())
+def issues(events: Iterable[bytes]) -> Iterator[Latest]:
+    """Yield what the server's events name as the newest publication."""
+    kind = b""
+    for line in events:
+        name, _, value = line.strip().partition(b": ")
+        if name == b"event":
+            kind = value
+        elif name == b"data" and kind == b"issue":
+            yield Latest.model_validate_json(value)
 
 
-def wait_for_maps(shelf: Shelf, after: datetime) -> dict[str, float]:
+def wait_for_maps(shelf: Shelf, named: Iterator[Latest], after: datetime) -> dict[str, float]:
     """Return the seconds from now until each map of an issue after a time is there."""
     began, found = time.monotonic(), dict[str, float]()
-    while len(found) < len(AIMS):
+    for newest in named:
         passed = time.monotonic() - began
-        if passed > LONGEST:
-            raise SystemExit(f"expected a forecast within {LONGEST:g} s, found none")
-        newest = latest()
         if newest.issue > after:
             manifest = shelf.manifest(*newest.folder.split("-"))
             if manifest.degraded is not None:
                 raise SystemExit(f"expected a forecast of the model, found {manifest.degraded}")
             found.setdefault("first map", passed)
             if not manifest.preliminary:
-                found["model's map"] = passed
-        time.sleep(0.02)
-    return found
+                return found | {"model's map": passed}
+    raise SystemExit("expected a forecast, found the end of the server's events")
 
 
 def wait_until(shelf: Shelf, state: str) -> dict[str, float]:
@@ -129,13 +130,18 @@ def measure(root: Path, options: argparse.Namespace) -> Latencies:
     model = [] if options.model is None else ["--model", options.model]
     with live(feed, root, model) as loop:
         wait_until(shelf, "waiting")
-        with server(root / "published"):
+        with (
+            server(root / "published"),
+            urllib.request.urlopen(f"http://127.0.0.1:{PORT}/events", timeout=LONGEST) as events,
+        ):
+            named = issues(events)
+            newest = next(named).issue
             for number, file in enumerate(files[HISTORY:], start=1):
                 time.sleep(options.pause + phase.random())  # the loop looks once a second
-                before = latest().issue
                 file.rename(feed / file.name)
-                for name, passed in wait_for_maps(shelf, before).items():
+                for name, passed in wait_for_maps(shelf, named, newest).items():
                     seconds[name].append(passed)
+                newest += STEP
                 for name, passed in wait_until(shelf, "waiting").items():
                     stages.setdefault(name, []).append(passed)
                 print(number, *(f"{name} {found[-1]:.1f} s" for name, found in seconds.items()), flush=True)

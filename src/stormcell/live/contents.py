@@ -32,13 +32,13 @@ _DECIMALS = 3
 Fields = list[tuple[Product, xr.DataArray]]
 
 
-def content(order: Forecast, rain: xr.DataArray, run: str) -> Content:
+def content(order: Forecast, rain: xr.DataArray, digest: str) -> Content:
     """Make all that is published.
 
     Args:
         order: What is to be published.
         rain: Rain rates of the archive in mm/h ``(time, y, x)``.
-        run: Run of the publication.
+        digest: Digest of the frames; see :func:`~stormcell.live.archiving.frames_digest`.
 
     Raises:
         FramesError: The frames do not meet the forecaster's needs, or its forecast cannot be rain.
@@ -53,11 +53,11 @@ def content(order: Forecast, rain: xr.DataArray, run: str) -> Content:
     title, products, written = order.name, list[tuple[Product, xr.DataArray]](), list[xr.DataArray]()
     if order.by != "observation":
         chosen = _forecaster(order.by)
-        title, written = chosen.title, _forecast(chosen, order, known, step)
+        title, written = chosen.title, _forecast(chosen, order, known, step, digest)
         products = _products(written, in_file=not order.preliminary)
     return Content(
         issue=order.issue,
-        run=run,
+        run=order.run(digest),
         created=order.now,
         model=order.name,
         model_title=title,
@@ -79,7 +79,7 @@ def _forecaster(by: str) -> DescribedForecaster:
 
 
 def _forecast(
-    chosen: DescribedForecaster, order: Forecast, known: xr.DataArray, step: np.timedelta64
+    chosen: DescribedForecaster, order: Forecast, known: xr.DataArray, step: np.timedelta64, digest: str
 ) -> list[xr.DataArray]:
     """Return the forecast, then further products, as variables of ``forecast.nc``."""
     newest = known[-1].load()
@@ -89,15 +89,43 @@ def _forecast(
         known = _twice(newest, step)
     frames = thinned(known, [chosen], through=known["time"].values[-1])
     frames = frames.isel(time=TimeAxis(frames["time"].values).run_to(frames["time"].values[-1]))
-    analysis = Analysis(frames)
+    analysis = _analysis(frames, digest, keep=order.preliminary)
     steps = order.wanted.steps or chosen.default_steps or DEFAULT_STEPS
-    made = _made(chosen, analysis, steps, order.wanted)
+    if order.by == EXTRAPOLATION:
+        made = [_extrapolated(analysis, steps)]
+    else:
+        made = _made(chosen, analysis, steps, order.wanted)
     expect_plausible(made[0], newest)
     if order.by not in (EXTRAPOLATION, "persistence"):
-        beside = make_forecast(forecaster(EXTRAPOLATION), analysis, steps)
-        made.append(beside.rename("rainfall_rate_extrapolation"))
+        made.append(_extrapolated(analysis, steps).rename("rainfall_rate_extrapolation"))
     if order.degraded is not None:
         made[0].attrs["stormcell_degraded"] = _sentence(order)
+    return made
+
+
+_kept: dict[tuple[str, bytes], Analysis] = {}
+
+
+def _analysis(frames: xr.DataArray, digest: str, *, keep: bool) -> Analysis:
+    """Return the analysis of frames: that of the preliminary forecast, if they are the same.
+
+    Args:
+        frames: The frames.
+        digest: Digest of the frames.
+        keep: Whether the analysis is kept for the forecast that follows.
+    """
+    key = digest, frames["time"].values.tobytes()
+    found = _kept.get(key) or Analysis(frames)
+    _kept.clear()
+    if keep:
+        _kept[key] = found
+    return found
+
+
+def _extrapolated(analysis: Analysis, steps: int) -> xr.DataArray:
+    made: xr.DataArray = analysis.once(
+        (EXTRAPOLATION, steps), lambda: make_forecast(forecaster(EXTRAPOLATION), analysis, steps)
+    )
     return made
 
 

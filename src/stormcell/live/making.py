@@ -92,11 +92,12 @@ class Forecast:
         from stormcell.published.writing import publish
 
         ds = archive.open(self.archive)
-        run = self.run(frames_digest(ds, moment(self.issue)))
+        frames = frames_digest(ds, moment(self.issue))
+        run = self.run(frames)
         if (self.out / f"{time_name(self.issue)}-{run}" / MANIFEST).is_file():
             return Made(self.issue, run)
         began = time.monotonic()
-        found = content(self, archive.rain(ds), run)
+        found = content(self, archive.rain(ds), frames)
         forecast = time.monotonic()
         publish(self.out, found)
         return Made(self.issue, run, forecast - began, time.monotonic() - forecast)

@@ -19,7 +19,7 @@ from stormcell.maps.palettes import Palette
 MEDIA_TYPE = "image/png"
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_EFFORT = 6  # of zlib, 0 … 9
+_EFFORT = 3  # of zlib, 0 … 9; with 6, pictures are 5 % smaller and take twice as long
 _INDEXED = 3  # the colour type
 
 

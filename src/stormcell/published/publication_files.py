@@ -15,7 +15,7 @@ from stormcell.maps.palettes import DEFAULT, palette
 from stormcell.published import manifest as contract
 from stormcell.published.manifest import File, Product, Raster, picture_name
 
-_ROWS = 64  # that are written at once
+_ROWS = 8  # that are written at once: all layers of them fit into a processor's cache
 
 
 def write_pictures(folder: Path, product: Product, levels: Sequence[Levels], warp: Warp) -> None:
