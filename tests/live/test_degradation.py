@@ -140,6 +140,13 @@ def test_degradation_reason_is_in_the_netcdf_file(rig):
         assert ds.attrs["stormcell_degraded"] == "extrapolation instead of sprog: crashed"
 
 
+def test_degradation_leaves_a_geotiff_beside_the_netcdf_file(rig):
+    failing(rig, WorkerError("crashed"), "sprog")
+    rig.arrive(0, 1, 2)
+    assert (rig.out / rig.newest.folder / "forecast.tif").is_file()
+    assert "forecast.tif" in rig.newest.files
+
+
 def test_degradation_restart_keeps_a_degraded_publication_of_the_same_frames(rig):
     failing(rig, WorkerError("crashed"), "sprog")
     rig.arrive(0, 1, 2)

@@ -119,7 +119,12 @@ def publish_issue(
         "often_observed": often_observed(),
     }
     if full:
-        content["write_forecast"] = lambda path: export.write(written, path)
+
+        def write_forecast(path: Path) -> None:
+            export.write(written, path)
+            export.write(written, path.with_suffix(".tif"))
+
+        content["write_forecast"] = write_forecast
         content["products"] += [
             product("extrapolation", rates * 0.5),
             product("p10", rates * 0.2, quantile=0.1),

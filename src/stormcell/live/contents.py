@@ -68,7 +68,7 @@ def content(order: Forecast, rain: xr.DataArray, digest: str) -> Content:
         products=products,
         often_observed=_often_observed(order.archive, known["time"].values),
         attributes=attributes,
-        # The better forecast, which follows in seconds, has the file; without it, the map is there sooner.
+        # The better forecast, which follows in seconds, has the files; without them, the map is there sooner.
         write_forecast=partial(_write, written) if written and not order.preliminary else None,
     )
 
@@ -194,7 +194,11 @@ def _layers(array: xr.DataArray, variable: str | None) -> Iterator[tuple[Product
 
 
 def _write(written: list[xr.DataArray], path: Path) -> None:
+    """Write the forecast as NetCDF, and its rates as a GeoTIFF beside it."""
     export.write(written[0], path, *written[1:])
+    rates = written[0]
+    single = rates.mean("realization", keep_attrs=True) if "realization" in rates.dims else rates
+    export.write(single, path.with_suffix(".tif"))
 
 
 def _times_to_show(order: Forecast, known: xr.DataArray) -> NDArray[np.datetime64]:

@@ -1,5 +1,7 @@
 """The JSON files of the published folder: what they hold, and their checks.
 
+One file, because it is one contract between those who write the folder and those who read it.
+
 A published folder has one folder for each publication, ``{issue}-{run}``, and a few files that change::
 
     published/
@@ -12,14 +14,13 @@ A published folder has one folder for each publication, ``{issue}-{run}``, and a
         coverage.npy                           where the radar usually observes (y, x) bool
         forecast.nc                            the forecast as CF NetCDF, on the radar's grid;
                                                not of preliminary publications
+        forecast.tif                           its rates as a cloud-optimized GeoTIFF, lead time by lead time
         cells.npy                              levels (y, x, layer) uint8, for values at a point
         frames/{product}/{valid}.png           indexed pictures on the Web Mercator raster
         frames/{product}/{valid}-{n}.png       the same, n times coarser, for n in ``raster.overviews``
 
 A publication never changes once its folder has its name. Times in names are ``20261128T0325Z``, those in JSON
 are ISO 8601 with ``Z``. The run is made of 8 hexadecimal digits: a hash of the frames and the model.
-
-One file, because it is one contract between those who write the folder and those who read it.
 """
 
 from datetime import UTC, datetime, timedelta
