@@ -62,6 +62,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
             "numpy",
             "prometheus_client",
             "pydantic",
+            "pydantic_core",
             "pyproj",
             "starlette",
             "uvicorn",
