@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from tests.viewer.publications import STEP, add, recent
+from tests.viewer.test_page import broken_rules
 from tests.viewer.test_picture import CENTRE, hash_of
 
 from stormcell.maps.mercator import to_lon_lat
@@ -62,6 +63,7 @@ def test_alerts_are_drawn_listed_and_named_in_a_banner(server, open_page):
             "The parkIdle: below 10 mm/h.",
         ]
     )
+    assert not broken_rules(page)
     page.locator("#alerts li button").nth(1).click()
     assert page.is_hidden("#alerts")
     expect(page).not_to_have_url(re.compile("/8/now"))  # it has moved closer to the place

@@ -124,6 +124,19 @@ def test_banner_says_that_the_connection_is_lost_until_it_is_back(server, open_p
     page.wait_for_selector(f"canvas.rain[data-frame*='/{latest.run}/']")
 
 
+@pytest.mark.parametrize(
+    ("address", "count"),
+    [("#55/3/8/now/rate", 0), ("#52.5/3/9/now/rate", 1)],
+    ids=["in view", "elsewhere"],
+)
+def test_banner_says_that_the_radar_does_not_see_what_is_in_view(server, open_page, address, count):
+    add(server.root, recent())
+    page = open_page(server, address)
+    page.locator(".tick.loaded").nth(6).wait_for()
+    beyond = page.locator("#banners .banner", has_text="The radar does not see this part of the map.")
+    expect(beyond).to_have_count(count)
+
+
 def test_first_issue_fills_an_empty_map(server, open_page):
     page = open_page(server, wait=False)
     expect(page.locator("#banners .banner")).to_have_count(1)

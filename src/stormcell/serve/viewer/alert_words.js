@@ -8,11 +8,12 @@ const at = (text) => clock(new Date(text));
 /** Say the state of an alert: why it is raised, or why that is not known. */
 export function alertSentence({ state, is_open: isOpen, value, limit, units, expected, peak, reason }) {
   if (state === "unknown") return `${isOpen ? "Raised, and now unknown" : "Unknown"}: ${reason}.`;
-  if (state === "idle") return `Idle: below ${amountText(limit, units)}.`;
+  const least = units === "1" ? percentText(limit) : `${limit} ${units}`;
+  if (state === "idle") return `Idle: below ${least}.`;
   const word = state === "pending" ? "Pending" : "Raised";
   const when = expected ? ` from ${at(expected)}` : "";
   const most = value > limit && peak ? `, up to ${amountText(value, units)} at ${at(peak)}` : "";
-  return `${word}: ${amountText(limit, units)} or more${when}${most}.`;
+  return `${word}: ${least} or more${when}${most}.`;
 }
 
 const amountText = (value, units) => (units === "1" ? percentText(value) : `${rateText(value)} ${units}`);

@@ -12,6 +12,7 @@ const HEIGHT = 112; // of the part with the rates
 const ROW = 26; // height of a probability's part
 const LABELS = 18; // height of the times
 const VISIBLE = 0.05; // probability; thresholds that are less probable at all times are left out
+const LEAST_CHANCE = 0.01; // a bar for less would look like a chance
 const LEAST = 1; // mm/h at the top of the axis, so that drizzle does not look like a storm
 
 /**
@@ -75,7 +76,7 @@ function chances(points, threshold, x, top) {
   const base = top + 6 + full;
   const width = Math.max(2, (x(points.at(-1).time) - x(points[0].time)) / (points.length - 1) - 2);
   const bars = points
-    .filter(({ probabilities }) => (probabilities[threshold] ?? null) !== null)
+    .filter(({ probabilities }) => (probabilities[threshold] ?? 0) >= LEAST_CHANCE)
     .map(({ time, probabilities }) => {
       const height = Math.max(1, full * probabilities[threshold]);
       const text = `${clock(time)}: ${percentText(probabilities[threshold])} chance of ${threshold} mm/h or more`;
