@@ -4,21 +4,25 @@ import numpy as np
 import pytest
 from tests.serve.publications import (
     AHEAD,
+    COLUMNS,
     DRY,
     FAR_AWAY,
     ISSUE,
     NEVER_SEEN,
+    ROWS,
     STEP,
     UNSEEN_NOW,
     WET,
     WET_RATE,
+    field,
     observed_rain,
     place,
     publish_issue,
     show,
+    times,
 )
 
-from stormcell.published.manifest import Degraded, Status
+from stormcell.published.manifest import Degraded, Product, Status
 from stormcell.published.writing import write_status
 
 HALF_A_STEP = 0.015  # between two levels of the rate, 2.9 % apart
@@ -65,6 +69,15 @@ def test_point_rain_has_events_with_their_ends(client):
 def test_point_gap_joins_events(client):
     assert len(point(client, WET, gap=20)["events"]) == 1
     assert len(point(client, WET, gap=15)["events"]) == 2
+
+
+@pytest.mark.parametrize(("dry_steps", "events"), [(1, 1), (2, 2)])
+def test_point_events_end_after_ten_dry_minutes(serve, published, dry_steps, events):
+    rates = np.zeros((AHEAD, ROWS, COLUMNS))
+    rates[[4, 5 + dry_steps]] = 3
+    product = Product(name="rate", title="Rain rate", kind="rate", times=())
+    publish_issue(published, products=[(product, field(rates, times(ISSUE + STEP, AHEAD)))])
+    assert len(point(serve(published), DRY)["events"]) == events
 
 
 def test_point_threshold_changes_what_is_rain(client):

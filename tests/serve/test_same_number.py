@@ -4,17 +4,23 @@ import io
 import math
 
 import numpy as np
+import pyproj
 import pytest
 import xarray as xr
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from rasterio.io import MemoryFile
 from tests.serve.publications import AHEAD, GRID, ISSUE, NAME, RUN, STEP, square
 
+from stormcell.data.projection import to_degrees
 from stormcell.maps.levels import RATE
 from stormcell.maps.mercator import to_lon_lat
+from stormcell.maps.palettes import palette
 from stormcell.maps.places import cell_at
 
+ZOOM = 12  # a pixel of a tile is 19 m wide there
+LEVEL_OF = {tuple(colour): level for level, colour in enumerate(palette("rain").colours.tolist())}
 # From one level to the next, the rate rises by 2.9 %; an answer has four digits.
 A_STEP = (150 / 0.1) ** (1 / 253) - 1
 
@@ -34,6 +40,13 @@ def pixel_at(manifest, down, across):
     y = top - (top - bottom) / rows * (row + 0.5)
     lon, lat = to_lon_lat(x, y)
     return (row, column), {"lat": float(lat), "lon": float(lon)}
+
+
+def tile_at(lat, lon):
+    """Return column and row of the tile with a place, and the pixel in it, by the rule of all web maps."""
+    across = (lon + 180) / 360 * 2**ZOOM
+    down = (1 - math.asinh(math.tan(math.radians(lat))) / math.pi) / 2 * 2**ZOOM
+    return int(across), int(down), (int(across % 1 * 256), int(down % 1 * 256))
 
 
 def value_of(encoding, level):
@@ -58,9 +71,18 @@ def rates(client, manifest, pixel, cell, step, there):
     packed = client.get("/collections/forecast/position", params={**asked, "f": "NetCDF4"}).content
     netcdf = xr.load_dataset(io.BytesIO(packed), engine="h5netcdf")
     found["EDR as NetCDF"] = float(netcdf["rate"][step, 0, 0])
+    encoding = manifest["encodings"]["rate"]
     picture = client.get(f"/frames/{NAME[:14]}/{RUN}/rate/{valid:%Y%m%dT%H%MZ}.png").content
-    level = int(np.asarray(Image.open(io.BytesIO(picture)))[pixel])
-    found["picture"] = value_of(manifest["encodings"]["rate"], level)
+    found["picture"] = value_of(encoding, int(np.asarray(Image.open(io.BytesIO(picture)))[pixel]))
+    column, row, place_in_tile = tile_at(**there)
+    address = f"/tiles/{NAME[:14]}/{RUN}/rate/{valid:%Y%m%dT%H%MZ}/{ZOOM}/{column}/{row}.png"
+    tile = Image.open(io.BytesIO(client.get(address).content)).convert("RGBA")
+    found["tile"] = value_of(encoding, LEVEL_OF[tile.getpixel(place_in_tile)])
+    with MemoryFile(client.get(f"/files/{NAME[:14]}/{RUN}/forecast.tif").content) as file, file.open() as cog:
+        x, y = to_degrees(pyproj.CRS.from_wkt(cog.crs.to_wkt())).transform(
+            there["lon"], there["lat"], direction="INVERSE"
+        )
+        found["GeoTIFF"] = float(next(cog.sample([(x, y)], indexes=step + 1))[0])
     return found
 
 
@@ -74,7 +96,10 @@ def test_place_has_the_same_rain_in_every_form(client, published_once, down, acr
     assume(cell is not None and cell == cell_at(GRID, **there))
     with xr.open_dataset(published_once / NAME / "forecast.nc", engine="h5netcdf") as file:
         truth = float(file["rainfall_rate"][step, *cell])
-    for form, rate in rates(client, manifest, pixel, cell, step, there).items():
+    found = rates(client, manifest, pixel, cell, step, there)
+    # This one has the values before they became levels.
+    assert found.pop("GeoTIFF") == pytest.approx(truth, nan_ok=True)
+    for form, rate in found.items():
         if math.isnan(truth):
             assert rate is None or math.isnan(rate), form
         elif truth < RATE.minimum:
@@ -94,6 +119,16 @@ def test_far_away_is_404_in_every_form(client, where):
         client.get("/collections/forecast/position", params={"coords": f"POINT({lon:.6f} {lat:.6f})"}),
         client.get("/collections/observed/position", params={"coords": f"POINT({lon:.6f} {lat:.6f})"}),
     ]
+    box = f"{lon},{max(lat - 0.1, -90)},{lon + 0.1},{lat}"
+    corners = near["coordinates"][0]
+    polygon = f"POLYGON(({','.join(f'{x:.6f} {y:.6f}' for x, y in [*corners, corners[0]])}))"
     if lat > -89.9:
         answers.append(client.post("/area", json=near))
+        answers.append(client.get("/collections/forecast/area", params={"coords": polygon}))
+        answers.append(client.get("/collections/forecast/cube", params={"bbox": box}))
     assert {answer.status_code for answer in answers} == {404}
+    if abs(lat) < 85:  # a tile has no 404, which viewers would show as broken: it is empty
+        column, row, _ = tile_at(lat, lon)
+        valid = f"{ISSUE + STEP:%Y%m%dT%H%MZ}"
+        tile = client.get(f"/tiles/{NAME[:14]}/{RUN}/rate/{valid}/{ZOOM}/{column}/{row}.png")
+        assert not np.asarray(Image.open(io.BytesIO(tile.content)).convert("RGBA"))[..., 3].any()

@@ -2,14 +2,21 @@
 
 import asyncio
 from datetime import timedelta
-from email.utils import format_datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
 from stormcell.maps.places import centre_of
 from stormcell.published.manifest import time_text
-from stormcell.serve.answers import GEOJSON, GEOJSON_ANSWER, answer, current, json_text, not_changed
+from stormcell.serve.answers import (
+    GEOJSON,
+    GEOJSON_ANSWER,
+    answer,
+    current,
+    http_date,
+    json_text,
+    not_changed,
+)
 from stormcell.serve.place_levels import around
 from stormcell.serve.problems import described
 from stormcell.serve.rain_events import RainEvent, rain_events
@@ -58,9 +65,8 @@ def routes(site: Site) -> APIRouter:
         row, column = newest.publication.cell(lat, lon)
         asked = f"{row}-{column}-{threshold:g}-{gap:g}-{search_radius:g}"
         headers = current(site, f'W/"{newest.etag[3:-1]}-{asked}{"-stale" if stale else ""}"')
-        headers["Expires"] = format_datetime(
-            site.watch.clock() + timedelta(seconds=site.watch.max_age()), usegmt=True
-        )
+        expires = site.watch.clock() + timedelta(seconds=site.watch.max_age())
+        headers["Expires"] = http_date(expires.replace(microsecond=0))
         if not_changed(request, headers["ETag"]):
             return Response(status_code=304, headers=headers)
         cells = around(newest.publication.grid, row, column, search_radius, lat) if search_radius else None

@@ -1,10 +1,8 @@
 """Routes about the service: whether it is alive and ready, how the loop is, scores and metrics."""
 
-from email.utils import format_datetime
-
 from fastapi import APIRouter, Response
 
-from stormcell.serve.answers import NEVER, json_text
+from stormcell.serve.answers import NEVER, http_date, json_text
 from stormcell.serve.problems import RETRY_SECONDS, Problem, described
 from stormcell.serve.site import Site
 
@@ -37,7 +35,7 @@ def routes(site: Site) -> APIRouter:
             raise Problem(503, "the loop has not reported yet", {"Retry-After": str(RETRY_SECONDS)})
         headers = {
             "Cache-Control": "public, max-age=2",
-            "Last-Modified": format_datetime(watch.status.updated, usegmt=True),
+            "Last-Modified": http_date(watch.status.updated),
         }
         return Response(watch.status.model_dump_json(), 200, headers, "application/json")
 
