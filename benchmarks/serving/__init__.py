@@ -1,0 +1,1 @@
+"""The load on the server of forecasts: see ``python -m benchmarks.serving --help``."""
