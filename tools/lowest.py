@@ -16,21 +16,34 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = ROOT / ".venv-lowest"
-EXTRAS = ("nowcast", "grib", "s3", "serve", "onnx")
+EXTRAS = ("nowcast", "grib", "s3", "serve")  # not onnx, which needs a newer PyTorch
 # What the tests need, in the newest versions that agree with the lowest ones.
-TOOLS = ("httpx", "hypothesis", "onnxruntime", "pytest")
+TOOLS = ("httpx", "hypothesis", "pytest")
 TESTS = (
-    "tests/nn",
-    "tests/models",
+    "tests/nn/test_torch.py",
+    "tests/nn/test_oracles.py",
+    "tests/nn/test_masks.py",
+    "tests/nn/test_hooks.py",
+    "tests/models/test_encoder_forecaster.py",
+    "tests/models/test_model_file.py",
+    "tests/models/test_nowcaster.py",
     "tests/data/readers",
     "tests/data/test_archive.py",
-    "tests/data/test_grid.py",
     "tests/data/test_projection.py",
-    "tests/forecast",
+    "tests/forecast/test_export.py",
+    "tests/forecast/test_network.py",
     "tests/maps",
     "tests/serve",
-    "tests/verification",
+    "tests/verification/test_scores.py",
+    "tests/alerts",
 )
+# These need versions that docs/compatibility.md names, or packages that only tests use.
+NEWER = (
+    "compiles_as_one_graph",
+    "inductor",
+    "vmap_gives_gradients_per_sample_and_ensembles and TrajGRU2d",
+)
+IGNORED = ("tests/serve/test_app.py",)  # needs schemathesis
 
 
 def main() -> None:
@@ -48,8 +61,9 @@ def main() -> None:
     _uv(*into, "--only-binary", ":all:", "--requirement", installed, *TOOLS, "--constraint", installed)
     _uv(*into, "--no-deps", "--editable", ROOT)
     # Old versions warn of what newer ones have changed: here, a warning is not an error.
-    tests = [python, "-m", "pytest", "--quiet", "--override-ini", "filterwarnings=", *(sys.argv[1:] or TESTS)]
-    sys.exit(subprocess.run(tests, cwd=ROOT, check=False).returncode)
+    command = [python, "-m", "pytest", "--quiet", "--override-ini", "filterwarnings="]
+    chosen = [f"--ignore={path}" for path in IGNORED] + ["-k", " and ".join(f"not ({n})" for n in NEWER)]
+    sys.exit(subprocess.run([*command, *chosen, *(sys.argv[1:] or TESTS)], cwd=ROOT, check=False).returncode)
 
 
 def _unreachable(installed: str) -> Iterator[str]:
