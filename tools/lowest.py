@@ -42,6 +42,7 @@ NEWER = (
     "compiles_as_one_graph",
     "inductor",
     "vmap_gives_gradients_per_sample_and_ensembles and TrajGRU2d",
+    "zarr_pickle_filter_of_objects",  # refused as well, in other words
 )
 IGNORED = ("tests/serve/test_app.py",)  # needs schemathesis
 

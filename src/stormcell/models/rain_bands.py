@@ -67,7 +67,7 @@ def _wavenumbers(length: int) -> Tensor:
 def _reproducible(transform: Callable[[], Tensor]) -> Tensor:
     """Transform with one thread: with several, the last bits differ from run to run."""
     threads = torch.get_num_threads()
-    if threads == 1 or torch.compiler.is_exporting():
+    if threads == 1 or torch.compiler.is_compiling():
         return transform()
     torch.set_num_threads(1)
     try:
