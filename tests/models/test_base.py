@@ -83,3 +83,25 @@ def test_network_subclass_of_a_network_records_its_own_arguments():
 
     assert Inner(5).arguments == {"width": 5, "depth": 2}
     assert Outer(size=4).arguments == {"names": ["a"], "size": 4}
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        EncoderForecaster(1, [3, 2], 3, patch_size=2),
+        EncoderForecaster(1, [3, 2], 3, patch_size=2, feedback="linear"),
+        FCLSTMForecaster(1, (6, 8), [3, 2]),
+        NextFrameForecaster(1, [3, 2], 3, patch_size=2),
+        MultiscaleForecaster(1, **LEVELS, cell=["conv_lstm", "traj_gru"], num_flows=2, conv_channels=2),
+        SequenceClassifier(1, [3, 2], 3, 4),
+    ],
+    ids=lambda network: type(network).__name__,
+)
+def test_exported_network_takes_any_batch_size(network):
+    call = {} if isinstance(network, SequenceClassifier) else {"steps": 2}
+    free = {"x": {0: torch.export.Dim.DYNAMIC}} | dict.fromkeys(call)
+    program = torch.export.export(network, (torch.rand(2, 3, 1, 6, 8),), call, dynamic_shapes=free).module()
+    for batch in (1, 3):
+        x = torch.rand(batch, 3, 1, 6, 8)
+        # Sums in another order: some ten roundings of 2^-24 a step.
+        torch.testing.assert_close(program(x, **call), network(x, **call), rtol=1e-5, atol=1e-5)

@@ -1,5 +1,6 @@
 """Exported layers compute the same as eager ones: rung 6 of the ladder of oracles."""
 
+import io
 from functools import partial
 
 import onnxruntime
@@ -8,6 +9,7 @@ import torch
 from torch.export import Dim
 
 from stormcell import nn
+from stormcell.errors import NotOfferedError
 
 # Warnings of torch's ONNX exporter: it uses deprecated functions, reports that axes with one name are
 # equal, and names no axes if an argument is None.
@@ -173,3 +175,27 @@ def test_exported_layer_matches_eager(name, masked):
         x = numbers(2, batch, 2, *(n + batch for n in size))
         call = {"mask": MASK.repeat(1, 2)[:, :batch]} if masked else {}
         torch.testing.assert_close(program(x, **call), rnn(x, **call), **CLOSE)
+
+
+def test_export_with_dynamic_steps_raises():
+    rnn = nn.ConvGRU2d(2, 3, 3)
+    with pytest.raises(NotOfferedError, match="fixed number of steps T, found a dynamic one; export a cell"):
+        torch.export.export(rnn, (numbers(3, 2, 2, 5, 6),), dynamic_shapes={"x": {0: Dim.DYNAMIC}})
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("module", [nn.ConvLSTM2d(2, 3, 3), nn.ConvGRUCell2d(2, 3, 3)])
+def test_torchscript_names_the_exporter_to_use(module):
+    with pytest.raises(NotOfferedError, match=r"TorchScript; use torch\.export\.export"):
+        torch.jit.script(torch.nn.Sequential(module))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [(nn.ConvLSTM2d(2, 3, 3), (3, 1, 2, 5, 6)), (nn.ConvGRUCell2d(2, 3, 3), (1, 2, 5, 6))],
+)
+def test_onnx_export_by_torchscript_names_the_exporter_to_use(module, shape):
+    with pytest.raises(NotOfferedError, match="use dynamo=True"):
+        torch.onnx.export(module, (numbers(*shape),), io.BytesIO(), dynamo=False)

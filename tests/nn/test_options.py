@@ -285,7 +285,7 @@ def test_list_gives_each_layer_its_own_value(convolve, kind):
     starts = [[numbers(2, c, *size, seed=c) for c, size in zip(projected, sizes, strict=True)]]
     if lstm:
         starts.append([numbers(2, c, *s, seed=9 + c) for c, s in zip([3, 2, 4], sizes, strict=True)])
-    outputs, last = rnn.all_layers(x, starts if lstm else starts[0])
+    outputs, last = rnn.all_layers(x, tuple(starts) if lstm else starts[0])
 
     expected = x.numpy()
     for k, cell in enumerate(rnn.cells):

@@ -139,7 +139,7 @@ def assert_same_as_torchs(ours, theirs):
     expected, end = theirs(x, start[0] if len(start) == 1 else start)
     image = on_one_pixel(x)
     given = [[on_one_pixel(layer) for layer in states] for states in start]
-    output, last = ours(image, given[0] if len(given) == 1 else given)
+    output, last = ours(image, given[0] if len(given) == 1 else tuple(given))
     if len(start) == 1:
         end, last = [end], [last]
 

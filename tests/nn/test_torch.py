@@ -10,7 +10,8 @@ from functools import partial
 
 import pytest
 import torch
-from torch.func import functional_call, grad, stack_module_state, vmap
+from torch.autograd import forward_ad as fwAD
+from torch.func import functional_call, grad, jvp, stack_module_state, vmap
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
@@ -54,7 +55,7 @@ def test_layer_computes_in_its_dtype(kind, dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_autocast_lowers_convolutions_but_not_the_accumulating_state(kind, dtype):
-    """The accumulating state is c of an LSTM, and h of a GRU."""
+    """The accumulating state is c of an LSTM, and h of a GRU. The output of all kinds has one dtype."""
     rnn = kind.build()
     x = kind.frames(3, 2)
     plain, _ = rnn(x)
@@ -64,9 +65,18 @@ def test_autocast_lowers_convolutions_but_not_the_accumulating_state(kind, dtype
     loss.backward()
     assert {h.dtype for h in (end[0] if kind.lstm else end)} == {dtype if kind.lstm else torch.float32}
     assert {s.dtype for s in (end[1] if kind.lstm else end)} == {torch.float32}
-    assert output.dtype == end[0][-1].dtype if kind.lstm else output.dtype == torch.float32
+    assert output.dtype == dtype
     assert {p.grad.dtype for p in rnn.parameters()} == {torch.float32}
     assert 0 < (output - plain).abs().max() < 50 * torch.finfo(dtype).eps
+
+
+def test_autocast_gives_every_back_end_and_option_the_same_output_dtype(varied):
+    rnn, x = varied.build(), varied.frames(2, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert rnn(x)[0].dtype == rnn(x, return_sequence=False)[0].dtype == torch.bfloat16
+    rnn.double()
+    with torch.autocast("cpu", torch.bfloat16):  # which leaves float64 alone
+        assert rnn(x.double())[0].dtype == torch.float64
 
 
 def test_low_precision_distinguishes_pixels_of_a_wide_image():
@@ -219,6 +229,19 @@ def test_vmap_gives_gradients_per_sample_and_ensembles(kind):
     outputs = vmap(lambda weights: functional_call(rnn, weights, (x,))[0])(stacked)
     for output, member in zip(outputs, members, strict=True):
         torch.testing.assert_close(output, member(x)[0], **EXACT)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")  # torch scripts rules of its own
+def test_forward_mode_matches_finite_differences(kind):
+    rnn, x, towards = kind.build().double(), kind.frames(3, 2).double(), kind.frames(3, 2, seed=2).double()
+    with fwAD.dual_level():
+        found = fwAD.unpack_dual(rnn(fwAD.make_dual(x, towards))[0]).tangent
+    step = 1e-5
+    expected = (rnn(x + step * towards)[0] - rnn(x - step * towards)[0]) / (2 * step)
+    # The third derivative times 1e-10, and a rounding of 2^-53 divided by the step.
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-7)
+    _, other = jvp(lambda x: rnn(x)[0], (x,), (towards,))
+    torch.testing.assert_close(other, found, **EXACT)
 
 
 # Compilers.

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from stormcell.nn import ConvGRU2d, TrajGRU2d, TrajGRUCell2d
+from stormcell.nn.ops.traj_gru import reference
 
 # In float64: the order of sums of a hundred terms, over a few steps.
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
@@ -166,6 +167,31 @@ def test_initial_flows_get_a_gradient():
     assert cell.flow_weight.count_nonzero() == cell.flow_bias.count_nonzero() == 0
     assert cell.flow_weight.grad.abs().min() > 0
     assert cell.flow_bias.grad.abs().min() > 0
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize("how", ["fused", "compiled"])
+def test_initial_flows_get_the_gradient_of_the_same_side_everywhere(how, align_corners):
+    """The slope towards the next row or column; images of 5 × 7 pixels have a centre that no grid moves."""
+    torch.manual_seed(1)
+    options = {"num_flows": 2, "flow_channels": 4, "align_corners": align_corners}
+    rnn = TrajGRU2d(2, 3, 3, **options, backend="reference")
+    other = TrajGRU2d(2, 3, 3, **options, backend="fused" if how == "fused" else "auto")
+    other.load_state_dict(rnn.state_dict())
+    x = torch.randn(3, 2, 2, 5, 7)
+    for layer in (rnn, torch.compile(other, backend="aot_eager") if how == "compiled" else other):
+        layer(x)[0].square().sum().backward()
+    # Float32: sums of some hundred terms of order one.
+    torch.testing.assert_close(
+        other.cells[0].flow_weight.grad, rnn.cells[0].flow_weight.grad, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_warp_at_whole_pixels_has_the_slope_towards_the_next_column():
+    h = torch.tensor([1.0, 2, 4, 8]).reshape(1, 1, 1, 4)
+    flow = torch.zeros(1, 2, 1, 4, requires_grad=True)
+    reference.warp(h, flow, True).sum().backward()
+    assert flow.grad[0, 0].tolist() == [[-1, -2, -4, 8]]  # of h(p - dx); zero beyond the edge
 
 
 @pytest.mark.parametrize("check", [torch.autograd.gradcheck, torch.autograd.gradgradcheck])

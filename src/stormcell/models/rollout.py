@@ -1,7 +1,7 @@
 """Rollout: running a network over given frames and over its own forecasts, by a sampling schedule."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -40,8 +40,27 @@ def check_free_running(schedule: SamplingSchedule | Tensor, reason: str) -> None
         raise NotOfferedError(f"schedule: expected FreeRunning(), as {reason}, found {_describe(schedule)}")
 
 
-def draw_given(schedule: SamplingSchedule | Tensor, x: Tensor, targets: Tensor | None, steps: int) -> Tensor:
-    """Return which frames are given, bool ``(B, T + steps - 1)`` on the CPU, and check that they exist.
+class Given(NamedTuple):
+    """Which frames are given. What decides what is computed is not in tensors, so that it can be exported."""
+
+    to_all: list[bool]  # per frame: whether it is given to all sequences
+    to_some: list[bool]  # per frame: whether it is given to any sequence
+    each: Tensor | None  # (B, N) per sequence; None if all sequences are given the same frames
+
+    @classmethod
+    def read(cls, each: Tensor) -> Self:
+        """Return which of ``(B, N)`` frames are given."""
+        each = each.cpu()
+        return cls(each.all(dim=0).tolist(), each.any(dim=0).tolist(), each)
+
+    def since(self, first: int) -> Self:
+        """Return which frames are given from the first on."""
+        each = None if self.each is None else self.each[:, first:]
+        return type(self)(self.to_all[first:], self.to_some[first:], each)
+
+
+def draw_given(schedule: SamplingSchedule | Tensor, x: Tensor, targets: Tensor | None, steps: int) -> Given:
+    """Return which of the ``T + steps - 1`` frames are given, and check that they exist.
 
     Args:
         schedule: A schedule to draw from, or the result of an earlier draw.
@@ -57,20 +76,24 @@ def draw_given(schedule: SamplingSchedule | Tensor, x: Tensor, targets: Tensor |
     if not inputs:
         raise ArgumentError(f"x: expected at least one frame, found {shape(x)}")
     expected = (batch, inputs + steps - 1)
-    if isinstance(schedule, Tensor):
-        given = schedule
-    elif hasattr(schedule, "given"):
-        given = schedule.given(batch, inputs, steps)
+    if isinstance(schedule, FreeRunning):
+        known = [t < inputs for t in range(expected[1])]
+        given = Given(known, known, None)
     else:
-        raise ArgumentError(
-            f"schedule: expected a sampling schedule or bools {expected}, found {shape(schedule)}"
-        )
-    if given.shape != expected or given.dtype != torch.bool:
-        raise ArgumentError(f"schedule: expected bools {expected}, found {shape(given)} of {given.dtype}")
-    given = given.cpu()  # it decides what is computed
-    if not given[:, 0].all():
+        if isinstance(schedule, Tensor):
+            each = schedule
+        elif hasattr(schedule, "given"):
+            each = schedule.given(batch, inputs, steps)
+        else:
+            raise ArgumentError(
+                f"schedule: expected a sampling schedule or bools {expected}, found {shape(schedule)}"
+            )
+        if each.shape != expected or each.dtype != torch.bool:
+            raise ArgumentError(f"schedule: expected bools {expected}, found {shape(each)} of {each.dtype}")
+        given = Given.read(each)
+    if not given.to_all[0]:
         raise ArgumentError("schedule: expected the first frame to be given, found False")
-    if targets is None and given[:, inputs:].any():
+    if targets is None and any(given.to_some[inputs:]):
         raise ArgumentError(
             f"targets: expected ({batch}, {steps}, …), as the schedule gives some of them, found None"
         )
@@ -84,7 +107,7 @@ def run(
     read: Callable[[Tensor, S], tuple[Tensor, S]],
     state: S,
     frames: Tensor,
-    given: Tensor,
+    given: Given,
     feedback: str,
 ) -> Tensor:
     """Run a network that forecasts the next frame from every frame that it reads.
@@ -94,22 +117,22 @@ def run(
             after each, and the state after the last.
         state: Initial state.
         frames: True frames, ``(B, N, C, H, W)``, or fewer if the last ones are not given to any sequence.
-        given: Which frames are given, bool ``(B, N)`` on the CPU; the first is given to all sequences.
+        given: Which of the N frames are given; the first is given to all sequences.
         feedback: Activation that turns a forecast into the frame that is read in place of the true one.
 
     Returns:
         The forecasts, ``(B, N, …)``; the first is for the frame after the first.
     """
-    to_all, to_some = given.all(dim=0).tolist(), given.any(dim=0).tolist()
+    to_all, to_some, each = given
     # Frames given to all sequences are read at once: the layers are faster over sequences.
     at_once = to_all.index(False) if False in to_all else len(to_all)
     forecast, state = read(frames[:, :at_once], state)
     forecasts = [forecast]
-    given, as_frame = given.to(frames.device), ACTIVATIONS[feedback]
+    each, as_frame = None if each is None else each.to(frames.device), ACTIVATIONS[feedback]
     for t in range(at_once, len(to_all)):
         frame = as_frame(forecasts[-1][:, -1:])
-        if to_some[t]:
-            frame = torch.where(given[:, t].reshape(-1, 1, 1, 1, 1), frames[:, t : t + 1], frame)
+        if to_some[t] and each is not None:
+            frame = torch.where(each[:, t].reshape(-1, 1, 1, 1, 1), frames[:, t : t + 1], frame)
         forecast, state = read(frame, state)
         forecasts.append(forecast)
     return torch.cat(forecasts, dim=1)
@@ -144,14 +167,14 @@ def run_forecaster(
     """
     inputs = x.shape[1]
     given = draw_given(schedule, x, targets, count("steps", steps))
-    if not given[:, :inputs].all():
+    if not all(given.to_all[:inputs]):
         raise NotOfferedError(
             f"schedule: expected all {inputs} inputs to be given, as the encoder makes no forecasts, "
             f"found {_describe(schedule)}"
         )
     last = x[:, -1:]
     frames = last if targets is None else torch.cat([last, targets[:, :-1]], dim=1)
-    return run(read, state, frames, given[:, inputs - 1 :], feedback)
+    return run(read, state, frames, given.since(inputs - 1), feedback)
 
 
 def _describe(schedule: SamplingSchedule | Tensor) -> str:

@@ -12,11 +12,12 @@ from stormcell.nn import arguments
 from stormcell.nn.activations import Activation
 from stormcell.nn.activations import activation as by_name
 from stormcell.nn.arguments import PerAxis
-from stormcell.nn.ops import backends
+from stormcell.nn.ops import backends, driver
 from stormcell.nn.ops.convolution import Convolution
 from stormcell.nn.ops.types import CallSpec, State, Variant, Weights
 from stormcell.nn.options import full_signature, options_of, read_options
 from stormcell.nn.shapes import check_input, check_like, check_state, shape
+from stormcell.nn.tracing import Layer
 
 Dropout = tuple[Tensor | None, Tensor | None]  # the dropout masks of the input and of the hidden state
 
@@ -24,7 +25,7 @@ _NOT_ATTRIBUTES = {"peephole", "device", "dtype"}  # visible in the parameters
 _NOT_SHOWN = {"backend", "forget_bias", "proj_channels"} | _NOT_ATTRIBUTES
 
 
-class Cell(nn.Module):
+class Cell(Layer):
     """The base class of all cells, whatever their equations and number of spatial axes."""
 
     space: ClassVar[tuple[str, ...]]  # the names of the spatial axes
@@ -142,7 +143,14 @@ class Cell(nn.Module):
         Returns:
             The hidden state after each step, ``(T, B, …)``, and the last state.
         """
-        return backends.run(*self._call(x, state, spec, dropout))
+        output, state = backends.run(*self._call(x, state, spec, dropout))
+        return output.to(self._output_dtype()), state
+
+    def _output_dtype(self) -> torch.dtype:
+        """Return the dtype of the output: that of the parameters or of autocast, whatever the equations."""
+        dtype = self.weight_hh.dtype
+        autocast = driver.autocast_dtype(self.weight_hh.device)
+        return dtype if autocast is None or dtype == torch.float64 else autocast  # which leaves float64 alone
 
     def explain(
         self, x: Tensor | None, state: State, spec: CallSpec, dropout: Dropout

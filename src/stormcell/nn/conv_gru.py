@@ -186,7 +186,7 @@ class ConvGRUCell2d(ConvGRUCell):
     ``(3C, C_in, kH, kW)``, ``weight_hh`` ``(3C, C, kH, kW)``, ``bias_ih`` and ``bias_hh`` ``(3C,)``. Input
     weights are initialised Glorot-uniform, recurrent weights orthogonal, biases zero.
 
-    Under autocast the convolutions have the lower precision; ``h`` and the gates are float32.
+    Under autocast convolutions and a layer's output have the lower precision; ``h`` and gates are float32.
 
     Args:
         in_channels: Number of channels of the input, at least 0. With 0 the cell has no input.

@@ -5,6 +5,7 @@ from typing import Unpack
 
 from torch import Tensor
 
+from stormcell.errors import ArgumentError
 from stormcell.nn.arguments import PerAxis, PerLayer
 from stormcell.nn.conv_lstm_cell import ConvLSTMCell1d, ConvLSTMCell2d, ConvLSTMCell3d
 from stormcell.nn.ops.types import State
@@ -34,7 +35,8 @@ class LSTM(Recurrent):
                 input: the input convolution is then left out, and ``steps`` and a state are required.
             state: ``(h_0, c_0)``, each a tuple with a tensor per layer and direction in the order of
                 :class:`torch.nn.LSTM`: ``(B, hidden_channels, *space)``, for ``h`` ``(B, proj_channels,
-                *space)`` if that is given. None starts from zeros.
+                *space)`` if that is given. A list is refused, as it may hold a pair per layer. None starts
+                from zeros.
             steps: The number of steps without an input; with an input it is T and may be omitted.
             lengths: The number of steps of each sample, ``(B,)``, from 0 to T. After its last step the output
                 is zero, and the last state is the state after that step, as :class:`torch.nn.LSTM` treats
@@ -80,7 +82,12 @@ class LSTM(Recurrent):
         """Convert ``(h_0, c_0)`` to ``(h, c)`` per layer and direction."""
         if state is None:
             return None
-        pair = isinstance(state, tuple | list) and len(state) == 2
+        if isinstance(state, list):  # a list of pairs (h, c) would be taken for (h_0, c_0) if there are two
+            raise ArgumentError(
+                "state: expected (h_0, c_0), a tuple, found a list; tuple(zip(*state)) makes it of a pair "
+                "(h, c) per layer"
+            )
+        pair = isinstance(state, tuple) and len(state) == 2
         if not pair or any(not isinstance(s, tuple | list) or len(s) != len(self.cells) for s in state):
             self._reject_state("(h_0, c_0), each a tuple", state)
         return list(zip(*state, strict=True))

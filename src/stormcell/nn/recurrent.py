@@ -15,6 +15,7 @@ from stormcell.nn.explanation import LayerExplanations, explain_calls
 from stormcell.nn.ops.types import CallSpec, State
 from stormcell.nn.options import check_names, options_of
 from stormcell.nn.shapes import check_input, check_like, check_mask, mask_of_lengths, shape
+from stormcell.nn.tracing import Layer, with_fixed_steps
 
 # Steps per chunk if only the last output is returned, and the numbers which its outputs may have.
 _CHUNK_STEPS, _CHUNK_NUMBERS = 4, 16 << 20
@@ -23,7 +24,7 @@ _CHUNK_STEPS, _CHUNK_NUMBERS = 4, 16 << 20
 _Call = tuple[Tensor | None, Sequence[State | None], CallSpec]
 
 
-class Recurrent(nn.Module):
+class Recurrent(Layer):
     """A stack of layers, whatever their equations and number of spatial axes."""
 
     cell: ClassVar[type[Cell]]
@@ -255,10 +256,10 @@ class Recurrent(nn.Module):
         if x is None:
             steps = arguments.count("steps", steps)
             h = self._start(0, None, start[0])[0]
-            size, device = len(h), h.device
+            size, device = h.shape[0], h.device  # len() would fix the batch size of an export
         else:
             check_like(x, self._cells()[0].weight_hh)
-            x = self._swap_time(x)
+            x = with_fixed_steps(self._swap_time(x))
             if steps not in (None, len(x)):
                 raise ArgumentError(f"steps: expected None or {len(x)}, the steps of x, found {steps!r}")
             if len(x) == 0:
@@ -280,9 +281,8 @@ class Recurrent(nn.Module):
         return sequence.transpose(0, 1) if self.batch_first else sequence
 
     def _reject_state(self, expected: str, found: Any) -> NoReturn:
-        number = len(self.cells)
         per = "per layer and direction" if self.bidirectional else "per layer"
-        tensors = f"{number} tensor{'s' if number > 1 else ''}"
+        tensors = f"{len(self.cells)} tensor{'s' if len(self.cells) > 1 else ''}"
         raise ArgumentError(f"state: expected {expected} of {tensors}, one {per}, found {shape(found)}")
 
     def _cells(self) -> Sequence[Cell]:

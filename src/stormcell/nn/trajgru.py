@@ -33,9 +33,8 @@ class TrajGRUCell2d(GRUCell):
     there is no motion at first, and the cell is a ConvGRU with a 1×1 recurrent kernel.
 
     The state has the size of the input. Bilinear sampling is not differentiable where a flow is a whole
-    number of pixels, as all flows are at first. The gradient of the flows is then the slope on one side,
-    which may depend on rounding or on ``backend``. Elsewhere second derivatives exist if PyTorch's
-    ``grid_sample`` has them, as in 2.13.
+    number of pixels, as all flows are at first. The gradient of the flows is then the slope towards the next
+    row or column, with every ``backend`` and in compiled code.
 
     Args:
         in_channels: Number of channels of the input, at least 0. With 0 the cell has no input.

@@ -3,12 +3,12 @@
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from stormcell.nn.activations import leaky_relu
 from stormcell.nn.ops.convolution import SAME
 from stormcell.nn.ops.gru.reference import input_terms, update
+from stormcell.nn.ops.traj_gru.sampling import sample
 from stormcell.nn.ops.types import CallSpec, State, TrajGRUWeights, Variant
 from stormcell.nn.ops.unroll import unroll
 
@@ -58,20 +58,8 @@ def warp(h: Tensor, flow: Tensor, align_corners: bool) -> Tensor:
         (B, L·C, H, W), flow by flow.
     """
     batch, channels, height, width = h.shape
-    dx, dy = flow[:, 0::2], flow[:, 1::2]  # (B, L, H, W)
-
-    def grid(pixel: Tensor, size: int) -> Tensor:
-        """Convert pixels to the sampler's coordinates, in which -1 and 1 are the edges of the image.
-
-        The sampler's own ``align_corners=True`` fails for images of one pixel, where both centres coincide.
-        """
-        return (2 * pixel + 1) / size - 1 if align_corners else 2 * pixel / max(size - 1, 1) - 1
-
+    flows = flow.shape[1] // 2
     dtype = torch.promote_types(h.dtype, torch.float32)  # bfloat16 cannot distinguish pixels 256 and 257
-    column = torch.arange(width, device=h.device, dtype=dtype)
-    row = torch.arange(height, device=h.device, dtype=dtype).unsqueeze(1)
-    places = torch.stack([grid(column - dx, width), grid(row - dy, height)], dim=-1)
-    # The flows are stacked along the height, so that h is not copied for each of them.
-    images = F.grid_sample(h.to(dtype), places.flatten(1, 2), align_corners=False)  # (B, C, L·H, W)
-    images = images.to(h.dtype).reshape(batch, channels, dx.shape[1], height, width)
-    return images.transpose(1, 2).flatten(1, 2)
+    pairs = flow.to(dtype).movedim(1, -1).reshape(batch * height * width, flows, 2)
+    warped = sample(h.to(dtype).movedim(1, -1), pairs, align_corners)
+    return warped.to(h.dtype).flatten(1).reshape(batch, height, width, flows * channels).movedim(-1, 1)
