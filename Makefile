@@ -1,12 +1,13 @@
 # make demo | test | check | bench | model | experiments | docs | vendor: each creates .venv first, if it does not exist.
-# make dist | fresh | lowest | publish-docs: for a release, as CONTRIBUTING.md says.
+# make dist | wheels | fresh | lowest | publish-docs: for a release, as CONTRIBUTING.md says.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+PLATFORMS := linux-x86_64 linux-aarch64 macos-x86_64 macos-arm64 windows-x86_64
 
-.PHONY: demo test check bench model experiments docs vendor dist fresh lowest publish-docs clean
+.PHONY: demo test check bench model experiments docs vendor dist wheels fresh lowest publish-docs clean
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -34,6 +35,13 @@ experiments: $(INSTALLED)
 
 docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# A wheel for each platform, with C kernels, in the folder dist. Zig's compiler comes as a package.
+wheels: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --requirement requirements-wheels.lock
+	for platform in $(PLATFORMS); do \
+		STORMCELL_WHEEL=$$platform $(BIN)/python -m build --wheel --no-isolation --outdir dist || exit 1; \
+	done
 
 # The map's files from other projects, at the versions in the script. Needs npm; the results are committed.
 vendor: $(INSTALLED)

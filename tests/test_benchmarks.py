@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from stormcell.data import archive, synthetic
 from stormcell.errors import OutputError
 from stormcell.experiments import catalogue
-from stormcell.nn.ops import compiler
+from stormcell.nn.ops import kernels
 from stormcell.nn.ops.conv_backends import Direct
 from stormcell.nn.ops.winograd import Winograd
 from stormcell.training.budget import Budget
@@ -214,7 +214,7 @@ def test_operations_of_loop_are_not_fewer(case):
 @pytest.mark.parametrize("case", [KINDS[0], KINDS[5], KINDS[6]], ids=str)
 def test_bare_convolution_matches_torch(case, part, layout, sort, backend, monkeypatch):
     """Pieces give what the whole does, and that is what autograd finds."""
-    if backend is Winograd and compiler.library(torch.float32) is None:
+    if backend is Winograd and kernels.library(torch.float32) is None:
         pytest.skip("no C compiler")
     monkeypatch.setattr(bare, "conv_backend", backend)
     for convolution in ways(case)[1][0]:

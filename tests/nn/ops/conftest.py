@@ -4,7 +4,7 @@ import pytest
 import torch
 from tests.nn.ops.recurrences import RECURRENCES, Recurrence
 
-from stormcell.nn.ops import compiler, conv_backends, winograd
+from stormcell.nn.ops import conv_backends, kernels, winograd
 from stormcell.nn.ops.gru import fused as gru
 from stormcell.nn.ops.gru import pointwise as gru_pointwise
 from stormcell.nn.ops.gru import step as gru_step
@@ -21,7 +21,7 @@ def recurrence(request: pytest.FixtureRequest) -> Recurrence:
     return RECURRENCES[request.param]
 
 
-HAS_COMPILER = pytest.mark.skipif(compiler.library(torch.float64) is None, reason="no C compiler")
+HAS_COMPILER = pytest.mark.skipif(kernels.library(torch.float64) is None, reason="no C compiler")
 IMPLEMENTATIONS = [
     pytest.param("compiled, Winograd", marks=HAS_COMPILER),
     pytest.param("compiled, direct", marks=HAS_COMPILER),

@@ -13,7 +13,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from stormcell.errors import ArgumentError, NotOfferedError
 from stormcell.nn import ConvGRU2d, ConvLSTM2d, ConvLSTM3d, PeepholeLSTM, TrajGRU2d
-from stormcell.nn.ops import backends, compiler, conv_backends, driver, winograd
+from stormcell.nn.ops import backends, conv_backends, driver, kernels, winograd
 from stormcell.nn.ops.lstm import fused as lstm
 
 # Sums of some hundred terms of order one, over a few steps, in float64.
@@ -274,7 +274,7 @@ LAYERS = {
 @pytest.mark.parametrize("name", LAYERS)
 def test_explanation_agrees_with_what_runs(monkeypatch, name, backend, native, autocast):
     if not native:
-        monkeypatch.setattr(compiler, "library", lambda _: None)
+        monkeypatch.setattr(kernels, "library", lambda _: None)
     build, size = LAYERS[name]
     rnn, x = build(backend=backend), torch.rand(size)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast), torch.no_grad():
@@ -294,7 +294,7 @@ def test_explanation_agrees_with_what_runs(monkeypatch, name, backend, native, a
     )
     assert recorder.convolutions == named
     others = {v for how in fused for part, v in how.parts.items() if not part.startswith("convolution")}
-    assert others <= ({"compiled"} if compiler.library(torch.float32) else {"PyTorch"})
+    assert others <= ({"compiled"} if kernels.library(torch.float32) else {"PyTorch"})
     for _, _, how in explanations:
         assert (how.reason is None) == (how.backend == "fused")
 
@@ -332,14 +332,14 @@ def test_explanation_of_masked_and_input_free_calls_follows_the_call(recurrence)
 SWITCHED_OFF = """
 import torch
 from stormcell.nn import ConvLSTM2d
-from stormcell.nn.ops import backends, compiler
+from stormcell.nn.ops import backends, kernels
 assert not backends._is_warm
 torch.manual_seed(1)
 fused, plain = ConvLSTM2d(2, 3, 3, backend="fused"), ConvLSTM2d(2, 3, 3, backend="reference")
 plain.load_state_dict(fused.state_dict())
 x = torch.rand(4, 2, 2, 5, 6)
 torch.testing.assert_close(fused(x)[0], plain(x)[0])
-assert compiler.library(torch.float32) is None
+assert kernels.library(torch.float32) is None
 assert backends._is_warm
 print(fused.explain(x))
 """

@@ -8,30 +8,30 @@ import sys
 import pytest
 import torch
 
-from stormcell.nn.ops import compiler
+from stormcell.nn.ops import compiler, kernels
 
 COMPILER = shlex.split(os.environ.get("CC", "cc"))
-HAS_COMPILER = compiler.library(torch.float32) is not None
+HAS_COMPILER = kernels.library(torch.float32) is not None
 
 
 @pytest.fixture
 def empty(tmp_path, monkeypatch):
     """An empty cache on disk, and no result of earlier calls."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    compiler.library.cache_clear()
-    compiler._warn.cache_clear()
+    kernels.library.cache_clear()
+    kernels._warn.cache_clear()
     yield tmp_path / "cache" / "stormcell"
-    compiler.library.cache_clear()
+    kernels.library.cache_clear()
 
 
 @pytest.mark.skipif(not HAS_COMPILER, reason="no C compiler")
 def test_library_compiles_once_and_is_stored(empty, monkeypatch):
-    assert isinstance(compiler.library(torch.float32), ctypes.CDLL)
+    assert isinstance(kernels.library(torch.float32), ctypes.CDLL)
     (path,) = empty.iterdir()
     assert empty.stat().st_mode & 0o077 == 0
-    compiler.library.cache_clear()  # another process
+    kernels.library.cache_clear()  # another process
     monkeypatch.setattr(compiler, "_compile", lambda *_: pytest.fail("compiled again"))
-    assert isinstance(compiler.library(torch.float32), ctypes.CDLL)
+    assert isinstance(kernels.library(torch.float32), ctypes.CDLL)
     assert list(empty.iterdir()) == [path]
 
 
@@ -57,12 +57,12 @@ def test_library_without_working_compiler_warns_once_and_is_none(
         empty.parent.mkdir()
         empty.write_text("a file where the cache should be")
     with caplog.at_level(logging.WARNING, "stormcell"):
-        assert compiler.library(torch.float32) is None
-        assert compiler.library(torch.bfloat16) is None
+        assert kernels.library(torch.float32) is None
+        assert kernels.library(torch.bfloat16) is None
     (line,) = caplog.messages
     assert line.startswith("the layers run slower, without compiled CPU kernels: ")
     assert reason in line
-    assert reason in compiler.failure(torch.float32)
+    assert reason in kernels.failure(torch.float32)
     if broken == "refuses":
         assert list(empty.iterdir()) == []
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from stormcell.nn.ops import compiler, conv_backends, onednn, winograd
+from stormcell.nn.ops import conv_backends, kernels, onednn, winograd
 
-needs_compiler = pytest.mark.skipif(compiler.library(torch.float64) is None, reason="no C compiler")
+needs_compiler = pytest.mark.skipif(kernels.library(torch.float64) is None, reason="no C compiler")
 BACKENDS = [conv_backends.Direct, pytest.param(winograd.Winograd, marks=needs_compiler)]
 
 
@@ -199,5 +199,5 @@ def test_winograd_is_chosen_where_it_costs_less():
 
 
 def test_direct_is_chosen_without_compiler(monkeypatch):
-    monkeypatch.setattr(compiler, "library", lambda _: None)
+    monkeypatch.setattr(kernels, "library", lambda _: None)
     assert isinstance(conv_backends.conv_backend(torch.zeros(256, 64, 3, 3)), conv_backends.Direct)

@@ -5,7 +5,7 @@ import torch
 from tests.nn.ops.recurrences import numbers
 
 from stormcell.nn.activations import leaky_relu
-from stormcell.nn.ops import compiler
+from stormcell.nn.ops import kernels
 from stormcell.nn.ops.gru.pointwise import NativePointwise
 from stormcell.nn.ops.gru.torch_pointwise import TorchPointwise
 
@@ -16,7 +16,7 @@ EXACT = {"rtol": 1e-11, "atol": 1e-11}
 @pytest.mark.parametrize("kind", [NativePointwise, TorchPointwise])
 @pytest.mark.usefixtures("nan_memory")
 def test_pointwise_with_leaky_relu_matches_autograd(kind):
-    library = compiler.library(torch.float64)
+    library = kernels.library(torch.float64)
     if kind is NativePointwise and library is None:
         pytest.skip("no C compiler")
     pointwise = TorchPointwise(leaky=True) if kind is TorchPointwise else kind(library, leaky=True)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from tests.nn.ops.recurrences import numbers
 
-from stormcell.nn.ops import compiler
+from stormcell.nn.ops import kernels
 from stormcell.nn.ops.traj_gru import reference, warp
 
-pytestmark = pytest.mark.skipif(compiler.library(torch.float64) is None, reason="no C compiler")
+pytestmark = pytest.mark.skipif(kernels.library(torch.float64) is None, reason="no C compiler")
 
 
 def warped_and_gradients(h, flow, align_corners, band=None):
@@ -17,7 +17,7 @@ def warped_and_gradients(h, flow, align_corners, band=None):
     """
     batch, channels, height, width = h.shape
     count, flows = batch * height * width, flow.shape[1] // 2
-    it = warp.Warp(compiler.library(flow.dtype), align_corners)
+    it = warp.Warp(kernels.library(flow.dtype), align_corners)
     images, pairs = h.movedim(1, -1).contiguous(), flow.movedim(1, -1).reshape(count, -1).contiguous()
     warped = flow.new_full((count, flows * channels), float("nan"))
     again = numbers(batch, flows * channels, height, width, seed=9).movedim(1, -1).reshape(count, -1)

@@ -4,18 +4,18 @@ import pytest
 import torch
 from tests.nn.ops.recurrences import numbers
 
-from stormcell.nn.ops import chunking, compiler
+from stormcell.nn.ops import chunking, kernels
 from stormcell.nn.ops.traj_gru import reference, warp_project
 from stormcell.nn.ops.traj_gru.warp import Warp
 from stormcell.nn.ops.types import TrajGRUWeights
 
-HAS_COMPILER = pytest.mark.skipif(compiler.library(torch.float64) is None, reason="no C compiler")
+HAS_COMPILER = pytest.mark.skipif(kernels.library(torch.float64) is None, reason="no C compiler")
 
 
 @pytest.fixture(params=[pytest.param("compiled", marks=HAS_COMPILER), "PyTorch"])
 def implementation(request):
     def compiled(w, dtype, align_corners):
-        return warp_project.NativeWarpProject(w, dtype, Warp(compiler.library(dtype), align_corners))
+        return warp_project.NativeWarpProject(w, dtype, Warp(kernels.library(dtype), align_corners))
 
     return compiled if request.param == "compiled" else warp_project.TorchWarpProject
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stormcell.errors import NotOfferedError
-from stormcell.nn.ops import compiler, driver, support
+from stormcell.nn.ops import driver, kernels, support
 from stormcell.nn.ops.gru.fused import GRU
 from stormcell.nn.ops.lstm.fused import LSTM
 from stormcell.nn.ops.traj_gru.fused import TRAJ_GRU
@@ -29,20 +29,23 @@ class Explanation:
         reason: Why it is not ``"fused"``; None if it is.
         parts: What computes each part of a step: ``"compiled"`` (C code), ``"Winograd, compiled"``,
             ``"PyTorch"``, ``"matrix product"`` or ``"Triton"``.
-        native: Whether compiled kernels are available for this dtype; False on a GPU.
+        native: Where the C kernels for this dtype come from: ``"compiled on this machine"``, or ``"from the
+            wheel, for"`` a kind of processor; None without kernels, and on a GPU.
         native_failure: Why compiled kernels are not available on the CPU; None if they are, or on a GPU.
     """
 
     backend: str
     reason: str | None
     parts: dict[str, str]
-    native: bool
+    native: str | None
     native_failure: str | None
 
     def __str__(self) -> str:
         """Return one line for the back end, and one for each part."""
         lines = [self.backend if self.reason is None else f"{self.backend} ({self.reason})"]
         lines += [f"  {part}: {name}" for part, name in self.parts.items()]
+        if self.native is not None and self.reason is None:
+            lines.append(f"  compiled kernels: {self.native}")
         if self.native_failure is not None:
             lines.append(f"  compiled kernels are not available: {self.native_failure}")
         return "\n".join(lines)
@@ -88,8 +91,8 @@ def explain(
         parts = _RECURRENCES[recurrence].describe(used, variant, dtype)
     else:
         parts = {"all operations": "PyTorch"}
-    failure = compiler.failure(dtype) if is_cpu and reason is None else None
-    native = is_cpu and compiler.is_supported(dtype) and compiler.library(dtype) is not None
+    failure = kernels.failure(dtype) if is_cpu and reason is None else None
+    native = kernels.origin(dtype) if is_cpu and kernels.is_supported(dtype) else None
     return Explanation("reference" if reason else "fused", reason, parts, native, failure)
 
 

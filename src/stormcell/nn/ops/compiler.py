@@ -1,13 +1,10 @@
 """Compile the C kernels, once per machine, and store them on disk.
 
-Environment variables, read when a kernel is first needed: ``STORMCELL_NATIVE=0`` turns compilation off,
-``CC`` names the compiler (``cc``), and ``XDG_CACHE_HOME`` the directory of the cache (``~/.cache``).
+Environment variables, read when a kernel is first needed: ``CC`` names the compiler (``cc``), and
+``XDG_CACHE_HOME`` the directory of the cache (``~/.cache``).
 """
 
-import ctypes
-import functools
 import hashlib
-import logging
 import os
 import platform
 import shlex
@@ -19,47 +16,28 @@ from pathlib import Path
 import torch
 
 _SOURCES = Path(__file__).with_name("native")
-_DTYPES = {torch.float32: "FLOAT32", torch.bfloat16: "BFLOAT16", torch.float64: "FLOAT64"}
+DTYPES = {torch.float32: "FLOAT32", torch.bfloat16: "BFLOAT16", torch.float64: "FLOAT64"}
 _FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
 _TUNED = ("-march=native", "-fopenmp")
 _WIDE = ("-mprefer-vector-width=512",)
 _ATTEMPTS = ((*_FLAGS, *_TUNED, *_WIDE), (*_FLAGS, *_TUNED), _FLAGS)  # some compilers lack some flags
-_failures: dict[torch.dtype, str] = {}
 
 
-@functools.cache
-def library(dtype: torch.dtype) -> ctypes.CDLL | None:
-    """Return the compiled kernels for convolutions of this dtype, or None if they are not available.
+def compiled(dtype: torch.dtype) -> Path:
+    """Return the library of the kernels for convolutions of this dtype; compile it if it is not stored yet.
 
-    Compilation takes less than a second and happens once per machine. If it fails, one warning is logged per
-    process, and the layers use PyTorch's operations.
+    Raises:
+        OSError: There is no compiler, or no folder to store its results in.
+        CalledProcessError: The compiler refuses.
+        ValueError: ``CC`` has unbalanced quotes.
     """
-    if os.environ.get("STORMCELL_NATIVE") == "0":
-        _failures[dtype] = "STORMCELL_NATIVE=0"
-        return None
-    try:
-        compiler = shlex.split(os.environ.get("CC", "cc"))  # the variable may contain flags
-        if not compiler or shutil.which(compiler[0]) is None:
-            raise FileNotFoundError("no C compiler was found")
-        path = _cache_folder() / f"native-{_key(compiler, dtype)}.so"
-        if not path.exists():
-            _compile(compiler, dtype, path)
-        return ctypes.CDLL(str(path))
-    except (OSError, RuntimeError, ValueError, subprocess.CalledProcessError) as error:
-        output = str(getattr(error, "stderr", "") or error).strip()
-        _failures[dtype] = (output or repr(error)).splitlines()[0]
-        _warn(_failures[dtype])
-        return None
-
-
-def is_supported(dtype: torch.dtype) -> bool:
-    """Return whether there are kernels for convolutions of this dtype."""
-    return dtype in _DTYPES
-
-
-def failure(dtype: torch.dtype) -> str | None:
-    """Return why the kernels for this dtype are not available; None if they are."""
-    return _failures.get(dtype) if library(dtype) is None else None
+    compiler = shlex.split(os.environ.get("CC", "cc"))  # the variable may contain flags
+    if not compiler or shutil.which(compiler[0]) is None:
+        raise FileNotFoundError("no C compiler was found")
+    path = _cache_folder() / f"native-{_key(compiler, dtype)}.so"
+    if not path.exists():
+        _compile(compiler, dtype, path)
+    return path
 
 
 def _compile(compiler: list[str], dtype: torch.dtype, path: Path) -> None:
@@ -69,7 +47,7 @@ def _compile(compiler: list[str], dtype: torch.dtype, path: Path) -> None:
     try:
         for flags in _ATTEMPTS:
             sources = map(str, sorted(_SOURCES.glob("*.c")))
-            command = [*compiler, f"-D{_DTYPES[dtype]}", *flags, *sources, "-o", name, "-lm"]
+            command = [*compiler, f"-D{DTYPES[dtype]}", *flags, *sources, "-o", name, "-lm"]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode == 0:
                 os.replace(name, path)
@@ -104,8 +82,3 @@ def _key(compiler: list[str], dtype: torch.dtype) -> str:
     sources = (path.read_bytes() for path in sorted(_SOURCES.glob("*.[ch]")))
     parts = (*sources, version, choices)
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:20]
-
-
-@functools.cache
-def _warn(reason: str) -> None:
-    logging.getLogger("stormcell").warning("the layers run slower, without compiled CPU kernels: %s", reason)

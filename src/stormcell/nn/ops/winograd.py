@@ -1,15 +1,16 @@
-"""Winograd convolutions: fewer multiplications, equal up to rounding. See ``native/winograd.c``."""
+"""Winograd convolutions: fewer multiplications, equal up to rounding. See ``native/winograd.h``."""
 
 import ctypes
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from stormcell.nn.ops import compiler
+from stormcell.nn.ops import kernels
+from stormcell.nn.ops.kernels import Kernel
 from stormcell.nn.ops.layout import as_pixels, empty_images
 
 # Tiles which a thread processes together at most, so that they and their products stay in its caches.
@@ -23,7 +24,7 @@ def is_faster(weight: Tensor) -> bool:
     outputs, inputs, *kernel = weight.shape
     if len(kernel) not in (2, 3) or inputs == 0 or weight.device.type != "cpu":
         return False
-    library = compiler.library(weight.dtype) if weight.dtype in (torch.float32, torch.float64) else None
+    library = kernels.library(weight.dtype) if weight.dtype in (torch.float32, torch.float64) else None
     if library is None:
         return False
     width: int = library.winograd_breadth()
@@ -37,20 +38,20 @@ def is_faster(weight: Tensor) -> bool:
 
 
 class _Convolution(ctypes.Structure):
-    """The ``convolution`` of ``native/winograd.c``."""
+    """The ``convolution`` of ``native/winograd.h``."""
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("batch", "planes", "height", "width")),
         *((name, ctypes.c_int64) for name in ("kernel_planes", "kernel_height", "kernel_width")),
         *((name, ctypes.c_int64) for name in ("front", "top", "left", "outputs")),
         ("images", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in ("channels", "pixel_stride", "tiles", "threads")),
+        *((name, ctypes.c_int64) for name in ("channels", "pixel_stride", "tiles")),
         ("zeros", ctypes.c_void_p),
     )
 
 
 class _Kernel(ctypes.Structure):
-    """The ``kernel`` of ``native/winograd.c``."""
+    """The ``kernel`` of ``native/winograd_kernel.c``."""
 
     _fields_ = (
         ("at", ctypes.c_void_p),
@@ -64,9 +65,11 @@ class Winograd:
     name: ClassVar = "Winograd, compiled"
 
     def __init__(self, weight: Tensor, first_channel: int = 0) -> None:
-        library = compiler.library(weight.dtype)
+        library = kernels.library(weight.dtype)
         assert library is not None
         self._library, self._weight, self._first_channel = library, weight, first_channel
+        self._run_convolve = Kernel(library, "winograd_convolve")
+        self._run_to_weight = Kernel(library, "winograd_to_weight")
         # (C_out, C_in, planes, rows, columns)
         self._volume = weight if weight.dim() == 5 else weight.unsqueeze(2)
         self._rows, self._breadth = library.winograd_rows(), library.winograd_breadth()
@@ -82,7 +85,7 @@ class Winograd:
         return z
 
     def forward_with_gates(
-        self, images: Tensor, bias: Tensor | None, gates: ctypes.Structure, z: Tensor | None
+        self, images: Tensor, bias: Tensor | None, gates: ctypes.Array[ctypes.c_int64], z: Tensor | None
     ) -> None:
         """Convolve, and compute the gates of a ConvLSTM pixel by pixel while the result is in the caches.
 
@@ -92,7 +95,7 @@ class Winograd:
             gates: The ``lstm_images`` of ``native/lstm.h``, which the gates read and write.
             z: (B, *space, 4C), where the convolution's result is saved; None not to save it.
         """
-        self._convolve(images, self._u, bias, z, ctypes.byref(gates))
+        self._convolve(images, self._u, bias, z, ctypes.addressof(gates))
 
     def input_gradient(self, d_z: Tensor) -> Tensor:
         """See :class:`stormcell.nn.ops.conv_backends.ConvBackend`."""
@@ -110,13 +113,10 @@ class Winograd:
         images, d_z = _with_pixel_stride(images), as_pixels(d_z).contiguous()
         about = self._describe(images, outputs, _GRADIENT_TILES, 1)
         size = about.tiles * (2 * depth + width)
-        self._library.winograd_to_weight(
-            ctypes.byref(about),
-            _address(d_z),
-            _address(self._d_u),
-            _address(self._thread_memory(size)),
-            ctypes.c_int64(size),
-        )
+        depth_parts, none_taken = -(-self._threads // 4), 0
+        memory = self._thread_memory(size).data_ptr()
+        tensors = d_z.data_ptr(), self._d_u.data_ptr(), memory
+        self._run_to_weight(self._threads, ctypes.addressof(about), *tensors, size, depth_parts, none_taken)
 
     def weight_gradient(self) -> Tensor:
         """See :class:`stormcell.nn.ops.conv_backends.ConvBackend`."""
@@ -124,7 +124,9 @@ class Winograd:
         d_weight = torch.empty_like(self._volume, memory_format=torch.contiguous_format)
         about = self._describe_kernel(*d_weight.shape[:2])
         kernel = _Kernel(d_weight.data_ptr(), *d_weight.stride())
-        self._library.winograd_transform_back(ctypes.byref(about), _address(self._d_u), ctypes.byref(kernel))
+        Kernel(self._library, "winograd_transform_back")(
+            self._d_u.shape[1], ctypes.addressof(about), self._d_u.data_ptr(), ctypes.addressof(kernel)
+        )
         return d_weight.view(self._weight.shape)
 
     @functools.cached_property
@@ -137,7 +139,7 @@ class Winograd:
         return self._transform(self._volume[:, self._first_channel :].transpose(0, 1), flip=True)
 
     def _convolve(
-        self, images: Tensor, u: Tensor, bias: Tensor | None, z: Tensor | None, gates: Any = None
+        self, images: Tensor, u: Tensor, bias: Tensor | None, z: Tensor | None, gates: int = 0
     ) -> None:
         """Convolve by a transformed weight; write the result to ``z``, or pass it on to the gates."""
         outputs = len(self._weight) if z is None else z.shape[-1]
@@ -146,15 +148,9 @@ class Winograd:
         about = self._describe(images, outputs, _TILES, self._threads)
         size = 16 * about.tiles * (depth + width) + 4 * outputs
         bias = self._zeros if bias is None else bias.contiguous()
-        self._library.winograd_convolve(
-            ctypes.byref(about),
-            _address(u),
-            _address(bias),
-            None if z is None else _address(z),
-            gates,
-            _address(self._thread_memory(size)),
-            ctypes.c_int64(size),
-        )
+        memory, none_taken = self._thread_memory(size).data_ptr(), 0
+        tensors = u.data_ptr(), bias.data_ptr(), 0 if z is None else z.data_ptr()
+        self._run_convolve(self._threads, ctypes.addressof(about), *tensors, gates, memory, size, none_taken)
 
     def _describe(self, images: Tensor, outputs: int, max_tiles: int, workers: int) -> _Convolution:
         """Describe a convolution for the C code.
@@ -184,7 +180,6 @@ class Winograd:
             left=columns // 2,
             outputs=outputs,
             channels=inputs,
-            threads=self._threads,
         )
 
     def _thread_memory(self, size: int) -> Tensor:
@@ -207,7 +202,8 @@ class Winograd:
             last, strides = weight[0, 0, -1:, -1:, -1:].data_ptr(), weight.stride()
             kernel = _Kernel(last, *strides[:2], *(-stride for stride in strides[2:]))
         about = self._describe_kernel(outputs, inputs)
-        self._library.winograd_transform(ctypes.byref(about), ctypes.byref(kernel), _address(u))
+        addresses = ctypes.addressof(about), ctypes.addressof(kernel), u.data_ptr()
+        Kernel(self._library, "winograd_transform")(u.shape[1], *addresses)
         return u
 
 
@@ -219,7 +215,3 @@ def _piece_count(kernel: Sequence[int]) -> int:
 def _with_pixel_stride(images: Tensor) -> Tensor:
     """Return images whose pixels are contiguous and at equal distances, as the C code expects them."""
     return as_pixels(images).view(images.shape)
-
-
-def _address(tensor: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())

@@ -5,14 +5,14 @@ gate after the convolution a step is one pass over the pixels, with the reset ga
 """
 
 import ctypes
-from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
-from stormcell.nn.ops import compiler
+from stormcell.nn.ops import kernels
 from stormcell.nn.ops.gru.torch_pointwise import TorchPointwise
+from stormcell.nn.ops.kernels import Kernel
 from stormcell.nn.ops.layout import SUM_BLOCK, addresses, empty_sums
 
 
@@ -151,12 +151,10 @@ class NativePointwise:
 
     def __init__(self, library: ctypes.CDLL, leaky: bool = False) -> None:
         self._leaky = leaky
-        self._forward = _declare(library.gru_forward, sizes=3, images=5)
-        self._backward = _declare(library.gru_backward, sizes=4, images=7, sums=1)
-        self._reset = _declare(library.gru_reset, sizes=2, images=4)
-        self._update = _declare(library.gru_update, sizes=2, images=6)
-        self._update_backward = _declare(library.gru_update_backward, sizes=2, images=6)
-        self._reset_backward = _declare(library.gru_reset_backward, sizes=3, images=6, sums=1)
+        self._forward, self._backward = Kernel(library, "gru_forward"), Kernel(library, "gru_backward")
+        self._reset, self._update = Kernel(library, "gru_reset"), Kernel(library, "gru_update")
+        self._update_backward = Kernel(library, "gru_update_backward")
+        self._reset_backward = Kernel(library, "gru_reset_backward")
 
     def forward(self, x: Tensor, h: Tensor, h_old: Tensor, h_new: Tensor, saved: Tensor | None) -> None:
         """See :class:`Pointwise`."""
@@ -175,7 +173,7 @@ class NativePointwise:
         """See :class:`Pointwise`."""
         images = addresses(saved, h_old, d_output, d_conv, d_state, d_x, d_h)
         sums = empty_sums(h_old, 4)
-        self._backward(*h_old.shape, SUM_BLOCK, self._leaky, *images, sums.data_ptr())
+        self._backward(len(sums), *h_old.shape, SUM_BLOCK, self._leaky, *images, sums.data_ptr())
         return sums.sum(0)
 
     def reset(self, x: Tensor, h: Tensor, h_old: Tensor, reset_h: Tensor) -> None:
@@ -212,20 +210,11 @@ class NativePointwise:
         """See :class:`Pointwise`."""
         images = addresses(saved, h_old, d_reset_h, d_state, d_sums, reset_h)
         sums = empty_sums(h_old, 3)
-        self._reset_backward(*h_old.shape, SUM_BLOCK, *images, sums.data_ptr())
+        self._reset_backward(len(sums), *h_old.shape, SUM_BLOCK, *images, sums.data_ptr())
         return sums.sum(0)
 
 
 def fastest_pointwise(dtype: torch.dtype, *, leaky: bool = False) -> Pointwise:
     """Return the fastest gate arithmetic for this dtype of convolutions; φ is a leaky ReLU or tanh."""
-    native = compiler.library(dtype)
+    native = kernels.library(dtype)
     return TorchPointwise(leaky) if native is None else NativePointwise(native, leaky)
-
-
-def _declare(function: Any, *, sizes: int, images: int, sums: int = 0) -> Callable[..., None]:
-    """Declare a C function of sizes, addresses and pixel distances of images, and addresses of sums."""
-    size, pointer = ctypes.c_int64, ctypes.c_void_p
-    function.argtypes = [*[size] * sizes, *[pointer, size] * images, *[pointer] * sums]
-    function.restype = None
-    declared: Callable[..., None] = function
-    return declared

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from stormcell.nn.ops.chunking import in_pixel_blocks
+from stormcell.nn.ops.kernels import Kernel
 from stormcell.nn.ops.layout import SUM_BLOCK, addresses, empty_sums
 
 sigmoid_backward, tanh_backward = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward
@@ -70,22 +71,9 @@ class Pointwise(Protocol):
         ...
 
 
-class NativeImages(ctypes.Structure):
-    """The ``lstm_images`` of ``native/lstm.h``."""
-
-    _fields_ = (
-        *(
-            (name + suffix, ctypes.c_int64 if suffix else ctypes.c_void_p)
-            for name in StepImages._fields
-            for suffix in ("", "_stride")
-        ),
-        ("w", ctypes.c_void_p),
-    )
-
-
-def native_images(images: StepImages, w: Tensor) -> NativeImages:
-    """Return the addresses of images and peepholes for the C code."""
-    return NativeImages(*addresses(*images), w.data_ptr())
+def native_images(images: StepImages, w: Tensor) -> ctypes.Array[ctypes.c_int64]:
+    """Return the ``lstm_images`` of ``native/lstm.h``."""
+    return (ctypes.c_int64 * 9)(*addresses(*images), w.data_ptr())
 
 
 class NativePointwise:
@@ -94,17 +82,12 @@ class NativePointwise:
     name: ClassVar = "compiled"
 
     def __init__(self, library: ctypes.CDLL) -> None:
-        self._forward, self._backward = library.lstm_forward, library.lstm_backward
-        size, pointer = ctypes.c_int64, ctypes.c_void_p
-        image = (pointer, size)  # address and pixel distance
-        self._forward.argtypes = (size, size, *image * 2, pointer)
-        self._backward.argtypes = (size, size, size, *image * 7, pointer, pointer)
-        self._forward.restype = self._backward.restype = None
+        self._forward, self._backward = Kernel(library, "lstm_forward"), Kernel(library, "lstm_backward")
 
     def forward(self, z: Tensor, w: Tensor, images: StepImages, saved: Tensor | None = None) -> None:
         """See :class:`Pointwise`."""
-        native = native_images(images, w)
-        self._forward(*images.c_old.shape, *addresses(z, saved), ctypes.byref(native))
+        (pixels, channels), native = images.c_old.shape, native_images(images, w)
+        self._forward(pixels, channels, *addresses(z, saved), ctypes.addressof(native))
 
     def backward(
         self,
@@ -120,7 +103,7 @@ class NativePointwise:
         """See :class:`Pointwise`."""
         sums = empty_sums(d_c, 7)
         images = addresses(z, c_old, c_new, d_output, d_h, d_c, h)
-        self._backward(*c_old.shape, SUM_BLOCK, *images, w.data_ptr(), sums.data_ptr())
+        self._backward(len(sums), *c_old.shape, SUM_BLOCK, *images, w.data_ptr(), sums.data_ptr())
         return sums.sum(0)
 
 

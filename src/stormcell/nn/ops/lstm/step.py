@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from stormcell.nn.ops import compiler, conv_backends
+from stormcell.nn.ops import conv_backends, kernels
 from stormcell.nn.ops.chunking import chunks_by_bytes
 from stormcell.nn.ops.layout import as_pixels
 from stormcell.nn.ops.lstm.pointwise import (
@@ -113,7 +113,7 @@ def fastest_pointwise(dtype: torch.dtype, device: torch.device, *, peepholes: bo
     """Return the fastest gate arithmetic for convolutions of this dtype on this device."""
     if device.type != "cpu":
         return _triton(device) or TorchPointwise(peepholes=peepholes)
-    native = compiler.library(dtype)
+    native = kernels.library(dtype)
     return TorchPointwise(peepholes=peepholes) if native is None else NativePointwise(native)
 
 

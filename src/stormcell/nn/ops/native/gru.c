@@ -35,27 +35,27 @@ ALWAYS void forward(
     }
 }
 
-void gru_forward(
-    size pixels, size channels, size leaky,
-    const real *restrict x, size x_stride, /* W_x * X + b_x */
-    const real *restrict h, size h_stride, /* W_h * H + b_h */
-    const number *restrict h_old, size old_stride,
-    number *restrict h_new, size new_stride,
-    real *restrict saved, size saved_stride /* (4 C): x_r + h_r, x_z + h_z, x_n, h_n; or NULL */
-) {
-#pragma omp parallel for schedule(static)
-    for (size p = 0; p < pixels; p++) {
-        const real *i = x + x_stride * p, *s = h + h_stride * p;
-        const number *old = h_old + old_stride * p;
-        number *new = h_new + new_stride * p;
-        if (leaky && saved)
-            forward(channels, 1, 1, i, s, old, new, saved + saved_stride * p);
-        else if (leaky)
-            forward(channels, 1, 0, i, s, old, new, 0);
+typedef struct {
+    size channels, leaky;
+    reals x, h; /* W_x * X + b_x, W_h * H + b_h */
+    numbers h_old, h_new;
+    reals saved; /* (4 C): x_r + h_r, x_z + h_z, x_n, h_n; or NULL */
+} forward_arguments;
+
+void gru_forward(size first, size last, const forward_arguments *a) {
+    for (size p = first; p < last; p++) {
+        const real *x = real_at(a->x, p), *h = real_at(a->h, p);
+        const number *old = number_at(a->h_old, p);
+        number *new = number_at(a->h_new, p);
+        real *saved = real_at(a->saved, p);
+        if (a->leaky && saved)
+            forward(a->channels, 1, 1, x, h, old, new, saved);
+        else if (a->leaky)
+            forward(a->channels, 1, 0, x, h, old, new, 0);
         else if (saved)
-            forward(channels, 0, 1, i, s, old, new, saved + saved_stride * p);
+            forward(a->channels, 0, 1, x, h, old, new, saved);
         else
-            forward(channels, 0, 0, i, s, old, new, 0);
+            forward(a->channels, 0, 0, x, h, old, new, 0);
     }
 }
 
@@ -84,66 +84,69 @@ ALWAYS void backward(
     }
 }
 
-void gru_backward(
-    size pixels, size channels, size block, size leaky,
-    const real *restrict saved, size saved_stride,
-    const number *restrict h_old, size old_stride,
-    const number *restrict d_output, size d_output_stride, /* summed for the new h: the output's, */
-    const real *restrict d_conv, size d_conv_stride,       /* that from the next convolution, */
-    number *restrict d_state, size d_state_stride,         /* the rest; on return that of the old h */
-    real *restrict d_x, size d_x_stride,
-    real *restrict d_h, size d_h_stride,
-    number *restrict sums /* (blocks, 4, C): gradients of the biases, per block */
-) {
-#pragma omp parallel for schedule(static)
-    for (size b = 0; b < (pixels + block - 1) / block; b++) {
-        number *sum = sums + 4 * channels * b;
-        memset(sum, 0, 4 * channels * sizeof(number));
-        for (size p = b * block; p < pixels && p < (b + 1) * block; p++) {
-            const real *values = saved + saved_stride * p, *conv = d_conv + d_conv_stride * p;
-            const number *old = h_old + old_stride * p, *d_out = d_output + d_output_stride * p;
-            number *state = d_state + d_state_stride * p;
-            real *i = d_x + d_x_stride * p, *s = d_h + d_h_stride * p;
-            if (leaky)
-                backward(channels, 1, values, old, d_out, conv, state, i, s, sum);
+typedef struct {
+    size pixels, channels, block, leaky;
+    reals saved;
+    numbers h_old;
+    numbers d_output; /* summed for the new h: the output's, */
+    reals d_conv;     /* that from the next convolution, */
+    numbers d_state;  /* the rest; on return that of the old h */
+    reals d_x, d_h;
+    number *sums; /* (blocks, 4, C): gradients of the biases, per block of pixels */
+} backward_arguments;
+
+/* Computes blocks. */
+void gru_backward(size first, size last, const backward_arguments *a) {
+    for (size b = first; b < last; b++) {
+        number *sum = a->sums + 4 * a->channels * b;
+        memset(sum, 0, 4 * a->channels * sizeof(number));
+        for (size p = b * a->block; p < a->pixels && p < (b + 1) * a->block; p++) {
+            const real *saved = real_at(a->saved, p), *conv = real_at(a->d_conv, p);
+            const number *old = number_at(a->h_old, p), *d_out = number_at(a->d_output, p);
+            number *state = number_at(a->d_state, p);
+            real *d_x = real_at(a->d_x, p), *d_h = real_at(a->d_h, p);
+            if (a->leaky)
+                backward(a->channels, 1, saved, old, d_out, conv, state, d_x, d_h, sum);
             else
-                backward(channels, 0, values, old, d_out, conv, state, i, s, sum);
+                backward(a->channels, 0, saved, old, d_out, conv, state, d_x, d_h, sum);
         }
     }
 }
 
-void gru_reset(
-    size pixels, size channels,
-    const real *restrict x, size x_stride,
-    const real *restrict h, size h_stride, /* (2 C), for r and z */
-    const number *restrict h_old, size old_stride,
-    real *restrict reset_h, size reset_h_stride /* r ∘ h */
-) {
-#pragma omp parallel for schedule(static)
-    for (size p = 0; p < pixels; p++) {
-        const real *restrict i = x + x_stride * p, *restrict s = h + h_stride * p;
-        const number *restrict old = h_old + old_stride * p;
-        real *restrict to = reset_h + reset_h_stride * p;
+typedef struct {
+    size channels;
+    reals x, h; /* h: (2 C), for r and z */
+    numbers h_old;
+    reals reset_h; /* r ∘ h */
+} reset_arguments;
+
+void gru_reset(size first, size last, const reset_arguments *a) {
+    size channels = a->channels;
+    for (size p = first; p < last; p++) {
+        const real *restrict i = real_at(a->x, p), *restrict s = real_at(a->h, p);
+        const number *restrict old = number_at(a->h_old, p);
+        real *restrict to = real_at(a->reset_h, p);
 #pragma omp simd
         for (size k = 0; k < channels; k++) to[k] = store(sigmoid(load(i[k]) + load(s[k])) * old[k]);
     }
 }
 
-void gru_update(
-    size pixels, size channels,
-    const real *restrict x, size x_stride,
-    const real *restrict h, size h_stride,     /* (2 C), for r and z */
-    const real *restrict h_n, size h_n_stride, /* W_hn * (r ∘ H) + b_hn */
-    const number *restrict h_old, size old_stride,
-    number *restrict h_new, size new_stride,
-    real *restrict saved, size saved_stride /* (3 C): x_r + h_r, x_z + h_z, x_n + h_n; or NULL */
-) {
-#pragma omp parallel for schedule(static)
-    for (size p = 0; p < pixels; p++) {
-        const real *restrict i = x + x_stride * p, *restrict s = h + h_stride * p, *restrict s_n = h_n + h_n_stride * p;
-        const number *restrict old = h_old + old_stride * p;
-        number *restrict new = h_new + new_stride * p;
-        real *restrict values = saved ? saved + saved_stride * p : 0;
+typedef struct {
+    size channels;
+    reals x, h; /* h: (2 C), for r and z */
+    reals h_n;  /* W_hn * (r ∘ H) + b_hn */
+    numbers h_old, h_new;
+    reals saved; /* (3 C): x_r + h_r, x_z + h_z, x_n + h_n; or NULL */
+} update_arguments;
+
+void gru_update(size first, size last, const update_arguments *a) {
+    size channels = a->channels;
+    for (size p = first; p < last; p++) {
+        const real *restrict i = real_at(a->x, p), *restrict s = real_at(a->h, p);
+        const real *restrict s_n = real_at(a->h_n, p);
+        const number *restrict old = number_at(a->h_old, p);
+        number *restrict new = number_at(a->h_new, p);
+        real *restrict values = real_at(a->saved, p);
 #pragma omp simd
         for (size k = 0; k < channels; k++) {
             size kr = k, kz = kr + channels, kn = kz + channels;
@@ -159,21 +162,22 @@ void gru_update(
     }
 }
 
-void gru_update_backward(
-    size pixels, size channels,
-    const real *restrict saved, size saved_stride,
-    const number *restrict h_old, size old_stride,
-    const number *restrict d_output, size d_output_stride, /* as in gru_backward */
-    const real *restrict d_conv, size d_conv_stride,
-    number *restrict d_state, size d_state_stride,
-    real *restrict d_sums, size d_sums_stride /* (3 C): the gradients of the saved sums, except that for r */
-) {
-#pragma omp parallel for schedule(static)
-    for (size p = 0; p < pixels; p++) {
-        const real *restrict values = saved + saved_stride * p, *restrict conv = d_conv + d_conv_stride * p;
-        const number *restrict old = h_old + old_stride * p, *restrict d_out = d_output + d_output_stride * p;
-        number *restrict state = d_state + d_state_stride * p;
-        real *restrict d_sum = d_sums + d_sums_stride * p;
+typedef struct {
+    size channels;
+    reals saved;
+    numbers h_old, d_output; /* d_output, d_conv, d_state: as in gru_backward */
+    reals d_conv;
+    numbers d_state;
+    reals d_sums; /* (3 C): the gradients of the saved sums, except that for r */
+} update_backward_arguments;
+
+void gru_update_backward(size first, size last, const update_backward_arguments *a) {
+    size channels = a->channels;
+    for (size p = first; p < last; p++) {
+        const real *restrict values = real_at(a->saved, p), *restrict conv = real_at(a->d_conv, p);
+        const number *restrict old = number_at(a->h_old, p), *restrict d_out = number_at(a->d_output, p);
+        number *restrict state = number_at(a->d_state, p);
+        real *restrict d_sum = real_at(a->d_sums, p);
 #pragma omp simd
         for (size k = 0; k < channels; k++) {
             size kz = k + channels, kn = kz + channels;
@@ -186,25 +190,28 @@ void gru_update_backward(
     }
 }
 
-void gru_reset_backward(
-    size pixels, size channels, size block,
-    const real *restrict saved, size saved_stride,
-    const number *restrict h_old, size old_stride,
-    const real *restrict d_reset_h, size d_reset_h_stride, /* the gradient of r ∘ h */
-    number *restrict d_state, size d_state_stride,   /* the gradient of the old h, which is added to */
-    real *restrict d_sums, size d_sums_stride,       /* (3 C): the gradient for r is added */
-    real *restrict reset_h, size reset_h_stride,           /* r ∘ h again */
-    number *restrict sums                           /* (blocks, 3, C): gradients of the biases, per block */
-) {
-#pragma omp parallel for schedule(static)
-    for (size b = 0; b < (pixels + block - 1) / block; b++) {
-        number *restrict sum = sums + 3 * channels * b;
+typedef struct {
+    size pixels, channels, block;
+    reals saved;
+    numbers h_old;
+    reals d_reset_h; /* the gradient of r ∘ h */
+    numbers d_state; /* the gradient of the old h, which is added to */
+    reals d_sums;    /* (3 C): the gradient for r is added */
+    reals reset_h;   /* r ∘ h again */
+    number *sums;    /* (blocks, 3, C): gradients of the biases, per block of pixels */
+} reset_backward_arguments;
+
+/* Computes blocks. */
+void gru_reset_backward(size first, size last, const reset_backward_arguments *a) {
+    size channels = a->channels;
+    for (size b = first; b < last; b++) {
+        number *restrict sum = a->sums + 3 * channels * b;
         memset(sum, 0, 3 * channels * sizeof(number));
-        for (size p = b * block; p < pixels && p < (b + 1) * block; p++) {
-            const real *restrict values = saved + saved_stride * p, *restrict d_to = d_reset_h + d_reset_h_stride * p;
-            const number *restrict old = h_old + old_stride * p;
-            number *restrict state = d_state + d_state_stride * p;
-            real *restrict d_sum = d_sums + d_sums_stride * p, *restrict to = reset_h + reset_h_stride * p;
+        for (size p = b * a->block; p < a->pixels && p < (b + 1) * a->block; p++) {
+            const real *restrict values = real_at(a->saved, p), *restrict d_to = real_at(a->d_reset_h, p);
+            const number *restrict old = number_at(a->h_old, p);
+            number *restrict state = number_at(a->d_state, p);
+            real *restrict d_sum = real_at(a->d_sums, p), *restrict to = real_at(a->reset_h, p);
 #pragma omp simd
             for (size k = 0; k < channels; k++) {
                 size kr = k, kz = kr + channels, kn = kz + channels;

@@ -4,41 +4,45 @@
 
 #include "lstm.h"
 
-void lstm_forward(
-    size pixels, size channels,
-    const real *gates, size gates_stride, /* W * X + b */
-    real *saved, size saved_stride,         /* a copy of the gates' arguments, or NULL */
-    const lstm_images *images
-) {
-#pragma omp parallel for schedule(static)
-    for (size p = 0; p < pixels; p++) {
-        const real *z = gates + gates_stride * p;
-        lstm_pixel(channels, p, z, images);
-        if (saved) memcpy(saved + saved_stride * p, z, 4 * channels * sizeof(real));
+typedef struct {
+    size channels;
+    reals gates; /* W * X + b */
+    reals saved; /* a copy of the gates' arguments, or NULL */
+    const lstm_images *images;
+} forward_arguments;
+
+void lstm_forward(size first, size last, const forward_arguments *a) {
+    for (size p = first; p < last; p++) {
+        const real *z = real_at(a->gates, p);
+        lstm_pixel(a->channels, p, z, a->images);
+        if (a->saved.at) memcpy(real_at(a->saved, p), z, 4 * a->channels * sizeof(real));
     }
 }
 
-void lstm_backward(
-    size pixels, size channels, size block,
-    real *restrict gates, size gates_stride, /* W * X + b on entry, its gradient on return */
-    const number *restrict c_old, size c_old_stride,
-    const number *restrict c_new, size c_new_stride,
-    const real *restrict d_output, size d_output_stride, /* the gradient of the output */
-    const real *restrict dh, size dh_stride,             /* the gradient of h, from the next step */
-    number *restrict dc, size dc_stride, /* the gradient of the new c on entry, of the old c on return */
-    real *restrict h, size h_stride,     /* where the new h is written again */
-    const number *restrict w,           /* (3, C) */
-    number *restrict sums               /* (blocks, 7, C): gradients of biases and peepholes, per block */
-) {
-#pragma omp parallel for schedule(static)
-    for (size b = 0; b < (pixels + block - 1) / block; b++) {
-        number *restrict sum = sums + 7 * channels * b;
+typedef struct {
+    size pixels, channels, block;
+    reals gates; /* W * X + b on entry, its gradient on return */
+    numbers c_old, c_new;
+    reals d_output; /* the gradient of the output */
+    reals d_h;      /* the gradient of h, from the next step */
+    numbers d_c;    /* the gradient of the new c on entry, of the old c on return */
+    reals h;        /* where the new h is written again */
+    const number *w; /* (3, C) */
+    number *sums;    /* (blocks, 7, C): gradients of biases and peepholes, per block of pixels */
+} backward_arguments;
+
+/* Computes blocks. */
+void lstm_backward(size first, size last, const backward_arguments *a) {
+    size channels = a->channels;
+    const number *restrict w = a->w;
+    for (size b = first; b < last; b++) {
+        number *restrict sum = a->sums + 7 * channels * b;
         memset(sum, 0, 7 * channels * sizeof(number));
-        for (size p = b * block; p < pixels && p < (b + 1) * block; p++) {
-            real *restrict z = gates + gates_stride * p, *restrict out = h + h_stride * p;
-            const real *restrict d_out = d_output + d_output_stride * p, *restrict d_next = dh + dh_stride * p;
-            const number *restrict old = c_old + c_old_stride * p, *restrict new = c_new + c_new_stride * p;
-            number *restrict d = dc + dc_stride * p;
+        for (size p = b * a->block; p < a->pixels && p < (b + 1) * a->block; p++) {
+            real *restrict z = real_at(a->gates, p), *restrict out = real_at(a->h, p);
+            const real *restrict d_out = real_at(a->d_output, p), *restrict d_next = real_at(a->d_h, p);
+            const number *restrict old = number_at(a->c_old, p), *restrict new = number_at(a->c_new, p);
+            number *restrict d = number_at(a->d_c, p);
 #pragma omp simd
             for (size k = 0; k < channels; k++) {
                 size ki = k, kf = ki + channels, kg = kf + channels, ko = kg + channels;

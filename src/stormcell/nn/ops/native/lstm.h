@@ -5,25 +5,17 @@
 
 #include "number.h"
 
-/* Addresses and pixel strides of the images which a step reads and writes, besides its gates. */
+/* The images which a step reads and writes, besides its gates. */
 typedef struct {
-    const number *c_old;
-    size c_old_stride;
-    number *c_new;
-    size c_new_stride;
-    real *h;
-    size h_stride;
-    real *next_h; /* h once more, in the input of the next step */
-    size next_h_stride;
+    numbers c_old, c_new;
+    reals h, next_h; /* next_h: h once more, in the input of the next step */
     const number *w; /* (3, C): the peepholes of i, f, o */
 } lstm_images;
 
 static inline void lstm_pixel(size channels, size pixel, const real *restrict z, const lstm_images *images) {
-    const number *restrict old = images->c_old + pixel * images->c_old_stride;
-    number *restrict new = images->c_new + pixel * images->c_new_stride;
-    real *restrict h = images->h + pixel * images->h_stride;
-    real *restrict next_h = images->next_h + pixel * images->next_h_stride;
-    const number *restrict w = images->w;
+    const number *restrict old = number_at(images->c_old, pixel), *restrict w = images->w;
+    number *restrict new = number_at(images->c_new, pixel);
+    real *restrict h = real_at(images->h, pixel), *restrict next_h = real_at(images->next_h, pixel);
 #pragma omp simd
     for (size k = 0; k < channels; k++) {
         size ki = k, kf = ki + channels, kg = kf + channels, ko = kg + channels;

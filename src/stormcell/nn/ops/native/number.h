@@ -1,6 +1,10 @@
-/* Number types, and the functions of gates.
+/* Number types, images, and the functions of gates.
 
-   Convolutions read and write reals; states, their gradients and all arithmetic are numbers. */
+   Convolutions read and write reals; states, their gradients and all arithmetic are numbers.
+
+   A kernel is a function void f(size first, size last, arguments *a), which computes the results first to last - 1.
+   PyTorch's threads call it, each for a part of the results. Every field of its arguments has 8 bytes, because Python
+   passes them as an array. */
 
 #ifndef NUMBER_H
 #define NUMBER_H
@@ -63,6 +67,20 @@ static inline number exponential(number x) {
 }
 
 #endif
+
+/* Pixels with contiguous channels: the address of the first, and the distance from one to the next. */
+typedef struct {
+    real *at;
+    size stride;
+} reals;
+
+typedef struct {
+    number *at;
+    size stride;
+} numbers;
+
+static inline real *real_at(reals image, size pixel) { return image.at ? image.at + image.stride * pixel : 0; }
+static inline number *number_at(numbers image, size pixel) { return image.at + image.stride * pixel; }
 
 /* Division is the slowest operation, and a product of fractions needs only one. */
 typedef struct {

@@ -68,25 +68,26 @@ static inline void mix(
         out[k] = store(part[0] * a[k] + part[1] * b[k] + part[2] * c[k] + part[3] * d[k]);
 }
 
-/* Warp to the pixels first, first + 1, …, counted over all images; flow and warped belong to these pixels. */
-void warp_forward(
-    const warp *about, size first, size count,
-    const number *h, /* (B, H, W, C) */
-    const real *flow, size flow_stride,
-    real *warped /* (count, L, C) */
-) {
+typedef struct {
+    const warp *about;
+    size first; /* the pixel, counted over all images, at which flow and warped begin */
+    const number *h; /* (B, H, W, C) */
+    reals flow;
+    real *warped; /* (count, L, C) */
+} forward_arguments;
+
+void warp_forward(size first, size last, const forward_arguments *a) {
     static const number zeros[BLOCK];
-    const warp w = *about;
+    const warp w = *a->about;
     size area = w.height * w.width;
-#pragma omp parallel for schedule(static)
-    for (size p = 0; p < count; p++) {
-        const number *image = h + (first + p) / area * area * w.channels;
-        real *out = warped + p * w.flows * w.channels;
+    for (size p = first; p < last; p++) {
+        const number *image = a->h + (a->first + p) / area * area * w.channels;
+        real *out = a->warped + p * w.flows * w.channels;
         origins o;
         for (size l = 0; l < w.flows; l++, out += w.channels) {
             if (l % FLOWS == 0) {
                 size n = w.flows - l < FLOWS ? w.flows - l : FLOWS;
-                find(&w, (first + p) % area, n, flow + p * flow_stride + 2 * l, &o);
+                find(&w, (a->first + p) % area, n, real_at(a->flow, p) + 2 * l, &o);
             }
             corners c = around(&w, &o, l % FLOWS);
             for (size start = 0; start < w.channels; start += BLOCK) {
@@ -115,7 +116,8 @@ static inline number sum(number *v) {
 
 static inline void mix_back(
     size n, const corners *o, const number *a, const number *b, const number *c, const number *d,
-    number *da, number *db, number *dc, number *dd, real *restrict warped, number *restrict d_flow
+    number *restrict da, number *restrict db, number *restrict dc, number *restrict dd, real *restrict warped,
+    number *restrict d_flow
 ) {
     number right = o->right, below = o->below, d_x[BLOCK], d_y[BLOCK];
     const number *part = o->part;
@@ -135,48 +137,51 @@ static inline void mix_back(
     d_flow[1] = sum(d_y);
 }
 
-/* Many pixels add to one. Each thread has images and channels of its own, so that no two threads write to the same
-   number, and the order of sums does not depend on the number of threads. The caller adds up d_flow over blocks. */
-void warp_backward(
-    const warp *about, size first, size count,
-    const number *h, /* (B, H, W, C) */
-    const real *flow, size flow_stride,
-    real *warped,  /* (count, L, C), its gradient on entry, the warped images on return */
-    number *d_h,   /* (B, H, W, C), added to */
-    number *d_flow /* (blocks of channels, count, L, 2) */
-) {
+typedef struct {
+    const warp *about;
+    size first, count;
+    const number *h; /* (B, H, W, C) */
+    reals flow;
+    real *warped;   /* (count, L, C), its gradient on entry, the warped images on return */
+    number *d_h;    /* (B, H, W, C), added to */
+    number *d_flow; /* (blocks of channels, count, L, 2) */
+} backward_arguments;
+
+/* Computes blocks of channels of images, all blocks of an image in sequence. Many pixels add to one: as no two results
+   share an image and its channels, no two threads write to the same number, and the order of sums does not depend on
+   the number of threads. The caller adds up d_flow over blocks. */
+void warp_backward(size first, size last, const backward_arguments *a) {
     static const number zeros[BLOCK];
-    const warp w = *about;
+    const warp w = *a->about;
     size area = w.height * w.width, blocks = (w.channels + BLOCK - 1) / BLOCK;
-#pragma omp parallel for collapse(2) schedule(dynamic)
-    for (size image = first / area; image <= (first + count - 1) / area; image++)
-        for (size block = 0; block < blocks; block++) {
-            size start = block * BLOCK, n = w.channels - start, offset = image * area * w.channels + start;
-            size begin = image * area - first, end = begin + area;
-            number nowhere[BLOCK] = {0};
-            for (size p = begin < 0 ? 0 : begin; p < count && p < end; p++) {
-                real *d = warped + p * w.flows * w.channels + start;
-                number *d_pair = d_flow + (block * count + p) * w.flows * 2;
-                origins o;
-                for (size l = 0; l < w.flows; l++, d += w.channels, d_pair += 2) {
-                    if (l % FLOWS == 0) {
-                        size some = w.flows - l < FLOWS ? w.flows - l : FLOWS;
-                        find(&w, p - begin, some, flow + p * flow_stride + 2 * l, &o);
-                    }
-                    corners c = around(&w, &o, l % FLOWS);
-                    const number *at[4];
-                    number *to[4];
-                    for (size k = 0; k < 4; k++) {
-                        at[k] = c.inside[k] ? h + offset + c.at[k] : zeros;
-                        to[k] = c.inside[k] ? d_h + offset + c.at[k] : nowhere;
-                    }
-                    if (n >= BLOCK)
-                        mix_back(BLOCK, &c, at[0], at[1], at[2], at[3], to[0], to[1], to[2], to[3], d, d_pair);
-                    else
-                        mix_back(n, &c, at[0], at[1], at[2], at[3], to[0], to[1], to[2], to[3], d, d_pair);
-                    d_pair[0] *= -1 - (number)w.stretch[1];
-                    d_pair[1] *= -1 - (number)w.stretch[0];
+    for (size task = first; task < last; task++) {
+        size image = a->first / area + task / blocks, block = task % blocks;
+        size start = block * BLOCK, n = w.channels - start, offset = image * area * w.channels + start;
+        size begin = image * area - a->first, end = begin + area;
+        number nowhere[4][BLOCK] = {0};
+        for (size p = begin < 0 ? 0 : begin; p < a->count && p < end; p++) {
+            real *d = a->warped + p * w.flows * w.channels + start;
+            number *d_pair = a->d_flow + (block * a->count + p) * w.flows * 2;
+            origins o;
+            for (size l = 0; l < w.flows; l++, d += w.channels, d_pair += 2) {
+                if (l % FLOWS == 0) {
+                    size some = w.flows - l < FLOWS ? w.flows - l : FLOWS;
+                    find(&w, p - begin, some, real_at(a->flow, p) + 2 * l, &o);
                 }
+                corners c = around(&w, &o, l % FLOWS);
+                const number *at[4];
+                number *to[4];
+                for (size k = 0; k < 4; k++) {
+                    at[k] = c.inside[k] ? a->h + offset + c.at[k] : zeros;
+                    to[k] = c.inside[k] ? a->d_h + offset + c.at[k] : nowhere[k];
+                }
+                if (n >= BLOCK)
+                    mix_back(BLOCK, &c, at[0], at[1], at[2], at[3], to[0], to[1], to[2], to[3], d, d_pair);
+                else
+                    mix_back(n, &c, at[0], at[1], at[2], at[3], to[0], to[1], to[2], to[3], d, d_pair);
+                d_pair[0] *= -1 - (number)w.stretch[1];
+                d_pair[1] *= -1 - (number)w.stretch[0];
             }
         }
+    }
 }

@@ -1,87 +1,12 @@
-/* Winograd's convolution F(2x2, 3x3), forward and for both gradients. One file, because all three share tiles and
-   transforms.
-
-   A tile of 2 x 2 output pixels depends on a window of 4 x 4 input pixels. Window and kernel are each transformed to
-   4 x 4 numbers by additions, multiplied element by element (16 products instead of 36), and summed over the
-   channels, which makes 16 matrix products: Y = A' [(G g G') (B' d B)] A in Lavin and Gray, arXiv:1509.09308. The
-   rounding errors are as large as those of the direct convolution.
-
-   A larger kernel, or one over several planes of a volume, is cut into pieces of 3 x 3. Each has a window of its own,
-   and counts as more channels in the sums; the total is the depth. If the kernel ends before the last row or column
-   of a piece, that row or column of its transform is zero.
-
-   Transformed weights are stored in slabs of BREADTH output channels: (16, slabs, depth, BREADTH). */
+/* Winograd's convolution, forward and for both gradients, given a transformed kernel. See winograd.h. */
 
 #include "lstm.h"
+#include "winograd.h"
 
 #if !defined(BFLOAT16)
 
-#ifdef _OPENMP
-#include <omp.h>
-#define THREAD omp_get_thread_num()
-#else
-#define THREAD 0
-#endif
-
-/* A block of a matrix product, ROWS by BREADTH numbers, fits into the registers. */
-#if defined(__AVX512F__)
-enum { BYTES = 64, ROWS = 8 };
-#elif defined(__AVX__)
-enum { BYTES = 32, ROWS = 4 };
-#else
-enum { BYTES = 16, ROWS = 4 };
-#endif
-enum { LANES = BYTES / sizeof(number), BREADTH = 2 * LANES };
-typedef number vector __attribute__((vector_size(BYTES), aligned(sizeof(number)), may_alias));
-
 size winograd_rows(void) { return ROWS; }
 size winograd_breadth(void) { return BREADTH; }
-
-typedef struct {
-    size batch, planes, height, width; /* of the images; a volume is several planes, each an image */
-    size kernel_planes, kernel_height, kernel_width;
-    size front, top, left; /* distances of the first window from its tile */
-    size outputs;
-    const number *images;
-    size channels, pixel_stride; /* of the images */
-    size tiles;                  /* processed together: a multiple of ROWS */
-    size threads;
-    const number *zeros; /* a pixel outside the image: a zero per channel */
-} convolution;
-
-static inline size padded(size n, size to) { return (n + to - 1) / to * to; }
-
-static inline size across(const convolution *c) { return (c->kernel_width + 2) / 3; }
-static inline size down(const convolution *c) { return (c->kernel_height + 2) / 3; }
-static inline size pieces(const convolution *c) { return c->kernel_planes * down(c) * across(c); }
-static inline size depth(const convolution *c) { return c->channels * pieces(c); }
-
-/* The first element of a piece in the kernel. */
-typedef struct {
-    size plane, row, column;
-} place;
-
-static inline place begin(const convolution *c, size piece) {
-    return (place){piece / (down(c) * across(c)), 3 * (piece / across(c) % down(c)), 3 * (piece % across(c))};
-}
-
-/* Whether one of the 16 transformed numbers of a piece may differ from zero. */
-static inline int is_nonzero(const convolution *c, size which, size piece) {
-    place at = begin(c, piece);
-    return (which / 4 < 3 || at.row == 0 || at.row + 3 <= c->kernel_height) &&
-           (which % 4 < 3 || at.column == 0 || at.column + 3 <= c->kernel_width);
-}
-
-typedef struct {
-    size image, y, x; /* its first pixel */
-} tile;
-
-static inline size tiles(const convolution *c) { return c->batch * ((c->height + 1) / 2) * ((c->width + 1) / 2); }
-
-static inline tile find(const convolution *c, size number) {
-    size down = (c->height + 1) / 2, across = (c->width + 1) / 2;
-    return (tile){number / (down * across), number / across % down * 2, number % across * 2};
-}
 
 /* product (ROWS, BREADTH) = or += left (ROWS, n) right (n, BREADTH). */
 static inline void multiply(
@@ -181,18 +106,26 @@ static void compute_gates(
     }
 }
 
+typedef struct {
+    const convolution *about;
+    const number *u, *bias;
+    number *z;
+    const lstm_images *images;
+    number *workspace; /* of all workers */
+    size share;        /* of a worker, in numbers */
+    size next;         /* the lot of tiles which no worker has taken yet */
+} convolve_arguments;
+
 /* Compute z (batch, height, width, outputs), given the transformed kernel u (16, slabs, depth, BREADTH). If images
-   are given, also compute the gates of the ConvLSTM whose arguments these are; z may then be NULL. Each thread has
-   workspace for (16, tiles, depth + outputs in whole slabs) and four pixels. */
-void winograd_convolve(
-    const convolution *c, const number *u, const number *bias, number *z, const lstm_images *images,
-    number *workspace, size share
-) {
+   are given, also compute the gates of the ConvLSTM whose arguments these are; z may then be NULL. Each worker has
+   workspace for (16, tiles, depth + outputs in whole slabs) and four pixels, and takes one lot of tiles after another. */
+static void convolve(convolve_arguments *a, number *workspace) {
+    const convolution *c = a->about;
+    const number *u = a->u;
     size deep = padded(depth(c), ROWS), wide = padded(c->outputs, BREADTH), all = tiles(c), some = c->channels;
-#pragma omp parallel for schedule(dynamic) num_threads(c->threads)
-    for (size first = 0; first < all; first += c->tiles) {
+    number *v = workspace, *m = v + 16 * c->tiles * deep, *four = m + 16 * c->tiles * wide;
+    for (size first; (first = __atomic_fetch_add(&a->next, 1, __ATOMIC_RELAXED) * c->tiles) < all;) {
         size count = all - first < c->tiles ? all - first : c->tiles;
-        number *v = workspace + THREAD * share, *m = v + 16 * c->tiles * deep, *four = m + 16 * c->tiles * wide;
         for (size t = 0; t < count; t++) transform_windows(c, find(c, first + t), v + t * deep, c->tiles * deep);
         for (size n = 0; n < 16; n++)
             for (size slab = 0; slab < wide; slab += BREADTH)
@@ -206,10 +139,15 @@ void winograd_convolve(
                             );
         for (size t = 0; t < count; t++) {
             tile at = find(c, first + t);
-            write_tile(c, at, m + t * wide, c->tiles * wide, bias, z, four);
-            if (images) compute_gates(c, at, z, four, images);
+            write_tile(c, at, m + t * wide, c->tiles * wide, a->bias, a->z, four);
+            if (a->images) compute_gates(c, at, a->z, four, a->images);
         }
     }
+}
+
+/* Runs workers. */
+void winograd_convolve(size first, size last, convolve_arguments *a) {
+    for (size worker = first; worker < last; worker++) convolve(a, a->workspace + worker * a->share);
 }
 
 /* Each of the 16 numbers of a transformed window combines two of its rows, and two of its columns. */
@@ -255,104 +193,57 @@ static void transform_gradient(
     }
 }
 
-/* Add the gradient of u to d_u, which has the same layout. The 16 numbers are processed one after another, so that
-   their data stay in the caches; many threads also split the depth. Each thread has workspace for
-   (tiles, 2 depth + outputs in whole slabs). */
-void winograd_to_weight(const convolution *c, const number *d_z, number *d_u, number *workspace, size share) {
-    size deep = padded(depth(c), ROWS), wide = padded(c->outputs, BREADTH), all = tiles(c);
-    size parts = (c->threads + 3) / 4, part = padded((deep + parts - 1) / parts, ROWS);
-#pragma omp parallel for collapse(2) schedule(dynamic) num_threads(c->threads)
-    for (size which = 0; which < 16; which++)
-        for (size start = 0; start < deep; start += part) {
-            number *v = workspace + THREAD * share, *rows = v + c->tiles * deep, *d = rows + c->tiles * deep;
-            size end = start + part < deep ? start + part : deep;
-            for (size first = 0; first < all; first += c->tiles) {
-                size count = all - first < c->tiles ? all - first : c->tiles;
-                for (size t = 0; t < count; t++) {
-                    tile at = find(c, first + t);
-                    transform_one(c, at, which, v + t * deep);
-                    transform_gradient(c, at, which, d_z, d + t * BREADTH, c->tiles * BREADTH);
-                }
-                /* Reorder for the products: ROWS numbers of each tile, tile by tile. */
-                for (size k = start; k < end; k += ROWS)
-                    for (size t = 0; t < count; t++)
-                        for (size r = 0; r < ROWS; r++) rows[k * c->tiles + t * ROWS + r] = v[t * deep + k + r];
-                for (size slab = 0; slab < wide; slab += BREADTH)
-                    for (size k = start; k < end; k += ROWS) {
-                        int any = 0;
-                        for (size piece = k / c->channels; piece <= (k + ROWS - 1) / c->channels; piece++)
-                            any |= is_nonzero(c, which, piece);
-                        if (any)
-                            multiply(
-                                count, rows + k * c->tiles, 1, ROWS, d + slab * c->tiles,
-                                d_u + (which * wide + slab) * deep + k * BREADTH, BREADTH, 1
-                            );
-                    }
-            }
-        }
-}
-
-/* A kernel (outputs, channels, planes, height, width): the address of its first number, and its strides. */
 typedef struct {
-    number *at;
-    size output, channel, plane, row, column;
-} kernel;
+    const convolution *about;
+    const number *d_z;
+    number *d_u;
+    number *workspace;
+    size share;
+    size parts; /* of the depth */
+    size next;  /* the part of a number which no worker has taken yet */
+} to_weight_arguments;
 
-/* G, which transforms a row of a piece. */
-static const number g[4][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
-
-/* The number of rows, or columns, of a piece which starts at this row, or column, of the kernel. */
-static inline size piece_length(size length, size start) { return length - start < 3 ? length - start : 3; }
-
-/* Compute u (16, slabs, depth, BREADTH): G w G' of each piece; zeros where there is no kernel. */
-void winograd_transform(const convolution *c, const kernel *w, number *u) {
-    size deep = padded(depth(c), ROWS), wide = padded(c->outputs, BREADTH);
-#pragma omp parallel for schedule(static) num_threads(c->threads)
-    for (size slab = 0; slab < wide; slab += BREADTH)
-        for (size k = 0; k < deep; k++) {
-            place at = begin(c, k / c->channels);
-            size rows = k < depth(c) ? piece_length(c->kernel_height, at.row) : 0;
-            size columns = piece_length(c->kernel_width, at.column);
-            size count = c->outputs - slab < BREADTH ? c->outputs - slab : BREADTH;
-            number d[3][3][BREADTH] = {0}, *to = u + slab * deep + k * BREADTH;
-            const number *from = w->at + slab * w->output + k % c->channels * w->channel + at.plane * w->plane;
-            for (size r = 0; r < rows; r++)
-                for (size s = 0; s < columns; s++)
-                    for (size o = 0; o < count; o++)
-                        d[r][s][o] = from[o * w->output + (at.row + r) * w->row + (at.column + s) * w->column];
-            for (size n = 0; n < 16; n++, to += wide * deep)
-#pragma omp simd
-                for (size o = 0; o < BREADTH; o++) {
-                    number sum = 0;
-                    for (size r = 0; r < 3; r++)
-                        for (size s = 0; s < 3; s++) sum += g[n / 4][r] * g[n % 4][s] * d[r][s][o];
-                    to[o] = sum;
+/* Add the gradient of u to d_u, which has the same layout. The 16 numbers are processed one after another, so that
+   their data stay in the caches; many workers also split the depth. Each worker has workspace for
+   (tiles, 2 depth + outputs in whole slabs). */
+static void to_weight(to_weight_arguments *a, number *workspace) {
+    const convolution *c = a->about;
+    size deep = padded(depth(c), ROWS), wide = padded(c->outputs, BREADTH), all = tiles(c);
+    size part = padded((deep + a->parts - 1) / a->parts, ROWS);
+    number *v = workspace, *rows = v + c->tiles * deep, *d = rows + c->tiles * deep, *d_u = a->d_u;
+    for (size taken; (taken = __atomic_fetch_add(&a->next, 1, __ATOMIC_RELAXED)) < 16 * a->parts;) {
+        size which = taken / a->parts, start = taken % a->parts * part;
+        size end = start + part < deep ? start + part : deep;
+        if (start >= deep) continue;
+        for (size first = 0; first < all; first += c->tiles) {
+            size count = all - first < c->tiles ? all - first : c->tiles;
+            for (size t = 0; t < count; t++) {
+                tile at = find(c, first + t);
+                transform_one(c, at, which, v + t * deep);
+                transform_gradient(c, at, which, a->d_z, d + t * BREADTH, c->tiles * BREADTH);
+            }
+            /* Reorder for the products: ROWS numbers of each tile, tile by tile. */
+            for (size k = start; k < end; k += ROWS)
+                for (size t = 0; t < count; t++)
+                    for (size r = 0; r < ROWS; r++) rows[k * c->tiles + t * ROWS + r] = v[t * deep + k + r];
+            for (size slab = 0; slab < wide; slab += BREADTH)
+                for (size k = start; k < end; k += ROWS) {
+                    int any = 0;
+                    for (size piece = k / c->channels; piece <= (k + ROWS - 1) / c->channels; piece++)
+                        any |= is_nonzero(c, which, piece);
+                    if (any)
+                        multiply(
+                            count, rows + k * c->tiles, 1, ROWS, d + slab * c->tiles,
+                            d_u + (which * wide + slab) * deep + k * BREADTH, BREADTH, 1
+                        );
                 }
         }
+    }
 }
 
-/* Compute the gradient of the kernel, given that of its transform. */
-void winograd_transform_back(const convolution *c, const number *d_u, const kernel *d_w) {
-    size deep = padded(depth(c), ROWS), wide = padded(c->outputs, BREADTH);
-#pragma omp parallel for schedule(static) num_threads(c->threads)
-    for (size slab = 0; slab < wide; slab += BREADTH)
-        for (size k = 0; k < depth(c); k++) {
-            place at = begin(c, k / c->channels);
-            size rows = piece_length(c->kernel_height, at.row), columns = piece_length(c->kernel_width, at.column);
-            size count = c->outputs - slab < BREADTH ? c->outputs - slab : BREADTH;
-            const number *from = d_u + slab * deep + k * BREADTH;
-            number d[3][3][BREADTH] = {0};
-            number *to = d_w->at + slab * d_w->output + k % c->channels * d_w->channel + at.plane * d_w->plane;
-            for (size n = 0; n < 16; n++, from += wide * deep)
-#pragma omp simd
-                for (size o = 0; o < BREADTH; o++)
-                    for (size r = 0; r < 3; r++)
-                        for (size s = 0; s < 3; s++) d[r][s][o] += g[n / 4][r] * g[n % 4][s] * from[o];
-            for (size r = 0; r < rows; r++)
-                for (size s = 0; s < columns; s++)
-                    for (size o = 0; o < count; o++)
-                        to[o * d_w->output + (at.row + r) * d_w->row + (at.column + s) * d_w->column] = d[r][s][o];
-        }
+/* Runs workers. */
+void winograd_to_weight(size first, size last, to_weight_arguments *a) {
+    for (size worker = first; worker < last; worker++) to_weight(a, a->workspace + worker * a->share);
 }
 
 #endif

@@ -5,9 +5,11 @@ flows, pairs dx, dy in pixels, and L·C warped numbers, flow by flow.
 """
 
 import ctypes
-from typing import Any
 
 from torch import Tensor
+
+from stormcell.nn.ops.kernels import Kernel
+from stormcell.nn.ops.layout import addresses
 
 _BLOCK = 16  # channels per partial sum of a flow's gradient: BLOCK in native/warp.c
 
@@ -26,12 +28,8 @@ class Warp:
     """Bilinear sampling with zeros outside the image, and its gradient, each in one pass over the pixels."""
 
     def __init__(self, library: ctypes.CDLL, align_corners: bool) -> None:
-        self._forward, self._backward = library.warp_forward, library.warp_backward
+        self._forward, self._backward = Kernel(library, "warp_forward"), Kernel(library, "warp_backward")
         self._align_corners = align_corners
-        size, pointer = ctypes.c_int64, ctypes.c_void_p
-        types: list[Any] = [ctypes.POINTER(_NativeWarp), size, size, pointer, pointer, size, pointer]
-        self._forward.argtypes, self._backward.argtypes = types, [*types, pointer, pointer]
-        self._forward.restype = self._backward.restype = None
 
     def forward(self, h: Tensor, first: int, flow: Tensor, warped: Tensor) -> None:
         """Write the warped image of some pixels.
@@ -42,7 +40,8 @@ class Warp:
             flow: (P, 2L), of P pixels from that pixel on.
             warped: (P, L·C), written; contiguous.
         """
-        self._forward(self._describe(h, flow), *_pointers(h, first, flow, warped))
+        about = self._describe(h, flow)
+        self._forward(len(flow), ctypes.addressof(about), first, *_pointers(h, flow, warped))
 
     def backward(self, h: Tensor, first: int, flow: Tensor, warped: Tensor, d_h: Tensor) -> Tensor:
         """Return the gradient of the flow, and add to the gradient of the image.
@@ -57,9 +56,11 @@ class Warp:
         Returns:
             (P, 2L).
         """
-        d_flow = h.new_empty(-(-h.shape[-1] // _BLOCK), *flow.shape)
-        pointers = *_pointers(h, first, flow, warped), d_h.data_ptr(), d_flow.data_ptr()
-        self._backward(self._describe(h, flow), *pointers)
+        about, (height, width, channels) = self._describe(h, flow), h.shape[1:]
+        d_flow = h.new_empty(-(-channels // _BLOCK), *flow.shape)
+        images = (first + len(flow) - 1) // (height * width) + 1 - first // (height * width)
+        pointers = *_pointers(h, flow, warped), d_h.data_ptr(), d_flow.data_ptr()
+        self._backward(images * len(d_flow), ctypes.addressof(about), first, len(flow), *pointers)
         return d_flow.sum(0)
 
     def _describe(self, h: Tensor, flow: Tensor) -> _NativeWarp:
@@ -70,5 +71,5 @@ class Warp:
         return _NativeWarp(height, width, channels, flow.shape[1] // 2, tuple(stretch), shift)
 
 
-def _pointers(h: Tensor, first: int, flow: Tensor, warped: Tensor) -> tuple[int, ...]:
-    return first, len(flow), h.data_ptr(), flow.data_ptr(), flow.stride(0), warped.data_ptr()
+def _pointers(h: Tensor, flow: Tensor, warped: Tensor) -> tuple[int, ...]:
+    return h.data_ptr(), *addresses(flow), warped.data_ptr()

@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from stormcell.nn.ops import compiler
+from stormcell.nn.ops import kernels
 from stormcell.nn.ops.chunking import chunks_by_bytes
 from stormcell.nn.ops.layout import empty_images
 from stormcell.nn.ops.traj_gru.sampling import sample
@@ -148,7 +148,7 @@ class TorchWarpProject:
 
 def fastest_warp_project(w: TrajGRUWeights, align_corners: bool, dtype: torch.dtype) -> WarpProject:
     """Return the fastest warp for convolutions of this dtype."""
-    library = compiler.library(dtype)
+    library = kernels.library(dtype)
     if library is None:
         return TorchWarpProject(w, dtype, align_corners)
     return NativeWarpProject(w, dtype, Warp(library, align_corners))

@@ -1,0 +1,126 @@
+"""The wheel of this platform carries C kernels that a bare environment uses from its first call."""
+
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+NEEDS_ZIG = pytest.mark.skipif(
+    importlib.util.find_spec("ziglang") is None or importlib.util.find_spec("hatchling") is None,
+    reason="no ziglang or no hatchling: see requirements-wheels.lock",
+)
+pytestmark = [
+    NEEDS_ZIG,
+    pytest.mark.skipif(
+        sys.platform != "linux" or platform.machine() != "x86_64", reason="not on Linux x86-64"
+    ),
+]
+
+FIRST_CALL = """
+import torch
+from stormcell.nn import ConvGRU2d, ConvLSTM2d, TrajGRU2d
+torch.manual_seed(1)
+x = torch.rand(4, 2, 8, 10, 12)
+for layer, options in ((ConvLSTM2d, {}), (ConvGRU2d, {}), (TrajGRU2d, {"num_flows": 3})):
+    fused, plain = (layer(8, 16, 3, backend=b, **options) for b in ("fused", "reference"))
+    plain.load_state_dict(fused.state_dict())
+    for bfloat16 in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            found, right = fused(x)[0], plain(x)[0]
+        off = 2**-5 if bfloat16 else 1e-5  # some roundings of numbers below 1
+        torch.testing.assert_close(found, right, rtol=0, atol=off)
+    gradients = [torch.autograd.grad(rnn(x)[0].sum(), list(rnn.parameters())) for rnn in (fused, plain)]
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-3)
+    print(fused.explain(x))
+"""
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """The wheel for Linux x86-64."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    environment = os.environ | {"STORMCELL_WHEEL": "linux-x86_64"}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="session")
+def bare(wheel, tmp_path_factory):
+    """A virtual environment with the wheel, and with this one's other packages; nobody can write to it."""
+    folder = tmp_path_factory.mktemp("bare")
+    venv.create(folder, with_pip=False, symlinks=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    zipfile.ZipFile(wheel).extractall(packages)
+    (packages / "others.pth").write_text(str(Path(torch.__file__).parent.parent))
+    for path in packages.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    yield folder / "bin" / "python"
+    for path in [packages, *packages.rglob("*")]:
+        path.chmod(0o755)
+
+
+def first_call(python, home, **environment):
+    """What explains the layers, in a process without a compiler, whose home is a file."""
+    bare = {"PATH": "/nowhere", "HOME": str(home), "XDG_CACHE_HOME": str(home), "CC": "no-such-compiler"}
+    done = subprocess.run([python, "-c", FIRST_CALL], env=bare | environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A home in which no folder can be made, not even by the superuser."""
+    path = tmp_path / "home"
+    path.touch()
+    return path
+
+
+@pytest.mark.parametrize(("says", "processor"), [("default", "x86-64-v4"), ("avx2", "x86-64-v3")])
+def test_wheel_in_bare_environment_uses_its_kernels_at_first_call(bare, home, says, processor):
+    if processor == "x86-64-v4" and torch.backends.cpu.get_cpu_capability() != "AVX512":
+        pytest.skip("this processor has no AVX-512")
+    environment = {} if says == "default" else {"ATEN_CPU_CAPABILITY": says}
+    said = first_call(bare, home, **environment)
+    assert said.count(f"compiled kernels: from the wheel, for {processor}") == 3
+    assert "gates: compiled" in said
+    assert "convolution of input and state: Winograd, compiled" in said
+    assert "gates: PyTorch" not in said
+
+
+def test_wheel_on_processor_without_avx2_uses_pytorch(bare, home):
+    bare_environment = {"PATH": "/nowhere", "HOME": str(home), "XDG_CACHE_HOME": str(home), "CC": "none"}
+    done = subprocess.run(
+        [bare, "-c", FIRST_CALL],
+        env=bare_environment | {"ATEN_CPU_CAPABILITY": "default"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    assert "the layers run slower, without compiled CPU kernels: no C compiler was found" in done.stderr
+    assert "gates: PyTorch" in done.stdout
+
+
+def test_wheel_names_its_platform_and_needs_only_old_symbols(wheel, tmp_path):
+    assert wheel.name.endswith("-py3-none-manylinux_2_17_x86_64.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    libraries = sorted(tmp_path.glob("stormcell/nn/ops/native/shipped/*.so"))
+    assert [path.stem for path in libraries] == [
+        f"{dtype}-x86-64-{level}" for dtype in ("bfloat16", "float32", "float64") for level in ("v3", "v4")
+    ]
+    if shutil.which("objdump") is None:
+        pytest.skip("no objdump")
+    for path in libraries:
+        said = subprocess.run(["objdump", "-T", path], capture_output=True, text=True, check=True).stdout
+        needed = {word for word in said.replace("(", " ").replace(")", " ").split() if "GLIBC_" in word}
+        assert needed <= {f"GLIBC_2.{minor}" for minor in ("2.5", 14, 17)}, path.name
