@@ -74,7 +74,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"PIL", "cv2", "jinja2", "matplotlib", "numpy", "safetensors", "scipy", "scores", "xarray"},
     ),
     "training": (
-        {"errors", "atomic", "data", "motion", "models", "verification"},
+        {"errors", "atomic", "data", "motion", "models", "nn.ops.bfloat16_probe", "verification"},
         {"lightning", "numpy", "pydantic", "rich", "torch", "xarray", "yaml"},
     ),
     "experiments": (

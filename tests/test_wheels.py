@@ -71,11 +71,11 @@ def bare(wheel, tmp_path_factory):
 
 
 def first_call(python, home, **environment):
-    """What explains the layers, in a process without a compiler, whose home is a file."""
+    """The process that calls and explains layers without a compiler, and with a file for a home."""
     bare = {"PATH": "/nowhere", "HOME": str(home), "XDG_CACHE_HOME": str(home), "CC": "no-such-compiler"}
     done = subprocess.run([python, "-c", FIRST_CALL], env=bare | environment, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 @pytest.fixture
@@ -91,22 +91,16 @@ def test_wheel_in_bare_environment_uses_its_kernels_at_first_call(bare, home, sa
     if processor == "x86-64-v4" and torch.backends.cpu.get_cpu_capability() != "AVX512":
         pytest.skip("this processor has no AVX-512")
     environment = {} if says == "default" else {"ATEN_CPU_CAPABILITY": says}
-    said = first_call(bare, home, **environment)
-    assert said.count(f"compiled kernels: from the wheel, for {processor}") == 3
-    assert "gates: compiled" in said
-    assert "convolution of input and state: Winograd, compiled" in said
-    assert "gates: PyTorch" not in said
+    done = first_call(bare, home, **environment)
+    assert done.stderr == ""
+    assert done.stdout.count(f"compiled kernels: from the wheel, for {processor}") == 3
+    assert "convolution of input and state: Winograd, compiled" in done.stdout
+    assert "gates: compiled" in done.stdout
+    assert "gates: PyTorch" not in done.stdout
 
 
 def test_wheel_on_processor_without_avx2_uses_pytorch(bare, home):
-    bare_environment = {"PATH": "/nowhere", "HOME": str(home), "XDG_CACHE_HOME": str(home), "CC": "none"}
-    done = subprocess.run(
-        [bare, "-c", FIRST_CALL],
-        env=bare_environment | {"ATEN_CPU_CAPABILITY": "default"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0
+    done = first_call(bare, home, ATEN_CPU_CAPABILITY="default")
     assert "the layers run slower, without compiled CPU kernels: no C compiler was found" in done.stderr
     assert "gates: PyTorch" in done.stdout
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from stormcell.nn.ops import conv_backends, kernels, onednn, winograd
+from stormcell.nn.ops import bfloat16_probe, conv_backends, kernels, onednn, winograd
+from stormcell.nn.ops.bfloat16_probe import Probe
 
 needs_compiler = pytest.mark.skipif(kernels.library(torch.float64) is None, reason="no C compiler")
 BACKENDS = [conv_backends.Direct, pytest.param(winograd.Winograd, marks=needs_compiler)]
@@ -196,6 +197,58 @@ def test_winograd_is_chosen_where_it_costs_less():
     assert not taken(3, 3, 3)  # most results would be unused
     assert not taken(256, 3)
     assert not taken(256, 3, 3, dtype=torch.bfloat16)
+
+
+SLOW_IN_BFLOAT16 = Probe(float32=1 / 314, bfloat16=1 / 182)  # as measured with AVX512-BF16 and without AMX
+
+
+@pytest.mark.usefixtures("nan_memory")
+@pytest.mark.parametrize("first", [0, 3])
+@pytest.mark.parametrize(("kernel", "size"), [((3, 3), (7, 6)), ((5, 3), (2, 9)), ((3, 3, 3), (4, 5, 6))])
+def test_in_float32_only_rounds_its_results(kernel, size, first):
+    weight, images, bias, d_z = given = case(kernel, size=size, dtype=torch.bfloat16)
+    found = convolve(conv_backends.InFloat32, *given, first)
+    truth = by_pytorch(weight.float(), images.float(), bias.float(), d_z.float(), first)
+    assert [each.dtype for each in found] == [torch.bfloat16, torch.bfloat16, torch.float32]
+    for each, other, off in zip(found, truth, (2**-8, 2**-8, 0), strict=True):
+        # The rounding, and those of some hundred products in float32.
+        torch.testing.assert_close(each.float(), other, rtol=1.01 * off, atol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [(0, 7), (0, 1), (2, 4), (5, 7)])
+def test_in_float32_of_some_rows_matches_all(rows):
+    weight, images, bias, _ = case((5, 3), batch=1, dtype=torch.bfloat16)
+    one = conv_backends.InFloat32(weight)
+    some, whole = one.forward(images, bias, slice(*rows)), one.forward(images, bias)
+    torch.testing.assert_close(some, whole[:, slice(*rows)], rtol=2**-7, atol=1e-3)  # a neighbour at most
+
+
+@pytest.mark.parametrize(
+    ("probe", "taken"),
+    [
+        (SLOW_IN_BFLOAT16, conv_backends.InFloat32),
+        (Probe(float32=1 / 500, bfloat16=1 / 1000), conv_backends.Direct),
+        (Probe(float32=1 / 500, bfloat16=1 / 5000), conv_backends.Direct),  # with AMX
+    ],
+)
+def test_bfloat16_is_convolved_in_float32_where_the_probe_says_so(monkeypatch, probe, taken):
+    monkeypatch.setattr(bfloat16_probe, "measured", lambda: probe)
+    weight = torch.zeros(256, 64, 3, 3, dtype=torch.bfloat16)
+    assert type(conv_backends.conv_backend(weight)) is taken
+    (said,) = conv_backends.describe({"state": weight}).values()
+    assert said.endswith(", in float32") == (taken is conv_backends.InFloat32)
+    assert type(conv_backends.conv_backend(weight.float())) is not conv_backends.InFloat32
+
+
+@needs_compiler
+def test_bfloat16_is_convolved_in_float32_only_where_that_gains(monkeypatch):
+    # Equally fast in both: only fewer products make up for the conversion.
+    monkeypatch.setattr(bfloat16_probe, "measured", lambda: Probe(float32=1, bfloat16=1))
+    kinds = [torch.zeros(256, 64, k, k, dtype=torch.bfloat16) for k in (1, 3)]
+    assert [type(conv_backends.conv_backend(w)) for w in kinds] == [
+        conv_backends.Direct,
+        conv_backends.InFloat32,
+    ]
 
 
 def test_direct_is_chosen_without_compiler(monkeypatch):

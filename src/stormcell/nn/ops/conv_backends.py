@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stormcell.nn.ops import bfloat16_probe, buffer_pool
 from stormcell.nn.ops.layout import as_pixels, channels_first, channels_last
 from stormcell.nn.ops.onednn import OneDNNConvolution, conv_weight_gradient
-from stormcell.nn.ops.winograd import Winograd, is_faster
+from stormcell.nn.ops.winograd import Winograd, cost_share, is_faster
 
 
 class ConvBackend(Protocol):
@@ -37,26 +38,41 @@ class ConvBackend(Protocol):
         ...
 
 
-def conv_backend(weight: Tensor, first_channel: int = 0) -> "Direct | Matrix | Winograd":
+def conv_backend(weight: Tensor, first_channel: int = 0) -> "Direct | InFloat32 | Matrix | Winograd":
     """Return the fastest back end for a weight.
 
     Args:
         weight: (C_out, C_in, *k).
         first_channel: Input gradients are computed from this input channel on.
     """
-    return conv_backend_class(weight)(weight, first_channel)
+    if _is_faster_in_float32(weight):
+        return InFloat32(weight, first_channel)
+    return _back_end(weight)(weight, first_channel)
 
 
-def conv_backend_class(weight: Tensor) -> "type[Direct | Matrix | Winograd]":
-    """Return the class of the fastest back end for a weight."""
+def _back_end(weight: Tensor) -> "type[Direct | Matrix | Winograd]":
+    """Return the class of the fastest back end in the weight's own dtype."""
     if weight.shape[2:] == (1,):
         return Matrix
     return Winograd if is_faster(weight) else Direct
 
 
+def _is_faster_in_float32(weight: Tensor) -> bool:
+    """Return whether the processor is so slow in bfloat16 that this convolution is faster in float32."""
+    if weight.dtype != torch.bfloat16 or weight.device.type != "cpu" or weight.shape[2:] == (1,):
+        return False
+    probe, single = bfloat16_probe.measured(), weight.float()
+    share = cost_share(single) if is_faster(single) else None
+    return probe.prefers_float32(1 if share is None else share)
+
+
 def describe(weights: Mapping[str, Tensor]) -> dict[str, str]:
     """Return the name of the back end of each convolution, given its weight."""
-    return {f"convolution of {what}": conv_backend_class(weight).name for what, weight in weights.items()}
+    return {f"convolution of {what}": _name(weight) for what, weight in weights.items()}
+
+
+def _name(weight: Tensor) -> str:
+    return f"{_name(weight.float())}, in float32" if _is_faster_in_float32(weight) else _back_end(weight).name
 
 
 class _Sum:
@@ -141,3 +157,38 @@ class Matrix:
     def weight_gradient(self) -> Tensor:
         """See :class:`ConvBackend`."""
         return self._sum.total().unsqueeze(-1)
+
+
+class InFloat32:
+    """Convolutions of bfloat16 images in float32, rounded at the end. See :class:`ConvBackend`.
+
+    They are for processors that are slow in bfloat16.
+    """
+
+    def __init__(self, weight: Tensor, first_channel: int = 0) -> None:
+        single = weight.float()
+        self._inner, self._margin = _back_end(single)(single, first_channel), weight.shape[2] // 2
+
+    def forward(self, images: Tensor, bias: Tensor | None, rows: slice | None = None) -> Tensor:
+        """See :class:`ConvBackend`. Compute some rows of the output, or all."""
+        rows = rows or slice(0, images.shape[1])
+        start, stop = max(rows.start - self._margin, 0), rows.stop + self._margin
+        z = self._inner.forward(_single(images[:, start:stop]), None if bias is None else bias.float())
+        # The rows beyond the range lack neighbours: they are wrong.
+        return buffer_pool.copy(z[:, rows.start - start : rows.stop - start], images.dtype)
+
+    def input_gradient(self, d_z: Tensor) -> Tensor:
+        """See :class:`ConvBackend`."""
+        return buffer_pool.copy(self._inner.input_gradient(_single(d_z)), d_z.dtype)
+
+    def add_weight_gradient(self, d_z: Tensor, images: Tensor) -> None:
+        """See :class:`ConvBackend`."""
+        self._inner.add_weight_gradient(_single(d_z), _single(images))
+
+    def weight_gradient(self) -> Tensor:
+        """See :class:`ConvBackend`."""
+        return self._inner.weight_gradient()
+
+
+def _single(images: Tensor) -> Tensor:
+    return buffer_pool.copy(images, torch.float32)

@@ -21,12 +21,18 @@ _TRANSFORM_COST = 10  # of one number, in products
 
 def is_faster(weight: Tensor) -> bool:
     """Return whether Winograd supports a weight ``(C_out, C_in, *k)`` and is faster than PyTorch."""
+    share = cost_share(weight)
+    return share is not None and share <= _MAX_COST_RATIO
+
+
+def cost_share(weight: Tensor) -> float | None:
+    """Return Winograd's cost, in direct convolutions by this weight; None where it is not supported."""
     outputs, inputs, *kernel = weight.shape
     if len(kernel) not in (2, 3) or inputs == 0 or weight.device.type != "cpu":
-        return False
+        return None
     library = kernels.library(weight.dtype) if weight.dtype in (torch.float32, torch.float64) else None
     if library is None:
-        return False
+        return None
     width: int = library.winograd_breadth()
     # The kernel is cut into pieces of three elements. A full piece needs four products for two pixels; one
     # after the first which ends in zeros needs three.
@@ -34,7 +40,7 @@ def is_faster(weight: Tensor) -> bool:
     products *= math.prod(kernel[:-2])
     transforms = 4 * (inputs * _piece_count(kernel) + outputs)
     cost = products * inputs * -(-outputs // width) * width + _TRANSFORM_COST * transforms
-    return cost <= _MAX_COST_RATIO * math.prod(kernel) * inputs * outputs
+    return cost / (math.prod(kernel) * inputs * outputs)
 
 
 class _Convolution(ctypes.Structure):

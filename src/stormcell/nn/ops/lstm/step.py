@@ -58,7 +58,7 @@ class SplitStep:
 
     def __init__(
         self,
-        convolution: conv_backends.Direct | conv_backends.Matrix,
+        convolution: conv_backends.Direct | conv_backends.InFloat32 | conv_backends.Matrix,
         pointwise: Pointwise,
         bias: Tensor | None,
         w: Tensor,
