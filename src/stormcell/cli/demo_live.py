@@ -78,9 +78,8 @@ def run(
             least_free=0,
         )
         child = Child(settings.memory)
-        signal.signal(
-            signal.SIGTERM, lambda *_: sys.exit(ALL_DONE)
-        )  # so that the folder is deleted then, too
+        # So that the folder is deleted then, too.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(ALL_DONE))
         try:
             with running(settings.out, "127.0.0.1", port, clock=clock) as address:
                 print(f"{address} shows generated rain, {_SPEED} times as fast; Ctrl-C ends it", flush=True)
