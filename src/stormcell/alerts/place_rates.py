@@ -93,10 +93,9 @@ class PlaceRates:
         return self._ahead(found[0])
 
     def _ahead(self, product: Product) -> list[Sampled]:
-        if product.first_layer is None:
+        if product.layers is None:
             raise NotPublishedError(f"{self._manifest.folder}: expected cells of {product.name}, found none")
-        layers = slice(product.first_layer, product.first_layer + len(product.times))
-        levels = self._shelf.cells(self._manifest)[self._cells.rows, self._cells.columns, layers]
+        levels = self._shelf.cells(self._manifest)[self._cells.rows, self._cells.columns, product.layers]
         return [
             Sampled(time, time - earlier, _decoded(product.kind, levels[:, k]))
             for k, (earlier, time) in enumerate(pairwise((self.issue, *product.times)))

@@ -200,6 +200,13 @@ class Product(_Part):
     first_layer: int | None = None
     variable: str | None = None
 
+    @property
+    def layers(self) -> slice | None:
+        """Indices in ``cells.npy`` of the fields at all times; None for products without cells."""
+        if self.first_layer is None:
+            return None
+        return slice(self.first_layer, self.first_layer + len(self.times))
+
     def layer(self, time: datetime) -> int | None:
         """Return the index in ``cells.npy`` of the field at a time; None if there is no such field."""
         if self.first_layer is None or time not in self.times:

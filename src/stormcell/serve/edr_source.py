@@ -62,8 +62,8 @@ def forecast_source(publication: Publication) -> Source:
     """Return the forecast of a publication."""
     found = {}
     for product in publication.forecasts:
-        assert product.first_layer is not None
-        layers = publication.cells[..., product.first_layer : product.first_layer + len(product.times)]
+        assert product.layers is not None
+        layers = publication.cells[..., product.layers]
         meaning = publication.manifest.encodings[product.kind]
         found[product.name] = Parameter(product, meaning, product.times, partial(_forecast, layers))
     return Source(FORECAST, publication.manifest, publication.grid, found)
