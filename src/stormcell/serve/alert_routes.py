@@ -1,12 +1,11 @@
 """``/alerts.json`` and ``/alerts.geojson``: the state of every rule."""
 
-import hashlib
-
 from fastapi import APIRouter, Request, Response
 
 from stormcell.errors import NotPublishedError
 from stormcell.published.alerts import Alerts
 from stormcell.serve.answers import answer, json_text
+from stormcell.serve.entity_tags import weak_tag
 from stormcell.serve.problems import described
 from stormcell.serve.site import Site
 
@@ -54,5 +53,5 @@ def _alerts(site: Site) -> Alerts:
 
 
 def _answer(request: Request, content: bytes, media_type: str) -> Response:
-    etag = f'W/"{hashlib.sha256(content).hexdigest()[:16]}"'
-    return answer(request, content, {"ETag": etag, "Cache-Control": "public, max-age=2"}, media_type)
+    headers = {"ETag": weak_tag(content), "Cache-Control": "public, max-age=2"}
+    return answer(request, content, headers, media_type)

@@ -13,6 +13,7 @@ from stormcell.serve import coverage_json, edr_metadata, edr_query, edr_selectio
 from stormcell.serve.answers import answer, current, immutable, not_changed
 from stormcell.serve.edr_query import Period
 from stormcell.serve.edr_source import FORECAST, Source, forecast_source, observed_source
+from stormcell.serve.entity_tags import weak_tag
 from stormcell.serve.problems import described
 from stormcell.serve.site import Site
 
@@ -140,7 +141,7 @@ def _instances(site: Site) -> list[Source]:
 
 def _described(site: Site, request: Request, document: BaseModel) -> Response:
     text = document.model_dump_json(exclude_none=True).encode()
-    return answer(request, text, current(site, f'W/"{hashlib.sha256(text).hexdigest()[:16]}"'))
+    return answer(request, text, current(site, weak_tag(text)))
 
 
 async def _values(

@@ -1,7 +1,6 @@
 """Watch a published folder: each new publication is loaded whole, then replaces the one before."""
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -14,6 +13,7 @@ from stormcell.published.alerts import ALERTS, Alerts
 from stormcell.published.manifest import LATEST, STATUS, Latest, Status, time_name
 from stormcell.published.observed_frames import SeenFrame, observed_frames
 from stormcell.published.reading import Shelf
+from stormcell.serve.entity_tags import weak_tag
 from stormcell.serve.problems import nothing_yet
 from stormcell.serve.publication import Publication
 
@@ -187,7 +187,6 @@ class Watch:
         publication = Publication.load(self.shelf, time_name(latest.issue), latest.run)
         observed = observed_frames(self.shelf, latest)
         text = latest.model_dump_json().encode()
-        etag = f'W/"{hashlib.sha256(text).hexdigest()[:16]}"'
-        self._newest = Newest(latest, text, etag, publication, observed)
+        self._newest = Newest(latest, text, weak_tag(text), publication, observed)
         self.loaded += 1
         return True
