@@ -95,14 +95,14 @@ class CropReader:
         targets = self._displaced(future, paths, (rows, cols), sample_nearest, self._read)
         return np.concatenate([inputs, newest]), targets
 
-    def _neighbourhood(self, crop: Area) -> Area:
-        """Return the area from which the motion of a crop is estimated."""
-        rows, cols = (_grown(part, MARGIN, length) for part, length in zip(crop, self.shape, strict=True))
+    def _around(self, crop: Area, margin: int) -> Area:
+        """Return the area around a crop, as far as it is inside the grid."""
+        rows, cols = (_grown(part, margin, length) for part, length in zip(crop, self.shape, strict=True))
         return rows, cols
 
     def _reading_once(self, positions: tuple[int, ...], crop: Area) -> Read:
         """Read frames around a crop; return a function that reads the archive again only beyond that."""
-        around = self._neighbourhood(crop)
+        around = self._around(crop, MARGIN)
         frames = self._read(positions, around)
 
         def read(wanted: tuple[int, ...], area: Area) -> Field:
@@ -117,7 +117,7 @@ class CropReader:
         """Return the motion vectors on the whole grid, or around a crop."""
         if self.in_memory:
             return self._whole_motion(positions)
-        rows, cols = self._neighbourhood(crop)
+        rows, cols = self._around(crop, MARGIN)
         vectors = track(read(positions, (rows, cols)))
         vectors += np.array([cols.start, rows.start, 0, 0])
         return vectors
@@ -128,8 +128,7 @@ class CropReader:
         No interpolated motion is faster than the fastest vector, so that a path never leaves the field.
         """
         speed = np.abs(vectors[:, 2:]).max(initial=0.0)
-        reach = math.ceil(speed * steps) + 2
-        rows, cols = (_grown(part, reach, length) for part, length in zip(crop, self.shape, strict=True))
+        rows, cols = self._around(crop, math.ceil(speed * steps) + 2)
         field = motion_field(vectors, *self.shape, rows=rows, cols=cols)
         return field, (_moved(crop[0], -rows.start), _moved(crop[1], -cols.start))
 
