@@ -126,9 +126,8 @@ def test_far_away_is_404_in_every_form(client, where):
         answers.append(client.post("/area", json=near))
         answers.append(client.get("/collections/forecast/area", params={"coords": polygon}))
         answers.append(client.get("/collections/forecast/cube", params={"bbox": box}))
-    assert {answer.status_code for answer in answers} == {404}
-    if abs(lat) < 85:  # a tile has no 404, which viewers would show as broken: it is empty
+    if abs(lat) < 85:  # where the map ends
         column, row, _ = tile_at(lat, lon)
         valid = f"{ISSUE + STEP:%Y%m%dT%H%MZ}"
-        tile = client.get(f"/tiles/{NAME[:14]}/{RUN}/rate/{valid}/{ZOOM}/{column}/{row}.png")
-        assert not np.asarray(Image.open(io.BytesIO(tile.content)).convert("RGBA"))[..., 3].any()
+        answers.append(client.get(f"/tiles/{NAME[:14]}/{RUN}/rate/{valid}/{ZOOM}/{column}/{row}.png"))
+    assert {answer.status_code for answer in answers} == {404}

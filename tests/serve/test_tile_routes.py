@@ -27,9 +27,12 @@ def test_tile_has_rain_where_it_is(client, zoom):
         assert image[*pixel, 3] == opaque
 
 
-def test_tile_beyond_the_picture_is_transparent(client):
-    image = Image.open(io.BytesIO(client.get(f"{ADDRESS}/8/0/0.png").content)).convert("RGBA")
-    assert image.getextrema()[3] == (0, 0)
+def test_tile_beyond_the_picture_is_404_with_the_bounds_of_the_grid(client):
+    answer = client.get(f"{ADDRESS}/8/0/0.png")
+    west, south, east, north = answer.json()["bbox"]
+    assert answer.status_code == 404
+    assert west < place(*WET)["lon"] < east
+    assert south < place(*WET)["lat"] < north
 
 
 def test_tile_that_the_client_has_is_304(client):

@@ -44,6 +44,23 @@ def tile_bounds(zoom: int, column: int, row: int) -> Bounds:
     return left, top - side, left + side, top
 
 
+def meet(picture: Bounds, tile: Bounds) -> bool:
+    """Whether a tile and a picture have an area in common.
+
+    Example:
+        >>> meet((0, 0, 9, 9), (8, 8, 16, 16)), meet((0, 0, 9, 9), (9, 0, 17, 8))
+        (True, False)
+    """
+    left, bottom, right, top = picture
+    shift = _worlds_between(left, tile)
+    return tile[0] + shift < right and tile[1] < top and bottom < tile[3]
+
+
+def _worlds_between(left: float, tile: Bounds) -> float:
+    """Return the metres that bring a tile right of a picture's left edge: some end in the next world."""
+    return float(WORLD * np.ceil((left - tile[2]) / WORLD))
+
+
 def overview(bounds: Bounds, columns: int, factors: Sequence[int], zoom: int, size: int = 256) -> int:
     """Return the coarsest overview whose pixels are not larger than those of tiles; 1 for the picture itself.
 
@@ -82,8 +99,7 @@ def cut(
     _expect_offered(size)
     left, bottom, right, top = bounds
     width, height = (right - left) / levels.shape[1], (top - bottom) / levels.shape[0]
-    # A picture across the 180th meridian ends in the next world.
-    shift = WORLD * np.ceil((left - tile[2]) / WORLD)
+    shift = _worlds_between(left, tile)
     side = (tile[2] - tile[0]) / size
     columns = _pixels((tile[0] + shift - left) / width, side / width, size, levels.shape[1])
     rows = _pixels((top - tile[3]) / height, side / height, size, levels.shape[0])

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as InPath
 
 from stormcell.maps import map_tiles, palettes, pictures
+from stormcell.maps.places import Extent, outside
 from stormcell.published.manifest import Manifest, time_name
 from stormcell.published.reading import product_of
 from stormcell.serve.answers import answer, current, immutable, json_text, not_changed
@@ -43,9 +44,11 @@ def routes(site: Site) -> APIRouter:
         palette: PaletteName = palettes.DEFAULT,
         size: Annotated[int, Query(description="Side in pixels: 256 or 512")] = 256,
     ) -> Response:
-        """A tile of a picture. It is transparent where it is dry and beyond the picture."""
+        """A tile of a picture, transparent where it is dry; 404 if all of it is beyond the picture."""
         found = site.watch.shelf.manifest(issue, run)
         bounds = map_tiles.tile_bounds(z, x, y)
+        if not map_tiles.meet(found.raster.bounds, bounds):
+            raise outside(Extent(*found.grid.bounds))
         asked = TileAsked(found, product, parse_valid(valid), bounds, z, size, palette)
         return await tile_answer(site, request, asked)
 
