@@ -1,10 +1,11 @@
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.serve.publications import ISSUE, WET, place, publish_issue
+from tests.serve.publications import ISSUE, NAME, WET, place, publish_issue
 
-from stormcell.published.manifest import Scores
-from stormcell.published.writing import write_scores
+from stormcell.published.manifest import Scores, Status
+from stormcell.published.writing import write_scores, write_status
 
 
 def metrics(client):
@@ -58,3 +59,12 @@ def test_metrics_before_the_first_forecast(serve, published):
     assert client.get("/healthz").status_code == 200
     assert client.get("/readyz").status_code == 503
     assert client.get("/status.json").status_code == 503
+
+
+@pytest.mark.parametrize(("minutes", "status"), [(14, 200), (16, 503)])
+def test_server_is_ready_until_the_forecast_is_stale(serve, published, minutes, status):
+    publish_issue(published)
+    write_status(published, Status(updated=ISSUE, state="working", stale_after_seconds=900))
+    answer = serve(published, ISSUE + timedelta(minutes=minutes)).get("/readyz")
+    assert answer.status_code == status
+    assert NAME in answer.text

@@ -21,9 +21,13 @@ def routes(site: Site) -> APIRouter:
 
     @router.get("/readyz", responses=described(503))
     async def ready() -> Response:
-        """Say whether there is a forecast to serve."""
-        newest = watch.newest
-        state = {"status": "stale" if watch.is_stale else "ok", "publication": newest.latest.folder}
+        """Say whether there is a forecast that describes the present rain."""
+        folder = watch.newest.latest.folder
+        if watch.is_stale:
+            raise Problem(
+                503, f"expected a recent forecast, found {folder}", {"Retry-After": str(RETRY_SECONDS)}
+            )
+        state = {"status": "ok", "publication": folder}
         if watch.problem is not None:
             state["problem"] = watch.problem
         return Response(json_text(state), 200, _HEADERS, "application/json")
