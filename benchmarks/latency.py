@@ -5,12 +5,10 @@
 ``stormcell live`` and ``stormcell serve`` run as processes of their own. Files of generated rain are renamed
 into the feed one by one, each when the loop has been idle for a while. This process listens to the server's
 events until one names the forecast: first the preliminary one, which is extrapolation, then that of the
-model. The memory of the loop is read at the end. The table is written to ``benchmarks/results``, and with
-``--docs`` into the page on running the loop.
+model. The memory of the loop is read at the end. With ``--docs``, the table is written into docs/operate.md.
 """
 
 import argparse
-import json
 import random
 import subprocess
 import sys
@@ -27,7 +25,8 @@ import numpy as np
 
 from benchmarks.layers import machine
 from benchmarks.pages import fill
-from benchmarks.serving import PORT, server
+from benchmarks.serving.process import server
+from benchmarks.serving.requests import PORT
 from stormcell.data import schema
 from stormcell.data.synthetic import generate
 from stormcell.published.manifest import Latest
@@ -154,12 +153,12 @@ def most_memory(process: int) -> float:
     return next(int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM"))
 
 
-def table(found: Latencies, about: dict[str, object]) -> str:
+def table(found: Latencies, options: argparse.Namespace) -> str:
     """Return the results as a table in Markdown."""
-    what = f"{about['side']} × {about['side']} pixels, {about['issues']} issues"
-    where = f"{about['machine']}, commit {about['commit']}, load before {about['load']}"
+    where = machine.where(" ".join(["python -m benchmarks.latency", *sys.argv[1:]]))
+    what = f"{options.side} × {options.side} pixels, {options.issues} issues"
     lines = [
-        f"Seconds from the arrival of a file: {what}; {where}. `{about['command']}`",
+        f"Seconds from the arrival of a file: {what}; {where}",
         "",
         "| | median | 95 % | most | aim, 95 % |",
         "|---|---|---|---|---|",
@@ -182,22 +181,13 @@ def main() -> None:
     parser.add_argument("--model", help="as for stormcell live")
     parser.add_argument("--docs", action="store_true", help="fill the page of the docs")
     options = parser.parse_args()
-    about = machine.about("cpu", 1) | {
-        "command": " ".join(["python -m benchmarks.latency", *sys.argv[1:]]),
-        "side": options.side,
-        "issues": options.issues,
-    }
-    if (warning := machine.disturbed(about)) is not None:
+    if (warning := machine.disturbed(machine.about("cpu", 1))) is not None:
         print(warning, file=sys.stderr)
     page = machine.ROOT / "docs" / "operate.md"
     fill(page, "latency", None)
     with TemporaryDirectory() as name:
         found = measure(Path(name), options)
-    text = table(found, about)
-    results = machine.ROOT / "benchmarks" / "results"
-    (results / "latency.md").write_text(text)
-    numbers = {"about": about, "seconds": found.seconds, "stages": found.stages}
-    (results / "latency.json").write_text(json.dumps(numbers, indent=1) + "\n")
+    text = table(found, options)
     print(text)
     if options.docs:
         fill(page, "latency", text)

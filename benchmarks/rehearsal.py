@@ -4,9 +4,8 @@
 
 Generated rain, one frame every five minutes, is fed to the live loop with the faults of ``stormcell
 rehearse``, by a clock that is set by hand. After each arrival, the memory of this process, which takes the
-turns, and of its child process, which archives and forecasts, is read. The results are written to
-``benchmarks/results``, and with ``--docs`` into the page on running the loop. Exit status 1: a promise was
-broken.
+turns, and of its child process, which archives and forecasts, is read. With ``--docs``, the results are
+written into docs/operate.md. Exit status 1: a promise was broken.
 """
 
 import argparse
@@ -80,7 +79,7 @@ def run(root: Path, hours: int, side: int) -> tuple[Rehearsed, list[tuple[float,
 
 
 def table(
-    found: Rehearsed, memory: list[tuple[float, float]], about: dict[str, object], minutes: float
+    found: Rehearsed, memory: list[tuple[float, float]], options: argparse.Namespace, minutes: float
 ) -> str:
     """Return the results in Markdown."""
     warm = np.array(memory[round(WARM * len(memory)) :])
@@ -90,8 +89,8 @@ def table(
     files = ", ".join(f"{count} {name}" for name, count in found.files.items() if count)
     broken = "; ".join(f"{name}: {what}" for name, what in found.broken.items()) or "none"
     lines = [
-        f"{about['hours']} hours, a frame of {about['side']} × {about['side']} pixels every five minutes; "
-        f"{about['machine']}, commit {about['commit']}. `{about['command']}`, {minutes:.0f} min.",
+        f"{options.hours} hours, a frame of {options.side} × {options.side} pixels every five minutes, "
+        f"in {minutes:.0f} min; {machine.where(' '.join(['python -m benchmarks.rehearsal', *sys.argv[1:]]))}",
         "",
         "| | |",
         "|---|---|",
@@ -106,24 +105,18 @@ def table(
 
 
 def main() -> int:
-    """Rehearse, write the results, and return the exit status."""
+    """Rehearse, print the results, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--hours", type=int, default=24)
     parser.add_argument("--side", type=int, default=64, help="rows and columns of the grid")
     parser.add_argument("--docs", action="store_true", help="fill the page of the docs")
     options = parser.parse_args()
-    about = machine.about("cpu", 1) | {
-        "command": " ".join(["python -m benchmarks.rehearsal", *sys.argv[1:]]),
-        "hours": options.hours,
-        "side": options.side,
-    }
     page = machine.ROOT / "docs" / "operate.md"
     fill(page, "rehearsal", None)
     began = time.monotonic()
     with TemporaryDirectory() as name:
         found, memory = run(Path(name), options.hours, options.side)
-    text = table(found, memory, about, (time.monotonic() - began) / 60)
-    (machine.ROOT / "benchmarks" / "results" / "rehearsal.md").write_text(text)
+    text = table(found, memory, options, (time.monotonic() - began) / 60)
     print(text)
     if options.docs:
         fill(page, "rehearsal", text)

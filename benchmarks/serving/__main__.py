@@ -4,19 +4,15 @@
 points, EDR positions and ``latest.json``, one kind after the other, on connections that stay open. Meanwhile
 a third process publishes. Then many clients listen to the events, and at the end another server loads very
 many small publications. The table has what was asked for and what was found; an answer that is an error, or
-a limit that is not met, makes the exit status 1. It is written to ``benchmarks/results/serving.md``, and with
-``--docs`` into docs/serve.md.
+a limit that is not met, makes the exit status 1. With ``--docs``, the table is written into docs/serve.md.
 """
 
 import argparse
 import asyncio
 import multiprocessing
 import os
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,13 +23,12 @@ import numpy as np
 from benchmarks.layers import machine
 from benchmarks.pages import fill
 from benchmarks.serving.memory import memory
-from benchmarks.serving.requests import HOST, PORT, Load, following, get, listen, load
+from benchmarks.serving.process import server
+from benchmarks.serving.requests import Load, following, get, listen, load
 from benchmarks.serving.showers import STEP, Showers
-from stormcell.atomic import write_file
 from stormcell.published.manifest import time_name, time_of_name
 
 PAGE = machine.ROOT / "docs" / "serve.md"
-RESULTS = machine.ROOT / "benchmarks" / "results" / "serving.md"
 MARKERS = "load"
 
 LEAST = {"picture": 1000, "point": 1000, "EDR position": 300}  # answers per second
@@ -66,15 +61,12 @@ def main() -> int:
     rows = [*_loads(options), *_memory(options.publications)]
     lines = ["| | per second | median | 99 % | found |", "|---|---|---|---|---|"]
     lines += [f"| {' | '.join(row.cells)} |" for row in rows]
-    about = machine.about("cpu", 2)
     text = (
-        f"{about['machine']}, 2 cores for server, clients and publisher, {about['date']}, "
-        f"commit {about['commit']}; a grid of {options.side} × {options.side}, a publication every "
-        f"{options.every:g} s, {options.connections} connections; `python -m benchmarks.serving`.\n\n"
-        + "\n".join(lines)
+        f"{machine.where('python -m benchmarks.serving')} Two cores for server, clients and publisher; "
+        f"a grid of {options.side} × {options.side}, a publication every {options.every:g} s, "
+        f"{options.connections} connections.\n\n" + "\n".join(lines)
     )
     print(text)
-    write_file(RESULTS, f"# Load on the server\n\n{text}\n".encode())
     if options.docs:
         fill(PAGE, MARKERS, text)
     return 0 if all(row.met for row in rows) else 1
@@ -85,7 +77,7 @@ def _loads(options: argparse.Namespace) -> Iterator[Row]:
     with TemporaryDirectory() as name:
         showers = Showers(Path(name), issue, side=options.side)
         showers.publish(0)
-        with _server(showers.root):
+        with server(showers.root):
             publisher = multiprocessing.Process(
                 target=showers.publish_often, args=(options.every,), daemon=True
             )
@@ -161,28 +153,6 @@ def _memory(publications: int) -> Iterator[Row]:
     most = max(value for _, value in found)
     text = f"{early:.0f} MB after a tenth, {last:.0f} MB at the end, at most {most:.0f} MB"
     yield Row((f"memory over {publications} publications", "", "", "", text), last <= GROWTH * early)
-
-
-@contextmanager
-def _server(root: Path) -> Iterator[None]:
-    """Serve a folder by a process of its own."""
-    command = [sys.executable, "-m", "stormcell", "serve", str(root), "--port", str(PORT)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            _wait()
-            yield
-        finally:
-            process.terminate()
-
-
-def _wait() -> None:
-    for _ in range(600):
-        try:
-            get("/readyz")
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise SystemExit(f"http://{HOST}:{PORT}: expected the server within a minute, found none")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import contextlib
 import json
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +82,7 @@ async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path:
 
 
 @contextlib.asynccontextmanager
-async def following(tell: Callable[[dict[str, Any]], None]):  # noqa: ANN201 - an asynchronous context
+async def following(tell: Callable[[dict[str, Any]], None]) -> AsyncIterator[None]:
     """Ask for ``latest.json`` five times a second, as a viewer would, and pass on what it has."""
 
     async def follow() -> None:
