@@ -158,7 +158,7 @@ def table(found: dict[str, float], path: Path, command: str) -> str:
     rain = archive.open(path)["rainfall_rate"]
     frames, rows, columns = rain.shape
     lines = [
-        f"{frames} frames of {rows} × {columns} pixels. {CREDIT if path.name == MADE else ''}",
+        f"{frames} frames of {rows} × {columns} pixels.{f' {CREDIT}' if path.name == MADE else ''}",
         machine.where(command),
         "",
         "| | |",
