@@ -33,6 +33,7 @@ def test_place_panel_has_words_and_a_chart(open_page, rainy):
     expect(words).to_contain_text("20 mm/h.")
     # Rain in the frames before, until the last of the forecast, which is dry.
     expect(words).to_contain_text("Rain since before")
+    expect(words).to_contain_text("The chance that it goes on is")
     expect(words).to_contain_text("at most 20 mm/h")
     chart = page.locator("#place svg[role=img]")
     assert "up to 20 mm/h" in chart.get_attribute("aria-label")

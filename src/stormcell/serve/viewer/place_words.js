@@ -29,7 +29,8 @@ function eventSentence(event, issue) {
   const start = began ? `Rain since ${event.start_known ? "" : "before "}${at(event.start)}` : `Rain from ${at(event.start)}`;
   const end = event.end_known ? `until ${at(event.end)}` : `at least until ${at(event.end)}`;
   const peak = `at most ${rateText(event.peak_rate)} mm/h at ${at(event.peak_time)}`;
-  const chance = event.probability === null ? "" : ` Its chance is ${percentText(event.probability)}.`;
+  const what = began ? "The chance that it goes on" : "Its chance";
+  const chance = event.probability === null ? "" : ` ${what} is ${percentText(event.probability)}.`;
   return `${start} ${end}, ${peak}.${chance}`;
 }
 
