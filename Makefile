@@ -13,8 +13,9 @@ PLATFORMS := linux-x86_64 linux-aarch64 macos-x86_64 macos-arm64 windows-x86_64
 demo: $(INSTALLED)
 	$(BIN)/stormcell demo --out demo
 
+# Two processes with one thread each: threads of both would wait for each other.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --durations=10
 
 check: $(INSTALLED)
 	$(BIN)/ruff check
