@@ -12,6 +12,7 @@ import asyncio
 import multiprocessing
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,6 +89,7 @@ def _loads(options: argparse.Namespace) -> Iterator[Row]:
             if options.every:
                 publisher.terminate()
                 publisher.join()
+            time.sleep(2)  # until the server has told of the last publication
             later = asyncio.run(listen(options.listeners, lambda: showers.publish_at(10**5)))
     worst, median = max(later), 1000 * np.median(later)
     name = f"event to {options.listeners} clients"
