@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 from benchmarks import experiments, loader
-from benchmarks.layers import arrays, bare, checking, measuring, memory, reporting
+from benchmarks.layers import arrays, bare, checking, machine, measuring, memory, reporting, wheel
 from benchmarks.layers.cases import CASES, DTYPES, Case, Doubling, FirstCall, known
-from benchmarks.layers.contenders import BARE, CONTENDERS, OURS, TRUTH, Contender
+from benchmarks.layers.contenders import BARE, CONTENDERS, OURS, TRUTH, WHEEL, Contender
 from benchmarks.layers.convolutions import FORWARD, PARTS, TO_INPUT, TO_WEIGHT, operations, ways
 from benchmarks.layers.runners import Task
-from benchmarks.layers.torch_runners import LoopRunner, Ours, TorchRunner
+from benchmarks.layers.torch_runners import LoopRunner, Ours, OursFromWheel, TorchRunner
 from benchmarks.pages import fill
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from stormcell.data import archive, synthetic
 from stormcell.errors import OutputError
 from stormcell.experiments import catalogue
-from stormcell.nn.ops import kernels
+from stormcell.nn.ops import kernels, shipped_kernels
 from stormcell.nn.ops.conv_backends import Direct
 from stormcell.nn.ops.winograd import Winograd
 from stormcell.training.budget import Budget
@@ -397,6 +397,37 @@ def test_command_measures_doublings_and_first_calls(measure):
     assert list(measured["entrants"]) == ["empty cache", "cached"]
 
 
+@pytest.mark.skipif(CONTENDERS["ours-wheel"].missing() is not None, reason="no ziglang or no hatchling")
+def test_wheel_contender_runs_the_kernels_of_the_wheel(measure):
+    words = ("--case", "tiny", "--mode", "inference", "--contender", "ours-wheel")
+    status, _, err, report = measure(*words)
+    assert status == 0, err
+    for measured in report["cases"]["tiny"]["measured"]:
+        said = {name: str(record["described"]) for name, record in measured["entrants"].items()}
+        assert said.keys() == {OURS, "ours-wheel"}
+        assert "from the wheel, for " in said["ours-wheel"]
+        assert "from the wheel" not in said[OURS]
+
+
+def test_wheel_contender_without_kernels_of_a_wheel_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv(WHEEL, str(tmp_path))
+    monkeypatch.setattr(shipped_kernels, "FOLDER", shipped_kernels.FOLDER)  # restored afterwards
+    one = OursFromWheel(task(TINY, mode="inference"))
+    assert wheel.kernels(tmp_path) == shipped_kernels.FOLDER
+    one.step()
+    with pytest.raises(RuntimeError, match="the kernels of the wheel were not used"):
+        one.described()
+
+
+def test_machine_with_fewer_instructions_is_named(monkeypatch):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
+    about = machine.about("cpu", 1)
+    assert about["machine"].endswith(", oneDNN limited to AVX512_CORE_BF16")
+    assert "-onednn-limited-to-avx512-core-bf16-" in machine.file_name(about)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    assert "oneDNN" not in machine.about("cpu", 1)["machine"]
+
+
 @pytest.mark.skipif(importlib.util.find_spec("keras") is None, reason="Keras is not installed")
 def test_keras_contenders_match_reference(measure):
     there = importlib.util.find_spec("tensorflow")
@@ -449,7 +480,7 @@ def test_every_case_has_its_contenders():
         for mode in case.modes:
             able = {name for name, one in CONTENDERS.items() if one.refusal(case, mode) is None}
             keras = {"keras-tensorflow", "keras-torch"}
-            assert able >= {OURS, TRUTH, "ours-uncompiled", "loop", "loop-compiled", BARE}
+            assert able >= {OURS, TRUTH, "ours-wheel", "ours-uncompiled", "loop", "loop-compiled", BARE}
             assert (able >= keras) == (case.kind == "conv_lstm" and not case.peephole)
             assert ("ours-checkpointed" in able) == (case.about_memory and mode == "training")
             assert ("ours-last-output" in able) == (case.about_memory and mode == "inference")

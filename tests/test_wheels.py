@@ -1,7 +1,6 @@
 """The wheel of this platform carries C kernels that a bare environment uses from its first call."""
 
 import importlib.util
-import os
 import platform
 import shutil
 import subprocess
@@ -12,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmarks.layers.wheel import build
 
-ROOT = Path(__file__).parent.parent
 NEEDS_ZIG = pytest.mark.skipif(
     importlib.util.find_spec("ziglang") is None or importlib.util.find_spec("hatchling") is None,
     reason="no ziglang or no hatchling: see requirements-wheels.lock",
@@ -47,12 +46,7 @@ for layer, options in ((ConvLSTM2d, {}), (ConvGRU2d, {}), (TrajGRU2d, {"num_flow
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
     """The wheel for Linux x86-64."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    environment = os.environ | {"STORMCELL_WHEEL": "linux-x86_64"}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
-    (path,) = folder.glob("*.whl")
-    return path
+    return build(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="session")

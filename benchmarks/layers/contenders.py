@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.layers.cases import Case
 
 OURS, BARE, TRUTH = "ours", "bare", "ours-reference"
+WHEEL = "BENCHMARKED_WHEEL"  # the environment variable that names the folder of the unpacked wheel
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,13 @@ CONTENDERS = {
     contender.name: contender
     for contender in (
         Contender(OURS, "these layers, backend='auto'", f"{_TORCH}.Ours"),
+        Contender(
+            "ours-wheel",
+            "the same with the C kernels of this platform's wheel",
+            f"{_TORCH}.OursFromWheel",
+            environment={WHEEL: "{scratch}/wheel"},
+            needs=("torch", "hatchling", "ziglang"),
+        ),
         Contender(
             "ours-uncompiled",
             "the same where there is no C compiler",

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from stormcell.nn.ops import onednn
+
 ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("stormcell", "torch", "numpy", "keras", "tensorflow")
 _QUIET = 0.3  # share of the cores
@@ -66,7 +68,7 @@ def disturbed(about: dict[str, Any]) -> str | None:
 
 
 def _name(device: str) -> str:
-    """Return the name of the processor or the GPU."""
+    """Return the name of the processor, and how oneDNN is limited there, or that of the GPU."""
     if device != "cpu":
         return torch.cuda.get_device_name(device)
     model = platform.processor() or platform.machine()
@@ -75,7 +77,8 @@ def _name(device: str) -> str:
         model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    return f"{os.cpu_count()} cores {model}"
+    limit = onednn.instruction_limit()
+    return f"{os.cpu_count()} cores {model}" + (f", oneDNN limited to {limit}" if limit else "")
 
 
 def _versions() -> dict[str, str]:

@@ -1,20 +1,24 @@
 """Contenders on PyTorch."""
 
 import math
+import os
 import time
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from benchmarks.layers import arrays, memory
+from benchmarks.layers import arrays, memory, wheel
 from benchmarks.layers.arrays import Array
 from benchmarks.layers.cases import FLOW_CHANNELS, FLOW_KERNEL, FLOWS
+from benchmarks.layers.contenders import WHEEL
 from benchmarks.layers.loops import Loop, Place
 from benchmarks.layers.runners import Task
 from stormcell.nn import ConvGRU2d, ConvLSTM1d, ConvLSTM2d, ConvLSTM3d, TrajGRU2d
+from stormcell.nn.ops import shipped_kernels
 
 
 class OnDevice(ABC):
@@ -94,10 +98,13 @@ class TorchRunner(OnDevice):
         output, state = self.module(x, state)
         return output, state
 
+    def autocast(self) -> torch.autocast:
+        """Return the context of a call."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.task.dtype == "bfloat16")
+
     def forward(self) -> list[Tensor]:
         """Return the output, in one part per call."""
-        lowered = self.task.dtype == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=lowered):
+        with self.autocast():
             if not self.task.case.frame_by_frame:
                 return [self.run(self.x, None)[0]]
             state, outputs = None, []
@@ -213,6 +220,30 @@ class Ours(TorchRunner):
     def saved(self) -> int | None:
         """Return None for checkpoints, which only the peak describes."""
         return None if self.checkpointed else super().saved()
+
+    def described(self) -> list[str]:
+        """Return what computes each part of a step."""
+        with self.autocast():
+            return str(cast("ConvLSTM2d", self.module).explain(self.x[:1])).splitlines()
+
+
+class OursFromWheel(Ours):
+    """The same with the C kernels of the wheel, in place of those compiled on this machine."""
+
+    def __init__(self, task: Task) -> None:
+        shipped_kernels.FOLDER = wheel.kernels(Path(os.environ[WHEEL]))
+        super().__init__(task)
+
+    def described(self) -> list[str]:
+        """Return what computes each part of a step.
+
+        Raises:
+            RuntimeError: The kernels of the wheel were not used.
+        """
+        said = super().described()
+        if not any("compiled kernels: from the wheel" in line for line in said):
+            raise RuntimeError("the kernels of the wheel were not used")
+        return said
 
 
 class LoopRunner(TorchRunner):

@@ -48,9 +48,10 @@ class Worker:
 @contextlib.contextmanager
 def worker(contender: Contender, task: Task, scratch: Path) -> Iterator[Worker]:
     """Start the process of a contender, and end it afterwards."""
-    # Forked from a process which only imported PyTorch, or a new process for other libraries.
-    context: Any = multiprocessing.get_context("forkserver" if contender.needs == ("torch",) else "spawn")
-    if contender.needs == ("torch",):
+    # Forked from a process which only imported PyTorch, or a new process for Keras.
+    is_forked = "keras" not in contender.needs
+    context: Any = multiprocessing.get_context("forkserver" if is_forked else "spawn")
+    if is_forked:
         context.set_forkserver_preload(["numpy", "torch", "stormcell.nn"])
     log = scratch / f"{contender.name}.log"
     near, far = context.Pipe()

@@ -47,6 +47,19 @@ def test_measured_is_stored_and_read_again(empty, monkeypatch):
     assert list(empty.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("variable", ["ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"])
+def test_measured_with_fewer_instructions_is_stored_separately(empty, monkeypatch, variable):
+    results = [SLOW, FAST]
+    monkeypatch.setattr(bfloat16_probe, "_measure", results.pop)
+    monkeypatch.delenv(variable, raising=False)
+    for _ in range(2):  # measured, and read again
+        for limit, expected in (("", FAST), ("AVX512_CORE_BF16", SLOW)):
+            monkeypatch.setenv(variable, limit)
+            bfloat16_probe.measured.cache_clear()  # another process
+            assert bfloat16_probe.measured() == expected
+    assert len(list(empty.iterdir())) == 2
+
+
 @pytest.mark.parametrize("content", ["", "[1, 2]", '{"float32": 1}'])
 def test_measured_with_damaged_file_measures_again(empty, monkeypatch, content):
     measure_once(monkeypatch)

@@ -22,7 +22,7 @@ def fresh():
 @pytest.fixture
 def shipped(tmp_path, monkeypatch):
     """A folder as in a wheel, with kernels for processors with AVX2, and a processor that has AVX-512."""
-    monkeypatch.setattr(shipped_kernels, "_FOLDER", tmp_path)
+    monkeypatch.setattr(shipped_kernels, "FOLDER", tmp_path)
     monkeypatch.setattr(shipped_kernels.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     monkeypatch.setattr(shipped_kernels.sys, "platform", "linux")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from stormcell.nn.ops import machine_cache
+from stormcell.nn.ops import machine_cache, onednn
 
 _LEAST_GAIN = 1.2  # by which one way must be faster to be preferred to the usual one
 _TRIALS = 5
@@ -44,13 +44,19 @@ class Probe(NamedTuple):
 @functools.cache
 def measured() -> Probe:
     """Return the times on this machine: measured in milliseconds at first use, and stored on disk."""
-    key = hashlib.sha256(f"{torch.__version__} {machine_cache.processor()}".encode()).hexdigest()[:20]
+    name = f"bfloat16-{_key()}.json"
     with suppress(OSError, ValueError, TypeError):  # no file yet, no folder, or not what was written
-        return Probe(**json.loads((machine_cache.folder() / f"bfloat16-{key}.json").read_text()))
+        return Probe(**json.loads((machine_cache.folder() / name).read_text()))
     probe = _measure()
-    with suppress(OSError), machine_cache.replacing(machine_cache.folder() / f"bfloat16-{key}.json") as path:
+    with suppress(OSError), machine_cache.replacing(machine_cache.folder() / name) as path:
         path.write_text(json.dumps(probe._asdict()))
     return probe
+
+
+def _key() -> str:
+    """Return a name for what the times depend on."""
+    parts = torch.__version__, machine_cache.processor(), onednn.instruction_limit()
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:20]
 
 
 def _measure() -> Probe:

@@ -5,6 +5,7 @@ does not use oneDNN for lines or for volumes in float32.
 """
 
 import functools
+import os
 from typing import Any
 
 import torch
@@ -97,6 +98,11 @@ def _convolve(images: Tensor, reordered: Tensor, bias: Tensor | None, padding: l
     convolve: Any = torch.ops.mkldnn._convolution_pointwise
     result: Tensor = convolve(images, reordered, bias, padding, ones, ones, 1, "none", [], "")
     return result
+
+
+def instruction_limit() -> str | None:
+    """Return the newest instructions that the environment allows oneDNN, or None if it allows all."""
+    return os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA")
 
 
 @functools.cache

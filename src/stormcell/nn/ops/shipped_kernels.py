@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-_FOLDER = Path(__file__).with_name("native") / "shipped"
+FOLDER = Path(__file__).with_name("native") / "shipped"
 _SUFFIXES = {"win32": ".dll", "darwin": ".dylib"}
 # What PyTorch says of an x86-64 processor, and the kernels that it runs, the fastest first.
 _X86_64 = {"AVX512": ("x86-64-v4", "x86-64-v3"), "AVX2": ("x86-64-v3",)}
@@ -24,7 +24,7 @@ def find(dtype: torch.dtype) -> ShippedKernels | None:
     """Return the fastest kernels of the wheel that this processor runs, or None."""
     name, suffix = str(dtype).removeprefix("torch."), _SUFFIXES.get(sys.platform, ".so")
     for processor in _processors():
-        path = _FOLDER / f"{name}-{processor}{suffix}"
+        path = FOLDER / f"{name}-{processor}{suffix}"
         if path.exists():
             return ShippedKernels(path, processor)
     return None
