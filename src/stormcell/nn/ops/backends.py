@@ -28,7 +28,7 @@ class Explanation:
         backend: ``"fused"`` or ``"reference"``.
         reason: Why it is not ``"fused"``; None if it is.
         parts: What computes each part of a step: ``"compiled"`` (C code), ``"Winograd, compiled"``,
-            ``"PyTorch"``, ``"matrix product"`` or ``"Triton"``.
+            ``"AMX, compiled"``, ``"PyTorch"``, ``"matrix product"`` or ``"Triton"``.
         native: Where the C kernels for this dtype come from: ``"compiled on this machine"``, or ``"from the
             wheel, for"`` a kind of processor; None without kernels, and on a GPU.
         native_failure: Why compiled kernels are not available on the CPU; None if they are, or on a GPU.

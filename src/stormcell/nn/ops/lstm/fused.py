@@ -20,7 +20,8 @@ from stormcell.nn.ops.layout import (
     sequence_or_empty,
     write_input,
 )
-from stormcell.nn.ops.lstm import reference
+from stormcell.nn.ops.lstm import amx, reference
+from stormcell.nn.ops.lstm.amx import AMXStep
 from stormcell.nn.ops.lstm.pointwise import StepImages
 from stormcell.nn.ops.lstm.step import fastest_pointwise, fastest_step
 from stormcell.nn.ops.types import CallSpec, LSTMWeights, State, Variant
@@ -65,7 +66,11 @@ def _describe(weights: LSTMWeights, variant: Variant, dtype: torch.dtype) -> dic
         w_x, w_h = w_x.unsqueeze(-1), w_h.unsqueeze(-1)
     joined = kernel_padding.join(w_x, w_h, dtype=dtype)
     pointwise = fastest_pointwise(dtype, w_h.device, peepholes=weights.peephole is not None)
-    return conv_backends.describe({"input and state": joined}) | {"gates": pointwise.name}
+    parts = conv_backends.describe({"input and state": joined}) | {"gates": pointwise.name}
+    if amx.is_faster(joined):
+        (name, gradients), *_ = parts.items()
+        parts |= {name: AMXStep.name, "gradients of the convolution": gradients}
+    return parts
 
 
 def _input_and_hidden(weights: LSTMWeights) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from stormcell.nn.ops import conv_backends, kernels
 from stormcell.nn.ops.chunking import chunks_by_bytes
 from stormcell.nn.ops.layout import as_pixels
+from stormcell.nn.ops.lstm import amx
 from stormcell.nn.ops.lstm.pointwise import (
     NativePointwise,
     Pointwise,
@@ -100,6 +101,8 @@ def fastest_step(weight: Tensor, bias: Tensor | None, w: Tensor, *, peepholes: b
         w: (3, C), the peepholes, or zeros.
         peepholes: Whether there are peepholes.
     """
+    if amx.is_faster(weight):
+        return amx.AMXStep(weight, bias, w)
     convolution = conv_backends.conv_backend(weight)
     bias = None if bias is None else bias.to(weight.dtype)
     if isinstance(convolution, Winograd):

@@ -12,6 +12,17 @@ typedef struct {
     const number *w; /* (3, C): the peepholes of i, f, o */
 } lstm_images;
 
+/* The new cell state of one channel, given the old one, its gates' arguments, and the peepholes. */
+static inline number new_cell(number old, number z_i, number z_f, number z_g, number w_i, number w_f) {
+    fraction i = sigmoid_fraction(z_i + w_i * old), f = sigmoid_fraction(z_f + w_f * old);
+    return old / f.under + product(i, tangent_fraction(z_g));
+}
+
+/* The new hidden state. */
+static inline number new_hidden(number cell, number z_o, number w_o) {
+    return product(sigmoid_fraction(z_o + w_o * cell), tangent_fraction(cell));
+}
+
 static inline void lstm_pixel(size channels, size pixel, const real *restrict z, const lstm_images *images) {
     const number *restrict old = number_at(images->c_old, pixel), *restrict w = images->w;
     number *restrict new = number_at(images->c_new, pixel);
@@ -19,12 +30,9 @@ static inline void lstm_pixel(size channels, size pixel, const real *restrict z,
 #pragma omp simd
     for (size k = 0; k < channels; k++) {
         size ki = k, kf = ki + channels, kg = kf + channels, ko = kg + channels;
-        fraction i = sigmoid_fraction(load(z[ki]) + w[ki] * old[k]);
-        fraction f = sigmoid_fraction(load(z[kf]) + w[kf] * old[k]);
-        number c = old[k] / f.under + product(i, tangent_fraction(load(z[kg])));
-        fraction o = sigmoid_fraction(load(z[ko]) + w[kg] * c);
+        number c = new_cell(old[k], load(z[ki]), load(z[kf]), load(z[kg]), w[ki], w[kf]);
         new[k] = c;
-        h[k] = next_h[k] = store(product(o, tangent_fraction(c)));
+        h[k] = next_h[k] = store(new_hidden(c, load(z[ko]), w[kg]));
     }
 }
 
