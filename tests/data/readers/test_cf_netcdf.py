@@ -1,9 +1,13 @@
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import h5netcdf
 import h5py
 import numpy as np
 import pyproj
 import pytest
 import xarray as xr
+from h5py._objects import phil
 
 from stormcell.data import archive, schema
 from stormcell.data.read_options import ReadOptions
@@ -336,3 +340,20 @@ def test_cf_netcdf_real_openrainer_has_the_places_and_numbers_of_the_file(radar_
     for row, column in ((0, 0), (144, 200), (289, 372)):
         np.testing.assert_allclose(rates[:, row, column], 4 * raw[:, 289 - row, column], atol=5e-4)
     assert ds["crs"].attrs["grid_mapping_name"] == "latitude_longitude"
+
+
+def test_cf_netcdf_leaves_the_lock_of_h5py_although_its_frames_are_kept(cf, save, values):
+    """Dask's profiler keeps frames of other threads, and lets go of them in its own."""
+    path = save(cf(values, units="mm/h"))
+    kept = []
+    sys.setprofile(lambda frame, *_: kept.append(frame))
+    try:
+        read(path)
+    finally:
+        sys.setprofile(None)
+    with ThreadPoolExecutor(1) as other:
+        free = other.submit(phil.acquire, blocking=False).result()
+        if free:
+            other.submit(phil.release).result()
+    assert kept
+    assert free

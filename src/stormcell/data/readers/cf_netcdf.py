@@ -83,16 +83,25 @@ def _group(file: h5py.File) -> str:
     """Return the only group with arrays ``(…, y, x)``: the root, or one below it."""
 
     def arrays(group: h5py.Group) -> bool:
-        return any(isinstance(item, h5py.Dataset) and item.ndim > 1 for item in group.values())
+        return any(isinstance(item, h5py.Dataset) and item.ndim > 1 for item in _items(group))
 
     if arrays(file):
         return "/"
     level: list[h5py.Group] = [file]
     while level:
-        level = [item for group in level for item in group.values() if isinstance(item, h5py.Group)]
+        level = [item for group in level for item in _items(group) if isinstance(item, h5py.Group)]
         found = [group.name for group in level if arrays(group)]
         if len(found) == 1:
             return str(found[0])
         if found:
             raise InputError(f"expected one group with arrays of rain, found {', '.join(found[:8])}")
     return "/"
+
+
+def _items(group: h5py.Group) -> list[h5py.Group | h5py.Dataset]:
+    """Return what a group has.
+
+    All of it at once: ``values()`` holds h5py's lock between two items. An iteration that stops early, and ends
+    in another thread, would never let go of it. Dask's profiler is such a thread: it keeps frames.
+    """
+    return list(group.values())
