@@ -101,7 +101,7 @@ def _group(file: h5py.File) -> str:
 def _items(group: h5py.Group) -> list[h5py.Group | h5py.Dataset]:
     """Return what a group has.
 
-    All of it at once: ``values()`` holds h5py's lock between two items. An iteration that stops early, and ends
-    in another thread, would never let go of it. Dask's profiler is such a thread: it keeps frames.
+    All of it at once: ``values()`` holds h5py's lock between two items. An iteration that stops early, and
+    ends in another thread, would never let go of it. Dask's profiler is such a thread: it keeps frames.
     """
     return list(group.values())
