@@ -22,7 +22,7 @@ from benchmarks.pages import fill
 from stormcell.cli.live import Reading
 from stormcell.data import archive, schema
 from stormcell.data.synthetic import generate
-from stormcell.live.child import Child
+from stormcell.live.child import Child, memory_of
 from stormcell.live.faulty_feed import RATES
 from stormcell.live.live_settings import Settings
 from stormcell.live.rehearsal import Rehearsed, rehearse
@@ -39,12 +39,6 @@ def record(path: Path, hours: int, side: int) -> None:
     archive.append(path, [file])
 
 
-def megabytes(process: int) -> float:
-    """Return the memory that a process has, in MB."""
-    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
 def children() -> list[int]:
     """Return the child processes of this one, without the helper of ``multiprocessing``."""
     found = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
@@ -58,7 +52,7 @@ def run(root: Path, hours: int, side: int) -> tuple[Rehearsed, list[tuple[float,
     memory = []
 
     def look(done: int, total: int) -> None:
-        memory.append((megabytes(os.getpid()), sum(map(megabytes, children()))))
+        memory.append((memory_of(os.getpid()) / 1e6, sum(map(memory_of, children())) / 1e6))
         if done % STEPS_PER_HOUR == 0:
             print(f"{done} of {total}: {memory[-1][0]:.0f} and {memory[-1][1]:.0f} MB", flush=True)
 

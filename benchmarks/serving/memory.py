@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.serving.showers import STEP, Showers
+from stormcell.live.child import memory_of
 from stormcell.published.manifest import time_name
 from stormcell.serve.app import create_app
 
@@ -55,8 +56,7 @@ def _serve(root: Path, connection: Connection) -> None:
         ):
             status = asyncio.run(_status(app, path, query))
             assert status == 200, (path, status)
-        resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        connection.send(resident / 1e6)
+        connection.send(memory_of(os.getpid()) / 1e6)
 
 
 async def _status(app: Any, path: str, query: str) -> int:

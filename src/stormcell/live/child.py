@@ -105,7 +105,7 @@ class Child:
             self._waiting()
             if time.monotonic() > end:
                 raise WorkerError(f"expected an answer within {seconds:g} s, found none")
-            used = _memory_of(self._process.pid)
+            used = memory_of(self._process.pid)
             if used > self._memory:
                 limit = f"{self._memory / 1e6:.0f} MB of memory"
                 raise WorkerError(f"expected at most {limit}, found {used / 1e6:.0f} MB in use")
@@ -159,7 +159,7 @@ def _answer(job: Callable[[], object]) -> object:
         return _Failure(WorkerError(reason[:_LONGEST_REASON]))
 
 
-def _memory_of(process: int | None) -> int:
+def memory_of(process: int | None) -> int:
     """Return the memory that a process uses, in bytes; 0 if it is not known."""
     try:
         return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * _PAGE
