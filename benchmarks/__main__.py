@@ -68,7 +68,7 @@ def keep(report: Path) -> None:
     about = {
         "event": EVENT,
         "credit": CREDIT,
-        "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
+        "command": machine.command("benchmarks"),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in PACKAGES if importlib.util.find_spec(name)},

@@ -73,7 +73,7 @@ def main() -> int:
         return 2
     if arguments.docs:
         fill(PAGE, MARKERS, None)
-    where = machine.where("python -m benchmarks.archives")
+    where = machine.where("benchmarks.archives")
     print(where)
     jobs = [job for job in JOBS if not arguments.only or job.files.startswith(tuple(arguments.only))]
     rows, failed = [], 0

@@ -6,7 +6,6 @@ timed, and then as often as asked; the fastest is reported, on all cores.
 """
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -41,11 +40,9 @@ def main() -> int:
         (title, *measured(function, arguments.repeat))
         for title, function in forecasts(name, analysis).items()
     ]
-    about = machine.about("cpu", os.cpu_count() or 1)
     shape = " × ".join(map(str, analysis.frames.shape[1:]))
     lines = [
-        f"{about['machine']}, {about['threads']} cores, {about['date']}, commit {about['commit']}; {shape} "
-        f"pixels, {STEPS} lead times; `python -m benchmarks.forecast_speed`.",
+        f"{shape} pixels, {STEPS} lead times; {machine.where('benchmarks.forecast_speed')}",
         "",
         "| forecast | seconds | seconds of processor |",
         "| --- | --- | --- |",

@@ -32,6 +32,9 @@ from stormcell.data.synthetic import generate
 from stormcell.published.manifest import Latest
 from stormcell.published.reading import Shelf
 
+PAGE = machine.ROOT / "docs" / "operate.md"
+MARKERS = "latency"
+
 STEP = timedelta(minutes=5)
 HISTORY = 6  # frames that are there at the start
 LONGEST = 600.0  # seconds until a forecast must be there
@@ -155,10 +158,9 @@ def most_memory(process: int) -> float:
 
 def table(found: Latencies, options: argparse.Namespace) -> str:
     """Return the results as a table in Markdown."""
-    where = machine.where(" ".join(["python -m benchmarks.latency", *sys.argv[1:]]))
     what = f"{options.side} × {options.side} pixels, {options.issues} issues"
     lines = [
-        f"Seconds from the arrival of a file: {what}; {where}",
+        f"Seconds from the arrival of a file: {what}; {machine.where('benchmarks.latency')}",
         "",
         "| | median | 95 % | most | aim, 95 % |",
         "|---|---|---|---|---|",
@@ -183,14 +185,14 @@ def main() -> None:
     options = parser.parse_args()
     if (warning := machine.disturbed(machine.about("cpu", 1))) is not None:
         print(warning, file=sys.stderr)
-    page = machine.ROOT / "docs" / "operate.md"
-    fill(page, "latency", None)
+    if options.docs:
+        fill(PAGE, MARKERS, None)
     with TemporaryDirectory() as name:
         found = measure(Path(name), options)
     text = table(found, options)
     print(text)
     if options.docs:
-        fill(page, "latency", text)
+        fill(PAGE, MARKERS, text)
 
 
 if __name__ == "__main__":

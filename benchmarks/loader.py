@@ -53,7 +53,7 @@ def main() -> int:
     if arguments.docs:
         fill(PAGE, MARKERS, None)
     found = measure(path, override(Recipe(), arguments.recipe), arguments.seconds)
-    text = table(found, path, " ".join(["python -m benchmarks.loader", *sys.argv[1:]]))
+    text = table(found, path)
     print(text)
     if arguments.docs:
         fill(PAGE, MARKERS, text)
@@ -153,13 +153,13 @@ def learning(task: NowcasterTask, batch: Callable[[int], CropBatch], seconds: fl
     return rate(update, seconds, first=5)
 
 
-def table(found: dict[str, float], path: Path, command: str) -> str:
+def table(found: dict[str, float], path: Path) -> str:
     """Return the numbers as a table in Markdown."""
     rain = archive.open(path)["rainfall_rate"]
     frames, rows, columns = rain.shape
     lines = [
         f"{frames} frames of {rows} × {columns} pixels.{f' {CREDIT}' if path.name == MADE else ''}",
-        machine.where(command),
+        machine.where("benchmarks.loader"),
         "",
         "| | |",
         "|---|---:|",

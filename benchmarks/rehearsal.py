@@ -27,6 +27,9 @@ from stormcell.live.faulty_feed import RATES
 from stormcell.live.live_settings import Settings
 from stormcell.live.rehearsal import Rehearsed, rehearse
 
+PAGE = machine.ROOT / "docs" / "operate.md"
+MARKERS = "rehearsal"
+
 STEPS_PER_HOUR = 12
 WARM = 0.25  # share of the arrivals after which nothing is loaded any more
 
@@ -84,7 +87,7 @@ def table(
     broken = "; ".join(f"{name}: {what}" for name, what in found.broken.items()) or "none"
     lines = [
         f"{options.hours} hours, a frame of {options.side} × {options.side} pixels every five minutes, "
-        f"in {minutes:.0f} min; {machine.where(' '.join(['python -m benchmarks.rehearsal', *sys.argv[1:]]))}",
+        f"in {minutes:.0f} min; {machine.where('benchmarks.rehearsal')}",
         "",
         "| | |",
         "|---|---|",
@@ -105,15 +108,15 @@ def main() -> int:
     parser.add_argument("--side", type=int, default=64, help="rows and columns of the grid")
     parser.add_argument("--docs", action="store_true", help="fill the page of the docs")
     options = parser.parse_args()
-    page = machine.ROOT / "docs" / "operate.md"
-    fill(page, "rehearsal", None)
+    if options.docs:
+        fill(PAGE, MARKERS, None)
     began = time.monotonic()
     with TemporaryDirectory() as name:
         found, memory = run(Path(name), options.hours, options.side)
     text = table(found, memory, options, (time.monotonic() - began) / 60)
     print(text)
     if options.docs:
-        fill(page, "rehearsal", text)
+        fill(PAGE, MARKERS, text)
     return 1 if found.broken else 0
 
 

@@ -96,7 +96,7 @@ def main() -> int:
     if arguments.docs:
         fill(PAGE, MARKERS, None)
     rows = [HEAD, ("---",) * len(HEAD)]
-    where = machine.where("python -m benchmarks.sprog")
+    where = machine.where("benchmarks.sprog")
     print(where, "\n\n" + "\n".join(map(_line, rows)))
     for event in EVENTS:
         if not arguments.only or event.files.startswith(tuple(arguments.only)):

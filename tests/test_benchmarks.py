@@ -545,6 +545,6 @@ def test_loader_measures_reading_learning_and_both(tmp_path):
         "crops/s learned from, while they are read",
         "per cent of that time spent waiting for crops",
     ]
-    text = loader.table(found, path, "python -m benchmarks.loader")
+    text = loader.table(found, path)
     assert text.startswith("40 frames of 40 × 48 pixels.")
     assert text.count("\n| ") == len(found) + 1

@@ -34,17 +34,22 @@ def about(device: str, threads: int) -> dict[str, Any]:
         "versions": {"python": platform.python_version()} | _versions(),
         "commit": commit(),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "command": " ".join(["python -m benchmarks.layers", *sys.argv[1:]]),
+        "command": command("benchmarks.layers"),
         "load": load(),
     }
 
 
-def where(command: str) -> str:
+def command(module: str) -> str:
+    """Return the command that runs a module with the arguments of this process."""
+    return " ".join([f"python -m {module}", *sys.argv[1:]])
+
+
+def where(module: str) -> str:
     """Return a line of Markdown: the processor, the date, the commit and the command of a measurement."""
     found = about("cpu", os.cpu_count() or 1)
     return (
         f"{found['machine']} ({found['instructions']}), {found['date']}, commit {found['commit']}; "
-        f"`{command}`."
+        f"`{command(module)}`."
     )
 
 

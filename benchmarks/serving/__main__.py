@@ -63,7 +63,7 @@ def main() -> int:
     lines = ["| | per second | median | 99 % | found |", "|---|---|---|---|---|"]
     lines += [f"| {' | '.join(row.cells)} |" for row in rows]
     text = (
-        f"{machine.where('python -m benchmarks.serving')} Two cores for server, clients and publisher; "
+        f"{machine.where('benchmarks.serving')} Two cores for server, clients and publisher; "
         f"a grid of {options.side} × {options.side}, a publication every {options.every:g} s, "
         f"{options.connections} connections.\n\n" + "\n".join(lines)
     )
