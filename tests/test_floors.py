@@ -132,7 +132,7 @@ EXTRAS = ["xarray", "zarr", "pandas", "scipy", "cv2", "lightning", "pydantic", "
 
 def imports() -> Iterator[tuple[str, str, str]]:
     """Yield (room, importing module, imported name without "stormcell.") for every import across rooms."""
-    graph = grimp.build_graph("stormcell", include_external_packages=True)
+    graph = grimp.build_graph("stormcell", include_external_packages=True, cache_dir=None)
     for module in sorted(graph.modules):
         package, _, inside = module.partition(".")
         room = inside.partition(".")[0]
