@@ -2,7 +2,7 @@
 
 ``stormcell serve`` runs in a process of its own. This process asks for pictures of the newest publication,
 points, EDR positions and ``latest.json``, one kind after the other, on connections that stay open. Meanwhile
-a third process publishes. Then many clients listen to the events, and at the end another server loads very
+a third process publishes what was written beforehand. Then many clients listen to the events, and at the end another server loads very
 many small publications. The table has what was asked for and what was found; an answer that is an error, or
 a limit that is not met, makes the exit status 1. With ``--docs``, the table is written into docs/serve.md.
 """
@@ -34,6 +34,7 @@ MARKERS = "load"
 
 LEAST = {"picture": 1000, "point": 1000, "EDR position": 300}  # answers per second
 SLOWEST = {"picture": 50}  # milliseconds, of 99 % of the answers
+_KINDS = 4  # of requests
 LATEST_EVENT = 2.0  # seconds until the last client has a new issue
 GROWTH = 1.1  # of the memory, from a tenth of the publications to the last
 
@@ -64,7 +65,7 @@ def main() -> int:
     lines += [f"| {' | '.join(row.cells)} |" for row in rows]
     text = (
         f"{machine.where('benchmarks.serving')} Two cores for server, clients and publisher; "
-        f"a grid of {options.side} × {options.side}, a publication every {options.every:g} s, "
+        f"a grid of {options.side} × {options.side}, a publication written beforehand every {options.every:g} s, "
         f"{options.connections} connections.\n\n" + "\n".join(lines)
     )
     print(text)
@@ -77,6 +78,9 @@ def _loads(options: argparse.Namespace) -> Iterator[Row]:
     issue = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     with TemporaryDirectory() as name:
         showers = Showers(Path(name), issue, side=options.side)
+        if options.every:
+            # Written beforehand: in operation, a forecast is not computed on the server's cores each second.
+            showers.prepare(2 + int(_KINDS * (options.seconds + 1) / options.every))
         showers.publish(0)
         with server(showers.root):
             publisher = multiprocessing.Process(

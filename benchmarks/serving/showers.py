@@ -1,6 +1,7 @@
 """Publications of random showers."""
 
 import itertools
+import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import xarray as xr
 
 from stormcell.data.grid import Grid
 from stormcell.published.manifest import LATEST, Manifest, ObservedFrame, Product, Status
+from stormcell.published.reading import Shelf
 from stormcell.published.retention import prune
 from stormcell.published.writing import Content, point_to, publish, write_status
 
@@ -22,14 +24,15 @@ class Showers:
     """A published folder with random showers: a rate and a probability.
 
     Args:
-        root: The folder.
+        root: The folder; it is made.
         first: Issue time of the first publication.
         side: Rows and columns of the grid.
         steps: Lead times.
     """
 
     def __init__(self, root: Path, first: datetime, *, side: int, steps: int = 12) -> None:
-        self.root, self.first, self.side, self.steps = root, first, side, steps
+        self.root, self.first, self.side, self.steps = root / "published", first, side, steps
+        self._prepared = root / "prepared"
         self._grid = Grid.from_centres(
             pyproj.CRS(3067), 200_000 + 1000.0 * np.arange(side), 7_400_000 - 1000.0 * np.arange(side)
         )
@@ -37,13 +40,34 @@ class Showers:
         fine = coarse.repeat(16, axis=1).repeat(16, axis=2)[:, :side, :side]
         self._rates = np.where(fine > 0.7, 10 ** (fine - 1), 0).astype(np.float32)
 
+    def prepare(self, count: int) -> None:
+        """Write the first publications, so that publishing them takes no computing."""
+        for number in range(count):
+            publish(self._prepared, self._content(number))
+
     def publish(self, number: int) -> Manifest:
         """Publish the issue of a number, from 0, and drop old ones."""
+        issue = self.first + number * STEP
+        folder = f"{time_name(issue)}-{number:08x}"
+        if (self._prepared / folder).is_dir():
+            self.root.mkdir(exist_ok=True)
+            os.replace(self._prepared / folder, self.root / folder)
+            manifest = Shelf(self.root).manifest(*folder.split("-"))
+        else:
+            manifest = publish(self.root, self._content(number))
+        now = datetime.now(UTC)
+        write_status(self.root, Status(updated=now, state="waiting", stale_after_seconds=10**9))
+        seen = [ObservedFrame(time=issue, issue=issue, run=manifest.run)]
+        point_to(self.root, manifest, expected=now + STEP, observed=seen)
+        prune(self.root, KEPT * STEP, KEPT * STEP, issue)
+        return manifest
+
+    def _content(self, number: int) -> Content:
         issue, run = self.first + number * STEP, f"{number:08x}"
         rates = np.roll(self._rates, number, axis=2)
         rate = Product(name="rate", title="Rain rate", kind="rate", times=())
         share = Product(name="above-1.0", title="1 mm/h or more", kind="probability", threshold=1.0, times=())
-        content = Content(
+        return Content(
             issue=issue,
             run=run,
             created=issue,
@@ -57,13 +81,6 @@ class Showers:
             ],
             often_observed=np.ones((self.side, self.side), bool),
         )
-        manifest = publish(self.root, content)
-        now = datetime.now(UTC)
-        write_status(self.root, Status(updated=now, state="waiting", stale_after_seconds=10**9))
-        seen = [ObservedFrame(time=issue, issue=issue, run=run)]
-        point_to(self.root, manifest, expected=now + STEP, observed=seen)
-        prune(self.root, KEPT * STEP, KEPT * STEP, issue)
-        return manifest
 
     def publish_at(self, number: int) -> float:
         """Publish an issue, and return when it became the newest: seconds since 1970."""

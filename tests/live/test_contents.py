@@ -8,7 +8,7 @@ from stormcell.live.making import Wanted
 from stormcell.motion import optical_flow
 
 
-def test_contents_probabilities_and_quantiles_have_three_decimals_and_rates_all(monkeypatch):
+def test_contents_probabilities_have_two_decimals_quantiles_three_and_rates_all(monkeypatch):
     def third(first):
         return xr.DataArray(np.full((2, 1, 1, 1), 1 / 3, np.float32), dims=(first, "time", "y", "x"))
 
@@ -16,7 +16,7 @@ def test_contents_probabilities_and_quantiles_have_three_decimals_and_rates_all(
     monkeypatch.setattr(contents, "make_products", lambda *_, **__: products)
     monkeypatch.setattr(contents, "ProductForecaster", object)
     made = contents._made(object(), None, 1, Wanted())
-    assert [float(array.values.flat[0]) for array in made] == pytest.approx([1 / 3, 0.333, 0.333], rel=1e-6)
+    assert [float(array.values.flat[0]) for array in made] == pytest.approx([1 / 3, 0.33, 0.333], rel=1e-6)
 
 
 def test_contents_preliminary_forecast_and_the_next_share_their_motion(tmp_path, monkeypatch):

@@ -26,8 +26,8 @@ from stormcell.published.writing import Content
 
 _USUALLY = 0.05  # share of frames
 _DAY = np.timedelta64(1, "D")
-# Of probabilities and quantiles: with more, forecast.nc is four times as large, and takes twice as long.
-_DECIMALS = 3
+# Of products, by their first dimension; all of them would make forecast.nc four times as large.
+_DECIMALS = {"threshold": 2, "quantile": 3}
 
 Fields = list[tuple[Product, xr.DataArray]]
 
@@ -142,8 +142,9 @@ def _made(chosen: DescribedForecaster, analysis: Analysis, steps: int, wanted: W
         levels=wanted.quantiles,
     )
     for array in made:
-        if array.dims[0] in ("threshold", "quantile"):
-            np.round(array.values, _DECIMALS, out=array.values)
+        decimals = _DECIMALS.get(str(array.dims[0]))
+        if decimals is not None:
+            np.round(array.values, decimals, out=array.values)
     return made
 
 

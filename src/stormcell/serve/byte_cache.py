@@ -1,39 +1,55 @@
-"""A cache of byte strings with a limit on their total size; what was used longest ago is dropped first."""
+"""A cache of what publications are answered with, in bytes."""
 
 from collections import OrderedDict
 from collections.abc import Hashable
 
+_PUBLICATIONS = 64  # with the observed frames of the last hours; older ones are asked for rarely
+
 
 class ByteCache:
-    """Byte strings by key.
+    """Byte strings by publication and key; those of the publication used longest ago are dropped first.
+
+    Without a limit on the publications, a server would grow for days, by answers that nobody asks for again.
 
     Args:
         limit: Largest total size in bytes. A larger string is not kept.
+        publications: Number of publications whose strings are kept.
 
     Example:
-        >>> cache = ByteCache(limit=5)
-        >>> cache.put("a", b"123")
-        >>> cache.put("b", b"45")
-        >>> cache.put("c", b"6")
-        >>> cache.get("a"), cache.get("b"), cache.size
+        >>> cache = ByteCache(limit=5, publications=2)
+        >>> cache.put("first", "a", b"123")
+        >>> cache.put("second", "a", b"45")
+        >>> cache.put("second", "b", b"6")
+        >>> cache.get("first", "a"), cache.get("second", "a"), cache.size
         (None, b'45', 3)
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, publications: int = _PUBLICATIONS) -> None:
         self.size = 0
         self._limit = limit
-        self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._publications = publications
+        self._kept: OrderedDict[Hashable, OrderedDict[Hashable, bytes]] = OrderedDict()
 
-    def get(self, key: Hashable) -> bytes | None:
+    def get(self, publication: Hashable, key: Hashable) -> bytes | None:
         """Return a string, None if it is not kept."""
-        found = self._kept.get(key)
+        strings = self._kept.get(publication, OrderedDict())
+        found = strings.get(key)
         if found is not None:
-            self._kept.move_to_end(key)
+            self._kept.move_to_end(publication)
+            strings.move_to_end(key)
         return found
 
-    def put(self, key: Hashable, content: bytes) -> None:
+    def put(self, publication: Hashable, key: Hashable, content: bytes) -> None:
         """Keep a string."""
-        self.size += len(content) - len(self._kept.pop(key, b""))
-        self._kept[key] = content
-        while self.size > self._limit:
-            self.size -= len(self._kept.popitem(last=False)[1])
+        strings = self._kept.setdefault(publication, OrderedDict())
+        self._kept.move_to_end(publication)
+        self.size += len(content) - len(strings.pop(key, b""))
+        strings[key] = content
+        while self.size > self._limit or len(self._kept) > self._publications:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        publication, strings = next(iter(self._kept.items()))
+        self.size -= len(strings.popitem(last=False)[1])
+        if not strings:
+            del self._kept[publication]

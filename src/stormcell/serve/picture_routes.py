@@ -42,10 +42,10 @@ def routes(site: Site) -> APIRouter:
     async def manifest(issue: str, run: str, request: Request) -> Response:
         """The contents of a publication: times, products, encodings and files."""
         found = shelf.manifest(issue, run)
-        text = site.pictures.get(found.folder)
+        text = site.pictures.get(found.folder, "manifest")
         if text is None:
             text = found.model_dump_json().encode()
-            site.pictures.put(found.folder, text)
+            site.pictures.put(found.folder, "manifest", text)
         return answer(request, text, immutable(f'W/"{found.folder}"'))
 
     @router.get("/frames/latest/{product}.png", status_code=302, responses=described(404, 503))
@@ -81,10 +81,10 @@ def routes(site: Site) -> APIRouter:
         headers = immutable(etag)
         if not_changed(request, etag):
             return Response(status_code=304, headers=headers)
-        content = site.pictures.get(etag)
+        content = site.pictures.get(found.folder, etag)
         if content is None:
             content = await asyncio.to_thread(_read, shelf.root / found.folder / path, palette)
-            site.pictures.put(etag, content)
+            site.pictures.put(found.folder, etag, content)
         return Response(content, 200, headers, pictures.MEDIA_TYPE)
 
     @router.get(

@@ -28,7 +28,7 @@ class Site:
         tiles: Tiles of the pictures.
         basemap: Another basemap; None for the viewer's.
         areas: Areas of the site by name.
-        pictures: Files as they are, by path.
+        pictures: Files as they are, by publication.
     """
 
     watch: Watch

@@ -75,10 +75,10 @@ class TileMaker:
             ArgumentError: The size or the palette is not offered.
         """
         key = self.etag(asked)
-        content = self._tiles.get(key)
+        content = self._tiles.get(asked.manifest.folder, key)
         if content is None:
             content = self._cut(asked)
-            self._tiles.put(key, content)
+            self._tiles.put(asked.manifest.folder, key, content)
         return content
 
     def unseen(self, publication: Publication, bounds: Bounds, size: int) -> bytes:
@@ -88,10 +88,10 @@ class TileMaker:
             ArgumentError: The size is not offered.
         """
         key = (publication.manifest.files[COVERAGE].sha256, bounds, size)
-        content = self._tiles.get(key)
+        content = self._tiles.get(COVERAGE, key)
         if content is None:
             content = map_tiles.unseen(publication.often_observed, publication.grid, bounds, size)
-            self._tiles.put(key, content)
+            self._tiles.put(COVERAGE, key, content)
         return content
 
     def _cut(self, asked: TileAsked) -> bytes:
@@ -107,12 +107,12 @@ class TileMaker:
         name = picture_name(asked.product, asked.valid, factor)
         sha256, raster = asked.manifest.files[name].sha256, asked.manifest.raster
         shape = raster.shape[0] // factor, raster.shape[1] // factor
-        kept = self._levels.get(sha256)
+        kept = self._levels.get(asked.manifest.folder, sha256)
         if kept is not None:
             return np.frombuffer(kept, np.uint8).reshape(shape)
         path = self._shelf.picture(asked.manifest, asked.product, asked.valid, factor)
         levels = pictures.decode(path.read_bytes())
-        self._levels.put(sha256, levels.tobytes())
+        self._levels.put(asked.manifest.folder, sha256, levels.tobytes())
         return levels
 
 
