@@ -65,6 +65,8 @@ def test_metrics_before_the_first_forecast(serve, published):
 def test_server_is_ready_until_the_forecast_is_stale(serve, published, minutes, status):
     publish_issue(published)
     write_status(published, Status(updated=ISSUE, state="working", stale_after_seconds=900))
-    answer = serve(published, ISSUE + timedelta(minutes=minutes)).get("/readyz")
+    client = serve(published, ISSUE + timedelta(minutes=minutes))
+    answer = client.get("/readyz")
     assert answer.status_code == status
     assert NAME in answer.text
+    assert metrics(client)["stormcell_ready",] == (status == 200)

@@ -83,7 +83,8 @@ class _State:
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics."""
         watch = self._watch
-        yield _gauge("stormcell_ready", "Whether a forecast is published", float(watch.is_ready))
+        ready = watch.is_ready and not watch.is_stale
+        yield _gauge("stormcell_ready", "Whether /readyz answers 200", float(ready))
         yield _gauge("stormcell_stale", "Whether the newest frame is too old", float(watch.is_stale))
         yield _gauge("stormcell_event_clients", "Clients that wait for events", float(watch.subscribers))
         yield _gauge("stormcell_publications_loaded", "Publications since the start", float(watch.loaded))
