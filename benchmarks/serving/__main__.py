@@ -2,9 +2,10 @@
 
 ``stormcell serve`` runs in a process of its own. This process asks for pictures of the newest publication,
 points, EDR positions and ``latest.json``, one kind after the other, on connections that stay open. Meanwhile
-a third process publishes what was written beforehand. Then many clients listen to the events, and at the end another server loads very
-many small publications. The table has what was asked for and what was found; an answer that is an error, or
-a limit that is not met, makes the exit status 1. With ``--docs``, the table is written into docs/serve.md.
+a third process publishes what was written beforehand. Then many clients listen to the events, and at the end
+another server loads very many small publications. The table has what was asked for and what was found; an
+answer that is an error, or a limit that is not met, makes the exit status 1. With ``--docs``, the table is
+written into docs/serve.md.
 """
 
 import argparse
@@ -65,8 +66,8 @@ def main() -> int:
     lines += [f"| {' | '.join(row.cells)} |" for row in rows]
     text = (
         f"{machine.where('benchmarks.serving')} Two cores for server, clients and publisher; "
-        f"a grid of {options.side} × {options.side}, a publication written beforehand every {options.every:g} s, "
-        f"{options.connections} connections.\n\n" + "\n".join(lines)
+        f"a grid of {options.side} × {options.side}, every {options.every:g} s a publication that was "
+        f"written beforehand, {options.connections} connections.\n\n" + "\n".join(lines)
     )
     print(text)
     if options.docs:

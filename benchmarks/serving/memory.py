@@ -22,7 +22,8 @@ def memory(root: Path, publications: int) -> Iterator[tuple[int, float]]:
     showers = Showers(root, datetime(2026, 1, 1, tzinfo=UTC), side=SIDE, steps=STEPS)
     showers.publish(0)
     here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(showers.root, there), daemon=True)
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_serve, args=(showers.root, there), daemon=True)
     process.start()
     every = max(1, publications // 100)
     for number in range(1, publications + 1):

@@ -11,7 +11,7 @@ import pyproj
 import xarray as xr
 
 from stormcell.data.grid import Grid
-from stormcell.published.manifest import LATEST, Manifest, ObservedFrame, Product, Status
+from stormcell.published.manifest import LATEST, Manifest, ObservedFrame, Product, Status, time_name
 from stormcell.published.reading import Shelf
 from stormcell.published.retention import prune
 from stormcell.published.writing import Content, point_to, publish, write_status

@@ -80,7 +80,8 @@ def test_archive_lock_excludes_another_writer_until_it_is_released(folder):
 
 
 def test_archive_lock_in_s3_names_its_process(archive_in_s3):
-    with archive_in_s3.lock(), pytest.raises(ArchiveError, match=r"process \d+ on .*, since 20..-.* \d+ s ago"):
+    said = r"process \d+ on .*, since 20..-.* \d+ s ago"
+    with archive_in_s3.lock(), pytest.raises(ArchiveError, match=said):
         ArchiveBucket(archive_in_s3.path).lock().__enter__()
 
 

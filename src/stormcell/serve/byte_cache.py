@@ -9,7 +9,7 @@ _PUBLICATIONS = 64  # with the observed frames of the last hours; older ones are
 class ByteCache:
     """Byte strings by publication and key; those of the publication used longest ago are dropped first.
 
-    Without a limit on the publications, a server would grow for days, by answers that are not asked for again.
+    Without a limit on the publications, a server would grow for days, by what is not asked for again.
 
     Args:
         limit: Largest total size in bytes. A larger string is not kept.
