@@ -88,7 +88,8 @@ class Warp:
             field: Values ``(y, x)`` on the grid.
             outside: Value of the pixels outside of the grid.
         """
-        return np.append(field, np.asarray(outside, field.dtype))[self.cells]
+        # It takes half the time of indexing.
+        return np.append(field, np.asarray(outside, field.dtype)).take(self.cells)
 
 
 @lru_cache(maxsize=2)
