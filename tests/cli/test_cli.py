@@ -184,10 +184,11 @@ def test_verify_merge_of_two_halves_equals_the_whole(journey, tmp_path):
     times = xr.open_zarr(journey / "a.zarr")["time"].values
     border = [np.datetime_as_string(times[k], unit="m") for k in (24, 25)]  # within an event
     model = str(journey / "run" / "model.safetensors")
+    first, last = times[14], times[35]
     options = {
-        "whole": ["--from", times[0]],
-        "a": ["--from", times[0], "--to", border[0]],
-        "b": ["--from", border[1]],
+        "whole": ["--from", first, "--to", last],
+        "a": ["--from", first, "--to", border[0]],
+        "b": ["--from", border[1], "--to", last],
     }
     for name, period in options.items():
         verify(journey, tmp_path / name, *period, names=[model, "persistence"])
