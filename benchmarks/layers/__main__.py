@@ -54,7 +54,7 @@ def main(words: Sequence[str] | None = None) -> int:
             parser.error(f"{path} exists: --resume adds missing cases, --out writes elsewhere")
         report |= {part: there[part] for part in PARTS}
     if arguments.docs:
-        fill(PAGE, "layers", None)  # fails now rather than after the measurements
+        fill(PAGE, arguments.docs, None)  # fails now rather than after the measurements
     for line in (machine.disturbed(about), *(f"left out: {n}: {why}" for n, why in left_out.items())):
         if line:
             print(line, file=sys.stderr)
@@ -81,7 +81,7 @@ def main(words: Sequence[str] | None = None) -> int:
                 continue
         reporting.write(report, path)
     if arguments.docs:
-        fill(PAGE, "layers", reporting.markdown(report))
+        fill(PAGE, arguments.docs, reporting.markdown(report))
     print(path)
     refused = [*reporting.refused(report), *unknown]
     for line in refused:
@@ -156,7 +156,13 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=machine.ROOT / "benchmarks" / "results", help="folder for the results"
     )
     parser.add_argument("--resume", action="store_true", help="measure only cases which the results lack")
-    parser.add_argument("--docs", action="store_true", help="also write the tables to docs/speed.md")
+    parser.add_argument(
+        "--docs",
+        nargs="?",
+        const="layers",
+        metavar="PART",
+        help="also write the tables to a part of docs/speed.md; default: %(const)s",
+    )
     return parser
 
 
