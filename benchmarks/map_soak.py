@@ -1,9 +1,10 @@
-"""``python -m benchmarks.map_soak [MINUTES]``: the map in a browser for hours, whose memory must not grow.
+"""``python -m benchmarks.map_soak [MINUTES] [--docs]``: the map in a browser for hours, whose memory must not grow.
 
 The animation plays at its highest speed, a new issue comes every few seconds, and now and then the layer
 changes and a place is opened. After each issue, the browser collects its garbage, and the heap of the page,
 its DOM nodes and its event listeners are counted. The exit status is 1 if one of them is more than a tenth
-higher in the last quarter than in the second one.
+higher in the last quarter than in the second one. With ``--docs``, the means of both are written into
+docs/map.md.
 
 It needs playwright and the browser chromium.
 """
@@ -21,11 +22,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from playwright.sync_api import sync_playwright
 
+from benchmarks.layers import machine
+from benchmarks.pages import fill
 from benchmarks.serving.showers import Showers
 from stormcell.serve.server import running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+PAGE = machine.ROOT / "docs" / "map.md"
+MARKERS = "soak"
 
 GROWTH = 1.1
 EVERY = 5.0  # seconds between issues
@@ -37,15 +43,24 @@ def main() -> int:
     """Watch the map, print what is counted, and return the exit status."""
     parser = argparse.ArgumentParser(prog="benchmarks.map_soak", description=__doc__)
     parser.add_argument("minutes", nargs="?", type=float, default=60)
-    minutes = parser.parse_args().minutes
+    parser.add_argument("--docs", action="store_true", help="write the means into docs/map.md")
+    options = parser.parse_args()
+    if options.docs:
+        fill(PAGE, MARKERS, None)
     found = []
     print(f"minutes  {'  '.join(NAMES)}")
     with TemporaryDirectory() as name:
-        for counted in _watch(Showers(Path(name), datetime.now(UTC), side=256), minutes):
+        for counted in _watch(Showers(Path(name), datetime.now(UTC), side=256), options.minutes):
             found.append(counted)
             print(f"{counted[0]:7.1f}  {counted[1]:7.1f}  {counted[2]:5.0f}  {counted[3]:9.0f}", flush=True)
-    grown = [name for k, name in enumerate(NAMES, start=1) if _grows([counted[k] for counted in found])]
+    means = [_means([counted[k] for counted in found]) for k in range(1, 1 + len(NAMES))]
+    grown = [name for name, (before, after) in zip(NAMES, means, strict=True) if after > GROWTH * before]
     print(f"grown: {', '.join(grown) or 'nothing'}")
+    if options.docs:
+        rows = [f"| {name} | {two[0]:.1f} | {two[1]:.1f} |" for name, two in zip(NAMES, means, strict=True)]
+        table = ["| mean of | second quarter | last quarter |", "|---|---|---|", *rows]
+        where = f"{found[-1][0]:.0f} minutes, {len(found)} issues; {machine.where('benchmarks.map_soak')}"
+        fill(PAGE, MARKERS, f"{where}\n\n" + "\n".join(table))
     return 1 if grown else 0
 
 
@@ -92,9 +107,10 @@ def _counted(page: "Page") -> tuple[float, float, float]:
     return used / 1e6, counters["nodes"], counters["jsEventListeners"]
 
 
-def _grows(values: Sequence[float]) -> bool:
+def _means(values: Sequence[float]) -> tuple[float, float]:
+    """Return the means of the second quarter and of the last."""
     quarter = max(1, len(values) // 4)
-    return bool(np.mean(values[-quarter:]) > GROWTH * np.mean(values[quarter : 2 * quarter] or values[:1]))
+    return float(np.mean(values[quarter : 2 * quarter] or values[:1])), float(np.mean(values[-quarter:]))
 
 
 if __name__ == "__main__":
