@@ -1,10 +1,10 @@
-"""``python -m benchmarks.map_soak [MINUTES] [--docs]``: the map in a browser for hours, whose memory must not grow.
+"""``python -m benchmarks.map_soak [MINUTES] [--docs]``: the map in a browser for hours.
 
-The animation plays at its highest speed, a new issue comes every few seconds, and now and then the layer
-changes and a place is opened. After each issue, the browser collects its garbage, and the heap of the page,
-its DOM nodes and its event listeners are counted. The exit status is 1 if one of them is more than a tenth
-higher in the last quarter than in the second one. With ``--docs``, the means of both are written into
-docs/map.md.
+Its memory must not grow. The animation plays at its highest speed, a new issue comes every few seconds, and
+now and then the layer changes and a place is opened. After each issue, the browser collects its garbage, and
+the heap of the page, its DOM nodes and its event listeners are counted. The exit status is 1 if one of them
+is more than a tenth higher in the last quarter than in the second one. With ``--docs``, the means of both are
+written into docs/map.md.
 
 It needs playwright and the browser chromium.
 """
