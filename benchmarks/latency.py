@@ -6,6 +6,7 @@
 into the feed one by one, each when the loop has been idle for a while. This process listens to the server's
 events until one names the forecast: first the preliminary one, which is extrapolation, then that of the
 model. The memory of the loop is read at the end. With ``--docs``, the table is written into docs/operate.md.
+Exit status 1: an aim was missed.
 """
 
 import argparse
@@ -39,6 +40,7 @@ STEP = timedelta(minutes=5)
 HISTORY = 6  # frames that are there at the start
 LONGEST = 600.0  # seconds until a forecast must be there
 AIMS = {"first map": 4.0, "model's map": 15.0}  # seconds, 95 % of the issues
+MOST_MEMORY = 200.0  # MB, of the loop itself
 
 
 @dataclass(frozen=True)
@@ -174,8 +176,14 @@ def table(found: Latencies, options: argparse.Namespace) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Measure, and write the table."""
+def met(found: Latencies) -> bool:
+    """Return whether all aims are met."""
+    soon = all(np.quantile(seconds, 0.95) <= AIMS[name] for name, seconds in found.seconds.items())
+    return soon and found.parent_megabytes <= MOST_MEMORY
+
+
+def main() -> int:
+    """Measure, write the table, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--issues", type=int, default=30)
     parser.add_argument("--side", type=int, default=1000, help="rows and columns of the grid")
@@ -193,7 +201,8 @@ def main() -> None:
     print(text)
     if options.docs:
         fill(PAGE, MARKERS, text)
+    return 0 if met(found) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
