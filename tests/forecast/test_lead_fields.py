@@ -26,7 +26,7 @@ def collected(product: LeadFields) -> xr.DataArray:
         exceedance = np.array([0.8, 0.4, 0.1], np.float32)[:, None, None] / (1 + lead)
         field = np.broadcast_to(exceedance, (3, 4, 5)).copy()
         field[:, 0, 0] = np.nan
-        product.add(AnchoredRain(THRESHOLDS, field, [19, 0, 0]))
+        product.put(AnchoredRain(THRESHOLDS, field, [19, 0, 0]), lead, steps=2)
     return product.array(frames())
 
 

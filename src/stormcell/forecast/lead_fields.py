@@ -1,7 +1,7 @@
 """Products of distributions, collected lead time by lead time, with their place on the map."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from stormcell.forecast.contract import Field, forecast_array
 from stormcell.forecast.probabilistic import LeadDistribution
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class LeadFields:
     """A product of the distributions of all lead times.
 
@@ -20,25 +20,29 @@ class LeadFields:
         coordinate: That dimension, with its values and attributes; None without.
         name: Name of the result.
         attributes: Attributes of the result.
-        fields: The fields so far.
+        fields: The fields so far, with room for those that follow; None before the first.
     """
 
     product: Callable[[LeadDistribution], Field]
     coordinate: tuple[str, Any, dict[str, str]] | None = None
     name: str = "rainfall_rate"
     attributes: Mapping[str, str] | None = None
-    fields: list[Field] = field(default_factory=list)
+    fields: Field | None = None
 
-    def add(self, rain: LeadDistribution) -> None:
-        """Add the next lead time."""
-        self.fields.append(self.product(rain))
+    def put(self, rain: LeadDistribution, number: int, steps: int) -> None:
+        """Put in the lead time of a number, from 0, of so many."""
+        made = self.product(rain)
+        if self.fields is None:
+            self.fields = np.empty((*made.shape[:-2], steps, *made.shape[-2:]), np.float32)
+        self.fields[..., number, :, :] = made
 
     def array(self, frames: xr.DataArray) -> xr.DataArray:
         """Return the fields with the coordinates and attributes of a forecast from ``frames``.
 
         Its dimensions are time, y and x, after that of the coordinate.
         """
-        made = forecast_array(np.stack(self.fields, axis=-3), frames, attrs=self.attributes).rename(self.name)
+        assert self.fields is not None
+        made = forecast_array(self.fields, frames, attrs=self.attributes).rename(self.name)
         if self.coordinate is None:
             return made
         # An ensemble has the same dimensions but the first.

@@ -218,7 +218,7 @@ class NetworkForecaster:
             further.append(quantiles(levels))
         if members is None:
             return self._collected(analysis, steps, rates(), *further)
-        distributions = _added_to(further, self.distributions_from(analysis, steps))
+        distributions = _put_into(further, self.distributions_from(analysis, steps), steps)
         ensemble = ensemble_of(distributions, analysis, steps=steps, members=members, seed=seed)
         return [ensemble.assign_attrs(self._provenance()), *self._arrays(analysis, further)]
 
@@ -264,7 +264,7 @@ class NetworkForecaster:
         return made.assign_attrs(self._provenance())
 
     def _collected(self, analysis: Analysis, steps: int, *wanted: LeadFields) -> list[xr.DataArray]:
-        for _ in _added_to(wanted, self.distributions_from(analysis, steps)):
+        for _ in _put_into(wanted, self.distributions_from(analysis, steps), steps):
             pass
         return self._arrays(analysis, wanted)
 
@@ -280,13 +280,13 @@ class NetworkForecaster:
         }
 
 
-def _added_to(
-    collected: Sequence[LeadFields], distributions: Iterator[AnchoredRain]
+def _put_into(
+    collected: Sequence[LeadFields], distributions: Iterator[AnchoredRain], steps: int
 ) -> Iterator[AnchoredRain]:
     """Yield distributions, each after its fields were collected."""
-    for rain in distributions:
+    for number, rain in enumerate(distributions):
         for one in collected:
-            one.add(rain)
+            one.put(rain, number, steps)
         yield rain
 
 
