@@ -61,12 +61,20 @@ def test_metrics_before_the_first_forecast(serve, published):
     assert client.get("/status.json").status_code == 503
 
 
-@pytest.mark.parametrize(("minutes", "status"), [(14, 200), (16, 503)])
-def test_server_is_ready_until_the_forecast_is_stale(serve, published, minutes, status):
+@pytest.mark.parametrize(
+    ("minutes", "status", "why"),
+    [
+        (-60, 503, "the newest frame is dated ahead of the clock"),
+        (14, 200, ""),
+        (16, 503, "no new frame has come for too long"),
+    ],
+)
+def test_server_is_ready_if_the_forecast_is_not_stale(serve, published, minutes, status, why):
     publish_issue(published)
     write_status(published, Status(updated=ISSUE, state="working", stale_after_seconds=900))
     client = serve(published, ISSUE + timedelta(minutes=minutes))
     answer = client.get("/readyz")
     assert answer.status_code == status
     assert NAME in answer.text
+    assert why in answer.text
     assert metrics(client)["stormcell_ready",] == (status == 200)

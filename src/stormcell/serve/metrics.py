@@ -85,7 +85,11 @@ class _State:
         watch = self._watch
         ready = watch.is_ready and not watch.is_stale
         yield _gauge("stormcell_ready", "Whether /readyz answers 200", float(ready))
-        yield _gauge("stormcell_stale", "Whether the newest frame is too old", float(watch.is_stale))
+        yield _gauge(
+            "stormcell_stale",
+            "Whether the newest forecast is not of now",
+            float(watch.is_stale),
+        )
         yield _gauge("stormcell_event_clients", "Clients that wait for events", float(watch.subscribers))
         yield _gauge("stormcell_publications_loaded", "Publications since the start", float(watch.loaded))
         if watch.is_ready:
