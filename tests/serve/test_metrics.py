@@ -12,7 +12,7 @@ def metrics(client):
     found = {}
     for family in text_string_to_metric_families(client.get("/metrics").text):
         for sample in family.samples:
-            found[sample.name, *sorted(sample.labels.values())] = sample.value
+            found[sample.name, *(value for _, value in sorted(sample.labels.items()))] = sample.value
     return found
 
 
@@ -33,7 +33,7 @@ def test_metrics_count_requests_by_route_not_by_address(client):
     found = metrics(client)
     assert found["stormcell_requests_total", "/point", "200"] == 1
     assert found["stormcell_requests_total", "/point", "404"] == 1
-    assert found["stormcell_requests_total", "404", "other"] == 2
+    assert found["stormcell_requests_total", "other", "404"] == 2
     assert not any("unknown" in str(key) for key in found)
 
 
@@ -45,11 +45,30 @@ def test_metrics_have_the_scores_of_the_forecasts(serve, published):
         start=day,
         end=day + timedelta(hours=24),
         lead_minutes=(5.0, 10.0),
-        forecasters={"nowcaster-1": {"mae": [0.1, None], "csi": {"1.0": [0.5, 0.4]}}},
+        forecasters={
+            "nowcaster-1": {
+                "mae": [0.1, None],
+                "csi": {"0.1": [0.7, 0.6], "1.0": [0.5, None]},
+                "bias": {"1.0": [1.2, 0.9]},
+            },
+            "extrapolation": {"mae": [0.2, 0.3], "csi": {"1.0": [0.4, 0.3]}},
+        },
     )
     write_scores(published, [scores])
     client = serve(published)
-    assert metrics(client)["stormcell_score_mae", "24h", "5", "nowcaster-1"] == 0.1
+    found = {key: value for key, value in metrics(client).items() if key[0].startswith("stormcell_score_")}
+    assert found == {
+        ("stormcell_score_mae", "nowcaster-1", "5", "24h"): 0.1,
+        ("stormcell_score_mae", "extrapolation", "5", "24h"): 0.2,
+        ("stormcell_score_mae", "extrapolation", "10", "24h"): 0.3,
+        ("stormcell_score_csi", "nowcaster-1", "5", "24h", "0.1"): 0.7,
+        ("stormcell_score_csi", "nowcaster-1", "10", "24h", "0.1"): 0.6,
+        ("stormcell_score_csi", "nowcaster-1", "5", "24h", "1.0"): 0.5,
+        ("stormcell_score_csi", "extrapolation", "5", "24h", "1.0"): 0.4,
+        ("stormcell_score_csi", "extrapolation", "10", "24h", "1.0"): 0.3,
+        ("stormcell_score_bias", "nowcaster-1", "5", "24h", "1.0"): 1.2,
+        ("stormcell_score_bias", "nowcaster-1", "10", "24h", "1.0"): 0.9,
+    }
     assert client.get("/scores.json").json()[0]["forecasters"]["nowcaster-1"]["mae"] == [0.1, None]
 
 
@@ -61,12 +80,20 @@ def test_metrics_before_the_first_forecast(serve, published):
     assert client.get("/status.json").status_code == 503
 
 
-@pytest.mark.parametrize(("minutes", "status"), [(14, 200), (16, 503)])
-def test_server_is_ready_until_the_forecast_is_stale(serve, published, minutes, status):
+@pytest.mark.parametrize(
+    ("minutes", "status", "why"),
+    [
+        (-60, 503, "the newest frame is dated ahead of the clock"),
+        (14, 200, ""),
+        (16, 503, "no new frame has come for too long"),
+    ],
+)
+def test_server_is_ready_if_the_forecast_is_not_stale(serve, published, minutes, status, why):
     publish_issue(published)
     write_status(published, Status(updated=ISSUE, state="working", stale_after_seconds=900))
     client = serve(published, ISSUE + timedelta(minutes=minutes))
     answer = client.get("/readyz")
     assert answer.status_code == status
     assert NAME in answer.text
+    assert why in answer.text
     assert metrics(client)["stormcell_ready",] == (status == 200)

@@ -154,11 +154,10 @@ def test_point_age_from_which_it_is_stale_is_that_of_the_loop(serve, published):
     assert point(serve(published, ISSUE + timedelta(minutes=61)), WET)["stale"] is True
 
 
-def test_point_degraded_says_so(serve, published):
+def test_point_degraded_says_why(serve, published):
     reason = Degraded(used="extrapolation", instead_of="nowcaster-1", reason="two frames are missing")
     publish_issue(published, degraded=reason)
     answer = serve(published).get("/point", params=place(*WET))
-    assert answer.headers["stormcell-degraded"] == "extrapolation"
     assert answer.json()["properties"]["meta"]["degraded"]["reason"] == "two frames are missing"
 
 

@@ -61,8 +61,8 @@ def test_watch_damaged_latest_keeps_the_one_before(published):
     assert watch.problem is None
 
 
-@pytest.mark.parametrize(("minutes", "stale"), [(14, False), (16, True)])
-def test_watch_is_stale_after_the_age_of_the_status(published, minutes, stale):
+@pytest.mark.parametrize(("minutes", "stale"), [(-3, True), (-1, False), (14, False), (16, True)])
+def test_watch_is_stale_after_the_age_of_the_status_and_ahead_of_the_clock(published, minutes, stale):
     publish_issue(published)
     write_status(published, Status(updated=ISSUE, state="working", stale_after_seconds=900))
     assert watch_of(published, ISSUE + timedelta(minutes=minutes)).is_stale is stale

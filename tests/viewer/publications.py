@@ -41,13 +41,13 @@ def rain(rate: float, unseen: tuple[slice, slice] = UNSEEN) -> np.ndarray:
     return frame
 
 
-def fields(start: datetime, frames: list[np.ndarray]) -> xr.DataArray:
+def fields(start: datetime, frames: list[np.ndarray], grid: Grid = GRID) -> xr.DataArray:
     """Return frames at successive times as an archive has them."""
     times = [np.datetime64((start + k * STEP).replace(tzinfo=None), "ns") for k in range(len(frames))]
     return xr.DataArray(
         np.stack(frames),
         dims=("time", "y", "x"),
-        coords={"time": times, "y": GRID.y, "x": GRID.x, "crs": ((), 0, GRID.crs_attributes())},
+        coords={"time": times, "y": grid.y, "x": grid.x, "crs": ((), 0, grid.crs_attributes())},
     )
 
 

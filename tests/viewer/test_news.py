@@ -60,6 +60,11 @@ def degraded(root: Path) -> None:
     add(root, recent(), degraded=reason)
 
 
+def only_observed(root: Path) -> None:
+    reason = Degraded(used="observation", instead_of="nowcaster-1", reason="It ran out of memory.")
+    add(root, recent(), degraded=reason, products=[])
+
+
 def blind(root: Path) -> None:
     add(root, recent(), rain(20, HALF))
 
@@ -83,6 +88,10 @@ def nothing(root: Path) -> None:
 
 BANNERS = {
     "degraded": (degraded, ["Forecast by extrapolation, instead of nowcaster-1: A frame is missing."]),
+    "only observed": (
+        only_observed,
+        ["Observation only, without a forecast, instead of nowcaster-1: It ran out of memory."],
+    ),
     "blind": (blind, ["The newest frame lacks 50 % of the area that the radar sees."]),
     "all blind": (
         all_blind,
@@ -101,7 +110,7 @@ def test_banner_says_what_is_wrong(case, server, open_page):
     prepare(server.root)
     page = open_page(server, wait=case != "nothing")
     if case != "nothing":
-        page.locator(".tick.loaded").nth(6).wait_for()
+        expect(page.locator(".tick:not(.loaded)")).to_have_count(0)
     banners = page.locator("#banners .banner")
     expect(banners).to_have_count(len(expected))
     for index, text in enumerate(expected):

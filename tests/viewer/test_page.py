@@ -174,4 +174,9 @@ def test_keyboard_reaches_the_controls_in_reading_order(open_page, rainy):
         page.keyboard.press("Tab")
         order.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
     assert order[:7] == ["skill-open", "settings-open", "layer", "back", "play", "forward", "slider"]
-    assert order[7].startswith("leaflet") or order[7] == "map"
+    assert order[7] == "map"
+    # From there, the arrow keys move the map, not the time.
+    view, time = page.url, page.get_attribute("#time", "datetime")
+    page.keyboard.press("ArrowRight")
+    expect(page).not_to_have_url(view)
+    assert page.get_attribute("#time", "datetime") == time

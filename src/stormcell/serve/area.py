@@ -85,7 +85,7 @@ def routes(site: Site) -> APIRouter:
         content = json_text({"type": "FeatureCollection", "features": features})
         return Response(content, 200, {"Cache-Control": "public, max-age=60"}, GEOJSON)
 
-    @router.get("/areas/{name}", responses={**_BOTH, **described(400, 404, 503)})
+    @router.get("/areas/{name}", responses={**_BOTH, **described(400, 404, 413, 503)})
     async def area_of_site(
         name: str, request: Request, f: Form = "json", amount_above: AmountAbove = None
     ) -> Response:

@@ -78,9 +78,9 @@ def routes(site: Site) -> APIRouter:
     @router.get("/collections/forecast/instances/{instance}", responses=described(404, 410, 503))
     async def instance(instance: str, request: Request) -> Response:
         """A publication of the forecast."""
-        source = forecast_source(site.instance(instance))
+        source = _instance(site, instance)
         text = edr_metadata.instance(str(request.base_url), source).model_dump_json(exclude_none=True)
-        return answer(request, text.encode(), immutable(f'W/"{instance}"'))
+        return answer(request, text.encode(), immutable(f'W/"{instance}"', source.manifest))
 
     @router.get("/collections/{collection}/position", responses=_QUERY)
     async def position(collection: str, asked: AtPlace, request: Request) -> Response:
@@ -152,7 +152,7 @@ async def _values(
     if instance is None:
         headers = current(site, f'W/"{site.watch.newest.etag[3:-1]}-{address}"')
     else:
-        headers = immutable(f'W/"{instance}-{address}"')
+        headers = immutable(f'W/"{instance}-{address}"', source.manifest)
     if not_changed(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     if query == "position" and asked.f == edr_metadata.COVERAGE_JSON:

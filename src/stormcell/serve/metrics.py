@@ -85,7 +85,11 @@ class _State:
         watch = self._watch
         ready = watch.is_ready and not watch.is_stale
         yield _gauge("stormcell_ready", "Whether /readyz answers 200", float(ready))
-        yield _gauge("stormcell_stale", "Whether the newest frame is too old", float(watch.is_stale))
+        yield _gauge(
+            "stormcell_stale",
+            "Whether the newest forecast is not of now",
+            float(watch.is_stale),
+        )
         yield _gauge("stormcell_event_clients", "Clients that wait for events", float(watch.subscribers))
         yield _gauge("stormcell_publications_loaded", "Publications since the start", float(watch.loaded))
         if watch.is_ready:
@@ -124,21 +128,31 @@ class _State:
             found = self._watch.shelf.scores()
         except PublicationError:
             return
-        labels = ["period", "forecaster", "lead_minutes"]
-        yield _errors("stormcell_score_mae", "Mean absolute error in mm/h", labels, found)
+        yield _score("mae", "Mean absolute error in mm/h", found)
+        yield _score("csi", "Critical success index", found, "threshold")
+        yield _score("bias", "Frequency bias", found, "threshold")
 
 
-def _errors(name: str, text: str, labels: list[str], periods: list[Scores]) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=labels)
+def _score(name: str, text: str, periods: list[Scores], *more: str) -> Metric:
+    """Return a score by period, forecaster, lead time and what else it depends on."""
+    labels = ["period", "forecaster", "lead_minutes", *more]
+    family = GaugeMetricFamily(f"stormcell_score_{name}", text, labels=labels)
     for scores in periods:
         for forecaster, values in scores.forecasters.items():
-            errors = values.get("mae")
-            if not isinstance(errors, list):
-                continue
-            for lead, error in zip(scores.lead_minutes, errors, strict=False):
-                if error is not None:
-                    family.add_metric([scores.period, forecaster, f"{lead:g}"], error)
+            for own, by_lead in _by_threshold(values.get(name)):
+                for lead, value in zip(scores.lead_minutes, by_lead, strict=False):
+                    if value is not None:
+                        family.add_metric([scores.period, forecaster, f"{lead:g}", *own], value)
     return family
+
+
+def _by_threshold(found: object) -> Iterator[tuple[list[str], list[float | None]]]:
+    """Yield the values by lead time of a score, with its threshold if it has any."""
+    if isinstance(found, list):
+        yield [], found
+    elif isinstance(found, dict):
+        for threshold, values in found.items():
+            yield [threshold], values
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

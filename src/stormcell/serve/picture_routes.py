@@ -46,7 +46,7 @@ def routes(site: Site) -> APIRouter:
         if text is None:
             text = found.model_dump_json().encode()
             site.pictures.put(found.folder, "manifest", text)
-        return answer(request, text, immutable(f'W/"{found.folder}"'))
+        return answer(request, text, immutable(f'W/"{found.folder}"', found))
 
     @router.get("/frames/latest/{product}.png", status_code=302, responses=described(404, 503))
     async def latest_frame(product: str) -> Response:
@@ -78,7 +78,7 @@ def routes(site: Site) -> APIRouter:
         etag = f'"{file.sha256}-{palettes.palette(palette).name}"'
         if palette == palettes.DEFAULT:
             etag = f'"{file.sha256}"'
-        headers = immutable(etag)
+        headers = immutable(etag, found)
         if not_changed(request, etag):
             return Response(status_code=304, headers=headers)
         content = site.pictures.get(found.folder, etag)
@@ -102,7 +102,7 @@ def routes(site: Site) -> APIRouter:
         whole = shelf.root / found.folder / path
         if not whole.is_file():
             raise PrunedError(f"{found.folder}: {path} is no longer kept")
-        headers = immutable(f'"{listed.sha256}"')
+        headers = immutable(f'"{listed.sha256}"', found)
         if not_changed(request, headers["ETag"]):
             return Response(status_code=304, headers=headers)
         media_type = _MEDIA_TYPES.get(whole.suffix, "application/octet-stream")

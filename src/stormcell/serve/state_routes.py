@@ -23,10 +23,10 @@ def routes(site: Site) -> APIRouter:
     async def ready() -> Response:
         """Say whether there is a forecast that describes the present rain."""
         folder = watch.newest.latest.folder
-        if watch.is_stale:
-            raise Problem(
-                503, f"expected a recent forecast, found {folder}", {"Retry-After": str(RETRY_SECONDS)}
-            )
+        why = watch.why_stale
+        if why is not None:
+            detail = f"expected a forecast of the present rain, found {folder}: {why}"
+            raise Problem(503, detail, {"Retry-After": str(RETRY_SECONDS)})
         state = {"status": "ok", "publication": folder}
         if watch.problem is not None:
             state["problem"] = watch.problem

@@ -57,7 +57,7 @@ def routes(site: Site) -> APIRouter:
         """The TileJSON document of a picture."""
         found = site.watch.shelf.manifest(issue, run)
         text = json_text(_tilejson(found, product, parse_valid(valid), str(request.base_url)))
-        return answer(request, text, immutable(f'W/"{found.folder}-{product}-{valid}"'))
+        return answer(request, text, immutable(f'W/"{found.folder}-{product}-{valid}"', found))
 
     @router.get("/tilejson/latest/{product}.json", responses=described(404, 503))
     async def latest(product: str, request: Request) -> Response:
@@ -72,7 +72,7 @@ def routes(site: Site) -> APIRouter:
 
 async def tile_answer(site: Site, request: Request, asked: TileAsked) -> Response:
     """Return a tile, cut in another thread if it is not kept."""
-    headers = immutable(site.tiles.etag(asked))
+    headers = immutable(site.tiles.etag(asked), asked.manifest)
     if not_changed(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     content = await asyncio.to_thread(site.tiles.tile, asked)

@@ -18,7 +18,7 @@ from stormcell.serve.problems import nothing_yet
 from stormcell.serve.publication import Publication
 
 EVERY = 0.5  # seconds
-_STALE = "no new frame has come for too long"
+_AHEAD = timedelta(minutes=2)  # of the clock; an archive refuses such frames, so the clock has gone back
 
 Clock = Callable[[], datetime]
 Sleep = Callable[[float], Awaitable[None]]
@@ -95,22 +95,32 @@ class Watch:
 
     @property
     def is_stale(self) -> bool:
-        """Whether the newest frame is so old that its forecast does not describe the present rain."""
+        """Whether the newest forecast does not describe the present rain."""
+        return self.why_stale is not None
+
+    @property
+    def why_stale(self) -> str | None:
+        """The reason why the newest forecast does not describe the present rain; None if it does."""
         if self._newest is None:
-            return False
-        limit = (self.status or Status(updated=self.clock(), state="waiting")).stale_after_seconds
-        return self.clock() - self._newest.latest.issue > timedelta(seconds=limit)
+            return None
+        now = self.clock()
+        limit = (self.status or Status(updated=now, state="waiting")).stale_after_seconds
+        age = now - self._newest.latest.issue
+        if age < -_AHEAD:
+            return "the newest frame is dated ahead of the clock"
+        return "no new frame has come for too long" if age > timedelta(seconds=limit) else None
 
     @property
     def alerts(self) -> Alerts | None:
         """The states of the alert rules; None if the loop has no rules.
 
-        If no new frame has come for too long, all of them are unknown: a loop that has ended gives no
-        all-clear.
+        If the newest forecast does not describe the present rain, all of them are unknown: a loop that has
+        ended gives no all-clear.
         """
-        if self._alerts is None or not self.is_stale:
+        why = self.why_stale
+        if self._alerts is None or why is None:
             return self._alerts
-        unknown = tuple(alert.as_unknown(_STALE) for alert in self._alerts.alerts)
+        unknown = tuple(alert.as_unknown(why) for alert in self._alerts.alerts)
         return self._alerts.model_copy(update={"alerts": unknown})
 
     def max_age(self) -> int:

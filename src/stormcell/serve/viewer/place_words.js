@@ -7,7 +7,7 @@ const at = (text) => clock(new Date(text));
 
 /** Say whether it rains now, or why that is not known. */
 export function stateSentence({ meta, stale, raining_now: raining, observed }) {
-  if (stale) return `The newest radar frame is old, from ${at(observed.time)}. Whether it rains now or later is not known.`;
+  if (stale) return `The newest radar frame is from ${at(observed.time)}, not from now. Whether it rains now or later is not known.`;
   if (meta.radar_coverage === "no coverage") return "The radar does not see this place.";
   if (raining === null) {
     const last = meta.last_observed ? ` It was last seen at ${at(meta.last_observed)}.` : "";
