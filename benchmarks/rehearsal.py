@@ -5,7 +5,8 @@
 Generated rain, one frame every five minutes, is fed to the live loop with the faults of ``stormcell
 rehearse``, by a clock that is set by hand. After each arrival, the memory of this process, which takes the
 turns, and of its child process, which archives and forecasts, is read. With ``--docs``, the results are
-written into docs/operate.md. Exit status 1: a promise was broken.
+written into docs/operate.md. Exit status 1: a promise was broken, or the memory of a process grew by more
+than 5 %.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.layers import machine
 from benchmarks.pages import fill
@@ -30,7 +32,10 @@ from stormcell.live.rehearsal import Rehearsed, rehearse
 PAGE = machine.ROOT / "docs" / "operate.md"
 MARKERS = "rehearsal"
 
+Memory = NDArray[np.float64]  # in MB, of the process that takes the turns and of its child process
+
 STEPS_PER_HOUR = 12
+MOST_GROWTH = 1.05
 WARM = 0.25  # share of the arrivals after which nothing is loaded any more
 
 
@@ -75,13 +80,17 @@ def run(root: Path, hours: int, side: int) -> tuple[Rehearsed, list[tuple[float,
     return found, memory
 
 
-def table(
-    found: Rehearsed, memory: list[tuple[float, float]], options: argparse.Namespace, minutes: float
-) -> str:
-    """Return the results in Markdown."""
+def first_and_last(memory: list[tuple[float, float]]) -> tuple[Memory, Memory]:
+    """Return the memory of both processes at first, when nothing is loaded any more, and in the end."""
     warm = np.array(memory[round(WARM * len(memory)) :])
     part = max(1, len(warm) // 4)
-    before, after = np.median(warm[:part], axis=0), np.median(warm[-part:], axis=0)
+    return np.median(warm[:part], axis=0), np.median(warm[-part:], axis=0)
+
+
+def table(
+    found: Rehearsed, before: Memory, after: Memory, options: argparse.Namespace, minutes: float
+) -> str:
+    """Return the results in Markdown."""
     faults = ", ".join(f"{count} {name}" for name, count in found.faults.items())
     files = ", ".join(f"{count} {name}" for name, count in found.files.items() if count)
     broken = "; ".join(f"{name}: {what}" for name, what in found.broken.items()) or "none"
@@ -113,11 +122,12 @@ def main() -> int:
     began = time.monotonic()
     with TemporaryDirectory() as name:
         found, memory = run(Path(name), options.hours, options.side)
-    text = table(found, memory, options, (time.monotonic() - began) / 60)
+    before, after = first_and_last(memory)
+    text = table(found, before, after, options, (time.monotonic() - began) / 60)
     print(text)
     if options.docs:
         fill(PAGE, MARKERS, text)
-    return 1 if found.broken else 0
+    return 1 if found.broken or (after > MOST_GROWTH * before).any() else 0
 
 
 if __name__ == "__main__":

@@ -93,6 +93,27 @@ def test_quiet_across_midnight_is_in_local_time(hour, quiet):
     assert hours.includes(datetime(2026, 11, 28, hour, 30, tzinfo=UTC)) is quiet
 
 
+@pytest.mark.parametrize(
+    ("time", "quiet"),
+    [
+        # In the night to 29 March 2026, clocks go from 2:00 to 3:00: 6:00 is at 4:00 UTC instead of 5:00.
+        ("2026-03-28T04:59", True),
+        ("2026-03-28T05:00", False),
+        ("2026-03-28T20:59", False),
+        ("2026-03-28T21:00", True),
+        ("2026-03-29T00:59", True),
+        ("2026-03-29T01:00", True),
+        ("2026-03-29T03:59", True),
+        ("2026-03-29T04:00", False),
+        ("2026-03-29T19:59", False),
+        ("2026-03-29T20:00", True),
+    ],
+)
+def test_quiet_hours_across_the_change_to_summer_time_stay_in_local_time(time, quiet):
+    hours = Quiet(start="22:00", end="06:00", time_zone="Europe/Berlin")
+    assert hours.includes(datetime.fromisoformat(time).replace(tzinfo=UTC)) is quiet
+
+
 def test_quiet_within_a_day_includes_its_start_and_not_its_end():
     hours = Quiet(start="12:00", end="13:00")
     times = [datetime(2026, 11, 28, *at, tzinfo=UTC) for at in ((11, 59), (12, 0), (12, 59), (13, 0))]

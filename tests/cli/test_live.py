@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from tests.live.conftest import STEP, Rig
@@ -27,6 +28,15 @@ def fed(tmp_path):
     for k in range(4):
         rig.put(k, dated=now - (3 - k) * STEP)
     return rig
+
+
+def peak_memory(process):
+    """The most memory that a process has used, in bytes; 0 where /proc is missing."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except FileNotFoundError:
+        return 0
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def words(rig, *more):
@@ -87,6 +97,7 @@ def test_live_second_loop_is_refused_and_the_first_stops_when_it_is_asked(fed):
         second = run(*words(fed))
         assert second.exit_code == 2
         assert f"found process {process.pid}" in second.stderr
+        assert peak_memory(process.pid) < 200e6
         asked = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
@@ -123,7 +134,7 @@ def test_rehearse_prints_the_invariants(fed, tmp_path):
     rates = [word for name in ("late", "future", "revised", "blind") for word in (f"--{name}", 0)]
     done = run("rehearse", fed.settings.archive, "--out", tmp_path / "rehearsal", *rates)
     assert done.exit_code == 0, done.output
-    assert done.stdout.count("kept") == 5
+    assert done.stdout.count("kept") == 6
     refused = run("rehearse", fed.settings.archive, "--out", tmp_path / "other", "--late", 2)
     assert refused.exit_code == 2
     assert "shares of frames" in refused.stderr

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyproj
@@ -16,12 +17,13 @@ from stormcell.data import archive
 from stormcell.data.processing import Processing
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.synthetic import generate
+from stormcell.live.invariants import Watch
 from stormcell.live.live_loop import LiveLoop
 from stormcell.live.live_settings import Settings
 from stormcell.live.making import Wanted
 from stormcell.live.scoring_job import Scored, ScoreForecasts
 from stormcell.live.service import choose
-from stormcell.published.manifest import Manifest
+from stormcell.published.manifest import Manifest, time_name
 from stormcell.published.reading import Shelf
 from stormcell.published.retention import clear_parts
 
@@ -68,20 +70,31 @@ def frame(
     return header.encode() + levels.astype(np.uint8).tobytes()
 
 
+def issue(k: int) -> str:
+    """The time of the k-th frame, as in the name of a publication."""
+    return time_name(START + k * STEP)
+
+
 class Rig:
     """A live loop with its feed.
 
     Attributes:
+        watch: What looks at the published folder after each turn.
+        damaged: Whether the test damages what is published, so that the watch finds something wrong.
         now: The time that the loop's clock shows.
         lines: The loop's log.
         before: Called with each job before it runs; an error that it raises is the job's.
     """
 
+    made: ClassVar[list["Rig"]] = []  # in the present test
+
     def __init__(self, root: Path, **settings) -> None:
+        self.made.append(self)
         self.feed, self.out = root / "feed", root / "published"
         self.feed.mkdir(parents=True, exist_ok=True)
         self.out.mkdir(exist_ok=True)
         clear_parts(self.out)
+        self.watch, self.damaged = Watch(self.out), False
         given = {
             "model": "extrapolation",
             "wanted": Wanted(steps=3),
@@ -134,6 +147,7 @@ class Rig:
     def turns(self, count: int = 2) -> None:
         for _ in range(count):
             self.loop.turn()
+            self.watch.look()
             self.now += timedelta(seconds=1)
 
     @property
@@ -149,6 +163,9 @@ class Rig:
         found = self.loop.publisher.newest()
         assert found is not None
         return found
+
+    def manifest(self, folder: str) -> Manifest:
+        return Shelf(self.out).manifest(*folder.split("-"))
 
     @property
     def folders(self) -> list[str]:
@@ -167,6 +184,24 @@ def _disk():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
         yield
+
+
+@pytest.fixture(scope="module")
+def small_files():
+    """Write no NetCDF, which would take a third of the time, for tests that read no ``forecast.nc``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stormcell.live.contents.export.write", lambda _, path, *__: path.write_bytes(b"1"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _invariants():
+    """Check that no loop of the test has broken a promise."""
+    yield
+    rigs = list(Rig.made)
+    Rig.made.clear()
+    for rig in rigs:
+        assert rig.damaged or rig.watch.found == {}
 
 
 @pytest.fixture

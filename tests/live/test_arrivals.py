@@ -10,8 +10,8 @@ NOW = datetime(2024, 6, 1, tzinfo=UTC)
 PATH = Path("a.h5")
 
 
-def seen(size=1, modified=0, complete=False):
-    return [Seen(PATH, size, modified, complete)]
+def seen(size=1, modified=0, changed=0, complete=False):
+    return [Seen(PATH, size, modified, changed, complete)]
 
 
 def after(seconds):
@@ -51,6 +51,26 @@ def test_arrivals_unreadable_file_is_tried_less_and_less_often_and_given_up_afte
     assert attempts == [0, 1, 3, 7, 15, 31, 63]
     assert outcomes == ["partial", None, None, None, None, None, "corrupt"]
     assert arrivals.ready(seen(size=2, complete=True), after(300)) == [PATH]  # it has changed
+
+
+def test_arrivals_file_whose_contents_are_withheld_is_tried_for_hours_and_at_once_with_new_permissions():
+    arrivals, attempts, outcomes = Arrivals(), [], []
+    for second in range(7200):
+        if arrivals.ready(seen(complete=True), after(second)):
+            attempts.append(second)
+            outcomes.append(arrivals.unreadable(PATH, after(second), withheld=True))
+    assert attempts[:7] == [0, 1, 3, 7, 15, 31, 63]
+    assert attempts[-1] - attempts[-2] == 32
+    assert outcomes == ["partial"] + [None] * (len(attempts) - 1)
+    assert arrivals.ready(seen(changed=1, complete=True), after(7200)) == [PATH]
+
+
+def test_arrivals_file_that_was_given_up_is_read_again_when_its_permissions_change():
+    arrivals = Arrivals()
+    arrivals.ready(seen(complete=True), NOW)
+    arrivals.unreadable(PATH, NOW, final=True)
+    assert arrivals.ready(seen(complete=True), after(1)) == []
+    assert arrivals.ready(seen(changed=1, complete=True), after(2)) == [PATH]
 
 
 def test_arrivals_file_of_the_future_is_looked_at_again_each_minute_and_new_once():

@@ -17,6 +17,14 @@ def test_freshness_is_stale_after_three_steps(rig, minutes, state):
     assert freshness(rig.out, rig.newest.issue + timedelta(minutes=minutes)).state == state
 
 
+@pytest.mark.parametrize(("minutes", "state"), [(2, "fresh"), (3, "stale"), (600, "stale")])
+def test_freshness_of_an_issue_ahead_of_the_clock_is_stale(rig, minutes, state):
+    rig.arrive(0, 1, 2)
+    found = freshness(rig.out, rig.newest.issue - timedelta(minutes=minutes))
+    assert found.state == state
+    assert (f"{minutes} min ahead of the clock" in found.sentences[0]) == (state == "stale")
+
+
 def test_freshness_limit_can_be_given(rig):
     rig.arrive(0, 1, 2)
     now = rig.newest.issue + timedelta(minutes=5)

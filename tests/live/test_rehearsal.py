@@ -2,13 +2,21 @@ import numpy as np
 import pytest
 from tests.live.conftest import FRAMES, Rig
 
+from stormcell.alerts.alert_places import cells_of
+from stormcell.alerts.condition import Condition
+from stormcell.alerts.messages import alert_of
 from stormcell.data import archive
+from stormcell.data.grid import Grid
 from stormcell.errors import ArgumentError
 from stormcell.live.faulty_feed import RATES, FaultyFeed
-from stormcell.live.invariants import BLIND, MONOTONE, NOTHING_LOST, ONCE, WHOLE, Watch
+from stormcell.live.grid_rule import grid_rule
+from stormcell.live.invariants import ALL_CLEAR, BLIND, MONOTONE, NOTHING_LOST, ONCE, WHOLE, Watch
 from stormcell.live.rehearsal import rehearse
+from stormcell.maps.areas import MOST_CELLS
+from stormcell.published.alerts import Alerts
 from stormcell.published.manifest import LATEST
 from stormcell.published.reading import Shelf
+from stormcell.published.writing import write_alerts
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +48,8 @@ def test_rehearsal_with_faults_keeps_all_invariants(recorded, tmp_path):
     assert sum(found.faults.values()) == 12
     assert len([name for name in found.faults if name != "none"]) >= 4
     assert found.publications >= 8
+    (alert,) = Shelf(tmp_path / "out" / "published").alerts().alerts
+    assert alert.since is not None
 
 
 def test_rehearsal_into_a_folder_with_files_is_refused(recorded, tmp_path):
@@ -104,6 +114,28 @@ def test_watch_finds_dry_pixels_that_were_not_observed(published):
     rain = archive.rain(archive.open(published.settings.archive)).load()
     watch.check_blindness(rain.where(False))
     assert "blind" in watch.found[BLIND]
+
+
+@pytest.mark.parametrize("blind", [True, False])
+def test_watch_finds_an_all_clear_while_nothing_is_observed(rig, blind):
+    rig.arrive(0, 1, 2)
+    rig.arrive(3, factor=np.nan if blind else 1.0)
+    (rule,) = grid_rule(FRAMES).rules
+    watch = Watch(rig.out)
+    for met, known in ((1, True), (1, False), (0, True)):
+        alert = alert_of(rule, Condition(rule=rule.name, met=met, known=known))
+        write_alerts(rig.out, Alerts(updated=rig.now, alerts=(alert,)))
+        watch.look()
+    assert set(watch.found) == ({ALL_CLEAR} if blind else set())
+
+
+def test_grid_rule_of_a_large_grid_has_a_place_that_can_be_judged():
+    large = FRAMES.isel(time=[0]).pad(y=(0, 800), x=(0, 800))
+    centres = {name: FRAMES[name].values[0] + 1000.0 * np.arange(832) for name in ("y", "x")}
+    large = large.assign_coords({**centres, "crs": FRAMES["crs"]})
+    (rule,) = grid_rule(large).rules
+    covered = cells_of(rule.place, Grid.of(large.coords.to_dataset()))
+    assert 100_000 < len(covered.rows) <= MOST_CELLS
 
 
 def test_watch_finds_lost_and_changed_frames(published):

@@ -75,7 +75,8 @@ def live(
         bool, typer.Option("--standby", help="Wait while another loop publishes into the folder.")
     ] = False,
     backfill: Annotated[
-        bool, typer.Option("--backfill", help="Also publish forecasts of the last day's earlier frames.")
+        bool,
+        typer.Option("--backfill", help="Also publish the forecasts of earlier frames that are missing."),
     ] = False,
     grace: Annotated[
         float, typer.Option(min=0, metavar="S", help="Seconds to wait for a missing frame before the newest.")

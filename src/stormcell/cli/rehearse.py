@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -9,12 +10,14 @@ from rich.table import Table
 from stormcell.cli.exit_status import ALL_DONE, SOME_REFUSED
 from stormcell.cli.live import Reading, log
 from stormcell.cli.output import bar_on
-from stormcell.errors import ArgumentError
-from stormcell.live import rehearsal
+from stormcell.errors import ArgumentError, MissingExtraError
 from stormcell.live.child import Child
 from stormcell.live.faulty_feed import RATES, Fault
 from stormcell.live.invariants import INVARIANTS
 from stormcell.live.live_settings import Settings
+
+if TYPE_CHECKING:
+    from stormcell.live.rehearsal import Rehearsed
 
 
 def rehearse(path: Path, out: Path, model: str, rates: Mapping[Fault, float], *, seed: int) -> int:
@@ -22,8 +25,17 @@ def rehearse(path: Path, out: Path, model: str, rates: Mapping[Fault, float], *,
 
     Raises:
         ArgumentError: A rate is not a share, or the folder is not empty.
+        MissingExtraError: The packages for alerts are not installed.
         StormcellError: The rehearsal cannot begin.
     """
+    try:
+        from stormcell.live import rehearsal
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("stormcell"):
+            raise
+        raise MissingExtraError(
+            f'rehearse: {missing.name} is not installed: pip install "stormcell[serve]"'
+        ) from None
     given = {**RATES, **rates}
     if min(given.values()) < 0 or sum(given.values()) > 1:
         raise ArgumentError(f"rates: expected shares of frames that add up to 1 at most, found {given}")
@@ -48,7 +60,7 @@ def rehearse(path: Path, out: Path, model: str, rates: Mapping[Fault, float], *,
     return SOME_REFUSED if found.broken else ALL_DONE
 
 
-def _table(found: rehearsal.Rehearsed) -> Table:
+def _table(found: "Rehearsed") -> Table:
     """Return what was fed, what became of it, and whether the invariants were kept."""
     table = Table(title="rehearsal", show_header=False)
     table.add_row("frames by fault", _counts(found.faults))

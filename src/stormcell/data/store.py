@@ -5,7 +5,7 @@ An archive survives a kill at any moment, and a power cut if it is written with 
 
 from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -275,8 +275,12 @@ def writing(path: Location, *, durable: bool = False, now: np.datetime64 | None 
         raise ArchiveError(f"{path}: could not be created: {error.strerror}") from None
     present = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "s")
     store = Store(folder, present if now is None else now)
-    with folder.lock():
-        store.load()
+    with ExitStack() as held:
+        try:
+            held.enter_context(folder.lock())
+            store.load()
+        except OSError as error:
+            raise ArchiveError(f"{path}: could not be opened: {error.strerror or error}") from error
         try:
             yield store
             store.commit()

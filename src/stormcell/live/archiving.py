@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import ceil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stormcell.data.object_store import Location
@@ -23,6 +24,7 @@ Reading = Callable[[], "tuple[ReadOptions, Processing]"]
 # Forecasts depend on no more of the newest frames than these.
 _FRAMES = 24
 _RECENT = timedelta(days=7)
+_PART_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Filed:
         refused: Files that could not be used, or only in part, and the reasons.
         revised: Refused files that have other rates than the archive at a time.
         future: Refused files that are dated in the future.
+        withheld: Refused files whose contents the system does not give: no permission, or a failing disk.
     """
 
     added: tuple[datetime, ...]
@@ -61,6 +64,7 @@ class Filed:
     refused: dict[Location, str]
     revised: frozenset[Location]
     future: frozenset[Location]
+    withheld: frozenset[Location]
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,29 @@ class AddFiles:
             durable=True,
             now=moment(self.now),
         )
+        explained = done.revised | done.future
         return Filed(
             tuple(map(utc, done.added)),
             tuple(map(utc, done.present)),
             dict(done.refused),
             done.revised,
             done.future,
+            frozenset(file for file, _ in done.refused if file not in explained and _is_withheld(file)),
         )
+
+
+def _is_withheld(file: Location) -> bool:
+    """Whether the system does not give the contents of a file."""
+    try:
+        if isinstance(file, Path):
+            with file.open("rb") as opened:
+                while opened.read(_PART_BYTES):
+                    pass
+        else:
+            file.read(1)
+    except OSError:
+        return True
+    return False
 
 
 @dataclass(frozen=True)

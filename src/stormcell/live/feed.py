@@ -26,12 +26,14 @@ class Seen:
         place: Where it is.
         size: In bytes.
         modified: When it was last written, in nanoseconds since 1970.
+        changed: When it or its permissions were last changed, in the same way.
         complete: Whether it is known to be whole, because it was renamed or put there as a whole.
     """
 
     place: Location
     size: int
     modified: int
+    changed: int
     complete: bool
 
 
@@ -104,7 +106,7 @@ class FolderFeed:
                     continue
                 # A rename changes the file's own record after its last write.
                 renamed = stat.st_ctime_ns > stat.st_mtime_ns
-                yield Seen(path, stat.st_size, stat.st_mtime_ns, renamed)
+                yield Seen(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, renamed)
 
 
 class BucketFeed:
@@ -138,15 +140,16 @@ class BucketFeed:
             else:
                 self._listed, self._all_listed_at = self._folder.listed(), now
             self._listed_at = now
-        return [
-            Seen(found.url, found.size, int(found.modified.timestamp() * 1e9), complete=True)
-            for found in self._listed
-            if not self._is_ignored(found.url)
-        ]
+        return [_seen(found) for found in self._listed if not self._is_ignored(found.url)]
 
     def _is_ignored(self, url: ObjectUrl) -> bool:
         parts = url.text.removeprefix(str(self._folder)).split("/")
         return any(_matches(part, self._ignored) for part in parts if part)
+
+
+def _seen(found: Listed) -> Seen:
+    modified = int(found.modified.timestamp() * 1e9)
+    return Seen(found.url, found.size, modified, modified, complete=True)
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

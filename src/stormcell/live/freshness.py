@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from stormcell.published.manifest import stale_after, time_name
+from stormcell.published.manifest import AHEAD, stale_after, time_name
 from stormcell.published.reading import Shelf
 
 State = Literal["fresh", "stale", "degraded", "nothing"]
@@ -48,7 +48,8 @@ def freshness(out: Path, now: datetime, longest: timedelta | None = None) -> Fre
     manifest = shelf.manifest(time_name(latest.issue), latest.run)
     age = now - latest.issue
     said = f"{out}: newest forecast of {latest.issue:%Y-%m-%d %H:%M} UTC by {manifest.model_title}"
-    sentences = [f"{said}, {_minutes(age)} old"]
+    how_old = f"{_minutes(age)} old" if age >= -AHEAD else f"{_minutes(-age)} ahead of the clock"
+    sentences = [f"{said}, {how_old}"]
     if manifest.degraded is not None:
         used, of = manifest.degraded.used, manifest.degraded.instead_of
         sentences.append(f"degraded: {used} instead of {of}: {manifest.degraded.reason}")
@@ -57,9 +58,11 @@ def freshness(out: Path, now: datetime, longest: timedelta | None = None) -> Fre
         limit = stale_after(latest.step_seconds)
         if status is not None:
             limit = timedelta(seconds=status.stale_after_seconds)
-    stale = age > limit
-    if stale:
+    stale = age > limit or age < -AHEAD
+    if age > limit:
         sentences.append(f"stale: expected an age of at most {_minutes(limit)}")
+    elif stale:
+        sentences.append("stale: expected a time that has come; a clock is wrong")
     if status is not None and status.state == "stopped":
         sentences.append("the loop was stopped")
     elif status is not None and now - status.updated > limit:

@@ -1,15 +1,17 @@
 """From the feed into the archive: which files are read, and what became of each."""
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from stormcell.atomic import make_folder
-from stormcell.data.object_store import Location
-from stormcell.errors import ArchiveError, StormcellError, WorkerError
+from stormcell.data.object_store import Location, location
+from stormcell.errors import ArgumentError, StormcellError, WorkerError
 from stormcell.live.archiving import AddFiles, Filed, Known, LookAtArchive
 from stormcell.live.arrivals import Arrivals
 from stormcell.live.feed import feed
@@ -38,7 +40,7 @@ class Intake:
         log: Called with a line for each thing that a person should know.
 
     Raises:
-        ArgumentError: The feed is not a folder.
+        ArgumentError: The feed is not a folder, or its files are to be moved and it is in an object store.
 
     Attributes:
         known: What is known of the archive's newest frames.
@@ -50,6 +52,11 @@ class Intake:
         self.known = Known()
         self.counts: Counter[str] = Counter()
         self.problems: list[str] = []
+        self._folder = location(settings.feed)
+        if settings.done is not None and not isinstance(self._folder, Path):
+            raise ArgumentError(
+                f"--done: expected a feed on the disk, whose files can be moved, found {settings.feed}"
+            )
         own = (Path(settings.archive), settings.out, *([settings.done] if settings.done else []))
         self._feed = feed(settings.feed, ignored=settings.ignored, but=own)
         self._settings, self._run, self._log = settings, run, log
@@ -68,6 +75,7 @@ class Intake:
         """
         self.problems = []
         added: list[datetime] = []
+        newest = self.known.newest
         try:
             ready = self._arrivals.ready(self._feed.look(), now)
         except OSError as error:
@@ -77,17 +85,14 @@ class Intake:
             for start in range(0, len(ready), _AT_ONCE):
                 added += self._add(ready[start : start + _AT_ONCE], now, final)
             if added or not self._looked:
-                before, self.known = self.known.newest, self._look()
+                self.known = self._run(LookAtArchive(self._settings.archive), seconds=_SECONDS)
                 self._looked = True
-                late = sum(before is not None and time < before for time in added)
-                self.counts.update(added=len(added) - late, late=late)
-        except ArchiveError as error:  # another process writes to it, or the disk is full: tried again
+        except StormcellError as error:  # another process writes to it, or the disk is full: tried again
             self._looked = False
             self.problems.append(str(error))
+        late = sum(newest is not None and time < newest for time in added)
+        self.counts.update(added=len(added) - late, late=late)
         return len(added)
-
-    def _look(self) -> Known:
-        return self._run(LookAtArchive(self._settings.archive), seconds=_SECONDS)
 
     def clock_went_back(self, now: datetime) -> None:
         """Wait for nothing that was due at a time of the clock as it was."""
@@ -122,21 +127,32 @@ class Intake:
             self.counts["revised"] += 1
             self._log(f"not used {file}: {reason}")
         else:
-            self._unreadable(file, reason, now, final)
+            self._unreadable(file, reason, now, final, withheld=file in filed.withheld)
 
-    def _unreadable(self, file: Location, reason: str, now: datetime, final: bool) -> None:
-        outcome = self._arrivals.unreadable(file, now, final=final)
+    def _unreadable(
+        self, file: Location, reason: str, now: datetime, final: bool, *, withheld: bool = False
+    ) -> None:
+        outcome = self._arrivals.unreadable(file, now, withheld=withheld, final=final)
         if outcome is not None:
             self.counts[outcome] += 1
         if outcome == "corrupt":
             self._log(f"refused {file}: {reason}")
+        elif outcome is not None and withheld:
+            self._log(f"not read yet {file}: {reason}")
 
     def _move(self, file: Location) -> None:
         done = self._settings.done
-        if done is None or not isinstance(file, Path):
+        if done is None or not isinstance(file, Path) or not isinstance(self._folder, Path):
             return
         try:
-            make_folder(done)
-            shutil.move(file, done / file.name)
+            target = _free_name(done / file.relative_to(self._folder))
+            make_folder(target.parent)
+            shutil.move(file, target)
         except (OSError, StormcellError) as error:
             self.problems.append(f"{file}: could not be moved to {done}: {error}")
+
+
+def _free_name(path: Path) -> Path:
+    """Return the path, with a number if it is taken: a feed may use a name twice."""
+    names = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
+    return next(name for name in chain([path], names) if not os.path.lexists(name))

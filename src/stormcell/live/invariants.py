@@ -10,6 +10,7 @@ import xarray as xr
 from stormcell.errors import StormcellError
 from stormcell.live.archiving import moment
 from stormcell.maps.levels import MISSING
+from stormcell.published.alerts import Alert
 from stormcell.published.manifest import CELLS, OBSERVED, Latest, Manifest
 from stormcell.published.reading import Shelf
 
@@ -17,8 +18,9 @@ MONOTONE = "issue times never go back"
 ONCE = "nothing is published twice"
 WHOLE = "every manifest has its files"
 BLIND = "nothing is dry that was not observed"
+ALL_CLEAR = "no all-clear is given while nothing is observed"
 NOTHING_LOST = "every frame is in the archive, with the rates that came first"
-INVARIANTS = (MONOTONE, ONCE, WHOLE, BLIND, NOTHING_LOST)
+INVARIANTS = (MONOTONE, ONCE, WHOLE, BLIND, ALL_CLEAR, NOTHING_LOST)
 
 
 class Watch:
@@ -38,6 +40,7 @@ class Watch:
         self._out, self._shelf = out, Shelf(out)
         self._last: Latest | None = None
         self._named: set[str] = set()
+        self._alarmed: set[str] = set()  # rules that are pending or raised, or were until they became unknown
 
     def look(self) -> None:
         """Check the folder as it is now."""
@@ -46,6 +49,7 @@ class Watch:
             if latest is None:
                 return
             manifest = self._shelf.manifest(*latest.folder.split("-"))
+            alerts = self._shelf.alerts()
         except StormcellError as error:
             self._break(WHOLE, str(error))
             return
@@ -58,6 +62,8 @@ class Watch:
             self._named.add(latest.folder)
             self._check_files(manifest)
         self._last = latest
+        for alert in () if alerts is None else alerts.alerts:
+            self._check_alert(alert, manifest)
 
     def check_blindness(self, rain: xr.DataArray) -> None:
         """Compare the observed frames of all publications with an archive's.
@@ -99,6 +105,14 @@ class Watch:
             values = np.full_like(expected.values, np.nan) if time in unseen else expected.values
             if not np.allclose(frame.values, values, rtol=1e-5, atol=0, equal_nan=True):
                 self._break(NOTHING_LOST, f"the frame of {time} has other rates")
+
+    def _check_alert(self, alert: Alert, newest: Manifest) -> None:
+        if alert.is_open or alert.state == "pending":
+            self._alarmed.add(alert.rule)
+        elif alert.state == "idle" and alert.rule in self._alarmed:
+            self._alarmed.discard(alert.rule)
+            if newest.observed_share == 0:
+                self._break(ALL_CLEAR, f"{newest.folder}: the rule {alert.rule} is idle in a blind frame")
 
     def _check_files(self, manifest: Manifest) -> None:
         for name, file in manifest.files.items():

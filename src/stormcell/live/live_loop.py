@@ -14,7 +14,7 @@ from stormcell.live.live_settings import Settings
 from stormcell.live.model_choice import Choice, ModelFile
 from stormcell.live.publisher import Publisher
 from stormcell.live.scoring_job import ScoreForecasts
-from stormcell.published.manifest import Manifest, Status, stale_after
+from stormcell.published.manifest import Manifest, Status, stale_after, time_of_name
 from stormcell.published.retention import make_room, prune
 from stormcell.published.writing import write_status
 
@@ -213,6 +213,7 @@ class LiveLoop:
         least = self._settings.least_free
         dropped = make_room(self._out, lambda: self._free(self._out) >= least, self._protected())
         if dropped:
+            self.publisher.dropped_through = time_of_name(dropped[-1].partition("-")[0])
             what = f"{len(dropped)} publications up to {dropped[-1]}"
             self._log(f"{self._out}: too little free space: dropped {what}")
         if (free := self._free(self._out)) < least:

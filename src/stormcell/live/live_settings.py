@@ -25,7 +25,8 @@ class Settings:
         wanted: Products.
         ignored: Patterns of names to ignore.
         done: Folder into which files are moved whose frames are in the archive; None leaves them.
-        backfill: Whether forecasts of earlier issues are published, too.
+        backfill: Whether forecasts of earlier issues are published, too: those that would still be kept, at
+            most of the last seven days.
         grace: The longest wait for a missing frame when the next one has come; never longer than a tenth of a
             time step.
         poll: Seconds between two looks at the feed.

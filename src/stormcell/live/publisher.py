@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import median
 
-from stormcell.errors import ArchiveError, OutputError, StormcellError
+from stormcell.errors import ArchiveError, OutputError, PublicationError, StormcellError
 from stormcell.live.archiving import Known
 from stormcell.live.intake import RunJob
 from stormcell.live.live_settings import Settings
@@ -39,6 +39,8 @@ class Publisher:
         stages: Seconds that the stages of the newest publication took.
         publications: Number of publications that ``latest.json`` has named since the start.
         last_success: When the last of them was published.
+        dropped_through: Issue time up to which publications were dropped for want of space; these are not
+            made again.
     """
 
     def __init__(
@@ -54,9 +56,11 @@ class Publisher:
         self.stages: dict[str, float] = {}
         self.publications = 0
         self.last_success: datetime | None = None
+        self.dropped_through: datetime | None = None
         self._settings, self._run, self._clock, self._log = settings, run, clock, log
         self._shelf = Shelf(settings.out)
         self._lags: list[float] = []
+        self._preliminary_runs: dict[tuple[str, str], bool] = {}  # by issue and run
 
     def newest(self) -> Manifest | None:
         """Return the manifest that ``latest.json`` names; None before the first."""
@@ -96,17 +100,33 @@ class Publisher:
         self._point_to(known, self._by_ladder(order))
 
     def publish_earlier(self, known: Known) -> bool:
-        """Publish the forecast of one earlier issue that has not been published, the newest of them.
+        """Publish the forecast of one earlier issue that has none, or only a preliminary one: the newest.
 
         Returns:
             Whether there was one.
         """
-        published = {issue for issue, _ in self._shelf.publications()}
-        start = self._clock() - timedelta(days=1)
+        start = self._clock() - self._settings.keep_forecasts
+        if self.dropped_through is not None:
+            start = max(start, self.dropped_through)
+        published = self._published()
         missing = [time for time in known.recent[1:] if time_name(time) not in published and time > start]
         if missing:
             self._by_ladder(self._order(missing[-1]))
         return bool(missing)
+
+    def _published(self) -> set[str]:
+        """Return the names of the issue times with a publication that is not preliminary."""
+        before, names = self._preliminary_runs, self._shelf.publications()
+        self._preliminary_runs = {
+            name: before[name] if name in before else self._is_preliminary(*name) for name in names
+        }
+        return {issue for (issue, _), preliminary in self._preliminary_runs.items() if not preliminary}
+
+    def _is_preliminary(self, issue: str, run: str) -> bool:
+        try:
+            return self._shelf.manifest(issue, run).preliminary
+        except PublicationError:  # damaged: another attempt would find the same folder
+            return False
 
     def _order(self, issue: datetime) -> Forecast:
         choice = self.choice

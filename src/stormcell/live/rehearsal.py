@@ -8,7 +8,9 @@ from pathlib import Path
 from stormcell.atomic import make_folder
 from stormcell.data import archive
 from stormcell.errors import ArgumentError
+from stormcell.live.alert_turns import AlertTurns
 from stormcell.live.faulty_feed import Fault, FaultyFeed
+from stormcell.live.grid_rule import grid_rule
 from stormcell.live.intake import RunJob
 from stormcell.live.invariants import INVARIANTS, Watch
 from stormcell.live.live_loop import LiveLoop
@@ -83,7 +85,8 @@ def rehearse(
     watch = Watch(settings.out)
     with locked(settings.out, sleep=clock.sleep):
         choice, _, _ = choose(settings, run)
-        loop = LiveLoop(settings, choice, run, clock=clock, log=log)
+        alerts = AlertTurns(settings.out, grid_rule(rain), run, clock=clock, log=lambda _: None)
+        loop = LiveLoop(settings, choice, run, clock=clock, log=log, alerts=alerts)
         for done, arrival in enumerate(feed.arrivals, start=1):
             clock.now = max(clock.now, arrival.at)
             feed.write(arrival, folder)
@@ -99,6 +102,7 @@ def rehearse(
             loop.turn(final=True)
             watch.look()
         loop.stop()
+        alerts.stop()
     kept = archive.rain(archive.open(settings.archive))
     watch.check_archive(kept, rain, feed.blind)
     watch.check_blindness(kept)

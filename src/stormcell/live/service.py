@@ -11,7 +11,7 @@ from stormcell.live.live_loop import LiveLoop
 from stormcell.live.live_settings import Settings
 from stormcell.live.model_choice import Choice, ModelFile, TryForecaster
 from stormcell.live.output_lock import locked
-from stormcell.live.systemd import notify
+from stormcell.live.systemd import notify, standing_by
 from stormcell.published.alerts import ALERTS
 from stormcell.published.retention import clear_parts
 
@@ -51,7 +51,7 @@ def live(
         OutputError: Another loop publishes into the same folder, or it cannot be written.
         ModelFileError: The model file cannot be used, and no earlier one was kept.
     """
-    with locked(settings.out, standby=standby, sleep=sleep):
+    with locked(settings.out, standby=standby, sleep=standing_by(sleep)):
         clear_parts(settings.out)
         run(CheckReading(settings.reading), seconds=_TRIAL_SECONDS)
         choice, watched, problem = choose(settings, run)

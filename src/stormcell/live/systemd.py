@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 _SECONDS = 10.0  # between two signs of life
@@ -28,3 +29,19 @@ class Watchdog:
         if time.monotonic() - self._last >= _SECONDS:
             self._last = time.monotonic()
             notify("WATCHDOG=1")
+
+
+def standing_by(sleep: Callable[[float], None]) -> Callable[[float], None]:
+    """Return a sleep for a process that waits to take over: systemd takes it as started and alive.
+
+    Args:
+        sleep: Waits for a number of seconds.
+    """
+    watchdog = Watchdog()
+
+    def wait(seconds: float) -> None:
+        notify("READY=1")  # nothing new after the first time
+        watchdog()
+        sleep(seconds)
+
+    return wait

@@ -44,6 +44,8 @@ COVERAGE = "coverage.npy"
 # Names of products.
 OBSERVED, RATE, EXTRAPOLATION = "observed", "rate", "extrapolation"
 
+# The clocks of a radar and of a computer differ by less. An issue further ahead comes from a wrong clock.
+AHEAD = timedelta(minutes=2)
 _STALE_STEPS, _USUAL_STEP = 3, 300
 
 
