@@ -13,6 +13,8 @@ import pytest
 import torch
 from benchmarks.layers.wheel import build
 
+from stormcell.nn.ops import machine_cache
+
 NEEDS_ZIG = pytest.mark.skipif(
     importlib.util.find_spec("ziglang") is None or importlib.util.find_spec("hatchling") is None,
     reason="no ziglang or no hatchling: see requirements-wheels.lock",
@@ -27,6 +29,7 @@ pytestmark = [
 FIRST_CALL = """
 import torch
 from stormcell.nn import ConvGRU2d, ConvLSTM2d, TrajGRU2d
+from stormcell.nn.foreign import from_torch, to_torch
 torch.manual_seed(1)
 x = torch.rand(4, 2, 8, 10, 12)
 for layer, options in ((ConvLSTM2d, {}), (ConvGRU2d, {}), (TrajGRU2d, {"num_flows": 3})):
@@ -35,11 +38,16 @@ for layer, options in ((ConvLSTM2d, {}), (ConvGRU2d, {}), (TrajGRU2d, {"num_flow
     for bfloat16 in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             found, right = fused(x)[0], plain(x)[0]
+            print(fused.explain(x))
         off = 2**-5 if bfloat16 else 1e-5  # some roundings of numbers below 1
         torch.testing.assert_close(found, right, rtol=0, atol=off)
     gradients = [torch.autograd.grad(rnn(x)[0].sum(), list(rnn.parameters())) for rnn in (fused, plain)]
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-3)
-    print(fused.explain(x))
+rnn = ConvLSTM2d(8, 16, 3, peephole=None, batch_first=True)
+theirs = to_torch("ndrplz", rnn)
+again = from_torch("ndrplz", theirs)
+assert all(torch.equal(theirs[name], value) for name, value in to_torch("ndrplz", again).items())
+torch.testing.assert_close(again(x)[0], rnn(x)[0], rtol=0, atol=0)
 """
 
 
@@ -87,10 +95,26 @@ def test_wheel_in_bare_environment_uses_its_kernels_at_first_call(bare, home, sa
     environment = {} if says == "default" else {"ATEN_CPU_CAPABILITY": says}
     done = first_call(bare, home, **environment)
     assert done.stderr == ""
-    assert done.stdout.count(f"compiled kernels: from the wheel, for {processor}") == 3
+    assert done.stdout.count(f"compiled kernels: from the wheel, for {processor}") == 6  # three in bfloat16
     assert "convolution of input and state: Winograd, compiled" in done.stdout
     assert "gates: compiled" in done.stdout
     assert "gates: PyTorch" not in done.stdout
+    has_amx = processor == "x86-64-v4" and "amx_bf16" in machine_cache.processor().split()
+    assert done.stdout.count("AMX, compiled") == (1 if has_amx else 0)  # the ConvLSTM in bfloat16
+
+
+def test_wheel_in_two_homes_keeps_measurements_in_each(bare, tmp_path):
+    names = []
+    for user in ("one", "another"):
+        home = tmp_path / user
+        home.mkdir()
+        done = first_call(bare, home)
+        assert done.stderr == ""
+        assert done.stdout.count("compiled kernels: from the wheel") == 6
+        assert (home / "stormcell").stat().st_mode & 0o777 == 0o700
+        names.append([path.name for path in (home / "stormcell").iterdir()])
+    assert names[0] == names[1]
+    assert len(names[0]) == 1  # how fast bfloat16 is; no compiled code
 
 
 def test_wheel_on_processor_without_avx2_uses_pytorch(bare, home):

@@ -1,7 +1,8 @@
 """Tries the built wheel in a fresh virtual environment, outside the checkout.
 
 ``make fresh`` runs it with the Python that ``PYTHON`` names. The layers are installed first, and must run
-README's example without the rest. Then ``stormcell[nowcast]`` is installed, and the demo runs.
+README's example without the rest; the kernels of the wheel must be used, if it has any. Then
+``stormcell[nowcast]`` is installed, and the demo runs.
 """
 
 import os
@@ -14,6 +15,11 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = re.compile(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EXPLAIN = """
+import torch
+from stormcell.nn import ConvLSTM2d
+print(ConvLSTM2d(3, 8, 3).explain(torch.rand(2, 1, 3, 16, 16)))
+"""
 
 
 def main() -> None:
@@ -36,6 +42,10 @@ def main() -> None:
         printed = _run(folder, programs / "python", "-c", code)
         if printed != shown:
             sys.exit(f"README.md: its first example printed {printed!r}, expected {shown!r}")
+        if not wheel.name.endswith("-none-any.whl"):
+            explained = _run(folder, programs / "python", "-c", EXPLAIN, CC="no-such-compiler")
+            if "from the wheel" not in explained:
+                sys.exit(f"{wheel.name}: expected compiled kernels from the wheel, found\n{explained}")
 
         print(f"{wheel.name} on Python {sys.version.split()[0]}: the nowcasting system")
         _run(folder, *pip, "install", f"{wheel}[nowcast]")
@@ -46,9 +56,9 @@ def main() -> None:
             sys.exit("stormcell demo: expected demo/forecast.nc, found no such file")
 
 
-def _run(folder: Path, *words: str | Path) -> str:
+def _run(folder: Path, *words: str | Path, **variables: str) -> str:
     """Run a command outside the checkout, whose modules it cannot import, and return what it prints."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | variables
     done = subprocess.run(
         words, cwd=folder, env=environment, check=False, stdout=subprocess.PIPE, encoding="utf-8"
     )

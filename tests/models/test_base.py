@@ -12,6 +12,8 @@ from stormcell.models import (
     SequenceClassifier,
 )
 from stormcell.models.base import Network
+from stormcell.models.nowcaster import Nowcaster
+from stormcell.models.registry import MODULES
 
 LEVELS = {"hidden_channels": [3, 2], "strides": [2, 3], "conv_kernel_size": [3, 4], "out_channels": 1}
 
@@ -85,23 +87,36 @@ def test_network_subclass_of_a_network_records_its_own_arguments():
     assert Outer(size=4).arguments == {"names": ["a"], "size": 4}
 
 
-@pytest.mark.parametrize(
-    "network",
-    [
-        EncoderForecaster(1, [3, 2], 3, patch_size=2),
-        EncoderForecaster(1, [3, 2], 3, patch_size=2, feedback="linear"),
-        FCLSTMForecaster(1, (6, 8), [3, 2]),
-        NextFrameForecaster(1, [3, 2], 3, patch_size=2),
-        MultiscaleForecaster(1, **LEVELS, cell=["conv_lstm", "traj_gru"], num_flows=2, conv_channels=2),
-        SequenceClassifier(1, [3, 2], 3, 4),
-    ],
-    ids=lambda network: type(network).__name__,
-)
-def test_exported_network_takes_any_batch_size(network):
-    call = {} if isinstance(network, SequenceClassifier) else {"steps": 2}
-    free = {"x": {0: torch.export.Dim.DYNAMIC}} | dict.fromkeys(call)
-    program = torch.export.export(network, (torch.rand(2, 3, 1, 6, 8),), call, dynamic_shapes=free).module()
+EXPORTED = [
+    EncoderForecaster(1, [3, 2], 3, patch_size=2),
+    EncoderForecaster(1, [3, 2], 3, patch_size=2, feedback="linear"),
+    FCLSTMForecaster(1, (6, 8), [3, 2]),
+    NextFrameForecaster(1, [3, 2], 3, patch_size=2),
+    MultiscaleForecaster(1, **LEVELS, cell=["conv_lstm", "traj_gru"], num_flows=2, conv_channels=2),
+    SequenceClassifier(1, [3, 2], 3, 4),
+    FrameAverageClassifier(1, [3, 2], 3, 4, patch_size=2),
+    Nowcaster(channels=4, detail_channels=4),
+]
+
+
+def example(network, batch):
+    """The arguments of a call: frames, and what else the network takes."""
+    if isinstance(network, Nowcaster):
+        return torch.rand(batch, 3, 40, 48), torch.full((batch,), 5.0), torch.ones(batch), 2
+    x = torch.rand(batch, 3, 1, 6, 8)
+    return (x,) if isinstance(network, SequenceClassifier | FrameAverageClassifier) else (x, 2)
+
+
+def test_exported_networks_are_all_of_the_registry():
+    assert {type(network).__name__ for network in EXPORTED} == set(MODULES)
+
+
+@pytest.mark.parametrize("network", EXPORTED, ids=lambda network: type(network).__name__)
+def test_exported_network_takes_any_batch_size(network, randomised):
+    network, call = randomised(network), example(network, 2)
+    free = tuple({0: torch.export.Dim.DYNAMIC} if isinstance(one, torch.Tensor) else None for one in call)
+    program = torch.export.export(network, call, dynamic_shapes=free).module()
     for batch in (1, 3):
-        x = torch.rand(batch, 3, 1, 6, 8)
+        call = example(network, batch)
         # Sums in another order: some ten roundings of 2^-24 a step.
-        torch.testing.assert_close(program(x, **call), network(x, **call), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(program(*call), network(*call), rtol=1e-5, atol=1e-5)

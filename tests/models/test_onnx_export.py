@@ -11,23 +11,25 @@ from stormcell.models.onnx_export import export_onnx
 
 # PyTorch 2.13's ONNX exporter uses a class that PyTorch has deprecated.
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning")
-def test_exported_nowcaster_equals_that_in_pytorch(tmp_path):
+def test_exported_nowcaster_equals_that_in_pytorch_for_any_batch(tmp_path):
     torch.manual_seed(0)
     nowcaster = Nowcaster(inputs=3, channels=4, detail_channels=4).eval()
     torch.nn.init.normal_(nowcaster.correction.weight, std=0.3)
     export_onnx(nowcaster, tmp_path / "n.onnx", frames=3, height=70, width=90, steps=2)
-    generator = torch.Generator().manual_seed(1)
-    rate = 3 * torch.rand(1, 3, 70, 90, generator=generator)
-    rate[..., 10:20, 30:50] = torch.nan
-    numbers = torch.tensor([2.0]), torch.tensor([0.5])  # others than in the export
     session = onnxruntime.InferenceSession(tmp_path / "n.onnx")
-    given = zip(("rate", "step_minutes", "pixel_km"), (rate, *numbers), strict=True)
-    (found,) = session.run(["logits"], {name: tensor.numpy() for name, tensor in given})
-    with torch.inference_mode():
-        expected = nowcaster(rate, *numbers, 2).numpy()
-    assert found.shape == (1, 2, 14, 70, 90)
-    # Logits are of the order of 10, and sums of some hundred products of float32.
-    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4)
+    generator = torch.Generator().manual_seed(1)
+    for batch in (1, 3):
+        rate = 3 * torch.rand(batch, 3, 70, 90, generator=generator)
+        rate[..., 10:20, 30:50] = torch.nan
+        # Others than in the export, and one for each example.
+        numbers = torch.tensor([2.0, 5.0, 10.0])[:batch], torch.tensor([0.5, 1.0, 2.0])[:batch]
+        given = zip(("rate", "step_minutes", "pixel_km"), (rate, *numbers), strict=True)
+        (found,) = session.run(["logits"], {name: tensor.numpy() for name, tensor in given})
+        with torch.inference_mode():
+            expected = nowcaster(rate, *numbers, 2).numpy()
+        assert found.shape == (batch, 2, 14, 70, 90)
+        # Logits are of the order of 10, and sums of some hundred products of float32.
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4)
 
 
 def test_export_of_too_few_frames_is_refused(tmp_path):

@@ -330,13 +330,20 @@ def test_conv_gru_call_with_wrong_tensor_raises(x, state, message):
 
 
 @pytest.mark.parametrize("pair", [tuple, list])
-def test_state_as_a_list_of_pairs_per_layer_raises(pair):
+@pytest.mark.parametrize(
+    ("rnn", "x", "state"),
+    [
+        (ConvLSTM2d(3, 4, 3, 2), X, STATE),
+        (PeepholeLSTM(3, 4, num_layers=2), X[..., 0, 0], STATE[..., 0, 0]),
+    ],
+    ids=["ConvLSTM2d", "PeepholeLSTM"],
+)
+def test_state_as_a_list_of_pairs_per_layer_raises(rnn, x, state, pair):
     """With two layers of equal channels it has the shapes of ``(h_0, c_0)``."""
-    rnn = ConvLSTM2d(3, 4, 3, 2)
-    pairs = [pair((STATE + k, -STATE)) for k in range(2)]
+    pairs = [pair((state + k, -state)) for k in range(2)]
     with pytest.raises(ArgumentError, match=r"\(h_0, c_0\), a tuple, found a list; tuple\(zip\(\*state\)\)"):
-        rnn(X, pairs)
-    assert rnn(X, tuple(zip(*pairs, strict=True)))[1][0][0].shape == STATE.shape
+        rnn(x, pairs)
+    assert rnn(x, tuple(zip(*pairs, strict=True)))[1][0][0].shape == state.shape
 
 
 def test_wrong_state_error_names_layer_and_direction():

@@ -70,6 +70,18 @@ def test_autocast_lowers_convolutions_but_not_the_accumulating_state(kind, dtype
     assert 0 < (output - plain).abs().max() < 50 * torch.finfo(dtype).eps
 
 
+def test_autocast_leaves_the_accumulating_state_of_a_cell(kind):
+    """A cell returns states: h of an LSTM is also its output, and h of a GRU accumulates."""
+    cell, x = kind.build().cells[0], kind.frames(2)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = cell(x)
+        found = cell(x, found)
+    if kind.lstm:
+        assert [state.dtype for state in found] == [torch.bfloat16, torch.float32]
+    else:
+        assert found.dtype == torch.float32
+
+
 def test_autocast_gives_every_back_end_and_option_the_same_output_dtype(varied):
     rnn, x = varied.build(), varied.frames(2, 2)
     with torch.autocast("cpu", torch.bfloat16):

@@ -47,6 +47,16 @@ def test_train_folds_leaves_out_all_archives_of_one_network_at_a_time(runs):
     assert models["FMI"] == Path("run/without-fmi/model.safetensors")
 
 
+@pytest.mark.usefixtures("runs")
+def test_train_folds_says_first_how_long_all_take_at_most():
+    said = io.StringIO()
+    given = [rain("a", "KNMI"), rain("b", "FMI"), rain("c", None)]
+    train_folds(given, Path("run"), Recipe(keep="last", max_minutes=45), Console(file=said))
+    assert said.getvalue().splitlines()[0] == (
+        "one training for each network left out: at most 3 × 45 = 135 minutes in all"
+    )
+
+
 def test_train_folds_of_one_network_is_refused(runs):
     with pytest.raises(ArgumentError, match="expected two networks or more, found KNMI only"):
         train_folds([rain("a", "KNMI"), rain("b", "KNMI")], Path("run"), LAST, Console())

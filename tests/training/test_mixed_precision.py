@@ -11,3 +11,12 @@ def test_precision_auto_on_a_cpu_takes_what_is_measured_to_be_faster(monkeypatch
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(bfloat16_probe, "measured", lambda: Probe(1 / 314, bfloat16))
     assert lightning_precision("auto") == name
+
+
+@pytest.mark.parametrize(("native", "name"), [(False, "32-true"), (True, "bf16-mixed")])
+def test_precision_auto_on_a_gpu_takes_bfloat16_only_if_it_is_not_emulated(monkeypatch, native, name):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native
+    )
+    assert lightning_precision("auto") == name

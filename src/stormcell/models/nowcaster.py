@@ -182,7 +182,7 @@ class Nowcaster(Network):
     ) -> Tensor:  # (B, steps, K, H, W)
         """Return the logits of exceedance for the ``steps`` frames that follow ``rate``."""
         scene = self.read(rate, step_minutes, pixel_km, steps)
-        leads = torch.arange(1, steps + 1, device=rate.device)[:, None].expand(-1, len(rate))
+        leads = torch.arange(1, steps + 1, device=rate.device)[:, None].expand(-1, rate.shape[0])
         return torch.stack([self.logits(scene, lead) for lead in leads], dim=1)
 
     def read(self, rate: Tensor, step_minutes: Tensor, pixel_km: Tensor, steps: int) -> Scene:

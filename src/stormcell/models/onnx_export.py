@@ -18,9 +18,9 @@ def export_onnx(
 ) -> None:
     """Write a nowcaster as an ONNX file, for frames of one size.
 
-    Its inputs are ``rate`` in mm/h ``(1, frames, height, width)``, in coordinates that move with the rain,
-    the newest frame last, NaN where not observed; ``step_minutes`` ``(1,)`` and ``pixel_km`` ``(1,)``. Its
-    output is ``logits`` ``(1, steps, threshold, height, width)``: the probabilities of rates at or above the
+    Its inputs are ``rate`` in mm/h ``(B, frames, height, width)``, in coordinates that move with the rain,
+    the newest frame last, NaN where not observed; ``step_minutes`` ``(B,)`` and ``pixel_km`` ``(B,)``. Its
+    output is ``logits`` ``(B, steps, threshold, height, width)``: the probabilities of rates at or above the
     thresholds of the nowcaster are ``1 / (1 + exp(-logits))``. They are in moving coordinates, too.
     Estimating the motion, and moving frames and probabilities along it, is left to the caller.
 
@@ -44,9 +44,10 @@ def export_onnx(
         )
     if find_spec("onnxscript") is None:
         raise MissingExtraError('export to ONNX: onnxscript is not installed: pip install "stormcell[onnx]"')
-    rate = torch.rand(1, frames, height, width)
+    # The exporter would take a batch of one for the only size.
+    rate = torch.rand(2, frames, height, width)
     rate[..., :1, :1] = torch.nan
-    given = (rate, torch.tensor([5.0]), torch.tensor([1.0]))
+    given = (rate, torch.full((2,), 5.0), torch.ones(2))
     network = _Steps(nowcaster, steps).eval()
     with TemporaryDirectory() as folder:
         file = Path(folder) / "nowcaster.onnx"
@@ -56,6 +57,7 @@ def export_onnx(
             file,
             input_names=["rate", "step_minutes", "pixel_km"],
             output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},) * len(given),
             dynamo=True,
             external_data=False,
             verbose=False,

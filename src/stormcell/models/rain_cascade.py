@@ -78,7 +78,7 @@ class BandProcess:
         lead: Tensor,  # (B,) number of time steps ahead, from 1
     ) -> "BandProcess":
         """Return the coefficients of one lead time of each example."""
-        example = torch.arange(len(lead), device=lead.device)
+        example = torch.arange(lead.shape[0], device=lead.device)
         return BandProcess(*(every[lead - 1, example] for every in (self.newest, self.before, self.error)))
 
 

@@ -58,6 +58,9 @@ def train_folds(rains: Sequence[Rain], folder: Path, recipe: Recipe, console: Co
     networks = by_network(rains)
     if len(networks) < 2:
         raise ArgumentError(f"leave one out: expected two networks or more, found {', '.join(networks)} only")
+    if recipe.max_minutes is not None:
+        total = f"{len(networks)} × {recipe.max_minutes:g} = {len(networks) * recipe.max_minutes:g} minutes"
+        console.print(f"one training for each network left out: at most {total} in all", soft_wrap=True)
     models = {}
     for source, left_out in networks.items():
         console.print(f"without {source}:", soft_wrap=True)

@@ -20,8 +20,10 @@ def lightning_precision(precision: Precision) -> str:
         '32-true'
     """
     if precision == "auto":
-        on_cuda = torch.cuda.is_available()
-        faster = torch.cuda.is_bf16_supported() if on_cuda else bfloat16_probe.measured().prefers_bfloat16
+        if torch.cuda.is_available():
+            faster = torch.cuda.is_bf16_supported(including_emulation=False)  # emulated it is slow
+        else:
+            faster = bfloat16_probe.measured().prefers_bfloat16
         return "bf16-mixed" if faster else "32-true"
     return {"float32": "32-true", "bfloat16": "bf16-mixed"}[precision]
 

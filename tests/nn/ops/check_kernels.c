@@ -1,123 +1,26 @@
 /* Compares the C kernels with the sums that they stand for, at small shapes. For processors on which no PyTorch runs
    here. Prints what differs, and returns the number of differences. */
 
-#include <stdio.h>
-#include <stdlib.h>
+#include "check.h"
 
-#include "number.h"
-
-#define ADDRESS(pointer) ((size)(intptr_t)(pointer))
-#define CALL(kernel, results, ...) kernel(0, results, (size[]){__VA_ARGS__})
-
-void lstm_forward(size, size, const size *), lstm_backward(size, size, const size *);
-void gru_forward(size, size, const size *);
 void warp_forward(size, size, const size *), warp_backward(size, size, const size *);
 void winograd_convolve(size, size, size *), winograd_to_weight(size, size, size *);
 void winograd_transform(size, size, const size *), winograd_transform_back(size, size, const size *);
 size winograd_rows(void), winograd_breadth(void);
 
-/* Sums of some hundred numbers of order one, rounded as the results are. */
-#if defined(FLOAT64)
-static const double tolerance = 1e-12;
-#elif defined(BFLOAT16)
-static const double tolerance = 0.02;
-#else
-static const double tolerance = 2e-5;
-#endif
-
-static int differences;
-
-static void compare(const char *what, size at, double found, double expected) {
-    double off = found - expected;
-    if (-tolerance <= off && off <= tolerance) return;
-    differences++;
-    printf("%s at %d: %.9g, expected %.9g\n", what, (int)at, found, expected);
-}
-
-static double uniform(void) { return rand() / (RAND_MAX + 1.0) * 2 - 1; }
-
-static number *numbers_of(size n) {
-    number *to = malloc(n * sizeof(number));
-    for (size k = 0; k < n; k++) to[k] = uniform();
-    return to;
-}
-
-static real *reals_of(size n) {
-    real *to = malloc(n * sizeof(real));
-    for (size k = 0; k < n; k++) to[k] = store(uniform());
-    return to;
-}
-
-static double exact_sigmoid(double x) { return 1 / (1 + exp(-x)); }
-
-enum { PIXELS = 5, CHANNELS = 19 };
-
-/* A pixel's new h and c, given the arguments of its gates: the sum of both, weighted. */
-static double lstm_sum(const double *z, double old, const double *w, double weight_h, double weight_c, double *c) {
-    double i = exact_sigmoid(z[0] + w[0] * old), f = exact_sigmoid(z[1] + w[1] * old);
-    *c = f * old + i * tanh(z[2]);
-    return weight_h * exact_sigmoid(z[3] + w[2] * *c) * tanh(*c) + weight_c * *c;
-}
-
-static void check_lstm(void) {
-    size n = PIXELS * CHANNELS;
-    real *z = reals_of(4 * n), *h = reals_of(n), *next = reals_of(n), *saved = reals_of(4 * n);
-    real *d_output = reals_of(n), *d_h = reals_of(n);
-    number *old = numbers_of(n), *new = numbers_of(n), *w = numbers_of(3 * CHANNELS), *d_c = numbers_of(n);
-    number *sums = numbers_of(7 * CHANNELS), *d_c_new = malloc(n * sizeof(number));
-    memcpy(d_c_new, d_c, n * sizeof(number));
-    size images[] = {ADDRESS(old), CHANNELS, ADDRESS(new), CHANNELS, ADDRESS(h), CHANNELS, ADDRESS(next), CHANNELS, ADDRESS(w)};
-    CALL(lstm_forward, PIXELS, CHANNELS, ADDRESS(z), 4 * CHANNELS, ADDRESS(saved), 4 * CHANNELS, ADDRESS(images));
-    CALL(
-        lstm_backward, 1, PIXELS, CHANNELS, 256, ADDRESS(z), 4 * CHANNELS, ADDRESS(old), CHANNELS, ADDRESS(new), CHANNELS,
-        ADDRESS(d_output), CHANNELS, ADDRESS(d_h), CHANNELS, ADDRESS(d_c), CHANNELS, ADDRESS(h), CHANNELS, ADDRESS(w),
-        ADDRESS(sums)
-    );
-    for (size k = 0; k < n; k++) {
-        size channel = k % CHANNELS;
-        double gates[4], peepholes[3], c, step = 1e-5, weight_h = load(d_output[k]) + load(d_h[k]);
-        for (size g = 0; g < 4; g++) gates[g] = load(saved[k / CHANNELS * 4 * CHANNELS + g * CHANNELS + channel]);
-        for (size g = 0; g < 3; g++) peepholes[g] = w[g * CHANNELS + channel];
-        compare("lstm h", k, load(h[k]), lstm_sum(gates, old[k], peepholes, 1, 0, &c));
-        compare("lstm next h", k, load(next[k]), load(h[k]));
-        compare("lstm c", k, new[k], c);
-        for (size g = 0; g < 5; g++) { /* the fifth is the old c */
-            double change = 0, state = old[k];
-            for (int sign = 1; sign >= -1; sign -= 2) {
-                double *place = g < 4 ? gates + g : &state, before = *place;
-                *place += sign * step;
-                change += sign * lstm_sum(gates, state, peepholes, weight_h, d_c_new[k], &c);
-                *place = before;
-            }
-            double found = g < 4 ? load(z[k / CHANNELS * 4 * CHANNELS + g * CHANNELS + channel]) : d_c[k];
-            double slack = tolerance > 1e-9 ? 0 : 1e-9; /* the error of the finite difference */
-            double right = change / (2 * step);
-            if (found - right > slack || right - found > slack) compare("lstm gradient", 5 * k + g, found, right);
-        }
-    }
-}
-
-static void check_gru(void) {
-    size n = PIXELS * CHANNELS;
-    real *x = reals_of(3 * n), *h = reals_of(3 * n);
-    number *old = numbers_of(n), *new = numbers_of(n);
-    for (size leaky = 0; leaky < 2; leaky++) {
-        CALL(
-            gru_forward, PIXELS, CHANNELS, leaky, ADDRESS(x), 3 * CHANNELS, ADDRESS(h), 3 * CHANNELS, ADDRESS(old),
-            CHANNELS, ADDRESS(new), CHANNELS, 0, 0
-        );
-        for (size k = 0; k < n; k++) {
-            size at = k / CHANNELS * 3 * CHANNELS + k % CHANNELS;
-            double r = exact_sigmoid(load(x[at]) + load(h[at]));
-            double z = exact_sigmoid(load(x[at + CHANNELS]) + load(h[at + CHANNELS]));
-            double sum = load(x[at + 2 * CHANNELS]) + r * load(h[at + 2 * CHANNELS]);
-            double candidate = leaky ? (sum < 0 ? 0.2 * sum : sum) : tanh(sum);
-            compare("gru h", k, new[k], (1 - z) * candidate + z * old[k]);
-        }
-    }
-}
+int differences;
 
 enum { HEIGHT = 4, WIDTH = 5, FLOWS = 3 };
+
+/* The number of an image at a place between its pixels: bilinear, zero outside. */
+static double sampled(const number *image, double y, double x, size channel) {
+    double sum = 0;
+    for (size p = 0; p < HEIGHT * WIDTH; p++) {
+        double across = fabs(x - p % WIDTH), down = fabs(y - p / WIDTH);
+        if (across < 1 && down < 1) sum += (1 - across) * (1 - down) * image[p * CHANNELS + channel];
+    }
+    return sum;
+}
 
 static void check_warp(void) {
     size area = HEIGHT * WIDTH, n = area * FLOWS * CHANNELS;
@@ -129,20 +32,21 @@ static void check_warp(void) {
     number *d_flow = numbers_of(2 * area * FLOWS * 2);
     real *flow = reals_of(area * FLOWS * 2), *warped = reals_of(n), *d = reals_of(n);
     for (size k = 0; k < area * FLOWS * 2; k++) flow[k] = store(2 * load(flow[k]));
+    flow[0] = store(-1), flow[1] = store(-2); /* the slope at a whole pixel is that towards the next row or column */
     CALL(warp_forward, area, ADDRESS(&about), 0, ADDRESS(image), ADDRESS(flow), 2 * FLOWS, ADDRESS(warped));
-    double forward = 0, back = 0;
+    double forward = 0, back = 0, d_right[HEIGHT * WIDTH * FLOWS * 2] = {0};
     for (size k = 0; k < n; k++) {
         size pixel = k / (FLOWS * CHANNELS), l = k / CHANNELS % FLOWS;
         double x = pixel % WIDTH - load(flow[pixel * 2 * FLOWS + 2 * l]);
-        double y = pixel / WIDTH - load(flow[pixel * 2 * FLOWS + 2 * l + 1]), sum = 0;
-        for (size p = 0; p < area; p++) {
-            double across = fabs(x - p % WIDTH), down = fabs(y - p / WIDTH);
-            if (across < 1 && down < 1) sum += (1 - across) * (1 - down) * image[p * CHANNELS + k % CHANNELS];
-        }
-        compare("warp", k, load(warped[k]), sum);
-        forward += load(d[k]) * sum;
+        double y = pixel / WIDTH - load(flow[pixel * 2 * FLOWS + 2 * l + 1]), step = 1e-6;
+        double here = sampled(image, y, x, k % CHANNELS);
+        compare("warp", k, load(warped[k]), here);
+        forward += load(d[k]) * here;
+        /* Linear between two pixels, so that a difference on one side is exact. */
+        d_right[2 * (k / CHANNELS)] -= load(d[k]) * (sampled(image, y, x + step, k % CHANNELS) - here) / step;
+        d_right[2 * (k / CHANNELS) + 1] -= load(d[k]) * (sampled(image, y + step, x, k % CHANNELS) - here) / step;
     }
-    size blocks = (CHANNELS + 15) / 16;
+    size blocks = (CHANNELS + 15) / 16, pairs = area * FLOWS * 2;
     CALL(
         warp_backward, blocks, ADDRESS(&about), 0, area, ADDRESS(image), ADDRESS(flow), 2 * FLOWS, ADDRESS(d),
         ADDRESS(d_image), ADDRESS(d_flow)
@@ -150,6 +54,11 @@ static void check_warp(void) {
     /* The warp is linear in the image: both products with the gradient are equal. */
     for (size k = 0; k < area * CHANNELS; k++) back += d_image[k] * image[k];
     compare("warp gradient", 0, back, forward);
+    for (size k = 0; k < pairs; k++) {
+        double found = 0;
+        for (size block = 0; block < blocks; block++) found += d_flow[block * pairs + k];
+        compare_gradient("flow gradient", k, found, d_right[k]);
+    }
 }
 
 #if !defined(BFLOAT16)
@@ -193,8 +102,7 @@ static void check_winograd(size side) {
 #endif
 
 int main(void) {
-    check_lstm();
-    check_gru();
+    check_gates();
     check_warp();
 #if !defined(BFLOAT16)
     check_winograd(3);

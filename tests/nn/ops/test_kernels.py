@@ -1,4 +1,5 @@
 import ctypes
+import logging
 import shutil
 
 import pytest
@@ -45,6 +46,43 @@ def test_library_for_processor_without_kernels_in_wheel_is_compiled(monkeypatch)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
     assert kernels.library(torch.float32) is not None
     assert kernels.origin(torch.float32) == "compiled on this machine"
+
+
+@NEEDS_COMPILER
+def test_library_of_wheel_that_is_damaged_is_compiled_and_logged(shipped, caplog):
+    (shipped / "float32-x86-64-v4.so").write_bytes(b"no library")
+    with caplog.at_level(logging.WARNING, "stormcell"):
+        assert isinstance(kernels.library(torch.float32), ctypes.CDLL)
+    assert kernels.origin(torch.float32) == "compiled on this machine"
+    (line,) = caplog.messages
+    assert line.startswith("the wheel's kernels cannot be loaded: ")
+    assert "float32-x86-64-v4.so" in line
+
+
+@NEEDS_COMPILER
+def test_library_of_wheel_that_is_damaged_without_compiler_is_none(shipped, monkeypatch):
+    (shipped / "float32-x86-64-v4.so").write_bytes(b"no library")
+    monkeypatch.setenv("CC", "no-such-compiler")
+    assert kernels.library(torch.float32) is None
+    assert kernels.failure(torch.float32) == "no C compiler was found"
+
+
+@NEEDS_COMPILER
+@pytest.mark.parametrize(
+    ("capability", "native", "says"),
+    [
+        ("AVX512", "1", "compiled kernels: from the wheel, for x86-64-v3"),
+        ("DEFAULT", "1", "compiled kernels: compiled on this machine"),
+        ("AVX512", "0", "compiled kernels are not available: STORMCELL_NATIVE=0"),
+    ],
+)
+@pytest.mark.usefixtures("shipped")
+def test_explanation_says_which_kernels_run(monkeypatch, capability, native, says):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setenv("STORMCELL_NATIVE", native)
+    explained = str(ConvLSTM2d(2, 6, 3).explain(torch.rand(3, 2, 2, 5, 7)))
+    assert explained.count("compiled kernels") == 1
+    assert says in explained
 
 
 @NEEDS_COMPILER

@@ -16,6 +16,7 @@ import torch
 
 from stormcell.nn.ops import compiler, shipped_kernels
 
+_logger = logging.getLogger("stormcell")
 _origins: dict[torch.dtype, str] = {}
 _failures: dict[torch.dtype, str] = {}
 
@@ -24,24 +25,35 @@ _failures: dict[torch.dtype, str] = {}
 def library(dtype: torch.dtype) -> ctypes.CDLL | None:
     """Return the kernels for convolutions of this dtype, or None if they are not available.
 
-    Those of the wheel are taken where they suit the processor. Otherwise they are compiled, which takes less
-    than a second and happens once per machine. If that fails, one warning is logged per process, and the
-    layers use PyTorch's operations.
+    Those of the wheel are taken where they suit the processor and can be loaded. Otherwise they are compiled,
+    which takes less than a second and happens once per machine. If that fails, one warning is logged per
+    process, and the layers use PyTorch's operations.
     """
     if os.environ.get("STORMCELL_NATIVE") == "0":
         _failures[dtype] = "STORMCELL_NATIVE=0"
         return None
     try:
-        shipped = shipped_kernels.find(dtype) if _parallel_for_of_torch() is not None else None
-        if shipped is None:
-            path, _origins[dtype] = compiler.compiled(dtype), "compiled on this machine"
-        else:
-            path, _origins[dtype] = shipped.path, f"from the wheel, for {shipped.processor}"
-        return ctypes.CDLL(str(path))
+        found, _origins[dtype] = _of_wheel(dtype) or (
+            ctypes.CDLL(str(compiler.compiled(dtype))),
+            "compiled on this machine",
+        )
+        return found
     except (OSError, RuntimeError, ValueError, subprocess.CalledProcessError) as error:
         output = str(getattr(error, "stderr", "") or error).strip()
         _failures[dtype] = (output or repr(error)).splitlines()[0]
         _warn(_failures[dtype])
+        return None
+
+
+def _of_wheel(dtype: torch.dtype) -> tuple[ctypes.CDLL, str] | None:
+    """Return the wheel's kernels and their origin, or None; that a file cannot be loaded is logged."""
+    shipped = shipped_kernels.find(dtype) if _parallel_for_of_torch() is not None else None
+    if shipped is None:
+        return None
+    try:
+        return ctypes.CDLL(str(shipped.path)), f"from the wheel, for {shipped.processor}"
+    except OSError as error:
+        _logger.warning("the wheel's kernels cannot be loaded: %s", error)
         return None
 
 
@@ -91,4 +103,4 @@ def _typed(parallel_for: Any) -> Callable[..., Any]:
 
 @functools.cache
 def _warn(reason: str) -> None:
-    logging.getLogger("stormcell").warning("the layers run slower, without compiled CPU kernels: %s", reason)
+    _logger.warning("the layers run slower, without compiled CPU kernels: %s", reason)
