@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stormcell.errors import PublicationError
 from stormcell.published.alerts import ALERTS, Alerts
-from stormcell.published.manifest import LATEST, STATUS, Latest, Status, time_name
+from stormcell.published.manifest import AHEAD, LATEST, STATUS, Latest, Status, time_name
 from stormcell.published.observed_frames import SeenFrame, observed_frames
 from stormcell.published.reading import Shelf
 from stormcell.serve.entity_tags import weak_tag
@@ -18,7 +18,6 @@ from stormcell.serve.problems import nothing_yet
 from stormcell.serve.publication import Publication
 
 EVERY = 0.5  # seconds
-_AHEAD = timedelta(minutes=2)  # of the clock; an archive refuses such frames, so the clock has gone back
 
 Clock = Callable[[], datetime]
 Sleep = Callable[[float], Awaitable[None]]
@@ -106,7 +105,7 @@ class Watch:
         now = self.clock()
         limit = (self.status or Status(updated=now, state="waiting")).stale_after_seconds
         age = now - self._newest.latest.issue
-        if age < -_AHEAD:
+        if age < -AHEAD:
             return "the newest frame is dated ahead of the clock"
         return "no new frame has come for too long" if age > timedelta(seconds=limit) else None
 
