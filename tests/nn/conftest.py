@@ -209,3 +209,11 @@ def twins(request: pytest.FixtureRequest) -> Callable[..., Twins]:
         return Twins(ours, theirs, (1,) * len(kind.size))
 
     return make
+
+
+@pytest.fixture
+def fresh():
+    """Empty the caches of the compiler."""
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()

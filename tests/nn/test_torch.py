@@ -259,14 +259,6 @@ def test_forward_mode_matches_finite_differences(kind):
 # Compilers.
 
 
-@pytest.fixture
-def fresh():
-    """Empty the caches of the compiler."""
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
-
-
 def assert_compiled(rnn, x, call):
     """Outputs and gradients match those of the layer."""
     compiled = torch.compile(rnn.double(), fullgraph=True, backend="aot_eager")

@@ -172,6 +172,7 @@ def test_initial_flows_get_a_gradient():
 
 # torch's compiler uses deprecated functions of torch.
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+@pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize("align_corners", [True, False])
 @pytest.mark.parametrize("how", ["fused", "fused, by PyTorch", "aot_eager", "inductor"])
 def test_initial_flows_get_the_gradient_of_the_same_side_everywhere(how, align_corners, monkeypatch):

@@ -30,7 +30,7 @@ class LeadFields:
     fields: Field | None = None
 
     def put(self, rain: LeadDistribution, number: int, steps: int) -> None:
-        """Put in the lead time of a number, from 0, of so many."""
+        """Put a lead time in: its number from 0, and how many there are."""
         made = self.product(rain)
         if self.fields is None:
             self.fields = np.empty((*made.shape[:-2], steps, *made.shape[-2:]), np.float32)
