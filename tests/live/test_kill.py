@@ -4,7 +4,6 @@ import hashlib
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from tests.live.conftest import START, STEP
@@ -12,7 +11,7 @@ from tests.live.conftest import START, STEP
 from stormcell.data import archive
 from stormcell.published.reading import Shelf
 
-# The first run finds out what is written; then a loop is killed before the first operation of each kind.
+# The first run finds out what is written; then a loop is killed before the first rename of each kind.
 # The loop runs in children of one process, which is faster than a process of its own for each moment.
 KILLED = """
 import json, os, re, signal, sys
@@ -22,29 +21,29 @@ from tests.live.conftest import Rig
 root = Path(sys.argv[1])
 
 
-def kind(folder, name, where):
-    "An operation and its target, without the numbers and hashes in the name."
-    path = os.readlink(f"/proc/self/fd/{where}") if isinstance(where, int) else os.fspath(where)
-    inside = os.path.relpath(path, folder)
-    return name + " " + re.sub(r"[0-9a-f]{8,}|[0-9]+", "#", inside)
+def kind(folder, name, target):
+    "An operation and its target, without what differs between frames, arrays and pictures."
+    inside = re.sub(r"[0-9a-f]{8,}|[0-9]+", "#", os.path.relpath(target, folder))
+    inside = re.sub(r"^a.zarr/[a-z_]+/(c?).*", r"a.zarr/array/\\1", inside)
+    return name + " " + re.sub(r"[.]part/.*", ".part/file", inside)
 
 
 def dying(folder, name, kinds, last):
     plain = getattr(os, name)
 
-    def operation(*arguments, **options):
-        kinds.append(kind(folder, name, arguments[-1]))
+    def operation(source, target):
+        kinds.append(kind(folder, name, target))
         if len(kinds) > last:
             os.kill(os.getpid(), signal.SIGKILL)
-        # A kill loses nothing that was not flushed to the disk, which takes long.
-        return None if name == "fsync" else plain(*arguments, **options)
+        plain(source, target)
 
     setattr(os, name, operation)
 
 
 def run(folder, last):
     rig, kinds = Rig(folder, model="sprog"), []
-    for name in ("fsync", "replace", "rename"):
+    os.fsync = lambda _: None  # a kill loses nothing that was not flushed to the disk, which takes long
+    for name in ("replace", "rename"):
         dying(folder, name, kinds, last)
     rig.arrive(0, 1, 2)
     return {found: kinds.index(found) for found in set(kinds)}
@@ -87,7 +86,7 @@ def contents(path):
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix in (".npy", ".png") else ""
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="it needs Linux")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="it forks")
 def test_loop_killed_at_any_moment_is_continued_by_the_next(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", KILLED, str(tmp_path)]
@@ -96,6 +95,6 @@ def test_loop_killed_at_any_moment_is_continued_by_the_next(tmp_path):
     expected = tree(tmp_path / "whole")
     assert expected[0].startswith(f"{START + 2 * STEP:%Y%m%dT%H%MZ}")
     killed = [folder for folder in tmp_path.iterdir() if folder.name != "whole"]
-    assert len(killed) > 10
+    assert len(killed) > 6
     for folder in killed:
         assert tree(folder) == expected, folder.name
