@@ -33,9 +33,9 @@ from stormcell.published.manifest import time_name, time_of_name
 PAGE = machine.ROOT / "docs" / "serve.md"
 MARKERS = "load"
 
+KINDS = ("picture", "latest.json", "point", "EDR position")  # of requests, in turn
 LEAST = {"picture": 1000, "point": 1000, "EDR position": 300}  # answers per second
 SLOWEST = {"picture": 50}  # milliseconds, of 99 % of the answers
-_KINDS = 4  # of requests
 LATEST_EVENT = 2.0  # seconds until the last client has a new issue
 GROWTH = 1.1  # of the memory, from a tenth of the publications to the last
 
@@ -81,7 +81,7 @@ def _loads(options: argparse.Namespace) -> Iterator[Row]:
         showers = Showers(Path(name), issue, side=options.side)
         if options.every:
             # Written beforehand: in operation, a forecast is not computed on the server's cores each second.
-            showers.prepare(2 + int(_KINDS * (options.seconds + 1) / options.every))
+            showers.prepare(2 + int(len(KINDS) * (options.seconds + 1) / options.every))
         showers.publish(0)
         with server(showers.root):
             publisher = multiprocessing.Process(
@@ -124,15 +124,13 @@ async def _measure(showers: Showers, options: argparse.Namespace) -> list[Load]:
         lat, lon = places[count % len(places)]
         return f"/collections/forecast/position?coords=POINT({lon:.4f}%20{lat:.4f})"
 
-    kinds: list[tuple[str, Callable[[int], str]]] = [
-        ("picture", picture),
-        ("latest.json", lambda _: "/latest.json"),
-        ("point", point),
-        ("EDR position", position),
-    ]
+    paths: tuple[Callable[[int], str], ...] = (picture, lambda _: "/latest.json", point, position)
     newest |= folder
     async with following(newest.update):
-        return [await load(name, path, options.seconds, options.connections) for name, path in kinds]
+        return [
+            await load(name, path, options.seconds, options.connections)
+            for name, path in zip(KINDS, paths, strict=True)
+        ]
 
 
 def _name(time_in_json: str) -> str:

@@ -13,7 +13,8 @@ from tempfile import TemporaryDirectory
 from stormcell.atomic import make_folder
 from stormcell.cli import live
 from stormcell.cli.exit_status import ALL_DONE
-from stormcell.errors import ArgumentError, MissingExtraError
+from stormcell.cli.extras import needing_serve
+from stormcell.errors import ArgumentError
 from stormcell.live.child import Child
 from stormcell.live.generated_feed import STEP, FastClock, GeneratedFeed, last_step
 from stormcell.live.live_settings import Settings
@@ -48,14 +49,8 @@ def run(
         ArgumentError: The port is in use, or the folder is not empty.
         MissingExtraError: The packages of the server are not installed.
     """
-    try:
+    with needing_serve("demo --live"):
         from stormcell.serve.server import running
-    except ModuleNotFoundError as missing:
-        if (missing.name or "").startswith("stormcell"):
-            raise
-        raise MissingExtraError(
-            f'demo --live: {missing.name} is not installed: pip install "stormcell[serve]"'
-        ) from None
     with _folder(out) as folder:
         (folder / "feed").mkdir()
         newest = last_step(datetime.now(UTC))

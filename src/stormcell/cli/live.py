@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stormcell.cli.exit_status import ALL_DONE, NOTHING_DONE, SOME_REFUSED
+from stormcell.cli.extras import needing_serve
 from stormcell.cli.number_lists import numbers
-from stormcell.errors import ArgumentError, MissingExtraError
+from stormcell.errors import ArgumentError
 from stormcell.live.child import Child
 from stormcell.live.freshness import freshness
 from stormcell.live.live_settings import Settings
@@ -99,14 +100,8 @@ def settings(
 
 
 def _rules(path: Path) -> "Rules":
-    try:
+    with needing_serve("live --rules"):
         from stormcell.alerts.rules import read_rules
-    except ModuleNotFoundError as missing:
-        if (missing.name or "").startswith("stormcell"):
-            raise
-        raise MissingExtraError(
-            f'live --rules: {missing.name} is not installed: pip install "stormcell[serve]"'
-        ) from None
     return read_rules(path)
 
 

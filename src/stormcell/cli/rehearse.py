@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.table import Table
 
 from stormcell.cli.exit_status import ALL_DONE, SOME_REFUSED
+from stormcell.cli.extras import needing_serve
 from stormcell.cli.live import Reading, log
 from stormcell.cli.output import bar_on
-from stormcell.errors import ArgumentError, MissingExtraError
+from stormcell.errors import ArgumentError
 from stormcell.live.child import Child
 from stormcell.live.faulty_feed import RATES, Fault
 from stormcell.live.invariants import INVARIANTS
@@ -28,14 +29,8 @@ def rehearse(path: Path, out: Path, model: str, rates: Mapping[Fault, float], *,
         MissingExtraError: The packages for alerts are not installed.
         StormcellError: The rehearsal cannot begin.
     """
-    try:
+    with needing_serve("rehearse"):
         from stormcell.live import rehearsal
-    except ModuleNotFoundError as missing:
-        if (missing.name or "").startswith("stormcell"):
-            raise
-        raise MissingExtraError(
-            f'rehearse: {missing.name} is not installed: pip install "stormcell[serve]"'
-        ) from None
     given = {**RATES, **rates}
     if min(given.values()) < 0 or sum(given.values()) > 1:
         raise ArgumentError(f"rates: expected shares of frames that add up to 1 at most, found {given}")

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from stormcell.cli.exit_status import ALL_DONE
-from stormcell.errors import ArgumentError, MissingExtraError
+from stormcell.cli.extras import needing_serve
+from stormcell.errors import ArgumentError
 
 
 def serve(
@@ -24,15 +25,9 @@ def serve(
     """
     if published.exists() and not published.is_dir():
         raise ArgumentError(f"{published}: expected a folder, found a file")
-    try:
+    with needing_serve("serve"):
         from stormcell.serve import server
         from stormcell.serve.basemap import Basemap
-    except ModuleNotFoundError as missing:
-        if (missing.name or "").startswith("stormcell"):
-            raise
-        raise MissingExtraError(
-            f'serve: {missing.name} is not installed: pip install "stormcell[serve]"'
-        ) from None
     if credit and basemap is None:
         raise ArgumentError("basemap-credit: expected together with --basemap, found alone")
     shown = None if basemap is None else Basemap(basemap, credit or "")

@@ -88,7 +88,7 @@ class Warp:
             field: Values ``(y, x)`` on the grid.
             outside: Value of the pixels outside of the grid.
         """
-        # It takes half the time of indexing.
+        # Faster than indexing.
         return np.append(field, np.asarray(outside, field.dtype)).take(self.cells)
 
 

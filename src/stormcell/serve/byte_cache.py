@@ -32,12 +32,12 @@ class ByteCache:
 
     def get(self, publication: Hashable, key: Hashable) -> bytes | None:
         """Return a string, None if it is not kept."""
-        strings = self._kept.get(publication, OrderedDict())
-        found = strings.get(key)
-        if found is not None:
-            self._kept.move_to_end(publication)
-            strings.move_to_end(key)
-        return found
+        strings = self._kept.get(publication)
+        if strings is None or key not in strings:
+            return None
+        self._kept.move_to_end(publication)
+        strings.move_to_end(key)
+        return strings[key]
 
     def put(self, publication: Hashable, key: Hashable, content: bytes) -> None:
         """Keep a string."""
