@@ -105,6 +105,25 @@ def test_alerting_without_new_frames_is_unknown_and_gives_no_all_clear(tmp_path)
     assert desk.receive() == ["raised", "unknown", "updated", "cleared"]
 
 
+def test_alerting_publication_ahead_of_the_clock_is_unknown_until_the_clock_is_right(tmp_path):
+    desk = Desk(tmp_path)
+    desk.publish(0)
+    desk.look(ISSUE - timedelta(minutes=2))  # clocks may differ by that
+    assert desk.state() == "idle"
+    desk.look(ISSUE - timedelta(hours=1))
+    (alert,) = Shelf(tmp_path).alerts().alerts
+    assert (alert.state, alert.reason) == (
+        "unknown",
+        "the newest frame is of 2026-11-28 12:00 UTC, ahead of the clock",
+    )
+    manifest = Shelf(tmp_path).manifest("20261128T1200Z", RUN)
+    assert not desk.alerting.is_due(manifest, ISSUE - timedelta(hours=1), STALE)
+    assert desk.alerting.is_due(manifest, ISSUE + timedelta(minutes=1), STALE)
+    desk.alerting.judge(MeasureRules(tmp_path, desk.rules.rules)(), ISSUE + timedelta(minutes=1))
+    assert desk.state() == "idle"
+    assert not desk.alerting.is_due(manifest, ISSUE + timedelta(minutes=1), STALE)
+
+
 def test_alerting_old_publication_is_not_judged_after_a_restart(tmp_path):
     manifest = issue(tmp_path, ahead=[20] * 3)
     desk = Desk(tmp_path)

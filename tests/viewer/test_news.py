@@ -78,6 +78,10 @@ def stale(root: Path) -> None:
     write_status(root, Status(updated=datetime.now(UTC), state="waiting", stale_after_seconds=900))
 
 
+def ahead(root: Path) -> None:
+    add(root, recent() + timedelta(hours=1))
+
+
 def preliminary(root: Path) -> None:
     add(root, recent(), preliminary=True)
 
@@ -98,6 +102,7 @@ BANNERS = {
         ["The radar observed nothing in the newest frame. No rain on the map does not mean dry."],
     ),
     "stale": (stale, ["The newest radar frame is 6"]),
+    "ahead": (ahead, ["The newest radar frame is dated 5"]),
     "preliminary": (preliminary, ["First forecast of this frame; a better one is on its way."]),
     "nothing": (nothing, ["Nothing is published yet. The map fills when the first radar frame comes."]),
     "well": (lambda root: add(root, recent()), []),

@@ -12,6 +12,7 @@ from stormcell.alerts.messages import alert_of, message
 from stormcell.alerts.rules import Rule, Rules
 from stormcell.published.alerts import Alerts
 from stormcell.published.manifest import Manifest, time_name
+from stormcell.published.staleness import timeliness
 from stormcell.published.writing import write_alerts
 
 STORE = ".alerts.sqlite"  # in the published folder
@@ -45,9 +46,10 @@ class Alerting:
     def is_due(self, newest: Manifest, now: datetime, stale_after: timedelta) -> bool:
         """Whether a publication is to be judged.
 
-        A preliminary one is replaced within seconds, and one that is too old says nothing of the present.
+        A preliminary one is replaced within seconds, and one that is too old, or dated ahead of the clock,
+        says nothing of the present.
         """
-        if newest.preliminary or now - newest.issue > stale_after:
+        if newest.preliminary or timeliness(newest.issue, now, stale_after) != "current":
             return False
         return newest.folder != self._judged or any(one.issue is None for one in self._conditions.values())
 
@@ -67,13 +69,14 @@ class Alerting:
         self._take(after, f"{time_name(measurement.issue)}-{measurement.run}", now)
 
     def look(self, now: datetime, stale_after: timedelta) -> None:
-        """Look at the time: whether the last publication is too old, and whether quiet hours have ended.
+        """Look at the time: whether the last publication is current, and whether quiet hours have ended.
 
         Raises:
             OutputError: A change cannot be written.
         """
         after = {name: _aged(one, now, stale_after) for name, one in self._conditions.items()}
-        self._take(after, self._judged, now)
+        # If a wrong clock is set right, the same publication is current again, and is judged again.
+        self._take(after, self._judged if after == self._conditions else None, now)
 
     @property
     def open_publications(self) -> Collection[str]:
@@ -137,9 +140,13 @@ def _issue(condition: Condition) -> datetime:
 
 
 def _aged(condition: Condition, now: datetime, stale_after: timedelta) -> Condition:
-    if condition.issue is None or not condition.known or now - condition.issue <= stale_after:
+    if condition.issue is None or not condition.known:
         return condition
-    return condition.blind(f"the newest frame is of {condition.issue:%Y-%m-%d %H:%M} UTC")
+    found = timeliness(condition.issue, now, stale_after)
+    if found == "current":
+        return condition
+    ahead = ", ahead of the clock" if found == "ahead" else ""
+    return condition.blind(f"the newest frame is of {condition.issue:%Y-%m-%d %H:%M} UTC{ahead}")
 
 
 def _digest(rule: Rule) -> str:

@@ -10,7 +10,8 @@ from stormcell.alerts.rules import Rules
 from stormcell.alerts.sender import Senders
 from stormcell.errors import StormcellError
 from stormcell.live.intake import RunJob
-from stormcell.published.manifest import Manifest, stale_after
+from stormcell.published.manifest import Manifest
+from stormcell.published.staleness import stale_after
 
 _SECONDS = 60.0  # to measure all rules
 _AFTER_FAILURE = timedelta(seconds=30)  # before it is tried again

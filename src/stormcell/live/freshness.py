@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from stormcell.published.manifest import AHEAD, stale_after, time_name
+from stormcell.published.manifest import time_name
 from stormcell.published.reading import Shelf
+from stormcell.published.staleness import stale_after, timeliness
 
 State = Literal["fresh", "stale", "degraded", "nothing"]
 
@@ -48,26 +49,28 @@ def freshness(out: Path, now: datetime, longest: timedelta | None = None) -> Fre
     manifest = shelf.manifest(time_name(latest.issue), latest.run)
     age = now - latest.issue
     said = f"{out}: newest forecast of {latest.issue:%Y-%m-%d %H:%M} UTC by {manifest.model_title}"
-    how_old = f"{_minutes(age)} old" if age >= -AHEAD else f"{_minutes(-age)} ahead of the clock"
-    sentences = [f"{said}, {how_old}"]
-    if manifest.degraded is not None:
-        used, of = manifest.degraded.used, manifest.degraded.instead_of
-        sentences.append(f"degraded: {used} instead of {of}: {manifest.degraded.reason}")
     limit = longest
     if limit is None:
         limit = stale_after(latest.step_seconds)
         if status is not None:
             limit = timedelta(seconds=status.stale_after_seconds)
-    stale = age > limit or age < -AHEAD
-    if age > limit:
+    found = timeliness(latest.issue, now, limit)
+    how_old = f"{_minutes(-age)} ahead of the clock" if found == "ahead" else f"{_minutes(age)} old"
+    sentences = [f"{said}, {how_old}"]
+    if manifest.degraded is not None:
+        used, of = manifest.degraded.used, manifest.degraded.instead_of
+        sentences.append(f"degraded: {used} instead of {of}: {manifest.degraded.reason}")
+    if found == "old":
         sentences.append(f"stale: expected an age of at most {_minutes(limit)}")
-    elif stale:
+    elif found == "ahead":
         sentences.append("stale: expected a time that has come; a clock is wrong")
     if status is not None and status.state == "stopped":
         sentences.append("the loop was stopped")
     elif status is not None and now - status.updated > limit:
         sentences.append(f"the loop has not written its status for {_minutes(now - status.updated)}")
-    state: State = "stale" if stale else "degraded" if manifest.degraded is not None else "fresh"
+    state: State = "degraded" if manifest.degraded is not None else "fresh"
+    if found != "current":
+        state = "stale"
     return Freshness(state, (*sentences, *problems))
 
 

@@ -14,8 +14,9 @@ from stormcell.live.live_settings import Settings
 from stormcell.live.model_choice import Choice, ModelFile
 from stormcell.live.publisher import Publisher
 from stormcell.live.scoring_job import ScoreForecasts
-from stormcell.published.manifest import Manifest, Status, stale_after, time_of_name
+from stormcell.published.manifest import Manifest, Status, time_of_name
 from stormcell.published.retention import make_room, prune
+from stormcell.published.staleness import stale_after
 from stormcell.published.writing import write_status
 
 if TYPE_CHECKING:

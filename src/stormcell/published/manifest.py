@@ -23,7 +23,7 @@ A publication never changes once its folder has its name. Times in names are ``2
 are ISO 8601 with ``Z``. The run is made of 8 hexadecimal digits: a hash of the frames and the model.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Literal
 
@@ -44,9 +44,6 @@ COVERAGE = "coverage.npy"
 # Names of products.
 OBSERVED, RATE, EXTRAPOLATION = "observed", "rate", "extrapolation"
 
-# The clocks of a radar and of a computer differ by less. An issue further ahead comes from a wrong clock.
-AHEAD = timedelta(minutes=2)
-_STALE_STEPS, _USUAL_STEP = 3, 300
 
 
 @lru_cache(maxsize=4096)
@@ -88,15 +85,6 @@ def time_of_name(name: str) -> datetime:
         '2026-11-28T03:25:00+00:00'
     """
     return datetime.strptime(name, NAME_OF_TIME).replace(tzinfo=UTC)
-
-
-def stale_after(step_seconds: int | None) -> timedelta:
-    """Return the age of the newest frame from which forecasts are called stale.
-
-    Args:
-        step_seconds: Time step of the frames; None if it is not known.
-    """
-    return timedelta(seconds=_STALE_STEPS * (step_seconds or _USUAL_STEP))
 
 
 def picture_name(product: str, valid: datetime, overview: int = 1) -> str:

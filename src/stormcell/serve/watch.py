@@ -10,14 +10,21 @@ from pathlib import Path
 
 from stormcell.errors import PublicationError
 from stormcell.published.alerts import ALERTS, Alerts
-from stormcell.published.manifest import AHEAD, LATEST, STATUS, Latest, Status, time_name
+from stormcell.published.manifest import LATEST, STATUS, Latest, Status, time_name
 from stormcell.published.observed_frames import SeenFrame, observed_frames
 from stormcell.published.reading import Shelf
+from stormcell.published.staleness import Timeliness, timeliness
 from stormcell.serve.entity_tags import weak_tag
 from stormcell.serve.problems import nothing_yet
 from stormcell.serve.publication import Publication
 
 EVERY = 0.5  # seconds
+
+_WHY_STALE: dict[Timeliness, str | None] = {
+    "current": None,
+    "old": "no new frame has come for too long",
+    "ahead": "the newest frame is dated ahead of the clock",
+}
 
 Clock = Callable[[], datetime]
 Sleep = Callable[[float], Awaitable[None]]
@@ -104,10 +111,7 @@ class Watch:
             return None
         now = self.clock()
         limit = (self.status or Status(updated=now, state="waiting")).stale_after_seconds
-        age = now - self._newest.latest.issue
-        if age < -AHEAD:
-            return "the newest frame is dated ahead of the clock"
-        return "no new frame has come for too long" if age > timedelta(seconds=limit) else None
+        return _WHY_STALE[timeliness(self._newest.latest.issue, now, timedelta(seconds=limit))]
 
     @property
     def alerts(self) -> Alerts | None:

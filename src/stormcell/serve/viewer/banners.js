@@ -3,6 +3,8 @@
 import { raisedSentence } from "./alert_words.js";
 import { clock, span } from "./times.js";
 
+const AHEAD = 120; // seconds by which the clocks of a radar and of the server may differ
+
 /**
  * List the banners as {id, level, text}.
  *
@@ -22,6 +24,8 @@ export function bannersFor({ connected, latest, manifest, status, alerts, blind,
   const limit = status?.stale_after_seconds ?? 3 * latest.step_seconds;
   if (age > limit) {
     add("stale", "warning", `The newest radar frame is ${span(age)} old, from ${clock(new Date(latest.issue))}.`);
+  } else if (age < -AHEAD) {
+    add("stale", "warning", `The newest radar frame is dated ${span(-age)} ahead of the clock. One of the clocks is wrong.`);
   }
   if (manifest?.degraded) {
     const { used, instead_of: wanted, reason } = manifest.degraded;
