@@ -76,6 +76,7 @@ def test_live_once_with_nothing_to_publish_exits_with_2(tmp_path):
         (["--probabilities", "0"], "--probabilities: expected rain rates above 0 mm/h"),
         (["--zr", "200"], "--zr: expected two numbers A,B"),
         (["--model", "unknown"], 'found "unknown"'),
+        (["--layout", "grib"], '--layout: expected fews or pysteps, found "grib"'),
     ],
 )
 def test_live_wrong_option_is_one_line(fed, more, message):

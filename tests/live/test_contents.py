@@ -35,3 +35,23 @@ def test_contents_preliminary_forecast_and_the_next_share_their_motion(tmp_path,
     assert len(calls) == 2
     assert not np.array_equal(calls[0], calls[1], equal_nan=True)
     assert contents._kept == {}
+
+
+def test_contents_are_written_in_further_layouts_that_the_manifest_names(tmp_path):
+    rig = Rig(tmp_path, model="nowcaster-1", wanted=Wanted(steps=2, members=2, layouts=("fews", "pysteps")))
+    rig.arrive(0, 1, 2)
+    files = sorted(name for name in rig.newest.files if name.startswith("forecast"))
+    assert files == ["forecast-fews.nc", "forecast-pysteps.nc", "forecast.nc", "forecast.tif"]
+    folder = rig.out / rig.newest.folder
+    with (
+        xr.open_dataset(folder / "forecast.nc", engine="h5netcdf") as cf,
+        xr.open_dataset(folder / "forecast-fews.nc", engine="h5netcdf") as fews,
+        xr.open_dataset(folder / "forecast-pysteps.nc", engine="h5netcdf") as pysteps,
+    ):
+        assert cf.rainfall_rate.dims == ("realization", "time", "y", "x")
+        member = cf.rainfall_rate.values[1]
+        # Five minutes are a twelfth of an hour.
+        np.testing.assert_allclose(fews.rainfall_amount_member_2.values, member / 12, rtol=1e-6)
+        assert {array.ndim for array in fews.data_vars.values()} <= {0, 2, 3}
+        assert "rainfall_rate_probability_above_0_5" in fews
+        np.testing.assert_array_equal(pysteps.precip_intensity.values[1], member)

@@ -4,7 +4,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import inf
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from stormcell.data.read_options import ReadOptions
 
 _UNITS = {"min": "minutes", "h": "hours", "d": "days"}
+_LAYOUTS = ("fews", "pysteps")  # beside that of forecast.nc
 _REFUSED = ("corrupt", "revised", "future")
 
 
@@ -66,6 +67,7 @@ def settings(
     members: int | None,
     probabilities: str,
     quantiles: str,
+    layouts: Sequence[str],
     grace: float,
     keep: str,
     keep_files: str,
@@ -84,6 +86,7 @@ def settings(
         tuple(numbers("--probabilities", probabilities, "rain rates above 0 mm/h", 0, inf)),
         tuple(numbers("--quantiles", quantiles, "probabilities above 0 and below 1", 0, 1)),
         members,
+        layouts=tuple(dict.fromkeys(_layout(name) for name in layouts)),
     )
     return Settings(
         feed,
@@ -97,6 +100,12 @@ def settings(
         rules=None if rules is None else _rules(rules),
         **others,
     )
+
+
+def _layout(name: str) -> str:
+    if name not in _LAYOUTS:
+        raise ArgumentError(f'--layout: expected {" or ".join(_LAYOUTS)}, found "{name}"')
+    return name
 
 
 def _rules(path: Path) -> "Rules":

@@ -48,6 +48,13 @@ def live(
     quantiles: Annotated[
         str, typer.Option(metavar="P,P,…", help="Quantiles that are published.")
     ] = ".1,.5,.9",
+    layout: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Also write forecast-NAME.nc: fews (Delft-FEWS) or pysteps. Can be repeated.",
+        ),
+    ] = None,
     variable: Variable = None,
     min_quality: MinQuality = None,
     nodata: Nodata = None,
@@ -136,6 +143,7 @@ def live(
             members=members,
             probabilities=probabilities,
             quantiles=quantiles,
+            layouts=tuple(layout or ()),
             ignored=tuple(ignore or ()),
             done=done,
             backfill=backfill,

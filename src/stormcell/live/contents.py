@@ -1,7 +1,7 @@
 """The contents of a publication: the observed frames, the forecast, and its products by name."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -69,7 +69,9 @@ def content(order: Forecast, rain: xr.DataArray, digest: str) -> Content:
         often_observed=_often_observed(order.archive, known["time"].values),
         attributes=attributes,
         # The better forecast, which follows in seconds, has the files; without them, the map is there sooner.
-        write_forecast=partial(_write, written) if written and not order.preliminary else None,
+        write_forecast=partial(_write, written, order.wanted.layouts)
+        if written and not order.preliminary
+        else None,
     )
 
 
@@ -194,10 +196,13 @@ def _layers(array: xr.DataArray, variable: str | None) -> Iterator[tuple[Product
             yield product(called, f"{100 * level:g} % quantile", quantile=float(level)), field
 
 
-def _write(written: list[xr.DataArray], path: Path) -> None:
-    """Write the forecast as NetCDF, and its rates as a GeoTIFF beside it."""
-    export.write(written[0], path, *written[1:])
-    rates = written[0]
+def _write(written: list[xr.DataArray], layouts: Sequence[str], path: Path) -> None:
+    """Write the forecast as NetCDF, and beside it in other layouts, and its rates as a GeoTIFF."""
+    rates, *further = written
+    export.write(rates, path, *further)
+    for layout in layouts:
+        products = () if layout == "pysteps" else further  # pysteps reads nothing but rates
+        export.write(rates, path.with_stem(f"{path.stem}-{layout}"), *products, layout=layout)
     single = rates.mean("realization", keep_attrs=True) if "realization" in rates.dims else rates
     export.write(single, path.with_suffix(".tif"))
 

@@ -26,6 +26,7 @@ class Wanted:
         quantiles: Levels of the quantiles that are wanted.
         members: Number of members; None for no ensemble.
         seed: Seed of the members.
+        layouts: Layouts in which the forecast is written as well, each into a file of its own.
     """
 
     steps: int | None = None
@@ -33,6 +34,7 @@ class Wanted:
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
     members: int | None = None
     seed: int = 0
+    layouts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,6 @@ COVERAGE = "coverage.npy"
 OBSERVED, RATE, EXTRAPOLATION = "observed", "rate", "extrapolation"
 
 
-
 @lru_cache(maxsize=4096)
 def time_text(time: datetime) -> str:
     """Return a time as it stands in JSON.
