@@ -20,6 +20,7 @@ from stormcell.data.time_axis import even_step, in_minutes
 from stormcell.errors import FramesError
 from stormcell.forecast.anchored_logits import sample_step, shift_, shifts
 from stormcell.forecast.contract import Analysis, Field, Needs
+from stormcell.forecast.rain_kernels import Cells, grouped, rain_kernels
 from stormcell.models.exceedance import LOGISTIC, exceedance_logits
 from stormcell.models.nowcaster import (
     CELL,
@@ -142,7 +143,7 @@ def lead_probabilities(
                 rows, cols = newest.shape
                 by = shifts(made.logits(every)[:, :rows, :cols], newest, nowcaster.thresholds)
             found = np.empty((len(nowcaster.thresholds), *observed.shape), np.float32)
-            fill = partial(_fill, found, made, by, carry, observed, wet)
+            fill = partial(_fill, found, _writer(found, made, by, carry), carry, observed, wet)
             with _threads(threads):
                 collections.deque(run(fill, tiles_of(observed.shape, BLOCK)), maxlen=0)
             if carry.outside.any():
@@ -189,8 +190,7 @@ def _forecast(
 
 def _fill(
     found: Field,
-    made: CellForecast,
-    by: Tensor,
+    write: Callable[[Area], None],
     carry: Carrier,
     observed: NDArray[np.bool_],
     wet: NDArray[np.bool_],
@@ -201,17 +201,38 @@ def _fill(
     if not observed[block].any():
         into.fill(np.nan)
         return
-    if not _any_wet(wet, carry.reach(*block), SIDE):
-        into.fill(0.0)
+    if _any_wet(wet, carry.reach(*block), SIDE):
+        write(block)
     else:
-        logits = carry.sample(made.at.numpy(), *block, cell=CELL)
-        np.subtract(carry.sample(made.mean.numpy()[None], *block), logits, out=logits)
-        logits *= np.float32(LOGISTIC) / carry.sample(made.spread.numpy()[None], *block, cell=ENERGY_SIDE)
-        with torch.inference_mode():
-            shift_(torch.from_numpy(logits), by).sigmoid_()
-        into[:] = logits
+        into.fill(0.0)
     if not observed[block].all():
         into[:, ~observed[block]] = np.nan
+
+
+def _writer(found: Field, made: CellForecast, by: Tensor, carry: Carrier) -> Callable[[Area], None]:
+    """Return what writes the probabilities of a block of the grid that may be wet."""
+    kernels = rain_kernels()
+    if kernels is None:
+        return partial(_write_without_kernels, found, made, by, carry)
+    return partial(
+        kernels.chances,
+        found,
+        carry.places,
+        mean=Cells(made.mean.numpy(), 1),
+        spread=Cells(made.spread.numpy(), ENERGY_SIDE),
+        at=Cells(grouped(made.at.numpy()), CELL),
+        slope=LOGISTIC,
+        shifts=by.numpy(),
+    )
+
+
+def _write_without_kernels(found: Field, made: CellForecast, by: Tensor, carry: Carrier, block: Area) -> None:
+    logits = carry.sample(made.at.numpy(), *block, cell=CELL)
+    np.subtract(carry.sample(made.mean.numpy()[None], *block), logits, out=logits)
+    logits *= np.float32(LOGISTIC) / carry.sample(made.spread.numpy()[None], *block, cell=ENERGY_SIDE)
+    with torch.inference_mode():
+        shift_(torch.from_numpy(logits), by).sigmoid_()
+    found[:, *block] = logits
 
 
 def tiles_of(size: tuple[int, int], sides: tuple[int, int]) -> list[Area]:

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stormcell.forecast.contract import Field
+from stormcell.forecast.rain_kernels import Pieces, rain_kernels
 
 STEEPEST = 16.0  # largest fall of ln S from one threshold to the next
 TAIL_SLOPE = 2.0  # smallest a_K: in radar data, the slope beyond 12 mm/h is 2 to 4
 
 SMALLEST = np.float32(1e-35)  # stands for a probability of 0 in logarithms
-NO_RISE = np.zeros(1)
+NO_RISE = np.zeros(1, np.float32)
 FLAT = 1e-6  # a smaller slope of ln S over ln r is rounding
 
 
@@ -32,6 +33,12 @@ class ParetoPieces:
         self.lengths = np.log(np.append(thresholds[1:], largest) / thresholds)  # of the pieces in ln r
         below = np.nextafter(thresholds[1:].astype(np.float32), np.float32(0))
         self._tops = np.append(below, np.float32(largest))  # largest rates of the pieces
+        self._in_c = Pieces(
+            thresholds.astype(np.float32),
+            self.lengths.astype(np.float32),
+            self._tops,
+            np.array([SMALLEST, STEEPEST, TAIL_SLOPE, FLAT], np.float32),
+        )
 
     def probability(self, exceedance: Field, rate: float) -> Field:
         """Return P(R ≥ rate) ``(rows, x)``."""
@@ -71,6 +78,11 @@ class ParetoPieces:
 
     def invert(self, exceedance: Field, chances: Field, rates: Field) -> None:
         """Write the rates exceeded ``(field, rows, x)``."""
+        kernels = rain_kernels()
+        if kernels is not None and exceedance[0].flags.c_contiguous:
+            for field, result in zip(chances, rates, strict=True):
+                kernels.invert(self._in_c, exceedance, np.ascontiguousarray(field, np.float32), result)
+            return
         exceedance = exceedance.reshape(len(self.thresholds), -1)
         highest = [np.fmax.reduce(probability, initial=0) for probability in exceedance]
         above = np.empty(exceedance.shape[1], np.bool_)
@@ -97,6 +109,12 @@ class ParetoPieces:
             cuts: A cut > 0 for each threshold.
             rates: The result.
         """
+        logs = np.log(cuts)
+        rises = (np.append(np.diff(logs), 0) / self.lengths).astype(np.float32)
+        kernels = rain_kernels()
+        if kernels is not None and exceedance[0].flags.c_contiguous:
+            kernels.cut(self._in_c, exceedance, cuts, logs, rises, rates)
+            return
         exceedance = exceedance.reshape(len(self.thresholds), -1)
         rate = rates.reshape(-1)  # a view
         np.multiply(exceedance[0], 0, out=rate)  # 0, or NaN
@@ -105,10 +123,8 @@ class ParetoPieces:
         for piece, (probability, cut) in enumerate(zip(exceedance, cuts, strict=True), 1):
             np.multiply(probability >= cut, np.uint8(piece), out=number)
             np.maximum(count, number, out=count)
-        logs = np.log(cuts)
         wet = np.flatnonzero(count)
         number = count[wet]
-        rises = np.append(np.diff(logs), 0) / self.lengths
         rate[wet] = self._rates(exceedance, number, wet, logs[number - 1], rises)
 
     def _rates(
@@ -117,7 +133,7 @@ class ParetoPieces:
         number: NDArray[np.uint8],
         wet: NDArray[np.intp],
         logs: Field,
-        rises: NDArray[np.float64],
+        rises: Field,
     ) -> Field:
         """Return the rates at which S falls below a cut, at pixels with a rate above the first threshold.
 
@@ -140,7 +156,7 @@ class ParetoPieces:
             slope[beyond] = np.maximum(slope[beyond], np.float32(TAIL_SLOPE))
             piece = number - 1
         if len(rises) > 1:
-            slope += rises.astype(np.float32)[piece]
+            slope += rises[piece]
         part = (lower - logs) / np.maximum(slope, np.float32(FLAT))
         found = np.exp(np.clip(part, 0, self.lengths.astype(np.float32)[piece]))
         found *= self.thresholds.astype(np.float32)[piece]

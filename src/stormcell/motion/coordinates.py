@@ -92,6 +92,14 @@ class Carrier:
             cv2.remap(field, x, y, cv2.INTER_LINEAR, dst=moved, borderMode=cv2.BORDER_REPLICATE)
         return found
 
+    @property
+    def places(self) -> tuple[Field, Field]:
+        """Column and row of the place that the rain of each pixel comes from, each ``(y, x)``.
+
+        Rain from outside the grid has the nearest place at its edge.
+        """
+        return self._columns, self._rows
+
     def reach(self, rows: slice, cols: slice) -> tuple[slice, slice]:
         """Return the rows and columns that the rain of an area comes from."""
         found = []

@@ -1,0 +1,169 @@
+"""The C kernels of predictive distributions; see ``native/rain.c`` of :mod:`stormcell.nn.ops`.
+
+Without them, NumPy, OpenCV and PyTorch compute the same.
+"""
+
+import ctypes
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from stormcell.forecast.contract import Field
+from stormcell.nn.ops import kernels
+from stormcell.nn.ops.kernels import Kernel
+
+_STRIP, _GROUP = 64, 16  # as in native/rain.c: pixels of a result, and fields whose numbers are together
+
+_Area = tuple[slice, slice]  # rows and columns
+
+
+class Cells(NamedTuple):
+    """A field in cells that cover a grid, or several.
+
+    Attributes:
+        field: ``(y, x)``, contiguous; several are in groups, ``(group, y, x, field)``; see :func:`grouped`.
+        side: Of a cell, in pixels.
+    """
+
+    field: Field
+    side: int
+
+    @property
+    def arguments(self) -> tuple[int, ...]:
+        """Arguments of the C code."""
+        rows, cols = self.field.shape[:2] if self.field.ndim == 2 else self.field.shape[1:3]
+        return self.field.ctypes.data, rows, cols, self.side
+
+
+def grouped(fields: Field) -> Field:
+    """Return fields ``(field, y, x)`` in groups ``(group, y, x, field)``, as the kernels read them."""
+    count, rows, cols = fields.shape
+    groups = np.zeros((-(-count // _GROUP), rows, cols, _GROUP), np.float32)
+    for number, field in enumerate(fields):
+        groups[number // _GROUP, ..., number % _GROUP] = field
+    return groups
+
+
+class Pieces(NamedTuple):
+    """A chain of Pareto distributions; see :class:`~stormcell.forecast.pareto_pieces.ParetoPieces`.
+
+    Attributes:
+        rates: Lower rate of each piece in mm/h ``(threshold,)``.
+        lengths: Its length in ln r ``(threshold,)``.
+        tops: Its largest rate ``(threshold,)``.
+        limits: The smallest probability, the largest fall of ln S, and the smallest slopes of ln S over ln r:
+            beyond the last threshold, and anywhere ``(4,)``.
+    """
+
+    rates: Field
+    lengths: Field
+    tops: Field
+    limits: Field
+
+    def arguments(self, exceedance: Field) -> tuple[int, ...]:
+        """Return what the C code is given, with the probabilities ``(threshold, rows, x)``."""
+        plane = exceedance.strides[0] // exceedance.itemsize
+        return exceedance.ctypes.data, plane, len(self.rates), *(array.ctypes.data for array in self)
+
+
+class RainKernels:
+    """The C kernels. They run in PyTorch's threads."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._chances, self._cut, self._invert = (
+            Kernel(library, f"rain_{name}") for name in ("chances", "cut", "invert")
+        )
+
+    def chances(
+        self,
+        chances: Field,
+        places: tuple[Field, Field],
+        area: _Area,
+        *,
+        mean: Cells,
+        spread: Cells,
+        at: Cells,
+        slope: float,
+        shifts: Field,
+    ) -> None:
+        """Write the probabilities of exceeding thresholds in an area of a grid.
+
+        They are logistic functions of the logits ``(mean - at) · slope / spread + shift``. No logit is above
+        that of the threshold before. Mean, spread and at are interpolated bilinearly. A probability
+        below e^-43 is 0.
+
+        Args:
+            chances: The probabilities of the whole grid ``(threshold, y, x)``, contiguous.
+            places: Column and row that the rain of each pixel comes from, each ``(y, x)``, contiguous.
+            area: Rows and columns of the area.
+            mean: Expected logarithmic rain.
+            spread: The standard deviation of its error.
+            at: The logarithms of the thresholds, in groups.
+            slope: Slope of the logistic function.
+            shifts: Shifts of the logits ``(threshold,)``.
+        """
+        rows, cols = area
+        steepness = np.array([slope], np.float32)
+        self._chances(
+            rows.stop - rows.start,
+            *(place.ctypes.data for place in places),
+            chances.shape[2],
+            rows.start,
+            cols.start,
+            cols.stop,
+            *mean.arguments,
+            *spread.arguments,
+            *at.arguments,
+            len(chances),
+            steepness.ctypes.data,
+            shifts.ctypes.data,
+            chances.ctypes.data,
+            chances[0].size,
+        )
+
+    def cut(
+        self, pieces: Pieces, exceedance: Field, cuts: Field, logs: Field, rises: Field, rates: Field
+    ) -> None:
+        """Write the largest rate whose probability is at least its cut, at every pixel.
+
+        Args:
+            pieces: The distribution.
+            exceedance: Probabilities of each threshold ``(threshold, rows, x)``, each contiguous.
+            cuts: A cut > 0 for each threshold.
+            logs: Their logarithms.
+            rises: Slopes of the logarithm over ln r, from each threshold on.
+            rates: The result ``(rows, x)``, contiguous.
+        """
+        arrays = (cuts, logs, rises, rates)
+        self._cut(
+            -(-rates.size // _STRIP),
+            *pieces.arguments(exceedance),
+            *(array.ctypes.data for array in arrays),
+            rates.size,
+        )
+
+    def invert(self, pieces: Pieces, exceedance: Field, chances: Field, rates: Field) -> None:
+        """Write the rate that every pixel exceeds with a probability of its own.
+
+        Args:
+            pieces: The distribution.
+            exceedance: Probabilities of each threshold ``(threshold, rows, x)``, each contiguous.
+            chances: These probabilities ``(rows, x)``, contiguous.
+            rates: The result ``(rows, x)``, contiguous.
+        """
+        self._invert(
+            -(-rates.size // _STRIP),
+            *pieces.arguments(exceedance),
+            chances.ctypes.data,
+            rates.ctypes.data,
+            rates.size,
+        )
+
+
+@functools.cache
+def rain_kernels() -> RainKernels | None:
+    """Return the kernels, or None without those of a wheel and without a C compiler."""
+    library = kernels.library(torch.float32)
+    return None if library is None else RainKernels(library)

@@ -1,0 +1,235 @@
+/* Predictive distributions of the rain rate: probabilities of exceeding thresholds, moved to where the rain will be, and
+   the rates that follow from them. The equations are those of stormcell.forecast. Only in the library for float32. */
+
+#include "number.h"
+
+#if !defined(FLOAT64) && !defined(BFLOAT16)
+
+enum { STRIP = 64 }; /* pixels of a row computed together */
+enum { GROUP = 16 }; /* thresholds computed together: a cache line */
+
+/* A field in cells that cover the grid. */
+typedef struct {
+    const number *at;
+    size height, width, cell; /* rows and columns of cells, and their side in pixels */
+} cells;
+
+/* The four cells around each place of a strip, and their weights. */
+typedef struct {
+    int32_t at[4][STRIP];
+    number weight[4][STRIP];
+} places;
+
+/* Outside the cells' centres is what is at the nearest. */
+static inline void find(const cells *c, size n, const number *column, const number *row, places *restrict p) {
+    number offset = (number)(c->cell - 1) / 2, side = c->cell;
+    number right_most = c->width - 1, low_most = c->height - 1;
+    int32_t width = c->width, last_column = c->width - 1, last_row = c->height - 1;
+#pragma omp simd
+    for (size i = 0; i < n; i++) {
+        number x = (column[i] - offset) / side, y = (row[i] - offset) / side;
+        x = x < 0 ? 0 : x > right_most ? right_most : x;
+        y = y < 0 ? 0 : y > low_most ? low_most : y;
+        int32_t left = (int32_t)x, top = (int32_t)y;
+        int32_t across = left < last_column, down = top < last_row ? width : 0, at = top * width + left;
+        number right = x - left, below = y - top;
+        p->at[0][i] = at, p->at[1][i] = at + across, p->at[2][i] = at + down, p->at[3][i] = at + down + across;
+        p->weight[0][i] = (1 - below) * (1 - right), p->weight[1][i] = (1 - below) * right;
+        p->weight[2][i] = below * (1 - right), p->weight[3][i] = below * right;
+    }
+}
+
+static inline number mixed(const number *field, const places *p, size i) {
+    return p->weight[0][i] * field[p->at[0][i]] + p->weight[1][i] * field[p->at[1][i]] +
+           p->weight[2][i] * field[p->at[2][i]] + p->weight[3][i] * field[p->at[3][i]];
+}
+
+/* Interpolate a group of fields, whose numbers are together in each cell. */
+static inline void mix_group(const number *group, const places *p, size n, number (*restrict mixed)[STRIP]) {
+    number by_pixel[STRIP][GROUP];
+    for (size i = 0; i < n; i++) {
+        const number *a = group + (size)p->at[0][i] * GROUP, *b = group + (size)p->at[1][i] * GROUP;
+        const number *c = group + (size)p->at[2][i] * GROUP, *d = group + (size)p->at[3][i] * GROUP;
+        number w = p->weight[0][i], x = p->weight[1][i], y = p->weight[2][i], z = p->weight[3][i];
+#pragma omp simd
+        for (size k = 0; k < GROUP; k++) by_pixel[i][k] = w * a[k] + x * b[k] + y * c[k] + z * d[k];
+    }
+    for (size k = 0; k < GROUP; k++)
+        for (size i = 0; i < n; i++) mixed[k][i] = by_pixel[i][k];
+}
+
+typedef struct {
+    const number *column, *row; /* (H, W): the place that the rain of each pixel comes from */
+    size width;                 /* columns of the grid */
+    size top, left, right;      /* the first row to compute, the first column, and the one beyond the last */
+    cells mean, spread, at;     /* the distribution, and the corrected thresholds, as logarithms, in groups: */
+    size thresholds;            /* (groups, cells, GROUP), because reading each threshold apart takes longest */
+    const number *slope; /* of the logistic distribution */
+    const number *shift; /* of the logits of each threshold */
+    number *chances;     /* (thresholds, H, W) */
+    size plane;          /* numbers from one threshold to the next */
+} chances_arguments;
+
+/* Writes the probabilities of rows of pixels. */
+void rain_chances(size first, size last, const chances_arguments *a) {
+    for (size y = a->top + first; y < a->top + last; y++) {
+        for (size left = a->left; left < a->right; left += STRIP) {
+            size n = a->right - left < STRIP ? a->right - left : STRIP, pixel = y * a->width + left;
+            places p;
+            number mean[STRIP], slope[STRIP], before[STRIP];
+            find(&a->mean, n, a->column + pixel, a->row + pixel, &p);
+#pragma omp simd
+            for (size i = 0; i < n; i++) mean[i] = mixed(a->mean.at, &p, i), before[i] = INFINITY;
+            find(&a->spread, n, a->column + pixel, a->row + pixel, &p);
+#pragma omp simd
+            for (size i = 0; i < n; i++) slope[i] = *a->slope / mixed(a->spread.at, &p, i);
+            find(&a->at, n, a->column + pixel, a->row + pixel, &p);
+            number at[GROUP][STRIP];
+            for (size k = 0; k < a->thresholds; k++) {
+                if (k % GROUP == 0) mix_group(a->at.at + k * a->at.height * a->at.width, &p, n, at);
+                number *out = a->chances + k * a->plane + pixel, shift = a->shift[k];
+#pragma omp simd
+                for (size i = 0; i < n; i++) {
+                    number logit = (mean[i] - at[k % GROUP][i]) * slope[i] + shift;
+                    logit = logit < before[i] ? logit : before[i]; /* they fall from threshold to threshold */
+                    before[i] = logit;
+                    number chance = sigmoid(logit);
+                    out[i] = logit < -43 ? 0 : chance; /* where the exponential ends */
+                }
+            }
+        }
+    }
+}
+
+/* The chain of Pareto distributions between thresholds; see stormcell.forecast.pareto_pieces. */
+typedef struct {
+    const number *chances; /* (thresholds, pixels): of exceeding each threshold */
+    size plane, thresholds; /* numbers from one threshold to the next, and how many thresholds */
+    const number *rate, *length, *top; /* (thresholds): lower rate of each piece, its length in ln r, its largest rate */
+    const number *limits; /* the smallest probability, the largest fall of ln S, and the smallest slopes: tail, all */
+} pieces;
+
+/* Written out, as is exponential: x = 2^n m with m from sqrt(1/2) to sqrt(2), and log m = 2 artanh((m - 1) / (m + 1)). */
+static inline number logarithm(number x) {
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    int32_t n = (int32_t)(bits - 0x3f3504f3) >> 23;
+    bits -= (uint32_t)n << 23;
+    number m;
+    memcpy(&m, &bits, 4);
+    number s = (m - 1) / (m + 1), square = s * s, p = 2.f / 9;
+    p = p * square + 2.f / 7;
+    p = p * square + 2.f / 5;
+    p = p * square + 2.f / 3;
+    p = p * square + 2;
+    return n * 0.693359375f + (n * -2.12194440e-4f + s * p);
+}
+
+/* Write, for a strip of pixels, the rates at which the probability falls below a cut.
+
+   The count of a pixel is that of the thresholds up to the rate, and its rate is 0 or NaN on entry. The cut is given by
+   its logarithm at the last of these thresholds, and by its slope over ln r. */
+static inline void rates_of(
+    const pieces *d, size start, size n, const int32_t *restrict count, const number *restrict cut,
+    const number *restrict rise, number *restrict rates
+) {
+    number lower[STRIP], upper[STRIP], across[STRIP], length[STRIP], rate[STRIP], top[STRIP], least[STRIP];
+    number smallest = d->limits[0], steepest = d->limits[1], tail = d->limits[2], flat = d->limits[3];
+    int32_t all = (int32_t)d->thresholds;
+    for (size i = 0; i < n; i++) {
+        /* The fall of ln S is that of the piece; beyond the last threshold, it comes from the piece before. */
+        int32_t piece = count[i] > 0 ? count[i] - 1 : 0, before = piece < all - 1 ? piece : all - 2;
+        const number *chance = d->chances + before * d->plane + start + i;
+        lower[i] = chance[0], upper[i] = chance[d->plane], across[i] = d->length[before];
+        length[i] = d->length[piece], rate[i] = d->rate[piece], top[i] = d->top[piece];
+        least[i] = piece == before ? 0 : tail;
+    }
+#pragma omp simd
+    for (size i = 0; i < n; i++) {
+        number low = logarithm(lower[i] > smallest ? lower[i] : smallest);
+        number high = logarithm(upper[i] > smallest ? upper[i] : smallest);
+        number fall = low - high;
+        fall = fall < 0 ? 0 : fall > steepest ? steepest : fall;
+        number slope = fall / across[i];
+        slope = (slope > least[i] ? slope : least[i]) + rise[i];
+        number part = ((least[i] > 0 ? high : low) - cut[i]) / (slope > flat ? slope : flat);
+        part = part < 0 ? 0 : part > length[i] ? length[i] : part;
+        number found = rate[i] * exponential(part);
+        found = found < top[i] ? found : top[i];
+        rates[i] = count[i] > 0 ? found : rates[i];
+    }
+}
+
+typedef struct {
+    pieces about;
+    const number *cut, *log_cut, *rise; /* (thresholds) */
+    number *rates;                      /* (pixels) */
+    size pixels;
+} cut_arguments;
+
+/* Writes, for strips of pixels, the largest rate whose probability is at least its cut. */
+void rain_cut(size first, size last, const cut_arguments *a) {
+    const pieces *d = &a->about;
+    for (size strip = first; strip < last; strip++) {
+        size start = strip * STRIP, n = a->pixels - start < STRIP ? a->pixels - start : STRIP;
+        int32_t count[STRIP] = {0}, any = 0;
+        for (size k = 0; k < d->thresholds; k++) {
+            const number *chance = d->chances + k * d->plane + start;
+            number cut = a->cut[k];
+#pragma omp simd
+            for (size i = 0; i < n; i++) count[i] = chance[i] >= cut ? (int32_t)k + 1 : count[i];
+        }
+#pragma omp simd reduction(| : any)
+        for (size i = 0; i < n; i++) {
+            a->rates[start + i] = d->chances[start + i] * 0; /* 0, or NaN */
+            any |= count[i];
+        }
+        if (!any) continue;
+        number cut[STRIP], rise[STRIP];
+        for (size i = 0; i < n; i++) {
+            size k = count[i] > 0 ? count[i] - 1 : 0;
+            cut[i] = a->log_cut[k], rise[i] = a->rise[k];
+        }
+        rates_of(d, start, n, count, cut, rise, a->rates + start);
+    }
+}
+
+typedef struct {
+    pieces about;
+    const number *chances; /* (pixels): of exceeding the rate */
+    number *rates;         /* (pixels) */
+    size pixels;
+} invert_arguments;
+
+/* Writes, for strips of pixels, the rate that is exceeded with a probability. */
+void rain_invert(size first, size last, const invert_arguments *a) {
+    const pieces *d = &a->about;
+    for (size strip = first; strip < last; strip++) {
+        size start = strip * STRIP, n = a->pixels - start < STRIP ? a->pixels - start : STRIP;
+        const number *wanted = a->chances + start;
+        number *rates = a->rates + start;
+        int32_t count[STRIP] = {0}, wet = 0;
+        for (size k = 0; k < d->thresholds; k++) {
+            const number *chance = d->chances + k * d->plane + start;
+            int32_t any = 0;
+#pragma omp simd reduction(| : any)
+            for (size i = 0; i < n; i++) {
+                int32_t exceeded = chance[i] > wanted[i];
+                count[i] += exceeded;
+                any |= exceeded;
+            }
+            if (!any) break; /* probabilities fall from threshold to threshold */
+            wet = 1;
+        }
+#pragma omp simd
+        for (size i = 0; i < n; i++) rates[i] = d->chances[start + i] * wanted[i] * 0; /* 0, or NaN */
+        if (!wet) continue;
+        number cut[STRIP], rise[STRIP] = {0};
+#pragma omp simd
+        for (size i = 0; i < n; i++)
+            cut[i] = logarithm(wanted[i] > d->limits[0] ? wanted[i] : d->limits[0]);
+        rates_of(d, start, n, count, cut, rise, rates);
+    }
+}
+
+#endif
