@@ -439,14 +439,14 @@ def test_network_forecaster_inflow_nan_is_nan_where_rain_flows_in(forecaster):
 
 
 def test_network_forecaster_computes_with_its_number_of_threads(forecaster, monkeypatch):
-    """Frames are read with all of them, and tiles are computed in as many threads, each with one."""
-    found, read, compute = [], Nowcaster.read, Nowcaster.cell_thresholds
-    monkeypatch.setattr(
-        Nowcaster, "read", lambda *given: found.append(torch.get_num_threads()) or read(*given)
-    )
-    monkeypatch.setattr(
-        Nowcaster, "cell_thresholds", lambda *given: found.append(torch.get_num_threads()) or compute(*given)
-    )
+    """Frames are read with all of them; lead times are computed beside, in threads with one each."""
+    found = []
+
+    def noting(compute):
+        return lambda *given: found.append(torch.get_num_threads()) or compute(*given)
+
+    for name in ("read", "first_guess"):
+        monkeypatch.setattr(Nowcaster, name, noting(getattr(Nowcaster, name)))
     before = torch.get_num_threads()
     replace(forecaster, threads=before + 1)(frames(), 1)
     assert found == [before + 1, 1]

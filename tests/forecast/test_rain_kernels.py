@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from stormcell.forecast import network_probabilities, pareto_pieces
+from stormcell.forecast import cell_thresholds, network_probabilities, pareto_pieces
 from stormcell.forecast.network_probabilities import CellForecast
 from stormcell.forecast.rain_distribution import RainDistribution
-from stormcell.forecast.rain_kernels import grouped, rain_kernels
+from stormcell.forecast.rain_kernels import in_groups, rain_kernels
 from stormcell.models.exceedance import THRESHOLDS
+from stormcell.models.nowcaster import Nowcaster
 from stormcell.motion.coordinates import Carrier
 
 pytestmark = pytest.mark.skipif(rain_kernels() is None, reason="no C kernels on this machine")
@@ -24,7 +25,7 @@ def without_kernels(monkeypatch):
 
     def compute(function):
         with monkeypatch.context() as patch:
-            for module in (pareto_pieces, network_probabilities):
+            for module in (cell_thresholds, network_probabilities, pareto_pieces):
                 patch.setattr(module, "rain_kernels", lambda: None)
             return function()
 
@@ -85,7 +86,8 @@ def test_chances_of_kernels_are_those_of_opencv_and_pytorch(without_kernels, thr
     made = CellForecast(
         torch.from_numpy(rng.normal(0, 1, (80, 152)).astype(np.float32)),
         torch.from_numpy(rng.uniform(0.05, 1, (10, 19)).astype(np.float32)),
-        torch.from_numpy(np.sort(rng.normal(0, 1, (thresholds, 40, 76)), axis=0).astype(np.float32)),
+        np.sort(rng.normal(0, 1, (40, 76, in_groups(thresholds))), axis=2).astype(np.float32),
+        thresholds,
     )
     made.at[1:, 10:20] = network_probabilities.NEVER
     by = torch.from_numpy(rng.normal(0, 1, thresholds).astype(np.float32))
@@ -106,10 +108,29 @@ def test_chances_of_kernels_are_those_of_opencv_and_pytorch(without_kernels, thr
     assert (found[:, untouched] == 2).all()
 
 
-def test_groups_hold_all_fields_and_zeros():
-    fields = np.random.default_rng(0).random((20, 3, 4)).astype(np.float32)
-    groups = grouped(fields)
-    assert groups.shape == (2, 3, 4, 16)
-    np.testing.assert_array_equal(groups[0], np.moveaxis(fields[:16], 0, -1))
-    np.testing.assert_array_equal(groups[1, ..., :4], np.moveaxis(fields[16:], 0, -1))
-    assert (groups[1, ..., 4:] == 0).all()
+@pytest.mark.parametrize(("encoder", "thresholds"), [("convlstm", 14), ("none", 14), ("convlstm", 20)])
+def test_corrected_thresholds_of_kernels_are_those_of_pytorch(without_kernels, encoder, thresholds):
+    torch.manual_seed(0)
+    nowcaster = Nowcaster(
+        thresholds=np.geomspace(0.1, 40, thresholds), channels=16, detail_channels=32, encoder=encoder
+    )
+    torch.nn.init.normal_(nowcaster.correction.weight, std=0.2)
+    torch.nn.init.normal_(nowcaster.correction.bias, std=0.2)
+    rate = torch.from_numpy(np.random.default_rng(2).gamma(0.5, 2, (1, 4, 150, 170)).astype(np.float32))
+    with torch.inference_mode():
+        scene = nowcaster.read(rate, torch.tensor([5.0]), torch.tensor([1.0]), 2)
+        guess = nowcaster.first_guess(scene, torch.tensor([2]))
+    area = slice(8, 75), slice(16, 83)  # of 96 × 96 cells, ends that are no multiples of eight
+
+    def compute():
+        at = np.full((96, 96, in_groups(thresholds)), 7, np.float32)
+        cell_thresholds.corrector(nowcaster, scene, guess, at)(area)
+        return at[..., :thresholds]
+
+    found, expected = compute(), without_kernels(compute)
+    assert np.ptp(expected[area], axis=(0, 1)).min() > 0.05
+    # Sums of 32 products and of up to 20 distances, in another order.
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    untouched = np.ones((96, 96), bool)
+    untouched[area] = False
+    assert (found[untouched] == 7).all()

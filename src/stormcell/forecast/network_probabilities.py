@@ -1,9 +1,8 @@
 """A network's probabilities of exceeding its thresholds, in coordinates that move with the rain."""
 
 import collections
+import functools
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,12 +14,13 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d
 
 from stormcell.data.grid import pixel_km
-from stormcell.data.parallel import in_worker
 from stormcell.data.time_axis import even_step, in_minutes
 from stormcell.errors import FramesError
 from stormcell.forecast.anchored_logits import sample_step, shift_, shifts
+from stormcell.forecast.cell_thresholds import corrector
 from stormcell.forecast.contract import Analysis, Field, Needs
-from stormcell.forecast.rain_kernels import Cells, grouped, rain_kernels
+from stormcell.forecast.lead_threads import one_ahead, using_threads, worker_threads
+from stormcell.forecast.rain_kernels import Cells, in_groups, rain_kernels
 from stormcell.models.exceedance import LOGISTIC, exceedance_logits
 from stormcell.models.nowcaster import (
     CELL,
@@ -33,7 +33,7 @@ from stormcell.models.nowcaster import (
     Scene,
 )
 from stormcell.models.rain_cascade import ENERGY_SIDE
-from stormcell.models.rain_pyramid import DRY, SIDE, Area, part_of, upsample
+from stormcell.models.rain_pyramid import DRY, SIDE, Area, upsample
 from stormcell.motion.advection import row_bands
 from stormcell.motion.coordinates import Carrier, Inflow, carriers, inputs_to_moving
 from stormcell.motion.decibels import from_moved_decibels, to_decibels
@@ -43,6 +43,7 @@ from stormcell.motion.decibels import from_moved_decibels, to_decibels
 TILE = (64, 256)
 GPU_TILE = (1024, 1024)
 BLOCK = (64, 256)
+AHEAD_PIXELS = 2**22  # of a larger grid, two lead times at a time would take too much memory
 NEVER = 1e3  # logarithm of a threshold that is never exceeded
 _TOLERANCE = 1.02  # of the limits of pixels, whose width varies within a grid
 
@@ -79,22 +80,34 @@ class CellForecast:
     Attributes:
         mean: Expected logarithmic rain ``(H, W)``.
         spread: Standard deviation of its error, in cells of 8 × 8 pixels ``(H/8, W/8)``.
-        at: Logarithms of the corrected thresholds, in cells of 2 × 2 pixels ``(K, H/2, W/2)``.
+        cells: Logarithms of the corrected thresholds, in cells of 2 × 2 pixels ``(H/2, W/2, thresholds)``, in
+            whole groups.
+        thresholds: Number of thresholds.
     """
 
     mean: Tensor
     spread: Tensor
-    at: Tensor
+    cells: Field
+    thresholds: int
+
+    @property
+    def at(self) -> Tensor:  # (K, H/2, W/2)
+        """Logarithms of the corrected thresholds."""
+        return torch.from_numpy(self.cells).permute(2, 0, 1)[: self.thresholds]
 
     def logits(self, every: int = 1) -> Tensor:  # (K, rows, cols)
         """Return the logits of exceedance in cells of 2 × 2 pixels: of every n-th row and column."""
-        mean = avg_pool2d(self.mean[None], CELL)[..., ::every, ::every]
+        nth = [slice(first, None, CELL * every) for first in range(CELL)]
+        mean = torch.stack([self.mean[row, col] for row in nth for col in nth]).mean(dim=0)[None]
         spread = upsample(self.spread[None, None], ENERGY_SIDE // CELL)[0, ..., ::every, ::every]
         return exceedance_logits(mean[None], spread[None], self.at[None, :, ::every, ::every])[0]
 
     def coarse_logits(self) -> Tensor:  # (K, H/8, W/8)
         """Return the logits of exceedance in cells of 8 × 8 pixels, from their means."""
-        mean, at = avg_pool2d(self.mean[None], ENERGY_SIDE), avg_pool2d(self.at, ENERGY_SIDE // CELL)
+        mean, side = avg_pool2d(self.mean[None], ENERGY_SIDE), ENERGY_SIDE // CELL
+        rows = functools.reduce(np.add, [self.cells[first::side] for first in range(side)])
+        total = functools.reduce(np.add, [rows[:, first::side] for first in range(side)])
+        at = torch.from_numpy(total / np.float32(side**2)).permute(2, 0, 1)[: self.thresholds]
         return exceedance_logits(mean[None], self.spread[None, None], at[None])[0]
 
 
@@ -123,7 +136,7 @@ def lead_probabilities(
     """
     frames, device = recent.values, next(nowcaster.parameters()).device
     threads = threads or torch.get_num_threads()
-    with torch.inference_mode(), _threads(threads):
+    with torch.inference_mode(), using_threads(threads):
         step, width = (
             torch.tensor([number], dtype=torch.float32, device=device)
             for number in (step_minutes(recent), _pixel_km(recent))
@@ -135,16 +148,21 @@ def lead_probabilities(
     every = sample_step(newest.numel())
     newest = newest[::every, ::every]
     wet = wet_among(scene)
-    with _pool(threads if device.type == "cpu" else 1) as pool:
+    workers = threads if device.type == "cpu" else 1
+    with worker_threads(workers) as pool:
         run = map if pool is None else pool.map
-        for lead, carry in enumerate(carriers(motion, steps, inflow), start=1):
-            with torch.inference_mode(), _threads(threads):
-                made = _forecast(nowcaster, scene, lead, wet, run)
+        paths = carriers(motion, steps, inflow)
+
+        def forecast(lead: int) -> tuple[Carrier, CellForecast]:
+            return next(paths), _forecast(nowcaster, scene, wet, run, lead)
+
+        for carry, made in one_ahead(forecast, steps, workers if observed.size <= AHEAD_PIXELS else 1):
+            with torch.inference_mode(), using_threads(1):
                 rows, cols = newest.shape
                 by = shifts(made.logits(every)[:, :rows, :cols], newest, nowcaster.thresholds)
             found = np.empty((len(nowcaster.thresholds), *observed.shape), np.float32)
             fill = partial(_fill, found, _writer(found, made, by, carry), carry, observed, wet)
-            with _threads(threads):
+            with using_threads(1):
                 collections.deque(run(fill, tiles_of(observed.shape, BLOCK)), maxlen=0)
             if carry.outside.any():
                 with torch.inference_mode():
@@ -166,26 +184,23 @@ def _moving(frames: Field, motion: Field) -> Field:
 
 
 def _forecast(
-    nowcaster: Nowcaster, scene: Scene, lead: int, wet: NDArray[np.bool_], run: Callable[..., Iterable[None]]
+    nowcaster: Nowcaster, scene: Scene, wet: NDArray[np.bool_], run: Callable[..., Iterable[None]], lead: int
 ) -> CellForecast:
     """Run the network for a lead time, where it may rain."""
     device = scene.step_minutes.device
-    guess = nowcaster.first_guess(scene, torch.tensor([lead], device=device))
+    with torch.inference_mode():
+        guess = nowcaster.first_guess(scene, torch.tensor([lead], device=device))
     mean, spread = guess.mean[0, 0], guess.spread[0, 0]
     if not nowcaster.cascade:
         mean, spread = torch.full_like(mean, DRY), torch.ones_like(spread)
     height, width = (length // CELL for length in mean.shape)
-    at = torch.full((len(nowcaster.thresholds), height, width), NEVER)
+    count = len(nowcaster.thresholds)
+    cells = np.full((height, width, in_groups(count)), NEVER, np.float32)
     sides = TILE if device.type == "cpu" else GPU_TILE
-
-    def compute(tile: Area) -> None:
-        with torch.inference_mode():
-            part_of(at, tile).copy_(nowcaster.cell_thresholds(scene, guess, tile)[0].cpu())
-
     every = SIDE // CELL
     wet_tiles = [tile for tile in tiles_of((height, width), sides) if _any_wet(wet, tile, every)]
-    collections.deque(run(compute, wet_tiles), maxlen=0)
-    return CellForecast(mean.cpu(), spread.cpu(), at)
+    collections.deque(run(corrector(nowcaster, scene, guess, cells), wet_tiles), maxlen=0)
+    return CellForecast(mean.cpu(), spread.cpu(), cells, count)
 
 
 def _fill(
@@ -213,21 +228,24 @@ def _writer(found: Field, made: CellForecast, by: Tensor, carry: Carrier) -> Cal
     """Return what writes the probabilities of a block of the grid that may be wet."""
     kernels = rain_kernels()
     if kernels is None:
-        return partial(_write_without_kernels, found, made, by, carry)
+        at = made.at.contiguous().numpy()
+        return partial(_write_without_kernels, found, made, at, by, carry)
     return partial(
         kernels.chances,
         found,
         carry.places,
         mean=Cells(made.mean.numpy(), 1),
         spread=Cells(made.spread.numpy(), ENERGY_SIDE),
-        at=Cells(grouped(made.at.numpy()), CELL),
+        at=Cells(made.cells, CELL),
         slope=LOGISTIC,
         shifts=by.numpy(),
     )
 
 
-def _write_without_kernels(found: Field, made: CellForecast, by: Tensor, carry: Carrier, block: Area) -> None:
-    logits = carry.sample(made.at.numpy(), *block, cell=CELL)
+def _write_without_kernels(
+    found: Field, made: CellForecast, at: Field, by: Tensor, carry: Carrier, block: Area
+) -> None:
+    logits = carry.sample(at, *block, cell=CELL)
     np.subtract(carry.sample(made.mean.numpy()[None], *block), logits, out=logits)
     logits *= np.float32(LOGISTIC) / carry.sample(made.spread.numpy()[None], *block, cell=ENERGY_SIDE)
     with torch.inference_mode():
@@ -261,20 +279,6 @@ def _any_wet(wet: NDArray[np.bool_], area: Area, side: int) -> bool:
     return bool(wet[rows, cols].any())
 
 
-@contextmanager
-def _pool(threads: int) -> Iterator[Executor | None]:
-    """Give threads that compute with one PyTorch thread each; None if one is enough."""
-    if threads == 1:
-        yield None
-        return
-    before = torch.get_num_threads()
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
-            yield pool
-        finally:
-            torch.set_num_threads(before)
-
-
 def step_minutes(frames: xr.DataArray) -> float:
     """Return the time between frames."""
     return in_minutes(even_step(frames["time"].values))
@@ -282,19 +286,3 @@ def step_minutes(frames: xr.DataArray) -> float:
 
 def _pixel_km(frames: xr.DataArray) -> float:
     return float(np.mean(pixel_km(frames)))
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Let PyTorch compute with a number of threads."""
-    before = torch.get_num_threads()
-    if count in (None, before):
-        yield
-        return
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        # In a worker process, other threads may be computing now, and all of them with the same number.
-        if not in_worker():
-            torch.set_num_threads(before)

@@ -1,10 +1,11 @@
-"""The C kernels of predictive distributions; see ``native/rain.c`` of :mod:`stormcell.nn.ops`.
+"""The C kernels of predictive distributions; see ``native/rain_*.c`` of :mod:`stormcell.nn.ops`.
 
 Without them, NumPy, OpenCV and PyTorch compute the same.
 """
 
 import ctypes
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,17 +15,20 @@ from stormcell.forecast.contract import Field
 from stormcell.nn.ops import kernels
 from stormcell.nn.ops.kernels import Kernel
 
-_STRIP, _GROUP = 64, 16  # as in native/rain.c: pixels of a result, and fields whose numbers are together
+# As in native/rain_*.c: pixels of a result, and fields whose numbers are together.
+_STRIP, _GROUP = 64, 16
+MOST_CHANNELS = 128  # of a layer
 
 _Area = tuple[slice, slice]  # rows and columns
+_NOTHING = (0,) * 5  # in the place of the arguments of cells
 
 
 class Cells(NamedTuple):
     """A field in cells that cover a grid, or several.
 
     Attributes:
-        field: ``(y, x)``, contiguous; several are in groups, ``(group, y, x, field)``; see :func:`grouped`.
-        side: Of a cell, in pixels.
+        field: ``(y, x)``, contiguous; of several, ``(y, x, field)`` in whole groups.
+        side: Of a cell, in pixels, or in the smaller cells that it is read for.
     """
 
     field: Field
@@ -33,17 +37,18 @@ class Cells(NamedTuple):
     @property
     def arguments(self) -> tuple[int, ...]:
         """Arguments of the C code."""
-        rows, cols = self.field.shape[:2] if self.field.ndim == 2 else self.field.shape[1:3]
-        return self.field.ctypes.data, rows, cols, self.side
+        rows, cols, *stride = self.field.shape
+        return self.field.ctypes.data, rows, cols, *(stride or [1]), self.side
 
 
-def grouped(fields: Field) -> Field:
-    """Return fields ``(field, y, x)`` in groups ``(group, y, x, field)``, as the kernels read them."""
-    count, rows, cols = fields.shape
-    groups = np.zeros((-(-count // _GROUP), rows, cols, _GROUP), np.float32)
-    for number, field in enumerate(fields):
-        groups[number // _GROUP, ..., number % _GROUP] = field
-    return groups
+def in_groups(count: int) -> int:
+    """Return the number of fields in whole groups, as the kernels expect them.
+
+    Example:
+        >>> in_groups(14)
+        16
+    """
+    return -(-count // _GROUP) * _GROUP
 
 
 class Pieces(NamedTuple):
@@ -69,11 +74,54 @@ class Pieces(NamedTuple):
 
 
 class RainKernels:
-    """The C kernels. They run in PyTorch's threads."""
+    """The C kernels. Each call runs in the thread that calls, so that several can call at a time."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
-        self._chances, self._cut, self._invert = (
-            Kernel(library, f"rain_{name}") for name in ("chances", "cut", "invert")
+        self._thresholds, self._chances, self._cut, self._invert = (
+            Kernel(library, f"rain_{name}") for name in ("thresholds", "chances", "cut", "invert")
+        )
+
+    def thresholds(
+        self,
+        features: Field,
+        area: _Area,
+        around: Cells | None,
+        weights: Sequence[Field],
+        biases: Sequence[Field],
+        distances: Field,
+        at: Field,
+    ) -> None:
+        """Write the logarithms of the corrected thresholds in an area of cells.
+
+        The correction is that of three layers, with what is around added to the first, and rectified between
+        them. It shifts the first threshold and stretches the distances between the others, as
+        :func:`~stormcell.models.exceedance.log_thresholds` does.
+
+        Args:
+            features: What is known of the cells of the area ``(feature, rows, cols)``, contiguous.
+            area: Rows and columns of the area.
+            around: Fields in larger cells, one for each channel of the first layer.
+            weights: Of each layer ``(inputs, outputs)``, outputs in whole groups.
+            biases: Of each layer ``(outputs,)``.
+            distances: Logarithm of the first threshold, then the distances from one to the next.
+            at: The logarithms in all cells ``(y, x, threshold)``, thresholds in whole groups, contiguous.
+        """
+        rows, cols = area
+        self._thresholds.in_this_thread(
+            rows.stop - rows.start,
+            features.ctypes.data,
+            len(features),
+            features[0].size,
+            features.shape[2],
+            rows.start,
+            cols.start,
+            len(biases[0]),
+            at.shape[2],
+            *(_NOTHING if around is None else around.arguments),
+            *(array.ctypes.data for array in (*weights, *biases)),
+            distances.ctypes.data,
+            at.ctypes.data,
+            at.shape[1],
         )
 
     def chances(
@@ -106,7 +154,7 @@ class RainKernels:
         """
         rows, cols = area
         steepness = np.array([slope], np.float32)
-        self._chances(
+        self._chances.in_this_thread(
             rows.stop - rows.start,
             *(place.ctypes.data for place in places),
             chances.shape[2],
@@ -137,7 +185,7 @@ class RainKernels:
             rates: The result ``(rows, x)``, contiguous.
         """
         arrays = (cuts, logs, rises, rates)
-        self._cut(
+        self._cut.in_this_thread(
             -(-rates.size // _STRIP),
             *pieces.arguments(exceedance),
             *(array.ctypes.data for array in arrays),
@@ -153,7 +201,7 @@ class RainKernels:
             chances: These probabilities ``(rows, x)``, contiguous.
             rates: The result ``(rows, x)``, contiguous.
         """
-        self._invert(
+        self._invert.in_this_thread(
             -(-rates.size // _STRIP),
             *pieces.arguments(exceedance),
             chances.ctypes.data,

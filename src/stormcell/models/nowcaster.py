@@ -239,7 +239,7 @@ class Nowcaster(Network):
     def cell_thresholds(self, scene: Scene, guess: FirstGuess, cells: Area) -> Tensor:  # (B, K, rows, cols)
         """Return the logarithms of the corrected thresholds in an area of cells of 2 × 2 pixels."""
         with torch.autocast(guess.mean.device.type, enabled=False):
-            features = _features(scene, guess, cells)
+            features = cell_features(scene, guess, cells)
         hidden = self.pixel(features)
         if guess.around is not None:
             hidden = hidden + upsample_part(guess.around, PATCH // CELL, cells)
@@ -256,7 +256,7 @@ def _cells(area: Area, size: tuple[int, int]) -> Area:
     return rows, cols
 
 
-def _features(scene: Scene, guess: FirstGuess, cells: Area) -> Tensor:
+def cell_features(scene: Scene, guess: FirstGuess, cells: Area) -> Tensor:
     """Return what is known at and around cells of 2 × 2 pixels, ``(B, features, rows, cols)``."""
     rows, cols = (slice(cell.start * CELL, cell.stop * CELL) for cell in cells)
     mean = avg_pool2d(guess.mean[..., rows, cols], CELL)

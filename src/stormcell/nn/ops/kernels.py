@@ -81,7 +81,11 @@ class Kernel:
 
     def __call__(self, results: int, *arguments: int) -> None:
         """Compute results, numbered from 0, given the sizes and addresses that the C code expects."""
-        self._parallel_for(0, results, 1, self._function, (ctypes.c_int64 * len(arguments))(*arguments))
+        self._parallel_for(0, results, 1, self._function, _array(arguments))
+
+    def in_this_thread(self, results: int, *arguments: int) -> None:
+        """Compute results as a call does, but all of them in the thread that calls."""
+        self._function(ctypes.c_int64(0), ctypes.c_int64(results), _array(arguments))
 
 
 @functools.cache
@@ -92,6 +96,10 @@ def _parallel_for_of_torch() -> Callable[..., Any] | None:
         return _typed(ctypes.CDLL(name).torch_parallel_for)
     except (AttributeError, OSError):
         return None
+
+
+def _array(arguments: tuple[int, ...]) -> ctypes.Array[ctypes.c_int64]:
+    return (ctypes.c_int64 * len(arguments))(*arguments)
 
 
 def _typed(parallel_for: Any) -> Callable[..., Any]:
