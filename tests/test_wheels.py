@@ -1,6 +1,7 @@
 """The wheel of this platform carries C kernels that a bare environment uses from its first call."""
 
 import importlib.util
+import os
 import platform
 import shutil
 import subprocess
@@ -25,6 +26,8 @@ pytestmark = [
         sys.platform != "linux" or platform.machine() != "x86_64", reason="not on Linux x86-64"
     ),
 ]
+
+ROOT = Path(__file__).parents[1]
 
 FIRST_CALL = """
 import torch
@@ -121,6 +124,24 @@ def test_wheel_on_processor_without_avx2_uses_pytorch(bare, home):
     done = first_call(bare, home, ATEN_CPU_CAPABILITY="default")
     assert "the layers run slower, without compiled CPU kernels: no C compiler was found" in done.stderr
     assert "gates: PyTorch" in done.stdout
+
+
+@pytest.mark.parametrize("processor", ["x86-64-v3", "x86-64-v4"])
+def test_wheel_kernels_of_rain_compute_what_numpy_and_pytorch_compute(wheel, tmp_path, processor):
+    if processor == "x86-64-v4" and torch.backends.cpu.get_cpu_capability() != "AVX512":
+        pytest.skip("this processor has no AVX-512")
+    name = f"stormcell/nn/ops/native/shipped/float32-{processor}.so"
+    library = zipfile.ZipFile(wheel).extract(name, tmp_path)
+    (tmp_path / "with_kernels.py").write_text(
+        "import ctypes\nfrom stormcell.nn.ops import kernels\n"
+        f"kernels.library = lambda dtype: ctypes.CDLL({library!r})\n"
+    )
+    tests = Path(__file__).with_name("forecast") / "test_rain_kernels.py"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "with_kernels", "-p", "no:cacheprovider", tests]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout
+    assert "skipped" not in done.stdout
 
 
 def test_wheel_names_its_platform_and_needs_only_old_symbols(wheel, tmp_path):

@@ -14,6 +14,7 @@
 enum { CHANNELS = 19 };
 
 void check_gates(void);
+void check_rain(void);
 
 /* Sums of some hundred numbers of order one, rounded as the results are. */
 #if defined(FLOAT64)

@@ -103,6 +103,7 @@ static void check_winograd(size side) {
 
 int main(void) {
     check_gates();
+    check_rain();
     check_warp();
 #if !defined(BFLOAT16)
     check_winograd(3);
