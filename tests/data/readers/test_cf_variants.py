@@ -211,6 +211,35 @@ def test_cf_times_outside_their_bounds_are_refused(write):
         read(write(variables))
 
 
+@pytest.mark.parametrize("name", ["time_bnds", "time_bounds"])
+def test_cf_times_bounds_that_are_not_linked_are_found_by_their_name(write, name):
+    variables = degrees(FRAMES[:2], units="mm")  # the times are the starts
+    variables[name] = (("time", "nv"), np.array([[0, 300], [300, 600]]), {})
+    found = read(write(variables))
+    np.testing.assert_array_equal(times(found), START + STEP * np.arange(1, 3))
+    np.testing.assert_allclose(rates(found), FRAMES[:2] * 12, rtol=1e-6)
+
+
+@pytest.mark.parametrize("made", [0, [0, 0, 0]])
+def test_cf_times_after_a_forecast_was_made_are_those_of_a_forecast(write, made):
+    variables = degrees(FRAMES[:3])
+    stated = {"units": f"seconds since {START}", "standard_name": "forecast_reference_time"}
+    variables["issued"] = ((), np.int64(0), stated)
+    if made != 0:
+        variables["issued"] = (("time",), np.array(made), stated)
+    with pytest.raises(
+        InputError, match="issued: expected observations, found a forecast up to 10 min ahead"
+    ):
+        read(write(variables))
+
+
+def test_cf_times_at_which_an_analysis_was_made_are_those_of_its_frames(write):
+    variables = degrees(FRAMES[:3])
+    stated = {"units": f"seconds since {START}", "standard_name": "forecast_reference_time"}
+    variables["issued"] = (("time",), np.array([0, 300, 600]), stated)
+    np.testing.assert_array_equal(times(read(write(variables))), START + STEP * np.arange(3))
+
+
 def test_cf_times_accumulations_over_different_periods_are_refused(write):
     variables = degrees(FRAMES[:2], units="mm")
     variables["time"] = (("time",), np.array([300, 900]), {"units": f"seconds since {START}", "bounds": "b"})
@@ -376,6 +405,27 @@ def test_cf_packed_default_fill_value_of_netcdf_is_missing(write, dtype, fill):
     if dtype == "f4":
         values[1, 2] = np.float32(9.969209968386869e36)
     np.testing.assert_array_equal(rates(read(write(degrees(values))))[0], [[0, 1, 2], [3, 4, np.nan]])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fill", "unsigned"),
+    [("i2", -32767, {}), ("i2", -32767, {"_Unsigned": "true"}), ("f4", 9.969209968386869e36, {})],
+)
+def test_cf_packed_default_fill_value_is_missing_beside_a_missing_value(write, dtype, fill, unsigned):
+    values = np.array([[0, 1, 2], [3, -1, fill]]).astype(dtype)
+    stated = {"missing_value": np.array(-1, dtype), **unsigned}
+    found = read(write(degrees(values, **stated)))
+    np.testing.assert_array_equal(rates(found)[0], [[0, 1, 2], [3, np.nan, np.nan]])
+
+
+def test_cf_packed_flags_in_rain_are_refused_until_their_meaning_is_stated(write):
+    values = np.array([[0, 1, 2], [3, 254, 255]], "u1")
+    flags = {"flag_values": np.array([254, 255], "u1"), "flag_meanings": "clutter outside"}
+    path = write(degrees(values, standard_name="rainfall_rate", _FillValue=np.uint8(255), **flags))
+    with pytest.raises(InputError, match=r"found flag_values \(clutter outside\); .* with --nodata 254$"):
+        read(path)
+    found = read(path, ReadOptions(nodata=(254.0,)))
+    np.testing.assert_array_equal(rates(found)[0], [[0, 1, 2], [3, np.nan, np.nan]])
 
 
 @pytest.mark.parametrize(
@@ -592,6 +642,92 @@ def test_cf_grid_extended_grid_mapping_is_that_of_the_axes(write, mapping):
     variables["rain"][2]["grid_mapping"] = mapping
     variables["wgs"] = ((), np.int32(0), pyproj.CRS(4326).to_cf())
     np.testing.assert_allclose(read(write(variables))["lat"], lat, atol=4e-6)
+
+
+PROJ = "+proj=utm +zone=35 +ellps=GRS80 +units=m"
+
+
+@pytest.mark.parametrize("place", ["mapping", "rain", "dataset"])
+@pytest.mark.parametrize(
+    ("name", "stated"),
+    [
+        ("EPSG_code", "EPSG:3067"),
+        ("epsg", np.int32(3067)),
+        ("EPSG", "3067"),
+        ("srid", "urn:ogc:def:crs:EPSG::3067"),
+        ("PROJ4", PROJ),
+        ("proj", PROJ),
+        ("projdef", PROJ),
+        ("Projection", PROJ),
+        ("crs", "+init=epsg:3067"),
+        ("esri_pe_string", pyproj.CRS(3067).to_wkt("WKT1_ESRI")),
+    ],
+)
+def test_cf_grid_projection_is_found_under_any_name(write, place, name, stated):
+    x, y, lat, _ = projected()
+    variables = on_projection(x=(("x",), x, {"units": "m"}), y=(("y",), y, {"units": "m"}))
+    del variables["crs"], variables["rain"][2]["grid_mapping"]
+    if place == "mapping":
+        variables["anything"] = ((), np.int32(0), {name: stated})
+    if place == "rain":
+        variables["rain"][2][name] = stated
+    found = read(write(variables, {name: stated} if place == "dataset" else {}))
+    np.testing.assert_allclose(found["lat"], lat, atol=4e-6)
+
+
+def test_cf_grid_words_about_a_projection_are_none(write):
+    x, y, lat, _ = projected()
+    variables = on_projection(x=(("x",), x, {"units": "m"}), y=(("y",), y, {"units": "m"}))
+    variables["crs"][2].pop("crs_wkt")
+    words = {"projection": "polar stereographic", "crs": "see crs", "project": "PROJ"}
+    variables["crs"][2].update(words)
+    np.testing.assert_allclose(read(write(variables, words))["lat"], lat, atol=4e-6)
+
+
+@pytest.mark.parametrize("unit", ["US_survey_foot", "us-ft", "ftUS"])
+def test_cf_grid_survey_feet_of_an_axis_are_converted(write, unit):
+    x, y, lat, _ = projected()
+    feet = 3937 / 1200
+    variables = on_projection(x=(("x",), x * feet, {"units": unit}), y=(("y",), y * feet, {"units": unit}))
+    np.testing.assert_allclose(read(write(variables))["lat"], lat, atol=4e-6)
+
+
+@pytest.mark.parametrize(("unit", "size"), [("rad", 1), ("radians", 1), ("microradian", 1e-6)])
+def test_cf_grid_angles_of_a_satellite_are_multiplied_by_its_height(write, unit, size):
+    view = pyproj.CRS("+proj=geos +h=35786023 +lon_0=-75 +sweep=x +ellps=GRS80")
+    x, y = 8e-5 * np.arange(5), 0.1 - 8e-5 * np.arange(6)  # radians
+    variables = on_projection(
+        x=(("x",), x / size, {"units": unit}),
+        y=(("y",), y / size, {"units": unit}),
+        crs=((), 0, view.to_cf()),
+    )
+    found = read(write(variables))
+    degrees_of = pyproj.Transformer.from_crs(view, view.geodetic_crs, always_xy=True)
+    _, lat = degrees_of.transform(*np.meshgrid(x * 35786023, y * 35786023))
+    np.testing.assert_allclose(found["lat"], lat, atol=4e-6)
+
+
+@pytest.mark.parametrize(
+    ("north", "east"),
+    [
+        ("projection_y_coordinate", "projection_x_coordinate"),
+        ("rows", "cols"),
+        ("northings", "eastings"),
+        ("ny", "nx"),
+        ("dim_y", "dim_x"),
+        ("j", "i"),
+        ("line", "pixel"),
+        ("Y_coord", "X_coord"),
+    ],
+)
+def test_cf_grid_axes_without_standard_names_are_found_by_their_names(write, north, east):
+    x, y, lat, _ = projected()
+    variables = on_projection()
+    variables["rain"] = (("time", north, east), RAIN, variables["rain"][2])
+    variables |= {east: ((east,), x, {"units": "m"}), north: ((north,), y, {"units": "m"})}
+    found = read(write(variables))
+    np.testing.assert_allclose(found["lat"], lat, atol=4e-6)
+    np.testing.assert_array_equal(rates(found), RAIN)
 
 
 def test_cf_grid_latitude_of_every_pixel_is_projected(write):

@@ -7,6 +7,7 @@ The dataset is opened without decoding, because the decoding of the libraries cu
 ranges and NetCDF's own fill values.
 """
 
+import itertools
 import re
 from typing import Any
 
@@ -20,7 +21,7 @@ from stormcell.data.quantity import to_rate, unit
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.readers import cf_roles
 from stormcell.data.readers.cf_grid import find_grid
-from stormcell.data.readers.cf_intervals import Intervals, find_intervals
+from stormcell.data.readers.cf_intervals import Intervals, expect_observations, find_intervals
 from stormcell.data.readers.cf_packed import unpack
 from stormcell.data.readers.packing import LEAST_DBZ, NO_ECHO, of_poor_quality
 from stormcell.data.readers.rain_variable import RainVariable, find_rain, horizontal_axes
@@ -62,8 +63,9 @@ def frames_of(ds: xr.Dataset, options: ReadOptions, frames: slice, name: str) ->
     """
     _check_sizes(ds)
     rain = find_rain(ds, options)
-    _expect_observations(ds)
+    _expect_no_flags(rain, options)
     intervals = find_intervals(ds, rain, options)
+    expect_observations(ds, intervals.ends)
     grid, rows, columns, exchanged = find_grid(ds, rain, options)
     order = "xy" if exchanged else "yx"
     moments = intervals.ends[frames]
@@ -88,16 +90,21 @@ def frames_of(ds: xr.Dataset, options: ReadOptions, frames: slice, name: str) ->
     )
 
 
-def _expect_observations(ds: xr.Dataset) -> None:
-    """Refuse forecasts, whose valid times are those of observations too."""
-    for name, variable in ds.variables.items():
-        if cf_roles.standard_name(variable) == "forecast_period" and variable.size:
-            ahead = np.nanmax(np.asarray(variable.values, np.float64))
-            if ahead > 0:
-                raise InputError(
-                    f"{name}: expected observations, found a forecast up to {ahead:g} "
-                    f"{cf_roles.units(variable)} ahead"
-                )
+def _expect_no_flags(rain: RainVariable, options: ReadOptions) -> None:
+    """Refuse rain with numbers that the file gives another meaning, until the user says which one."""
+    attributes = rain.variable.attrs
+    flags, *missing = (
+        np.ravel(attributes.get(key, ())).tolist() for key in ("flag_values", "_FillValue", "missing_value")
+    )
+    unknown = {flag for flag in flags if isinstance(flag, int | float)} - {
+        *itertools.chain(options.nodata, *missing)
+    }
+    if unknown:
+        raise InputError(
+            f"{rain.name}: expected numbers of rain, found flag_values "
+            f"({cf_roles.text(attributes.get('flag_meanings'))[:60]}); give those that mean not "
+            f"observed with {' '.join(f'--nodata {flag:g}' for flag in sorted(unknown)[:4])}"
+        )
 
 
 def _check_sizes(ds: xr.Dataset) -> None:

@@ -142,7 +142,13 @@ def _bounds(
     """Return starts and ends of the intervals, or None."""
     bounds = cf_roles.text(variable.attrs.get("bounds"))
     if bounds not in ds.variables:
-        return None
+        # Some programs lose the attribute, and keep the variable.
+        named = (f"{name}_{ending}" for ending in ("bnds", "bounds"))
+        bounds = next(
+            (other for other in named if other in ds.variables and ds.variables[other].shape[-1:] == (2,)), ""
+        )
+        if not bounds:
+            return None
     both = ds.variables[bounds]
     if both.shape != (len(moments), 2) and (both.shape != (2,) or len(moments) != 1):
         raise InputError(
@@ -157,6 +163,31 @@ def _bounds(
             f"{bounds}: expected bounds around {name}, found {starts[0]} to {ends[0]} for {moments[0]}"
         )
     return starts, ends
+
+
+def expect_observations(ds: xr.Dataset, ends: NDArray[np.datetime64]) -> None:
+    """Refuse forecasts, whose valid times are those of observations too.
+
+    Raises:
+        InputError: A lead time is above 0, or a frame is later than the time at which a forecast was made.
+    """
+    for name, variable in ds.variables.items():
+        if cf_roles.standard_name(variable) == "forecast_period" and variable.size:
+            ahead = np.nanmax(np.asarray(variable.values, np.float64))
+            if ahead > 0:
+                raise InputError(
+                    f"{name}: expected observations, found a forecast up to {ahead:g} "
+                    f"{cf_roles.units(variable)} ahead"
+                )
+        if cf_roles.standard_name(variable) == "forecast_reference_time" and variable.size in (1, len(ends)):
+            try:
+                late = (ends - np.ravel(_decoded(str(name), variable))).max()
+            except InputError:
+                continue  # not needed, unless it can be read
+            if late > _SLACK:
+                raise InputError(
+                    f"{name}: expected observations, found a forecast up to {late / _SLACK:g} min ahead"
+                )
 
 
 def _since_start(ds: xr.Dataset, moments: NDArray[np.datetime64]) -> NDArray[np.float64] | None:

@@ -17,22 +17,16 @@ _STANDARD = {
     "y": ("projection_y_coordinate", "latitude", "grid_latitude"),
     "x": ("projection_x_coordinate", "longitude", "grid_longitude"),
 }
-_NAMES: dict[str, tuple[str, ...]] = {
-    "y": ("y", "yc", "y0", "lat", "lats", "latitude", "rlat", "northing", "south_north", "nav_lat", "xlat"),
-    "x": (
-        "x",
-        "xc",
-        "x0",
-        "lon",
-        "lons",
-        "long",
-        "longitude",
-        "rlon",
-        "easting",
-        "west_east",
-        "nav_lon",
-        "xlong",
-    ),
+# Names of dimensions: x, xc, x0, nx, dim_x, x_coordinate, projection_x_coordinate, columns, easting …
+_NAMES = {
+    one: re.compile(
+        rf"(?:projection_|dim_|n)?{one}(?:_?(?:c|cells?|coord(?:inate)?s?|dim|axis|\d))?|(?:{others})",
+        re.IGNORECASE,
+    )
+    for one, others in (
+        ("y", "j|rows?|nrows?|lines?|northings?|south_north|lats?|latitude|rlat|nav_lat|xlat"),
+        ("x", "i|col(?:umn)?s?|ncols?|pixels?|eastings?|west_east|lons?|long|longitude|rlon|nav_lon|xlong"),
+    )
 }
 # Latitude and longitude as parts of longer names: lat_2d, lon2d, geolat, pixel_longitude.
 _PLACE_IN_NAME = re.compile(
@@ -95,7 +89,7 @@ def axis(name: str, variable: xr.Variable | None) -> str:
         if found := _DEGREES_OF_AXIS.fullmatch(units(variable)):
             return "y" if found[1] in "nN" else "x"
     for one, names in _NAMES.items():
-        if name.lower() in names:
+        if names.fullmatch(name):
             return one
     if found := _PLACE_IN_NAME.fullmatch(name):
         return "y" if found[1].lower() == "lat" else "x"
@@ -118,7 +112,8 @@ def is_quality(ds: xr.Dataset, name: str) -> bool:
     modified = standard_name(variable).split(" ")[1:]  # "rainfall_rate status_flag"
     if modified or standard_name(variable) in ("quality_flag", "status_flag"):
         return True
-    if any(key.startswith("flag_") for key in map(str, variable.attrs)):
+    flags = any(key.startswith("flag_") for key in map(str, variable.attrs))
+    if flags and not standard_name(variable):
         return True
     named = (text(other.attrs.get("ancillary_variables")).split() for other in ds.variables.values())
     if any(name in names for names in named):

@@ -4,8 +4,6 @@ The corners are the outer corners of the outermost pixels, in degrees, and files
 Where the stated pixel size agrees with them, it is exact, and the corners only place the grid.
 """
 
-import re
-
 import numpy as np
 import pyproj
 
@@ -16,7 +14,6 @@ from stormcell.data.readers.hdf5 import number
 from stormcell.data.readers.odim_levels import Levels, find, value
 from stormcell.errors import InputError
 
-_INIT = re.compile(r"\+?init=(epsg:\d+)\b.*", re.IGNORECASE)
 _CORNERS = ("LL", "UL", "UR", "LR")
 # In pixels: how far the extent may be from that of the stated pixels, and the corners from a rectangle.
 _OFF = 0.5
@@ -84,8 +81,7 @@ def _projection(levels: Levels, options: ReadOptions) -> tuple[pyproj.CRS, float
         text = options.crs
     if text is None:
         raise InputError("projdef: expected a projection, found none; give it with --crs")
-    init = _INIT.fullmatch(str(text).strip())
-    return in_metres(parse_crs(init[1] if init else str(text)))
+    return in_metres(parse_crs(str(text)))
 
 
 def _scale(levels: Levels, name: str, crs: pyproj.CRS, unit: float) -> float | None:
