@@ -131,6 +131,18 @@ def test_odim_h5_interval_that_leaves_out_a_second_is_five_minutes(make, start, 
     np.testing.assert_allclose(ds["rainfall_rate"], 12, rtol=1e-6)
 
 
+def test_odim_h5_interval_until_24_hours_ends_with_the_next_day(make):
+    what = {**ACRR, "startdate": "20240531", "starttime": "235500", "enddate": "20240531"}
+    codes = [np.full((2, 2), 100, np.uint16)]
+    ds = read(make([{**what, "endtime": "240000"}], codes))
+    assert ds["time"].values == [time("2024-06-01T00:00")]
+    np.testing.assert_allclose(ds["rainfall_rate"], 12, rtol=1e-6)
+    with pytest.raises(
+        InputError, match="enddate: expected YYYYmmdd and HHMMSS, found '20240531' and '240500'"
+    ):
+        read(make([{**what, "endtime": "240500"}], codes))
+
+
 def test_odim_h5_accumulation_without_an_interval_needs_a_period(make):
     codes = [np.full((2, 2), 100, np.uint16)]
     for change in ({"starttime": "120000"}, {"startdate": None}):
