@@ -535,6 +535,12 @@ def test_cf_rain_rate_and_amount_in_one_file_are_chosen_by_quantity(write):
     np.testing.assert_allclose(rates(found), FRAMES[:2], rtol=1e-6)
 
 
+def test_cf_rain_total_without_a_time_beside_the_frames_is_left(write):
+    variables = degrees(FRAMES[:3])
+    variables["rain_total"] = (("lat", "lon"), FRAMES[:3].sum(axis=0), {"units": "mm/h"})
+    np.testing.assert_array_equal(rates(read(write(variables))), FRAMES[:3])
+
+
 def test_cf_rain_heights_are_not_rain(write):
     variables = degrees(FRAMES[:1])
     variables["rr_5min"] = variables.pop("rain")

@@ -126,7 +126,13 @@ def _candidates(ds: xr.Dataset, names: list[str], options: ReadOptions) -> list[
     if wanted:
         names = [name for name in names if _quantity(name, ds.variables[name]) == wanted] or names
     ranks = {name: _rank(name, ds.variables[name]) for name in names}
-    return [name for name in names if ranks[name] == max(ranks.values())]
+    best = [name for name in names if ranks[name] == max(ranks.values())]
+    # A total or a climatology beside the frames has no time.
+    return [name for name in best if _has_time(ds, ds.variables[name])] or best
+
+
+def _has_time(ds: xr.Dataset, variable: xr.Variable) -> bool:
+    return any(cf_roles.axis(dim, ds.variables.get(dim)) == "t" for dim in map(str, variable.dims))
 
 
 def _may_be_rain(variable: xr.Variable) -> bool:
