@@ -681,7 +681,7 @@ def test_cf_grid_projection_is_found_under_any_name(write, place, name, stated):
     np.testing.assert_allclose(found["lat"], lat, atol=4e-6)
 
 
-def test_cf_grid_words_about_a_projection_are_none(write):
+def test_cf_grid_words_about_a_projection_are_ignored(write):
     x, y, lat, _ = projected()
     variables = on_projection(x=(("x",), x, {"units": "m"}), y=(("y",), y, {"units": "m"}))
     variables["crs"][2].pop("crs_wkt")

@@ -89,7 +89,7 @@ def _in_units_of(crs: pyproj.CRS, axis: xr.Variable, factor: float, found: str) 
 
 
 def _satellite_height(crs: pyproj.CRS) -> float | None:
-    """Return the height of the satellite in metres; None if the projection is none of a satellite's view.
+    """Return the height of the satellite in metres; None for other projections than its view.
 
     CF has the coordinates of this projection as angles. In PROJ they are these angles times the height.
     """

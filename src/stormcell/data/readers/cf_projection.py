@@ -1,8 +1,8 @@
 """The projection that a CF dataset states: as a CF grid mapping, or as text in an attribute.
 
 Providers give the attribute many names, and place it in the grid mapping, in the rain variable or in the
-dataset. Names of which every text is a projection come first, then CF's own attributes, then other names of
-which some texts are one, such as ``crs``.
+dataset. Attributes come first that always have a projection, such as ``crs_wkt``; then CF's own; then those
+that may have one, such as ``crs``.
 """
 
 import re
