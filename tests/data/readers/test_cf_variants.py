@@ -323,6 +323,20 @@ def test_cf_times_without_a_date_need_the_first_from_the_user(write):
     np.testing.assert_array_equal(times(found), START + STEP * np.arange(2))
 
 
+def test_cf_times_of_a_single_frame_without_one_is_that_of_the_name(write):
+    variables = degrees(FRAMES[:1])
+    del variables["time"]
+    variables["rain"] = (("lat", "lon"), FRAMES[0], {"units": "mm/h"})
+    assert times(read(write(variables, name="rain_201609281455.nc"))) == [START + 2 * STEP]
+    stated = ReadOptions(start="2016-09-28T14:45")
+    assert times(read(write(variables, name="rain_201609281455.nc"), stated)) == [START]
+    with pytest.raises(InputError, match="time: expected this coordinate of CF, found no times"):
+        read(write(variables, name="rain_1.nc"))
+    variables["rain"] = (("n", "lat", "lon"), FRAMES[:2], {"units": "mm/h"})
+    with pytest.raises(InputError, match="time: expected this coordinate of CF, found no times"):
+        read(write(variables, name="rain_201609281455.nc"))
+
+
 def test_cf_times_of_the_file_must_not_be_contradicted(write):
     with pytest.raises(InputError, match="start: expected the file's 2016-09-28T14:45:00, found 2020"):
         read(write(degrees(FRAMES[:2])), ReadOptions(start="2020-01-01T00:00", step="5min"))

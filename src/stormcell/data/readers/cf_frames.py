@@ -43,10 +43,10 @@ _MOST_TIMES = 2**24
 _CREATIVE_COMMONS = re.compile(r"creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)")
 
 
-def times_of(ds: xr.Dataset, options: ReadOptions) -> NDArray[np.datetime64]:
+def times_of(ds: xr.Dataset, options: ReadOptions, name: str) -> NDArray[np.datetime64]:
     """Return the times of the frames; of times with bounds, the ends of their intervals."""
     _check_sizes(ds)
-    return find_intervals(ds, find_rain(ds, options), options).ends
+    return find_intervals(ds, find_rain(ds, options), options, name).ends
 
 
 def frames_of(ds: xr.Dataset, options: ReadOptions, frames: slice, name: str) -> xr.Dataset:
@@ -56,7 +56,7 @@ def frames_of(ds: xr.Dataset, options: ReadOptions, frames: slice, name: str) ->
         ds: The dataset, opened with ``UNDECODED``.
         options: Statements of the user.
         frames: The frames to read.
-        name: Name of the file, for a dataset that does not give its source.
+        name: Name of the file, for a dataset that does not give its source or time.
 
     Raises:
         InputError: The dataset cannot be used.
@@ -64,7 +64,7 @@ def frames_of(ds: xr.Dataset, options: ReadOptions, frames: slice, name: str) ->
     _check_sizes(ds)
     rain = find_rain(ds, options)
     _expect_no_flags(rain, options)
-    intervals = find_intervals(ds, rain, options)
+    intervals = find_intervals(ds, rain, options, name)
     expect_observations(ds, intervals.ends)
     grid, rows, columns, exchanged = find_grid(ds, rain, options)
     order = "xy" if exchanged else "yx"

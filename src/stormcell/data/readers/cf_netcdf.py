@@ -33,7 +33,7 @@ def recognises(source: Source) -> bool:
 def times(source: Source, options: ReadOptions) -> NDArray[np.datetime64]:
     """Return the times; of times with bounds, the ends of their intervals."""
     with open_netcdf(source) as ds:
-        return times_of(ds, options)
+        return times_of(ds, options, source.name)
 
 
 def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:

@@ -53,7 +53,7 @@ def times(source: Source, options: ReadOptions) -> NDArray[np.datetime64]:
     """Return the times; of times with bounds, the ends of their intervals."""
     with _open(source) as ds:
         _expect_clear_zeros(ds, options)
-        return times_of(ds, options)
+        return times_of(ds, options, source.name)
 
 
 def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:

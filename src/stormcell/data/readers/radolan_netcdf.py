@@ -45,7 +45,7 @@ def recognises(source: Source) -> bool:
 def times(source: Source, options: ReadOptions) -> NDArray[np.datetime64]:
     """Return the ends of the intervals, which are the times of RADOLAN."""
     with open_netcdf(source) as ds:
-        return find_intervals(ds, _rain(ds), options).ends
+        return find_intervals(ds, _rain(ds), options, source.name).ends
 
 
 def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
@@ -55,7 +55,7 @@ def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
     with open_netcdf(source) as ds:
         rain = _rain(ds)
         factor = _factor(rain, options)
-        intervals = find_intervals(ds, rain, options)
+        intervals = find_intervals(ds, rain, options, source.name)
         grid = _grid(ds.variables["x"].values, ds.variables["y"].values)
         variable = rain.variable
         if intervals.dim is None:
