@@ -786,6 +786,49 @@ def test_cf_grid_latitude_of_every_pixel_without_projection_is_refused(write):
         read(write(variables), ReadOptions(crs="EPSG:4326"))
 
 
+@pytest.mark.parametrize("described", [True, False])
+@pytest.mark.parametrize(
+    ("rows", "columns", "lat", "lon"),
+    [
+        ("y", "x", "lat", "lon"),
+        ("lat", "lon", "latitude", "longitude"),
+        ("nlat", "nlon", "lat", "lon"),
+        ("dim_0", "dim_1", "Latitude", "Longitude"),
+    ],
+)
+def test_cf_grid_places_along_dimensions_of_other_names_are_found(write, rows, columns, lat, lon, described):
+    variables = degrees(FRAMES[:1])
+    variables["rain"] = (("time", rows, columns), *variables["rain"][1:])
+    for name, dim, old in ((lat, rows, "lat"), (lon, columns, "lon")):
+        _, values, stated = variables.pop(old)
+        variables[f"_{name}"] = ((dim,), values, stated if described else {})
+    variables = {name.removeprefix("_"): variable for name, variable in variables.items()}
+    found = read(write(variables))
+    np.testing.assert_array_equal(rates(found), FRAMES[:1])
+    np.testing.assert_allclose(found["y"], [50, 49.99])
+    np.testing.assert_allclose(found["x"], [10, 10.01, 10.02])
+    # The same beside the numbers of the pixels.
+    if rows not in variables:
+        variables |= {rows: ((rows,), np.arange(2), {}), columns: ((columns,), np.arange(3), {})}
+        np.testing.assert_allclose(read(write(variables, name="b.nc"))["y"], [50, 49.99])
+
+
+def test_cf_grid_metres_along_dimensions_of_other_names_are_found(write):
+    x, y, lat, _ = projected()
+    north = {"units": "m", "standard_name": "projection_y_coordinate"}
+    variables = on_projection(north=(("y",), y, north), east=(("x",), x, {"units": "m", "axis": "X"}))
+    np.testing.assert_allclose(read(write(variables))["lat"], lat, atol=4e-6)
+
+
+def test_cf_grid_places_of_stations_are_those_of_no_grid(write):
+    variables = degrees(FRAMES[:1])
+    variables["rain"] = (("time", "station"), np.zeros((1, 4)), {"units": "mm/h"})
+    variables["lat"] = (("station",), np.arange(4.0), {"units": "degrees_north"})
+    variables["lon"] = (("station",), np.arange(4.0), {"units": "degrees_east"})
+    with pytest.raises(InputError, match=r"expected one variable of rain \(time, y, x\), found no variable"):
+        read(write(variables))
+
+
 def test_cf_grid_numbers_of_pixels_are_no_metres(write):
     _, _, lat, lon = projected()
     places = {"lat": (("y", "x"), lat, {}), "lon": (("y", "x"), lon, {})}

@@ -44,16 +44,14 @@ def find_grid(
     return grid, np.argsort(-y, kind="stable"), np.argsort(x, kind="stable"), exchanged
 
 
-def _coordinate(ds: xr.Dataset, name: str) -> xr.Variable | None:
-    """Return the coordinates along a dimension; None without them, or if they only count the pixels."""
-    variable = ds.variables.get(name)
-    if variable is None or variable.dims != (name,) or variable.dtype.kind not in "iuf":
+def _coordinate(ds: xr.Dataset, dim: str) -> xr.Variable | None:
+    """Return the coordinates along a dimension, which has their name then; None without them."""
+    name, variable = cf_roles.along(ds, dim)
+    if variable is None or variable.dims != (dim,) or variable.dtype.kind not in "iuf":
         return None
-    described = cf_roles.units(variable) or cf_roles.standard_name(variable)
-    if not described and variable.size > 1 and np.isin(variable.values[0], (0, 1)):
-        numbers = variable.values[0] + np.arange(variable.size)
-        return None if np.array_equal(variable.values, numbers) else variable
-    return variable
+    if cf_roles.counts_pixels(variable):
+        return None
+    return xr.Variable((name,), variable.values, variable.attrs)
 
 
 def _in_units_of(crs: pyproj.CRS, axis: xr.Variable, factor: float, found: str) -> NDArray[np.float64]:

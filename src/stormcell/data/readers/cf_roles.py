@@ -96,6 +96,35 @@ def axis(name: str, variable: xr.Variable | None) -> str:
     return "t" if name.lower() in _TIME_NAMES else ""
 
 
+def along(ds: xr.Dataset, dim: str) -> tuple[str, xr.Variable | None]:
+    """Return the coordinates along a dimension, and their name; None if it has none.
+
+    These are in the variable of its name; or, if there is no such variable, or one that only counts pixels,
+    in the only variable that has places along this dimension alone, such as ``lat (y)``.
+    """
+    own = ds.variables.get(dim)
+    if own is not None and not counts_pixels(own):
+        return dim, own
+    places = [
+        (str(name), variable)
+        for name, variable in ds.variables.items()
+        if variable.dims == (dim,)
+        and name != dim
+        and variable.dtype.kind in "iuf"
+        and axis(str(name), variable) in ("y", "x")
+    ]
+    return places[0] if len(places) == 1 else (dim, own)
+
+
+def counts_pixels(variable: xr.Variable) -> bool:
+    """Whether coordinates are the numbers of the pixels, from 0 or 1, and nothing says that they are more."""
+    described = units(variable) or standard_name(variable)
+    if described or variable.ndim != 1 or variable.size < 2 or variable.dtype.kind not in "iuf":
+        return False
+    values = variable.values
+    return bool(values[0] in (0, 1)) and np.array_equal(values, values[0] + np.arange(values.size))
+
+
 def is_latitude_or_longitude(name: str, variable: xr.Variable) -> bool:
     """Whether a variable is a coordinate in degrees, or another place of the pixels."""
     place = {name for names in _STANDARD.values() for name in names}
