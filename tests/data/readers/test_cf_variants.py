@@ -655,6 +655,30 @@ def test_cf_grid_each_axis_is_converted_by_its_own_unit(write, x_unit, x_size, y
     np.testing.assert_allclose(found["lat"], lat, atol=4e-6)
 
 
+@pytest.mark.parametrize(
+    ("x_unit", "x_size", "y_unit", "y_size"),
+    [("km", 1000, "km", 1000), ("m", 1, "km", 1000), ("m", 1, "m", 1)],
+)
+@pytest.mark.parametrize("in_metres", [False, True])
+def test_cf_grid_false_easting_has_the_unit_of_the_axis(write, x_unit, x_size, y_unit, y_size, in_metres):
+    """By CF's appendix F; some files have metres there and kilometres in the axes."""
+    laea = pyproj.CRS("+proj=laea +lat_0=52 +lon_0=10 +x_0=4321000 +y_0=3210000 +ellps=GRS80")
+    x, y = 4_321_000 + 1000.0 * np.arange(5), 3_210_000 - 1000.0 * np.arange(6)
+    stated = laea.to_cf()
+    stated.pop("crs_wkt")
+    if not in_metres:
+        stated |= {"false_easting": 4_321_000 / x_size, "false_northing": 3_210_000 / y_size}
+    variables = on_projection(
+        x=(("x",), x / x_size, {"units": x_unit}),
+        y=(("y",), y / y_size, {"units": y_unit}),
+        crs=((), np.int32(0), stated),
+    )
+    found = read(write(variables))
+    assert found["lat"].values[0, 0] == pytest.approx(52, abs=4e-6)
+    assert found["lon"].values[0, 0] == pytest.approx(10, abs=4e-6)
+    np.testing.assert_allclose(found["x"], x, rtol=1e-12)
+
+
 @pytest.mark.parametrize("mapping", ["crs: x y", "crs: x y wgs: lat lon", "wgs: lat lon crs: x y"])
 def test_cf_grid_extended_grid_mapping_is_that_of_the_axes(write, mapping):
     x, y, lat, _ = projected()

@@ -102,7 +102,7 @@ def _projection(
     ds: xr.Dataset, rain: RainVariable, axes: list[xr.Variable | None], options: ReadOptions
 ) -> tuple[pyproj.CRS, float, str]:
     """Return the projection in metres or degrees, the size of its own unit, and its origin for a message."""
-    stated = stated_projection(ds, rain)
+    stated = stated_projection(ds, rain, axes)
     if stated is None:
         if options.crs is not None:
             return *in_metres(parse_crs(options.crs)), "--crs"

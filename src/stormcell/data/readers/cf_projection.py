@@ -6,7 +6,7 @@ that may have one, such as ``crs``.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from pyproj.exceptions import CRSError
 from stormcell.data.grid import parse_crs
 from stormcell.data.readers import cf_roles
 from stormcell.data.readers.rain_variable import RainVariable
+from stormcell.data.units import length
 from stormcell.errors import InputError
 
 _CERTAIN = (
@@ -29,11 +30,19 @@ _PROJECTION = re.compile(
     r"|https?://www\.opengis\.net/def/crs/",
     re.IGNORECASE,
 )
+_AROUND_THE_EARTH = 4.0e7
 _CODE = re.compile(r"(\d{4,6})(?:\.0)?")
 
 
-def stated_projection(ds: xr.Dataset, rain: RainVariable) -> tuple[pyproj.CRS, str] | None:
+def stated_projection(
+    ds: xr.Dataset, rain: RainVariable, axes: Sequence[xr.Variable | None]
+) -> tuple[pyproj.CRS, str] | None:
     """Return the projection that the file states, and the name of the variable or attribute that has it.
+
+    Args:
+        ds: The dataset.
+        rain: Its rain variable.
+        axes: Coordinates x and y, None where they are missing.
 
     Raises:
         InputError: It cannot be read.
@@ -47,7 +56,7 @@ def stated_projection(ds: xr.Dataset, rain: RainVariable) -> tuple[pyproj.CRS, s
             return parse_crs(stated), mapping or key
         if "grid_mapping_name" in attributes:
             try:
-                return pyproj.CRS.from_cf(_plain(attributes)), mapping
+                return pyproj.CRS.from_cf(_with_origin_in_metres(_plain(attributes), axes)), mapping
             except (CRSError, KeyError, TypeError, ValueError):
                 raise InputError(
                     f"{mapping}: expected a CF grid mapping, found {str(dict(attributes))[:300]}"
@@ -99,6 +108,24 @@ def _grid_mapping(ds: xr.Dataset, rain: RainVariable) -> str:
         if variable.size <= 1 and ("grid_mapping_name" in variable.attrs or any(_texts(variable.attrs)))
     ]
     return others[0] if len(others) == 1 else ""
+
+
+def _with_origin_in_metres(attributes: dict[str, Any], axes: Sequence[xr.Variable | None]) -> dict[str, Any]:
+    """Convert false easting and northing, which CF has in the units of the axes, to metres.
+
+    Some files have kilometres there, but metres here. The number would lie beyond the earth as kilometres.
+    """
+    converted = dict(attributes)
+    for name, axis in zip(("false_easting", "false_northing"), axes, strict=True):
+        if axis is None or not isinstance(attributes.get(name), int | float):
+            continue
+        try:
+            metres = attributes[name] * length(cf_roles.units(axis))
+        except InputError:
+            continue  # degrees or no units
+        if abs(metres) < _AROUND_THE_EARTH:
+            converted[name] = metres
+    return converted
 
 
 def _plain(attributes: Mapping[Any, Any]) -> dict[str, Any]:
