@@ -432,6 +432,21 @@ def test_cf_packed_default_fill_value_is_missing_beside_a_missing_value(write, d
     np.testing.assert_array_equal(rates(found)[0], [[0, 1, 2], [3, np.nan, np.nan]])
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "meant"),
+    [("gain", 0.1, "scale_factor"), ("Scale_Factor", 0.1, "scale_factor"), ("offset", -32.0, "add_offset")],
+)
+def test_cf_packed_scale_of_another_name_is_refused_for_whole_numbers(write, name, value, meant):
+    values = np.array([[0, 1, 2], [3, 4, 5]])
+    path = write(degrees(values.astype("i2"), **{name: value}))
+    with pytest.raises(InputError, match=f"found {name} {value}; rename it, .* -a {name},{meant}"):
+        read(path)
+    neutral = {name: 1 if meant == "scale_factor" else 0}
+    for kind, stated in (("i2", neutral), ("i2", {name: value, "scale_factor": 1.0}), ("f4", {name: value})):
+        found = read(write(degrees(values.astype(kind), **stated)))
+        np.testing.assert_array_equal(rates(found)[0], values)
+
+
 def test_cf_packed_flags_in_rain_are_refused_until_their_meaning_is_stated(write):
     values = np.array([[0, 1, 2], [3, 254, 255]], "u1")
     flags = {"flag_values": np.array([254, 255], "u1"), "flag_meanings": "clutter outside"}
@@ -796,6 +811,21 @@ def test_cf_grid_latitude_of_exchanged_and_reversed_dimensions_is_projected(writ
     np.testing.assert_array_equal(rates(found), RAIN)
     np.testing.assert_allclose(found["y"], y, atol=0.01)
     np.testing.assert_allclose(found["x"], x, atol=0.01)
+
+
+@pytest.mark.parametrize("attributes", [{}, {"coordinates": "lat lon"}])
+@pytest.mark.parametrize("counted", [False, True])
+def test_cf_grid_regular_latitude_of_every_pixel_needs_no_projection(write, attributes, counted):
+    lon, lat = np.meshgrid(10 + 0.02 * np.arange(3), 50 + 0.01 * np.arange(2))  # rows from the south
+    variables = degrees(FRAMES[:1])
+    variables["rain"] = (("time", "y", "x"), FRAMES[:1], {"units": "mm/h", **attributes})
+    variables |= {"lat": (("y", "x"), lat, {}), "lon": (("y", "x"), lon, {})}
+    if counted:
+        variables |= {"y": (("y",), np.arange(2), {}), "x": (("x",), np.arange(3), {})}
+    found = read(write(variables))
+    np.testing.assert_array_equal(rates(found), FRAMES[:1, ::-1])
+    np.testing.assert_allclose(found["y"], [50.01, 50])
+    np.testing.assert_allclose(found["x"], [10, 10.02, 10.04])
 
 
 def test_cf_grid_latitude_of_every_pixel_without_projection_is_refused(write):

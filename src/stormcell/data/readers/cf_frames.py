@@ -39,6 +39,8 @@ UNDECODED: dict[str, Any] = {
 }
 
 _QUALITY = re.compile(r"quality|qind|(?:^|_)qi(?:_|$)", re.IGNORECASE)
+_SCALES = ("gain", "scale", "slope", "scalefactor", "scalingfactor", "multiplier")
+_OFFSETS = ("offset", "intercept", "addoffset")
 _MOST_TIMES = 2**24
 _CREATIVE_COMMONS = re.compile(r"creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)")
 
@@ -64,6 +66,7 @@ def frames_of(ds: xr.Dataset, options: ReadOptions, frames: slice, name: str) ->
     _check_sizes(ds)
     rain = find_rain(ds, options)
     _expect_no_flags(rain, options)
+    _expect_names_of_cf(rain)
     intervals = find_intervals(ds, rain, options, name)
     expect_observations(ds, intervals.ends)
     grid, rows, columns, exchanged = find_grid(ds, rain, options)
@@ -105,6 +108,22 @@ def _expect_no_flags(rain: RainVariable, options: ReadOptions) -> None:
             f"({cf_roles.text(attributes.get('flag_meanings'))[:60]}); give those that mean not "
             f"observed with {' '.join(f'--nodata {flag:g}' for flag in sorted(unknown)[:4])}"
         )
+
+
+def _expect_names_of_cf(rain: RainVariable) -> None:
+    """Refuse whole numbers with a scale under another name than CF's, which other programs ignore."""
+    attributes = rain.variable.attrs
+    if rain.variable.dtype.kind not in "iu" or {"scale_factor", "add_offset"} & attributes.keys():
+        return
+    for key, value in attributes.items():
+        name = str(key).lower().replace("_", "")
+        neutral = 1 if name in _SCALES else 0 if name in _OFFSETS else None
+        if neutral is not None and not np.array_equal(np.ravel(value), [neutral]):
+            meant = "scale_factor" if neutral == 1 else "add_offset"
+            raise InputError(
+                f"{rain.name}: expected scale_factor and add_offset of CF with whole numbers, found {key} "
+                f"{cf_roles.text(value)[:20]}; rename it, such as by ncrename -a {key},{meant}"
+            )
 
 
 def _check_sizes(ds: xr.Dataset) -> None:

@@ -108,6 +108,9 @@ def _projection(
             return *in_metres(parse_crs(options.crs)), "--crs"
         if all(axis is not None and _is_place(axis) for axis in axes):
             return pyproj.CRS(4326), 1.0, "latitude and longitude"
+        incomplete = any(axis is None for axis in axes) and options.bounds is None
+        if incomplete and _is_regular_in_degrees(ds, rain):
+            return pyproj.CRS(4326), 1.0, "latitude and longitude"
         raise InputError(
             "projection: expected a grid mapping or a PROJ string in proj_string, found neither; "
             "give it with --crs"
@@ -178,6 +181,15 @@ def _projected(
             f"found pixels up to {off:.3g} {'degrees' if crs.is_geographic else 'm'} away from it"
         )
     return _even(x), _even(y), exchanged
+
+
+def _is_regular_in_degrees(ds: xr.Dataset, rain: RainVariable) -> bool:
+    """Whether latitude and longitude of every pixel are those of a grid that needs no projection."""
+    try:
+        _projected(ds, rain, pyproj.CRS(4326))
+    except InputError:
+        return False
+    return True
 
 
 def _even(centres: NDArray[Any]) -> NDArray[np.float64]:
