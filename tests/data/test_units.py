@@ -140,7 +140,7 @@ def test_unit_multiple_of_mm_over_a_period_has_both():
     assert unit("0.01 mm/5min") == ("amount", 0.01, 5 / 60)
 
 
-@pytest.mark.parametrize("name", ["dBZ", "dbz", "DBZ", "dBz", "dBZe", " dBZ "])
+@pytest.mark.parametrize("name", ["dBZ", "dbz", "DBZ", "dBz", "dBZe", " dBZ ", "dB(Z)", "dB Ze"])
 def test_unit_reflectivity_in_any_spelling_is_dbz(name):
     assert unit(name) == ("dbz", 1, None)
 

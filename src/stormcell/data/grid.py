@@ -1,5 +1,6 @@
 """Pixel positions: a regular grid in a map projection, or in degrees, and the spacing of its pixels."""
 
+import re
 import warnings
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -17,6 +18,7 @@ from stormcell.errors import FramesError, InputError
 # The largest composite in use has 24.5 million pixels (the United States at 0.01°). A file that claims
 # several times that number is refused before memory is allocated for it.
 MOST_PIXELS = 2**27
+_INIT = re.compile(r"\+?init=epsg:(\d+)(?:\s+\+(?:no_defs|type=crs|wktext))*", re.IGNORECASE)
 _ROWS = 64  # that are projected at once
 _DEGREE_KM = 111.2  # of latitude, on a sphere of 6371 km
 
@@ -222,7 +224,9 @@ def parse_crs(text: str) -> pyproj.CRS:
         InputError: PROJ cannot read it.
     """
     try:
-        return pyproj.CRS.from_user_input(text)
+        # pyproj warns of the form "+init=epsg:3067", which means the same.
+        init = _INIT.fullmatch(text.strip())
+        return pyproj.CRS.from_user_input(f"EPSG:{init[1]}" if init else text)
     except CRSError:
         raise InputError(f"projection: expected WKT or a PROJ string, found {text[:80]!r}") from None
 

@@ -13,7 +13,7 @@ from stormcell.errors import InputError
 Quantity = Literal["rate", "dbz", "amount"]
 
 QUANTITIES: tuple[Quantity, ...] = ("rate", "dbz", "amount")
-_DBZ = re.compile(r"dbze?", re.IGNORECASE)
+_DBZ = re.compile(r"db(?:ze?|\(ze?\)| ze?)", re.IGNORECASE)
 _MM, _MM_PER_HOUR = 1e3, 3.6e6
 # Exponents of length, mass and time: the quantity, and the factor from metres, kilograms and seconds.
 # A kilogram of water on a square metre is one millimetre deep.

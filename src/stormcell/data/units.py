@@ -26,6 +26,7 @@ kilo- = 1e3 = k-
 meter = [length] = m = metre
 inch = 0.0254 * meter = in = inches
 foot = 0.3048 * meter = ft = feet
+us_survey_foot = 1200 / 3937 * meter = us_ft = ftus = us_survey_feet = us_foot
 mile = 1609.344 * meter = mi
 gram = [mass] = g
 second = [time] = s = sec
@@ -127,6 +128,17 @@ def length(name: str) -> float:
     return unit.factor
 
 
+def angle(name: str) -> float | None:
+    """Return the size of a unit of angle that contains ``rad`` in radians; None for another unit.
+
+    Example:
+        >>> angle("microradian"), angle("rad"), angle("km"), angle("1")
+        (1e-06, 1.0, None, None)
+    """
+    unit = parse_unit(name) if "rad" in name.lower() else None
+    return unit.factor if unit is not None and (unit.length, unit.mass, unit.time) == (0, 0, 0) else None
+
+
 def is_degrees(name: str) -> bool:
     """Whether a unit of coordinates is degrees, of latitude or longitude or neither.
 
@@ -142,6 +154,7 @@ def is_degrees(name: str) -> bool:
 def _rewritten(name: str) -> str:
     """Write a unit in pint's way."""
     text = name.translate(_PLAIN).replace("^", "**")
+    text = re.sub(r"\bus-ft\b", "us_ft", text, flags=re.IGNORECASE)
     text = re.sub(r"\bper\b", "/", text, flags=re.IGNORECASE)
     text = re.sub(r"([A-Za-z)])\.(?=\s|/|$)", r"\1", text)  # in. as an abbreviation
     text = re.sub(r"(?<=[A-Za-z0-9)])\.(?=[A-Za-z(])", "*", text)  # kg.m-2

@@ -11,7 +11,7 @@ from h5py._objects import phil
 
 from stormcell.data import archive, schema
 from stormcell.data.read_options import ReadOptions
-from stormcell.data.readers import cf_netcdf, find
+from stormcell.data.readers import cf_netcdf, find, open_radar
 from stormcell.data.readers.source import Source
 from stormcell.errors import ArgumentError, InputError
 
@@ -357,3 +357,24 @@ def test_cf_netcdf_leaves_the_lock_of_h5py_although_its_frames_are_kept(cf, save
             other.submit(phil.release).result()
     assert kept
     assert free
+
+
+def test_cf_netcdf_of_64_bit_data_is_read_by_the_library_that_the_error_names(tmp_path):
+    netcdf = pytest.importorskip("netCDF4")
+    path = tmp_path / "rain.nc"
+    with netcdf.Dataset(path, "w", format="NETCDF3_64BIT_DATA") as file:
+        for name, values, units in (
+            ("time", [0], "seconds since 2020-05-01"),
+            ("lat", [50.1, 50.0], "degrees_north"),
+            ("lon", [5.0, 5.1], "degrees_east"),
+        ):
+            file.createDimension(name, len(values))
+            item = file.createVariable(name, "f8", (name,))
+            item.units, item[:] = units, values
+        item = file.createVariable("rain", "f4", ("time", "lat", "lon"))
+        item.units, item[:] = "mm/h", [[[0, 1], [2, 3]]]
+    with pytest.raises(InputError, match=r"found version 5; .* --format xarray:netcdf4 reads it"):
+        open_radar(path)
+    options = ReadOptions(format="xarray:netcdf4")
+    found = open_radar(path, options).read(options, slice(None))
+    np.testing.assert_array_equal(found["rainfall_rate"].values, [[[0, 1], [2, 3]]])

@@ -211,6 +211,35 @@ def test_cf_times_outside_their_bounds_are_refused(write):
         read(write(variables))
 
 
+@pytest.mark.parametrize("name", ["time_bnds", "time_bounds"])
+def test_cf_times_bounds_that_are_not_linked_are_found_by_their_name(write, name):
+    variables = degrees(FRAMES[:2], units="mm")  # the times are the starts
+    variables[name] = (("time", "nv"), np.array([[0, 300], [300, 600]]), {})
+    found = read(write(variables))
+    np.testing.assert_array_equal(times(found), START + STEP * np.arange(1, 3))
+    np.testing.assert_allclose(rates(found), FRAMES[:2] * 12, rtol=1e-6)
+
+
+@pytest.mark.parametrize("made", [0, [0, 0, 0]])
+def test_cf_times_after_a_forecast_was_made_are_those_of_a_forecast(write, made):
+    variables = degrees(FRAMES[:3])
+    stated = {"units": f"seconds since {START}", "standard_name": "forecast_reference_time"}
+    variables["issued"] = ((), np.int64(0), stated)
+    if made != 0:
+        variables["issued"] = (("time",), np.array(made), stated)
+    with pytest.raises(
+        InputError, match="issued: expected observations, found a forecast up to 10 min ahead"
+    ):
+        read(write(variables))
+
+
+def test_cf_times_at_which_an_analysis_was_made_are_those_of_its_frames(write):
+    variables = degrees(FRAMES[:3])
+    stated = {"units": f"seconds since {START}", "standard_name": "forecast_reference_time"}
+    variables["issued"] = (("time",), np.array([0, 300, 600]), stated)
+    np.testing.assert_array_equal(times(read(write(variables))), START + STEP * np.arange(3))
+
+
 def test_cf_times_accumulations_over_different_periods_are_refused(write):
     variables = degrees(FRAMES[:2], units="mm")
     variables["time"] = (("time",), np.array([300, 900]), {"units": f"seconds since {START}", "bounds": "b"})
@@ -292,6 +321,20 @@ def test_cf_times_without_a_date_need_the_first_from_the_user(write):
         read(write(variables))
     found = read(write(variables), ReadOptions(start="2016-09-28T14:45", step="5min"))
     np.testing.assert_array_equal(times(found), START + STEP * np.arange(2))
+
+
+def test_cf_times_of_a_single_frame_without_one_is_that_of_the_name(write):
+    variables = degrees(FRAMES[:1])
+    del variables["time"]
+    variables["rain"] = (("lat", "lon"), FRAMES[0], {"units": "mm/h"})
+    assert times(read(write(variables, name="rain_201609281455.nc"))) == [START + 2 * STEP]
+    stated = ReadOptions(start="2016-09-28T14:45")
+    assert times(read(write(variables, name="rain_201609281455.nc"), stated)) == [START]
+    with pytest.raises(InputError, match="time: expected this coordinate of CF, found no times"):
+        read(write(variables, name="rain_1.nc"))
+    variables["rain"] = (("n", "lat", "lon"), FRAMES[:2], {"units": "mm/h"})
+    with pytest.raises(InputError, match="time: expected this coordinate of CF, found no times"):
+        read(write(variables, name="rain_201609281455.nc"))
 
 
 def test_cf_times_of_the_file_must_not_be_contradicted(write):
@@ -376,6 +419,42 @@ def test_cf_packed_default_fill_value_of_netcdf_is_missing(write, dtype, fill):
     if dtype == "f4":
         values[1, 2] = np.float32(9.969209968386869e36)
     np.testing.assert_array_equal(rates(read(write(degrees(values))))[0], [[0, 1, 2], [3, 4, np.nan]])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fill", "unsigned"),
+    [("i2", -32767, {}), ("i2", -32767, {"_Unsigned": "true"}), ("f4", 9.969209968386869e36, {})],
+)
+def test_cf_packed_default_fill_value_is_missing_beside_a_missing_value(write, dtype, fill, unsigned):
+    values = np.array([[0, 1, 2], [3, -1, fill]]).astype(dtype)
+    stated = {"missing_value": np.array(-1, dtype), **unsigned}
+    found = read(write(degrees(values, **stated)))
+    np.testing.assert_array_equal(rates(found)[0], [[0, 1, 2], [3, np.nan, np.nan]])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "meant"),
+    [("gain", 0.1, "scale_factor"), ("Scale_Factor", 0.1, "scale_factor"), ("offset", -32.0, "add_offset")],
+)
+def test_cf_packed_scale_of_another_name_is_refused_for_whole_numbers(write, name, value, meant):
+    values = np.array([[0, 1, 2], [3, 4, 5]])
+    path = write(degrees(values.astype("i2"), **{name: value}))
+    with pytest.raises(InputError, match=f"found {name} {value}; rename it, .* -a {name},{meant}"):
+        read(path)
+    neutral = {name: 1 if meant == "scale_factor" else 0}
+    for kind, stated in (("i2", neutral), ("i2", {name: value, "scale_factor": 1.0}), ("f4", {name: value})):
+        found = read(write(degrees(values.astype(kind), **stated)))
+        np.testing.assert_array_equal(rates(found)[0], values)
+
+
+def test_cf_packed_flags_in_rain_are_refused_until_their_meaning_is_stated(write):
+    values = np.array([[0, 1, 2], [3, 254, 255]], "u1")
+    flags = {"flag_values": np.array([254, 255], "u1"), "flag_meanings": "clutter outside"}
+    path = write(degrees(values, standard_name="rainfall_rate", _FillValue=np.uint8(255), **flags))
+    with pytest.raises(InputError, match=r"found flag_values \(clutter outside\); .* with --nodata 254$"):
+        read(path)
+    found = read(path, ReadOptions(nodata=(254.0,)))
+    np.testing.assert_array_equal(rates(found)[0], [[0, 1, 2], [3, np.nan, np.nan]])
 
 
 @pytest.mark.parametrize(
@@ -485,6 +564,12 @@ def test_cf_rain_rate_and_amount_in_one_file_are_chosen_by_quantity(write):
     np.testing.assert_allclose(rates(found), FRAMES[:2], rtol=1e-6)
 
 
+def test_cf_rain_total_without_a_time_beside_the_frames_is_left(write):
+    variables = degrees(FRAMES[:3])
+    variables["rain_total"] = (("lat", "lon"), FRAMES[:3].sum(axis=0), {"units": "mm/h"})
+    np.testing.assert_array_equal(rates(read(write(variables))), FRAMES[:3])
+
+
 def test_cf_rain_heights_are_not_rain(write):
     variables = degrees(FRAMES[:1])
     variables["rr_5min"] = variables.pop("rain")
@@ -585,6 +670,30 @@ def test_cf_grid_each_axis_is_converted_by_its_own_unit(write, x_unit, x_size, y
     np.testing.assert_allclose(found["lat"], lat, atol=4e-6)
 
 
+@pytest.mark.parametrize(
+    ("x_unit", "x_size", "y_unit", "y_size"),
+    [("km", 1000, "km", 1000), ("m", 1, "km", 1000), ("m", 1, "m", 1)],
+)
+@pytest.mark.parametrize("in_metres", [False, True])
+def test_cf_grid_false_easting_has_the_unit_of_the_axis(write, x_unit, x_size, y_unit, y_size, in_metres):
+    """By CF's appendix F; some files have metres there and kilometres in the axes."""
+    laea = pyproj.CRS("+proj=laea +lat_0=52 +lon_0=10 +x_0=4321000 +y_0=3210000 +ellps=GRS80")
+    x, y = 4_321_000 + 1000.0 * np.arange(5), 3_210_000 - 1000.0 * np.arange(6)
+    stated = laea.to_cf()
+    stated.pop("crs_wkt")
+    if not in_metres:
+        stated |= {"false_easting": 4_321_000 / x_size, "false_northing": 3_210_000 / y_size}
+    variables = on_projection(
+        x=(("x",), x / x_size, {"units": x_unit}),
+        y=(("y",), y / y_size, {"units": y_unit}),
+        crs=((), np.int32(0), stated),
+    )
+    found = read(write(variables))
+    assert found["lat"].values[0, 0] == pytest.approx(52, abs=4e-6)
+    assert found["lon"].values[0, 0] == pytest.approx(10, abs=4e-6)
+    np.testing.assert_allclose(found["x"], x, rtol=1e-12)
+
+
 @pytest.mark.parametrize("mapping", ["crs: x y", "crs: x y wgs: lat lon", "wgs: lat lon crs: x y"])
 def test_cf_grid_extended_grid_mapping_is_that_of_the_axes(write, mapping):
     x, y, lat, _ = projected()
@@ -592,6 +701,92 @@ def test_cf_grid_extended_grid_mapping_is_that_of_the_axes(write, mapping):
     variables["rain"][2]["grid_mapping"] = mapping
     variables["wgs"] = ((), np.int32(0), pyproj.CRS(4326).to_cf())
     np.testing.assert_allclose(read(write(variables))["lat"], lat, atol=4e-6)
+
+
+PROJ = "+proj=utm +zone=35 +ellps=GRS80 +units=m"
+
+
+@pytest.mark.parametrize("place", ["mapping", "rain", "dataset"])
+@pytest.mark.parametrize(
+    ("name", "stated"),
+    [
+        ("EPSG_code", "EPSG:3067"),
+        ("epsg", np.int32(3067)),
+        ("EPSG", "3067"),
+        ("srid", "urn:ogc:def:crs:EPSG::3067"),
+        ("PROJ4", PROJ),
+        ("proj", PROJ),
+        ("projdef", PROJ),
+        ("Projection", PROJ),
+        ("crs", "+init=epsg:3067"),
+        ("esri_pe_string", pyproj.CRS(3067).to_wkt("WKT1_ESRI")),
+    ],
+)
+def test_cf_grid_projection_is_found_under_any_name(write, place, name, stated):
+    x, y, lat, _ = projected()
+    variables = on_projection(x=(("x",), x, {"units": "m"}), y=(("y",), y, {"units": "m"}))
+    del variables["crs"], variables["rain"][2]["grid_mapping"]
+    if place == "mapping":
+        variables["anything"] = ((), np.int32(0), {name: stated})
+    if place == "rain":
+        variables["rain"][2][name] = stated
+    found = read(write(variables, {name: stated} if place == "dataset" else {}))
+    np.testing.assert_allclose(found["lat"], lat, atol=4e-6)
+
+
+def test_cf_grid_words_about_a_projection_are_ignored(write):
+    x, y, lat, _ = projected()
+    variables = on_projection(x=(("x",), x, {"units": "m"}), y=(("y",), y, {"units": "m"}))
+    variables["crs"][2].pop("crs_wkt")
+    words = {"projection": "polar stereographic", "crs": "see crs", "project": "PROJ"}
+    variables["crs"][2].update(words)
+    np.testing.assert_allclose(read(write(variables, words))["lat"], lat, atol=4e-6)
+
+
+@pytest.mark.parametrize("unit", ["US_survey_foot", "us-ft", "ftUS"])
+def test_cf_grid_survey_feet_of_an_axis_are_converted(write, unit):
+    x, y, lat, _ = projected()
+    feet = 3937 / 1200
+    variables = on_projection(x=(("x",), x * feet, {"units": unit}), y=(("y",), y * feet, {"units": unit}))
+    np.testing.assert_allclose(read(write(variables))["lat"], lat, atol=4e-6)
+
+
+@pytest.mark.parametrize(("unit", "size"), [("rad", 1), ("radians", 1), ("microradian", 1e-6)])
+def test_cf_grid_angles_of_a_satellite_are_multiplied_by_its_height(write, unit, size):
+    view = pyproj.CRS("+proj=geos +h=35786023 +lon_0=-75 +sweep=x +ellps=GRS80")
+    x, y = 8e-5 * np.arange(5), 0.1 - 8e-5 * np.arange(6)  # radians
+    variables = on_projection(
+        x=(("x",), x / size, {"units": unit}),
+        y=(("y",), y / size, {"units": unit}),
+        crs=((), 0, view.to_cf()),
+    )
+    found = read(write(variables))
+    degrees_of = pyproj.Transformer.from_crs(view, view.geodetic_crs, always_xy=True)
+    _, lat = degrees_of.transform(*np.meshgrid(x * 35786023, y * 35786023))
+    np.testing.assert_allclose(found["lat"], lat, atol=4e-6)
+
+
+@pytest.mark.parametrize(
+    ("north", "east"),
+    [
+        ("projection_y_coordinate", "projection_x_coordinate"),
+        ("rows", "cols"),
+        ("northings", "eastings"),
+        ("ny", "nx"),
+        ("dim_y", "dim_x"),
+        ("j", "i"),
+        ("line", "pixel"),
+        ("Y_coord", "X_coord"),
+    ],
+)
+def test_cf_grid_axes_without_standard_names_are_found_by_their_names(write, north, east):
+    x, y, lat, _ = projected()
+    variables = on_projection()
+    variables["rain"] = (("time", north, east), RAIN, variables["rain"][2])
+    variables |= {east: ((east,), x, {"units": "m"}), north: ((north,), y, {"units": "m"})}
+    found = read(write(variables))
+    np.testing.assert_allclose(found["lat"], lat, atol=4e-6)
+    np.testing.assert_array_equal(rates(found), RAIN)
 
 
 def test_cf_grid_latitude_of_every_pixel_is_projected(write):
@@ -618,6 +813,21 @@ def test_cf_grid_latitude_of_exchanged_and_reversed_dimensions_is_projected(writ
     np.testing.assert_allclose(found["x"], x, atol=0.01)
 
 
+@pytest.mark.parametrize("attributes", [{}, {"coordinates": "lat lon"}])
+@pytest.mark.parametrize("counted", [False, True])
+def test_cf_grid_regular_latitude_of_every_pixel_needs_no_projection(write, attributes, counted):
+    lon, lat = np.meshgrid(10 + 0.02 * np.arange(3), 50 + 0.01 * np.arange(2))  # rows from the south
+    variables = degrees(FRAMES[:1])
+    variables["rain"] = (("time", "y", "x"), FRAMES[:1], {"units": "mm/h", **attributes})
+    variables |= {"lat": (("y", "x"), lat, {}), "lon": (("y", "x"), lon, {})}
+    if counted:
+        variables |= {"y": (("y",), np.arange(2), {}), "x": (("x",), np.arange(3), {})}
+    found = read(write(variables))
+    np.testing.assert_array_equal(rates(found), FRAMES[:1, ::-1])
+    np.testing.assert_allclose(found["y"], [50.01, 50])
+    np.testing.assert_allclose(found["x"], [10, 10.02, 10.04])
+
+
 def test_cf_grid_latitude_of_every_pixel_without_projection_is_refused(write):
     _, _, lat, lon = projected()
     variables = on_projection(lat=(("y", "x"), lat, {}), lon=(("y", "x"), lon, {}))
@@ -628,6 +838,49 @@ def test_cf_grid_latitude_of_every_pixel_without_projection_is_refused(write):
     np.testing.assert_allclose(found["lat"], lat, atol=4e-6)
     with pytest.raises(InputError, match="lat, lon: expected the places of a regular grid in the projection"):
         read(write(variables), ReadOptions(crs="EPSG:4326"))
+
+
+@pytest.mark.parametrize("described", [True, False])
+@pytest.mark.parametrize(
+    ("rows", "columns", "lat", "lon"),
+    [
+        ("y", "x", "lat", "lon"),
+        ("lat", "lon", "latitude", "longitude"),
+        ("nlat", "nlon", "lat", "lon"),
+        ("dim_0", "dim_1", "Latitude", "Longitude"),
+    ],
+)
+def test_cf_grid_places_along_dimensions_of_other_names_are_found(write, rows, columns, lat, lon, described):
+    variables = degrees(FRAMES[:1])
+    variables["rain"] = (("time", rows, columns), *variables["rain"][1:])
+    for name, dim, old in ((lat, rows, "lat"), (lon, columns, "lon")):
+        _, values, stated = variables.pop(old)
+        variables[f"_{name}"] = ((dim,), values, stated if described else {})
+    variables = {name.removeprefix("_"): variable for name, variable in variables.items()}
+    found = read(write(variables))
+    np.testing.assert_array_equal(rates(found), FRAMES[:1])
+    np.testing.assert_allclose(found["y"], [50, 49.99])
+    np.testing.assert_allclose(found["x"], [10, 10.01, 10.02])
+    # The same beside the numbers of the pixels.
+    if rows not in variables:
+        variables |= {rows: ((rows,), np.arange(2), {}), columns: ((columns,), np.arange(3), {})}
+        np.testing.assert_allclose(read(write(variables, name="b.nc"))["y"], [50, 49.99])
+
+
+def test_cf_grid_metres_along_dimensions_of_other_names_are_found(write):
+    x, y, lat, _ = projected()
+    north = {"units": "m", "standard_name": "projection_y_coordinate"}
+    variables = on_projection(north=(("y",), y, north), east=(("x",), x, {"units": "m", "axis": "X"}))
+    np.testing.assert_allclose(read(write(variables))["lat"], lat, atol=4e-6)
+
+
+def test_cf_grid_places_of_stations_are_those_of_no_grid(write):
+    variables = degrees(FRAMES[:1])
+    variables["rain"] = (("time", "station"), np.zeros((1, 4)), {"units": "mm/h"})
+    variables["lat"] = (("station",), np.arange(4.0), {"units": "degrees_north"})
+    variables["lon"] = (("station",), np.arange(4.0), {"units": "degrees_east"})
+    with pytest.raises(InputError, match=r"expected one variable of rain \(time, y, x\), found no variable"):
+        read(write(variables))
 
 
 def test_cf_grid_numbers_of_pixels_are_no_metres(write):

@@ -187,6 +187,25 @@ def test_cf_zarr_forecast_is_refused(tmp_path):
         read(tmp_path / "f.zarr")
 
 
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part:UserWarning")
+def test_cf_zarr_only_group_with_arrays_is_read(tmp_path, version, packed):
+    store = tmp_path / "radar.zarr"
+    xr.Dataset(attrs={"title": "radars"}).to_zarr(store, zarr_format=version)
+    mlcast("rain", VALUES, **RATE).to_zarr(store, group="composite/rain", zarr_format=version, mode="a")
+    path = tmp_path / "radar.zarr.zip"
+    if packed:
+        shutil.make_archive(str(path.with_suffix("")), "zip", store)
+    found = read(path if packed else store)
+    np.testing.assert_allclose(found["rainfall_rate"].values, VALUES, rtol=1e-6)
+    mlcast("rain", VALUES, **RATE).to_zarr(store, group="other", zarr_format=version, mode="a")
+    with pytest.raises(
+        InputError, match="expected one group with arrays of rain, found composite/rain, other"
+    ):
+        read(store)
+
+
 def test_cf_zarr_folder_of_other_things_is_refused(tmp_path):
     with pytest.raises(InputError, match="found a folder of another kind"):
         find(Source(tmp_path))

@@ -52,6 +52,8 @@ def replace(old: bytes, new: bytes):
         (cut, "expected a complete PPM image: image file is truncated"),
         (replace(b"5 6\n255", b"5 6\n65535"), "expected 8-bit grey with a maximum of 255, found 65535"),
         (replace(b"5 6\n255", b"5 6\n250"), "expected 8-bit grey with a maximum of 255, found 250"),
+        (replace(b"5 6\n255\n", b"5 6\r\n255\r\n"), "expected 5 × 6 pixels, found 31 bytes"),
+        (lambda content: content + b"\n", "expected 5 × 6 pixels, found 31 bytes"),
         (replace(b"5 6\n255", b"50000 60000\n255"), "expected a complete PPM image"),
         (replace(b"CorrectedReflectivity", b"DifferentialReflectivity"), "found DifferentialReflectivity"),
         (replace(b"CorrectedReflectivity", b"RainfallRate"), "param: expected .*, found RainfallRate"),

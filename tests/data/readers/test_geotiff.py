@@ -162,6 +162,27 @@ def test_geotiff_bands_with_times_are_frames_in_time_order(write):
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "lead", "observed"),
+    [
+        ("forecast_period", "5 min", False),
+        ("lead_time", "300", False),
+        ("GRIB_FORECAST_SECONDS", "3600 sec", False),
+        ("forecast_period", "0 min", True),
+        ("GRIB_FORECAST_SECONDS", "0", True),
+    ],
+)
+def test_geotiff_forecast_is_refused(write, name, lead, observed):
+    path = write(edit=lambda file: file.update_tags(1, **{name: lead}))
+    if observed:
+        assert moments(path) == [NOON]
+    else:
+        with pytest.raises(
+            InputError, match=f"band 1: expected an observation, found .* {name.lower()} {lead}"
+        ):
+            moments(path)
+
+
 def test_geotiff_bands_copied_from_netcdf_have_their_times(write):
     def edit(file):
         file.update_tags(**{"time#units": "hours since 2020-05-01 00:00:00", "rr#units": "mm/h"})

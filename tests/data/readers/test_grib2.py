@@ -148,6 +148,19 @@ def test_grib2_scanning_mode_gives_the_same_field(write, scanning):
     assert (ds["x"].values[0], ds["y"].values[0]) == pytest.approx((-129.995, 54.995))
 
 
+@pytest.mark.parametrize("parameter", [(15, 1), (16, 4), (16, 5)])
+def test_grib2_reflectivity_of_other_centres_is_converted(write, parameter):
+    numbers = np.array([[0, 10], [23, 50]], np.uint16)
+    sections = {
+        4: sample.product(*parameter),
+        5: sample.packing(41, 4, reference=0, decimal=0),
+        7: sample.section(7, sample.png(numbers)),
+    }
+    path = write(sample.message(np.zeros((2, 2)), sections=sections, discipline=0, centre=78))
+    _, found = rates(path, ReadOptions(zr=(200.0, 1.6)))
+    np.testing.assert_allclose(found[0], (10 ** (numbers / 10) / 200) ** (1 / 1.6), rtol=1e-6)
+
+
 def test_grib2_reflectivity_that_is_a_code_is_refused(write):
     sections = {
         4: sample.product(15, 1),

@@ -174,8 +174,9 @@ def test_knmi_hdf5_time_with_a_fraction_is_rounded_and_not_cut(write_knmi, codes
     assert knmi_hdf5.times(Source(path), ReadOptions()) == [np.datetime64("2010-08-26T00:05")]
 
 
-def test_knmi_hdf5_rate_is_read(write_knmi):
-    path = write_knmi(np.array([[0, 5], [65534, 65535]], np.uint16), parameter="RAINFALL_RATE_[MM/H]")
+@pytest.mark.parametrize("parameter", ["RAINFALL_RATE_[MM/H]", "INTENSITY_[MM/HR]"])
+def test_knmi_hdf5_rate_is_read(write_knmi, parameter):
+    path = write_knmi(np.array([[0, 5], [65534, 65535]], np.uint16), parameter=parameter)
     np.testing.assert_allclose(rates(path)[0], [[0, 0.05], [np.nan, np.nan]], rtol=1e-6)
 
 
@@ -222,6 +223,8 @@ def test_knmi_hdf5_both_highest_codes_are_not_observed(write_knmi, missing):
         ("GEO = PV / 2 - 32", 0.5, -32),
         ("GEO=5.0E-01*PV+-3.2E+01", 0.5, -32),
         ("GEO=PV", 1, 0),
+        ("GEO=0.5PV-32.0", 0.5, -32),
+        ("GEO = -32.0 + .5 PV", 0.5, -32),
         ("GEO=0.01*PV+0.0", 0.01, 0),
         ("GEO=+0.01*PV", 0.01, 0),
     ],
@@ -235,7 +238,10 @@ def test_knmi_hdf5_formula_in_any_form_is_read(write_knmi, formula, gain, offset
 
 @pytest.mark.parametrize(
     "formula",
-    ["GEO=exp(PV)", "GEO=PV*PV", "GEO=0*PV+1", "GEO=1e999*PV", "PV", "GEO=", "GEO=0.5*PV+x", "GEO=PV/0"],
+    [
+        *("GEO=exp(PV)", "GEO=PV*PV", "GEO=0*PV+1", "GEO=1e999*PV", "PV", "GEO=", "GEO=0.5*PV+x", "GEO=PV/0"),
+        *("GEO=PV 0.5", "GEO=PV(0.5)", "GEO=0.5*PV 3", "GEO=PVPV"),
+    ],
 )
 def test_knmi_hdf5_other_formula_raises(write_knmi, codes, formula):
     with pytest.raises(InputError, match=r"expected GEO=a\*PV\+b"):

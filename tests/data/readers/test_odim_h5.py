@@ -131,6 +131,18 @@ def test_odim_h5_interval_that_leaves_out_a_second_is_five_minutes(make, start, 
     np.testing.assert_allclose(ds["rainfall_rate"], 12, rtol=1e-6)
 
 
+def test_odim_h5_interval_until_24_hours_ends_with_the_next_day(make):
+    what = {**ACRR, "startdate": "20240531", "starttime": "235500", "enddate": "20240531"}
+    codes = [np.full((2, 2), 100, np.uint16)]
+    ds = read(make([{**what, "endtime": "240000"}], codes))
+    assert ds["time"].values == [time("2024-06-01T00:00")]
+    np.testing.assert_allclose(ds["rainfall_rate"], 12, rtol=1e-6)
+    with pytest.raises(
+        InputError, match="enddate: expected YYYYmmdd and HHMMSS, found '20240531' and '240500'"
+    ):
+        read(make([{**what, "endtime": "240500"}], codes))
+
+
 def test_odim_h5_accumulation_without_an_interval_needs_a_period(make):
     codes = [np.full((2, 2), 100, np.uint16)]
     for change in ({"starttime": "120000"}, {"startdate": None}):
@@ -438,6 +450,41 @@ def test_odim_h5_where_of_the_dataset_and_two_corners_suffice(make):
     np.testing.assert_allclose(found["y"], expected["y"], atol=1)
 
 
+@pytest.mark.parametrize("kept", [("LL",), ("UL",), ("UR",), ("LR",), ("LL", "UL"), ("UL", "UR")])
+def test_odim_h5_one_corner_suffices_if_the_pixel_size_is_known(make, kept):
+    expected = read(make())
+    path = make()
+    with h5py.File(path, "r+") as file:
+        for corner in {"LL", "UL", "UR", "LR"} - {*kept}:
+            del file["where"].attrs[f"{corner}_lon"]
+    found = read(path)
+    np.testing.assert_allclose(found["x"], expected["x"], atol=1e-3)
+    np.testing.assert_allclose(found["y"], expected["y"], atol=1e-3)
+    with h5py.File(path, "r+") as file:
+        del file["where"].attrs["xscale"]
+    with pytest.raises(InputError, match=f"corners: expected LL, UL, UR, LR, found {', '.join(kept)}"):
+        read(path)
+
+
+def test_odim_h5_pixel_size_in_kilometres_is_converted(make):
+    found = read(make(where={"xscale": 2.0, "yscale": 2.0}))
+    np.testing.assert_allclose(found["x"], read(make())["x"], atol=1e-3)
+    with pytest.raises(InputError, match="corners: expected a distance of 5 × 3 pixels of 3000 × 3000"):
+        read(make(where={"xscale": 3.0, "yscale": 3.0}))
+
+
+@pytest.mark.parametrize("pad", [b"", b" ", b"\n"])
+def test_odim_h5_text_that_is_padded_is_read(make, pad):
+    path = make([{**RATE, **INTERVAL}])
+    with h5py.File(path, "r+") as file:
+        what, data = file["what"].attrs, file["dataset1/data1/what"].attrs
+        for attributes, name in ((what, "object"), (what, "date"), (data, "quantity"), (data, "enddate")):
+            attributes[name] = np.array(attributes[name] + pad, "S20")
+    ds = read(path)
+    np.testing.assert_array_equal(ds["rainfall_rate"].values[0], MMH)
+    assert ds["time"].values == [time("2024-06-01T12:00")]
+
+
 def test_odim_h5_missing_projection_is_taken_from_the_options(make):
     path = make(where={"projdef": None})
     with pytest.raises(InputError, match=r"projdef: expected a projection, .*--crs"):
@@ -463,7 +510,10 @@ def test_odim_h5_missing_projection_is_taken_from_the_options(make):
         ({"LL_lat": 45.0}, "corners: expected a rectangle in the projection"),
         ({"LL_lat": 99.0}, "LL: expected a corner on the earth"),
         ({"UR_lat": "north"}, "expected a number in UR_lat, found 'north'"),
-        ({"UR_lat": None, "LR_lat": None}, "corners: expected LL, UL, UR, LR, found LL, UL"),
+        (
+            {"UR_lat": None, "LR_lat": None, "xscale": None},
+            "corners: expected LL, UL, UR, LR, found LL, UL",
+        ),
         ({"projdef": "+proj=nowhere"}, "projection: expected WKT or a PROJ string"),
         ({"projdef": "+proj=geocent"}, "projection: expected a map projection"),
     ],

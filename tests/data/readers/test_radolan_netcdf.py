@@ -49,6 +49,21 @@ def test_radolan_netcdf_hundredths_of_mm_in_five_minutes_become_rates(path):
     assert ds["rainfall_rate"].attrs["accumulation_minutes"] == pytest.approx(5)
 
 
+def test_radolan_netcdf_whole_numbers_without_a_scale_need_their_size(path):
+    expected = read(path)["rainfall_rate"].values
+    with h5py.File(path, "a") as file:
+        del file["RY"].attrs["scale_factor"]
+    with pytest.raises(InputError, match="RY: expected a scale_factor of whole numbers, found none; give"):
+        read(path)
+    for units in ("0.01 mm", "0.01 mm/5min"):
+        found = read(path, ReadOptions(units=units))["rainfall_rate"].values
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    with pytest.raises(InputError, match="units: expected"):
+        read(path, ReadOptions(units="0.01 mm/10min"))
+    with pytest.raises(InputError, match="units: expected a unit of an amount, found mm/h in the options"):
+        read(path, ReadOptions(units="mm/h"))
+
+
 def test_radolan_netcdf_corners_and_centres_of_pixels_give_the_same_grid(path):
     expected = composite_grid(900, 900, wgs84=False)
     np.testing.assert_allclose(read(path)["x"], expected.x, atol=1)

@@ -116,6 +116,11 @@ def test_sevir_h5_data_of_another_shape_raise(path):
         open_radar(path, sevir.OPTIONS)
     with h5py.File(path, "r+") as file:
         del file["vil"]
+        file["vil"] = np.zeros((3, 4, 6, 6), np.uint8)
+    with pytest.raises(InputError, match=r"vil: expected .*, found squares in another order, \(3, 4, 6, 6\)"):
+        open_radar(path, sevir.OPTIONS)
+    with h5py.File(path, "r+") as file:
+        del file["vil"]
         file.create_dataset("vil", (3, 2**20, 400, 49), np.uint8, chunks=(1, 8, 8, 8))
     with pytest.raises(InputError, match="vil: expected at most"):
         open_radar(path, sevir.OPTIONS)

@@ -7,6 +7,7 @@ The dataset is opened without decoding, because the decoding of the libraries cu
 ranges and NetCDF's own fill values.
 """
 
+import itertools
 import re
 from typing import Any
 
@@ -20,7 +21,7 @@ from stormcell.data.quantity import to_rate, unit
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.readers import cf_roles
 from stormcell.data.readers.cf_grid import find_grid
-from stormcell.data.readers.cf_intervals import Intervals, find_intervals
+from stormcell.data.readers.cf_intervals import Intervals, expect_observations, find_intervals
 from stormcell.data.readers.cf_packed import unpack
 from stormcell.data.readers.packing import LEAST_DBZ, NO_ECHO, of_poor_quality
 from stormcell.data.readers.rain_variable import RainVariable, find_rain, horizontal_axes
@@ -38,14 +39,16 @@ UNDECODED: dict[str, Any] = {
 }
 
 _QUALITY = re.compile(r"quality|qind|(?:^|_)qi(?:_|$)", re.IGNORECASE)
+_SCALES = ("gain", "scale", "slope", "scalefactor", "scalingfactor", "multiplier")
+_OFFSETS = ("offset", "intercept", "addoffset")
 _MOST_TIMES = 2**24
 _CREATIVE_COMMONS = re.compile(r"creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)")
 
 
-def times_of(ds: xr.Dataset, options: ReadOptions) -> NDArray[np.datetime64]:
+def times_of(ds: xr.Dataset, options: ReadOptions, name: str) -> NDArray[np.datetime64]:
     """Return the times of the frames; of times with bounds, the ends of their intervals."""
     _check_sizes(ds)
-    return find_intervals(ds, find_rain(ds, options), options).ends
+    return find_intervals(ds, find_rain(ds, options), options, name).ends
 
 
 def frames_of(ds: xr.Dataset, options: ReadOptions, frames: slice, name: str) -> xr.Dataset:
@@ -55,15 +58,17 @@ def frames_of(ds: xr.Dataset, options: ReadOptions, frames: slice, name: str) ->
         ds: The dataset, opened with ``UNDECODED``.
         options: Statements of the user.
         frames: The frames to read.
-        name: Name of the file, for a dataset that does not give its source.
+        name: Name of the file, for a dataset that does not give its source or time.
 
     Raises:
         InputError: The dataset cannot be used.
     """
     _check_sizes(ds)
     rain = find_rain(ds, options)
-    _expect_observations(ds)
-    intervals = find_intervals(ds, rain, options)
+    _expect_no_flags(rain, options)
+    _expect_names_of_cf(rain)
+    intervals = find_intervals(ds, rain, options, name)
+    expect_observations(ds, intervals.ends)
     grid, rows, columns, exchanged = find_grid(ds, rain, options)
     order = "xy" if exchanged else "yx"
     moments = intervals.ends[frames]
@@ -88,16 +93,37 @@ def frames_of(ds: xr.Dataset, options: ReadOptions, frames: slice, name: str) ->
     )
 
 
-def _expect_observations(ds: xr.Dataset) -> None:
-    """Refuse forecasts, whose valid times are those of observations too."""
-    for name, variable in ds.variables.items():
-        if cf_roles.standard_name(variable) == "forecast_period" and variable.size:
-            ahead = np.nanmax(np.asarray(variable.values, np.float64))
-            if ahead > 0:
-                raise InputError(
-                    f"{name}: expected observations, found a forecast up to {ahead:g} "
-                    f"{cf_roles.units(variable)} ahead"
-                )
+def _expect_no_flags(rain: RainVariable, options: ReadOptions) -> None:
+    """Refuse rain with numbers that the file gives another meaning, until the user says which one."""
+    attributes = rain.variable.attrs
+    flags, *missing = (
+        np.ravel(attributes.get(key, ())).tolist() for key in ("flag_values", "_FillValue", "missing_value")
+    )
+    unknown = {flag for flag in flags if isinstance(flag, int | float)} - {
+        *itertools.chain(options.nodata, *missing)
+    }
+    if unknown:
+        raise InputError(
+            f"{rain.name}: expected numbers of rain, found flag_values "
+            f"({cf_roles.text(attributes.get('flag_meanings'))[:60]}); give those that mean not "
+            f"observed with {' '.join(f'--nodata {flag:g}' for flag in sorted(unknown)[:4])}"
+        )
+
+
+def _expect_names_of_cf(rain: RainVariable) -> None:
+    """Refuse whole numbers with a scale under another name than CF's, which other programs ignore."""
+    attributes = rain.variable.attrs
+    if rain.variable.dtype.kind not in "iu" or {"scale_factor", "add_offset"} & attributes.keys():
+        return
+    for key, value in attributes.items():
+        name = str(key).lower().replace("_", "")
+        neutral = 1 if name in _SCALES else 0 if name in _OFFSETS else None
+        if neutral is not None and not np.array_equal(np.ravel(value), [neutral]):
+            meant = "scale_factor" if neutral == 1 else "add_offset"
+            raise InputError(
+                f"{rain.name}: expected scale_factor and add_offset of CF with whole numbers, found {key} "
+                f"{cf_roles.text(value)[:20]}; rename it, such as by ncrename -a {key},{meant}"
+            )
 
 
 def _check_sizes(ds: xr.Dataset) -> None:

@@ -10,21 +10,17 @@ import numpy as np
 import pyproj
 import xarray as xr
 from numpy.typing import NDArray
-from pyproj.exceptions import CRSError, ProjError
+from pyproj.exceptions import ProjError
 
 from stormcell.data.grid import Grid, crs_name, parse_crs
 from stormcell.data.projection import in_metres
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.readers import cf_roles
 from stormcell.data.readers.cf_packed import unpack
+from stormcell.data.readers.cf_projection import stated_projection
 from stormcell.data.readers.rain_variable import RainVariable
-from stormcell.data.units import is_degrees, length
+from stormcell.data.units import angle, is_degrees, length
 from stormcell.errors import InputError
-
-_TEXTS = (
-    *("crs_wkt", "spatial_ref", "proj_string", "proj4_string", "proj4", "proj4_params", "proj4text"),
-    *("proj4_projection", "proj4string", "proj_params", "epsg_code", "projection"),
-)
 
 
 def find_grid(
@@ -48,16 +44,14 @@ def find_grid(
     return grid, np.argsort(-y, kind="stable"), np.argsort(x, kind="stable"), exchanged
 
 
-def _coordinate(ds: xr.Dataset, name: str) -> xr.Variable | None:
-    """Return the coordinates along a dimension; None without them, or if they only count the pixels."""
-    variable = ds.variables.get(name)
-    if variable is None or variable.dims != (name,) or variable.dtype.kind not in "iuf":
+def _coordinate(ds: xr.Dataset, dim: str) -> xr.Variable | None:
+    """Return the coordinates along a dimension, which has their name then; None without them."""
+    name, variable = cf_roles.along(ds, dim)
+    if variable is None or variable.dims != (dim,) or variable.dtype.kind not in "iuf":
         return None
-    described = cf_roles.units(variable) or cf_roles.standard_name(variable)
-    if not described and variable.size > 1 and np.isin(variable.values[0], (0, 1)):
-        numbers = variable.values[0] + np.arange(variable.size)
-        return None if np.array_equal(variable.values, numbers) else variable
-    return variable
+    if cf_roles.counts_pixels(variable):
+        return None
+    return xr.Variable((name,), variable.values, variable.attrs)
 
 
 def _in_units_of(crs: pyproj.CRS, axis: xr.Variable, factor: float, found: str) -> NDArray[np.float64]:
@@ -83,21 +77,39 @@ def _in_units_of(crs: pyproj.CRS, axis: xr.Variable, factor: float, found: str) 
         return np.unwrap(values, period=360) if cf_roles.axis(name, axis) == "x" else values
     if degrees:
         raise InputError(f"{name}: expected a length, as {found} has, found degrees")
+    height = _satellite_height(crs)
+    if height is not None and (radians := angle(unit)) is not None:
+        return values * radians * height
     try:
         return values * (length(unit) if unit else factor)
     except InputError:
         raise InputError(f"{name}: expected m or km, found {unit!r}") from None
 
 
+def _satellite_height(crs: pyproj.CRS) -> float | None:
+    """Return the height of the satellite in metres; None for other projections than its view.
+
+    CF has the coordinates of this projection as angles. In PROJ they are these angles times the height.
+    """
+    operation = crs.coordinate_operation
+    if operation is None or not operation.method_name.lower().startswith("geostationary satellite"):
+        return None
+    heights = [float(parameter.value) for parameter in operation.params if "height" in parameter.name.lower()]
+    return heights[0] if len(heights) == 1 else None
+
+
 def _projection(
     ds: xr.Dataset, rain: RainVariable, axes: list[xr.Variable | None], options: ReadOptions
 ) -> tuple[pyproj.CRS, float, str]:
     """Return the projection in metres or degrees, the size of its own unit, and its origin for a message."""
-    stated = _stated_projection(ds, rain)
+    stated = stated_projection(ds, rain, axes)
     if stated is None:
         if options.crs is not None:
             return *in_metres(parse_crs(options.crs)), "--crs"
         if all(axis is not None and _is_place(axis) for axis in axes):
+            return pyproj.CRS(4326), 1.0, "latitude and longitude"
+        incomplete = any(axis is None for axis in axes) and options.bounds is None
+        if incomplete and _is_regular_in_degrees(ds, rain):
             return pyproj.CRS(4326), 1.0, "latitude and longitude"
         raise InputError(
             "projection: expected a grid mapping or a PROJ string in proj_string, found neither; "
@@ -130,69 +142,15 @@ def _is_place(axis: xr.Variable) -> bool:
     return is_degrees(unit) if unit else name.startswith(("lat", "lon"))
 
 
-def _stated_projection(ds: xr.Dataset, rain: RainVariable) -> tuple[pyproj.CRS, str] | None:
-    """Return the projection that the file states, and the name of the variable or attribute that has it."""
-    name = _grid_mapping(ds, rain)
-    variables = [ds.variables[name].attrs] if name else []
-    for attributes in (*variables, rain.variable.attrs, ds.attrs):
-        for key in _TEXTS:
-            stated = cf_roles.text(attributes.get(key))
-            if stated and (key != "projection" or "+proj" in stated):
-                return parse_crs(f"EPSG:{stated}" if stated.isdigit() else stated), name or key
-        if "grid_mapping_name" in attributes:
-            try:
-                return pyproj.CRS.from_cf(_plain(attributes)), name
-            except (CRSError, KeyError, TypeError, ValueError):
-                raise InputError(
-                    f"{name}: expected a CF grid mapping, found {str(dict(attributes))[:300]}"
-                ) from None
-    return None
-
-
-def _grid_mapping(ds: xr.Dataset, rain: RainVariable) -> str:
-    """Return the name of the grid mapping variable of the rain's axes; empty if it has none."""
-    # Either "crs", or "crs: x y other: lat lon".
-    words = cf_roles.text(rain.variable.attrs.get("grid_mapping")).split()
-    mapping = ""
-    chosen = ""
-    for word in words:
-        if word.endswith(":"):
-            mapping = word[:-1]
-        elif not mapping:
-            chosen = word
-        elif word in (rain.x, rain.y):
-            chosen = mapping
-    chosen = chosen or mapping
-    if chosen in ds.variables:
-        return chosen
-    others = [
-        str(name)
-        for name, variable in ds.variables.items()
-        if {"grid_mapping_name", "crs_wkt", "spatial_ref"} & variable.attrs.keys()
-    ]
-    return others[0] if len(others) == 1 else ""
-
-
-def _plain(attributes: Any) -> dict[str, Any]:
-    """Return attributes as Python's own numbers, lists and text."""
-    plain = {}
-    for key, value in attributes.items():
-        if isinstance(value, np.ndarray | np.generic) and np.asarray(value).dtype.kind in "iuf":
-            numbers = np.ravel(value).tolist()
-            plain[str(key)] = numbers[0] if len(numbers) == 1 else numbers
-        else:
-            plain[str(key)] = value if isinstance(value, int | float) else cf_roles.text(value)
-    return plain
-
-
 def _projected(
     ds: xr.Dataset, rain: RainVariable, crs: pyproj.CRS
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
     """Return x and y of a grid that has latitude and longitude of every pixel."""
     places: dict[str, xr.Variable] = {}
     for name, variable in ds.variables.items():
-        if variable.dims == (rain.y, rain.x) and cf_roles.is_latitude_or_longitude(str(name), variable):
-            places.setdefault(cf_roles.axis(str(name), variable), variable)
+        pixels = variable.ndim == 2 and set(variable.dims) == {rain.y, rain.x}
+        if pixels and cf_roles.is_latitude_or_longitude(str(name), variable):
+            places.setdefault(cf_roles.axis(str(name), variable), variable.transpose(rain.y, rain.x))
     if not {"y", "x"} <= places.keys():
         raise InputError(
             f"{rain.y}, {rain.x}: expected coordinates of the pixels, found none; "
@@ -223,6 +181,15 @@ def _projected(
             f"found pixels up to {off:.3g} {'degrees' if crs.is_geographic else 'm'} away from it"
         )
     return _even(x), _even(y), exchanged
+
+
+def _is_regular_in_degrees(ds: xr.Dataset, rain: RainVariable) -> bool:
+    """Whether latitude and longitude of every pixel are those of a grid that needs no projection."""
+    try:
+        _projected(ds, rain, pyproj.CRS(4326))
+    except InputError:
+        return False
+    return True
 
 
 def _even(centres: NDArray[Any]) -> NDArray[np.float64]:

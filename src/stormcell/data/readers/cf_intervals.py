@@ -15,7 +15,7 @@ from stormcell.data.readers import cf_roles
 from stormcell.data.readers.cf_packed import unpack
 from stormcell.data.readers.cf_times import decode_times, is_time
 from stormcell.data.readers.rain_variable import RainVariable
-from stormcell.data.time_text import nearest_second, parse_step, parse_time
+from stormcell.data.time_text import nearest_second, parse_step, parse_time, time_in_name
 from stormcell.errors import InputError
 
 _SECOND = np.timedelta64(1, "s")
@@ -38,8 +38,14 @@ class Intervals:
     hours: NDArray[np.float64] | None
 
 
-def find_intervals(ds: xr.Dataset, rain: RainVariable, options: ReadOptions) -> Intervals:
+def find_intervals(ds: xr.Dataset, rain: RainVariable, options: ReadOptions, name: str = "") -> Intervals:
     """Return the times of the frames of the rain variable.
+
+    Args:
+        ds: The dataset, opened without decoding.
+        rain: Its rain variable.
+        options: Statements of the user.
+        name: Name of the file, which may have the time of a single frame.
 
     Raises:
         InputError: Times are missing, cannot be decoded, or contradict their bounds; or the rain has another
@@ -47,7 +53,7 @@ def find_intervals(ds: xr.Dataset, rain: RainVariable, options: ReadOptions) -> 
     """
     found = _time_variable(ds, rain, options)
     if found is None:
-        return _stated(rain, options)
+        return _stated(rain, options, name)
     name, variable = found
     dim = str(variable.dims[0]) if variable.ndim == 1 and variable.dims[0] in rain.others else None
     _expect_one(rain, dim)
@@ -142,7 +148,13 @@ def _bounds(
     """Return starts and ends of the intervals, or None."""
     bounds = cf_roles.text(variable.attrs.get("bounds"))
     if bounds not in ds.variables:
-        return None
+        # Some programs lose the attribute, and keep the variable.
+        named = (f"{name}_{ending}" for ending in ("bnds", "bounds"))
+        bounds = next(
+            (other for other in named if other in ds.variables and ds.variables[other].shape[-1:] == (2,)), ""
+        )
+        if not bounds:
+            return None
     both = ds.variables[bounds]
     if both.shape != (len(moments), 2) and (both.shape != (2,) or len(moments) != 1):
         raise InputError(
@@ -159,6 +171,31 @@ def _bounds(
     return starts, ends
 
 
+def expect_observations(ds: xr.Dataset, ends: NDArray[np.datetime64]) -> None:
+    """Refuse forecasts, whose valid times are those of observations too.
+
+    Raises:
+        InputError: A lead time is above 0, or a frame is later than the time at which a forecast was made.
+    """
+    for name, variable in ds.variables.items():
+        if cf_roles.standard_name(variable) == "forecast_period" and variable.size:
+            ahead = np.nanmax(np.asarray(variable.values, np.float64))
+            if ahead > 0:
+                raise InputError(
+                    f"{name}: expected observations, found a forecast up to {ahead:g} "
+                    f"{cf_roles.units(variable)} ahead"
+                )
+        if cf_roles.standard_name(variable) == "forecast_reference_time" and variable.size in (1, len(ends)):
+            try:
+                late = (ends - np.ravel(_decoded(str(name), variable))).max()
+            except InputError:
+                continue  # not needed, unless it can be read
+            if late > _SLACK:
+                raise InputError(
+                    f"{name}: expected observations, found a forecast up to {late / _SLACK:g} min ahead"
+                )
+
+
 def _since_start(ds: xr.Dataset, moments: NDArray[np.datetime64]) -> NDArray[np.float64] | None:
     """Return the hours since the time in ``start_time``, as Rainfields has it; None without it."""
     variable = ds.variables.get("start_time")
@@ -169,12 +206,15 @@ def _since_start(ds: xr.Dataset, moments: NDArray[np.datetime64]) -> NDArray[np.
     return hours
 
 
-def _stated(rain: RainVariable, options: ReadOptions) -> Intervals:
-    """Return the times that the user gives for a file without times."""
+def _stated(rain: RainVariable, options: ReadOptions, name: str) -> Intervals:
+    """Return the times that the user gives for a file without times, or the one in its name."""
     several = [name for name in rain.others if rain.variable.sizes[name] != 1]
     dim = several[0] if several else (rain.others[0] if rain.others else None)
     _expect_one(rain, dim)
     frames = rain.variable.sizes[dim] if dim else 1
+    named = time_in_name(name) if frames == 1 and options.start is None else None
+    if named is not None:
+        return Intervals(dim, np.array([named], "datetime64[s]"), None)
     if options.start is None or (frames > 1 and options.step is None):
         raise InputError(
             "time: expected this coordinate of CF, found no times; give the first with --start, and the "

@@ -33,7 +33,7 @@ def recognises(source: Source) -> bool:
 def times(source: Source, options: ReadOptions) -> NDArray[np.datetime64]:
     """Return the times; of times with bounds, the ends of their intervals."""
     with open_netcdf(source) as ds:
-        return times_of(ds, options)
+        return times_of(ds, options, source.name)
 
 
 def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
@@ -59,7 +59,10 @@ def open_netcdf(source: Source) -> Iterator[xr.Dataset]:
         # HDF5 that is not NetCDF has dimensions without names.
         arguments["phony_dims"] = "sort"
     elif magic[3:] not in (b"\x01", b"\x02"):
-        raise InputError(f"expected NetCDF of version 1, 2 or 4, found version {magic[3:]!r}")
+        version = magic[3] if len(magic) == 4 else "none"
+        # SciPy has no reader of 64-bit data.
+        way = "; with the package netCDF4, --format xarray:netcdf4 reads it" if version == 5 else ""
+        raise InputError(f"expected NetCDF of version 1, 2 or 4, found version {version}{way}")
     try:
         ds = xr.open_dataset(
             source.file(), engine="h5netcdf" if hdf5 else "scipy", backend_kwargs=arguments, **UNDECODED

@@ -32,9 +32,10 @@ def unpack(
 ) -> NDArray[np.float64]:
     """Return the values of a variable, NaN where they are missing.
 
-    Missing are ``_FillValue`` and the numbers in ``missing_value``, or NetCDF's own fill value if a file
-    states neither; and all values outside of ``valid_range``, or ``valid_min`` and ``valid_max``. All of them
-    are in packed values. For a valid range of the type of ``scale_factor``, CF says the same, and the NetCDF
+    Missing are ``_FillValue``, or NetCDF's own fill value if a file states none; the numbers in
+    ``missing_value``, which do not change what NetCDF writes into pixels without a value; and all values
+    outside of ``valid_range``, or ``valid_min`` and ``valid_max``. All of them are in packed values. For a
+    valid range of the type of ``scale_factor``, CF says the same, and the NetCDF
     user guide says that it refers to unpacked values. Where this makes a difference, it refers to the packed
     values if no unpacked value could lie outside of it, and to the unpacked values if its numbers are not
     whole. Other files are refused.
@@ -56,12 +57,12 @@ def unpack(
     attributes = variable.attrs
     codes, kind = _as_stated(packed, attributes)
     missing = np.zeros(codes.shape, bool)
-    stated = [key for key in ("_FillValue", "missing_value") if key in attributes]
-    for key in stated:
-        for value in _numbers(name, key, attributes[key]):
+    for key in ("_FillValue", "missing_value"):
+        for value in _numbers(name, key, attributes[key]) if key in attributes else ():
             missing |= _equal(codes, _in_type(value, kind, codes.dtype))
-    if not stated and (fill := _DEFAULT_FILL.get(f"{codes.dtype.kind}{codes.dtype.itemsize}")) is not None:
-        missing |= codes == np.asarray(fill, codes.dtype)
+    own = None if "_FillValue" in attributes else _DEFAULT_FILL.get(f"{kind.kind}{kind.itemsize}")
+    if own is not None:
+        missing |= _equal(codes, _in_type(own, kind, codes.dtype))
     expect_numbers_of(codes.dtype, nodata)
     for value in nodata:
         missing |= codes == codes.dtype.type(value)

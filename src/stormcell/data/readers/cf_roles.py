@@ -17,22 +17,16 @@ _STANDARD = {
     "y": ("projection_y_coordinate", "latitude", "grid_latitude"),
     "x": ("projection_x_coordinate", "longitude", "grid_longitude"),
 }
-_NAMES: dict[str, tuple[str, ...]] = {
-    "y": ("y", "yc", "y0", "lat", "lats", "latitude", "rlat", "northing", "south_north", "nav_lat", "xlat"),
-    "x": (
-        "x",
-        "xc",
-        "x0",
-        "lon",
-        "lons",
-        "long",
-        "longitude",
-        "rlon",
-        "easting",
-        "west_east",
-        "nav_lon",
-        "xlong",
-    ),
+# Names of dimensions: x, xc, x0, nx, dim_x, x_coordinate, projection_x_coordinate, columns, easting …
+_NAMES = {
+    one: re.compile(
+        rf"(?:projection_|dim_|n)?{one}(?:_?(?:c|cells?|coord(?:inate)?s?|dim|axis|\d))?|(?:{others})",
+        re.IGNORECASE,
+    )
+    for one, others in (
+        ("y", "j|rows?|nrows?|lines?|northings?|south_north|lats?|latitude|rlat|nav_lat|xlat"),
+        ("x", "i|col(?:umn)?s?|ncols?|pixels?|eastings?|west_east|lons?|long|longitude|rlon|nav_lon|xlong"),
+    )
 }
 # Latitude and longitude as parts of longer names: lat_2d, lon2d, geolat, pixel_longitude.
 _PLACE_IN_NAME = re.compile(
@@ -95,11 +89,40 @@ def axis(name: str, variable: xr.Variable | None) -> str:
         if found := _DEGREES_OF_AXIS.fullmatch(units(variable)):
             return "y" if found[1] in "nN" else "x"
     for one, names in _NAMES.items():
-        if name.lower() in names:
+        if names.fullmatch(name):
             return one
     if found := _PLACE_IN_NAME.fullmatch(name):
         return "y" if found[1].lower() == "lat" else "x"
     return "t" if name.lower() in _TIME_NAMES else ""
+
+
+def along(ds: xr.Dataset, dim: str) -> tuple[str, xr.Variable | None]:
+    """Return the coordinates along a dimension, and their name; None if it has none.
+
+    These are in the variable of its name; or, if there is no such variable, or one that only counts pixels,
+    in the only variable that has places along this dimension alone, such as ``lat (y)``.
+    """
+    own = ds.variables.get(dim)
+    if own is not None and not counts_pixels(own):
+        return dim, own
+    places = [
+        (str(name), variable)
+        for name, variable in ds.variables.items()
+        if variable.dims == (dim,)
+        and name != dim
+        and variable.dtype.kind in "iuf"
+        and axis(str(name), variable) in ("y", "x")
+    ]
+    return places[0] if len(places) == 1 else (dim, own)
+
+
+def counts_pixels(variable: xr.Variable) -> bool:
+    """Whether coordinates are the numbers of the pixels, from 0 or 1, and nothing says that they are more."""
+    described = units(variable) or standard_name(variable)
+    if described or variable.ndim != 1 or variable.size < 2 or variable.dtype.kind not in "iuf":
+        return False
+    values = variable.values
+    return bool(values[0] in (0, 1)) and np.array_equal(values, values[0] + np.arange(values.size))
 
 
 def is_latitude_or_longitude(name: str, variable: xr.Variable) -> bool:
@@ -118,7 +141,8 @@ def is_quality(ds: xr.Dataset, name: str) -> bool:
     modified = standard_name(variable).split(" ")[1:]  # "rainfall_rate status_flag"
     if modified or standard_name(variable) in ("quality_flag", "status_flag"):
         return True
-    if any(key.startswith("flag_") for key in map(str, variable.attrs)):
+    flags = any(key.startswith("flag_") for key in map(str, variable.attrs))
+    if flags and not standard_name(variable):
         return True
     named = (text(other.attrs.get("ancillary_variables")).split() for other in ds.variables.values())
     if any(name in names for names in named):

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+import zarr
 from numpy.typing import NDArray
 from zarr.storage import ZipStore
 
@@ -32,6 +33,7 @@ _ZIP = b"PK\x03\x04"
 _ROOTS = ("zarr.json", ".zgroup", ".zmetadata")
 # A chunk of the largest frame in double precision has 196 MB.
 _MOST_BYTES = 2**28
+_DEEPEST = 4  # groups within groups that are looked at
 
 
 def recognises(source: Source) -> bool:
@@ -51,7 +53,7 @@ def times(source: Source, options: ReadOptions) -> NDArray[np.datetime64]:
     """Return the times; of times with bounds, the ends of their intervals."""
     with _open(source) as ds:
         _expect_clear_zeros(ds, options)
-        return times_of(ds, options)
+        return times_of(ds, options, source.name)
 
 
 def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
@@ -76,22 +78,44 @@ def _open(source: Source) -> Iterator[xr.Dataset]:
                 consolidated = not group and _consolidated(lambda name: _member(file, name))
             store = ZipStore(path, mode="r")
         try:
-            ds = xr.open_dataset(
-                store,  # type: ignore[arg-type]
-                engine="zarr",
-                group=group or None,
-                consolidated=consolidated,
-                **UNDECODED,
-            )
+            ds = _opened(store, group, consolidated)
+            if not any(variable.ndim > 1 for variable in ds.variables.values()):
+                ds = _opened(store, _group_of_rain(store, group), False)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile) as error:
             store.close()
             raise InputError(f"expected a complete Zarr store: {error}") from None
+        except InputError:
+            store.close()
+            raise
         try:
             _remove_fill_values(ds)
             yield ds
         finally:
             ds.close()
             store.close()
+
+
+def _opened(store: LimitedStore | ZipStore, group: str, consolidated: bool) -> xr.Dataset:
+    return xr.open_dataset(
+        store,  # type: ignore[arg-type]
+        engine="zarr",
+        group=group or None,
+        consolidated=consolidated,
+        **UNDECODED,
+    )
+
+
+def _group_of_rain(store: LimitedStore | ZipStore, group: str) -> str:
+    """Return the only group with arrays ``(…, y, x)`` below one that has none, or else that one."""
+    root = zarr.open_group(store, path=group, mode="r", use_consolidated=False)
+    found = {
+        name.rpartition("/")[0]
+        for name, member in root.members(max_depth=_DEEPEST)
+        if isinstance(member, zarr.Array) and member.ndim > 1
+    }
+    if len(found) > 1:
+        raise InputError(f"expected one group with arrays of rain, found {', '.join(sorted(found)[:8])}")
+    return "/".join(filter(None, (group, *found)))
 
 
 def _remove_fill_values(ds: xr.Dataset) -> None:

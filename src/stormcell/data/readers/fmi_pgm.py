@@ -28,6 +28,8 @@ SUFFIXES = (".pgm",)
 ZR = (223.0, 1.53)
 
 _HEADER_BYTES = 65536
+_BETWEEN = rb"(?:\s|#[^\n]*\n)+"
+_HEADER = re.compile(rb"P5" + _BETWEEN + rb"(\d+)" + _BETWEEN + rb"(\d+)" + _BETWEEN + rb"(\d+)\s")
 _EARTH_RADIUS = 6371288
 _NO_ECHO, _NO_DATA = 0, 255
 # Differential reflectivity, for one, is another quantity.
@@ -100,12 +102,16 @@ def _times(comments: dict[str, list[str]]) -> NDArray[np.datetime64]:
 
 def _pixels(source: Source) -> NDArray[np.uint8]:
     """Return the grey values. Those of another maximum than 255 would be scaled by Pillow."""
-    header = re.sub(rb"#[^\n]*\n", b"", source.head(_HEADER_BYTES))
-    match = re.match(rb"P5\s+\d+\s+\d+\s+(\d+)\s", header)
-    if match is None or int(match[1]) != 255:
-        found = "no maximum" if match is None else f"{int(match[1])}"
+    match = _HEADER.match(source.head(_HEADER_BYTES))
+    if match is None or int(match[3]) != 255:
+        found = "no maximum" if match is None else f"{int(match[3])}"
         raise InputError(f"expected 8-bit grey with a maximum of 255, found {found}")
-    return opened(source, "PPM", ("L",))[0]
+    grey = opened(source, "PPM", ("L",))[0]
+    # A program that changes the ends of lines adds bytes, and all pixels after them move.
+    size = len(source.contents()) - match.end()
+    if grey.size != size:
+        raise InputError(f"expected {match[1].decode()} × {match[2].decode()} pixels, found {size} bytes")
+    return grey
 
 
 def _grid(comments: dict[str, list[str]], rows: int, columns: int) -> Grid:

@@ -141,6 +141,8 @@ def _choose(file: Any, options: ReadOptions) -> list[Band]:
 
 
 def _times(file: Any, chosen: list[Band], source: Source, options: ReadOptions) -> NDArray[np.datetime64]:
+    for band in chosen:
+        band.expect_observation()
     own = [band.time for band in chosen]
     if len(chosen) == 1 and own[0] is None:
         own = [_file_time(file, chosen[0], source, options)]

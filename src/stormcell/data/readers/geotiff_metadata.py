@@ -28,6 +28,9 @@ _TIMES = (
 )
 _STARTS = ("start_time", "starttime", "time_start", "time_coverage_start")
 _PERIODS = {"accumulation_minutes": 60.0, "accum_time_min": 60.0, "accum_time_h": 3600.0}
+# Lead times of forecasts, as stormcell, CF and GDAL's reader of GRIB name them.
+_LEADS = ("forecast_period", "lead_time", "leadtime", "grib_forecast_seconds")
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?")
 _UNITS = ("units", "unit", "unittype", "quantity_unit")
 # ODIM's quantities have fixed units.
 _ODIM = {"rate": "mm/h", "acrr": "mm", "dbzh": "dBZ", "th": "dBZ"}
@@ -62,6 +65,20 @@ class Band:
             return tuple(float(text) for _, text in found)
         except ValueError:
             raise InputError(f"{found[0][0]}: expected a number, found {found[0][1][:40]!r}") from None
+
+    def expect_observation(self) -> None:
+        """Check that the band is no forecast, whose valid time is that of an observation too.
+
+        Raises:
+            InputError: The items give a lead time above 0.
+        """
+        for name in _LEADS:
+            number = _NUMBER.match(self.items.get(name, ""))
+            if number and float(number[0]) > 0:
+                raise InputError(
+                    f"band {self.number}: expected an observation, found a forecast with {name} "
+                    f"{self.items[name][:40]}"
+                )
 
     def hours(self) -> float | None:
         """Return the accumulation period in hours, if items give it."""

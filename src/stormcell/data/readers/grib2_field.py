@@ -22,6 +22,8 @@ _PARAMETERS = {
     (1, 52): Product("tprate", "rate", "kg m-2 s-1"),
     (1, 65): Product("rprate", "rate", "kg m-2 s-1"),
     (15, 1): Product("refl", "dbz", "dBZ"),
+    (16, 4): Product("refd", "dbz", "dBZ"),
+    (16, 5): Product("refc", "dbz", "dBZ"),
 }
 # The same parameters summed over an interval, as ICON and ecCodes write total precipitation.
 _SUMS = {

@@ -59,7 +59,8 @@ def has_groups(source: Source, *names: str) -> bool:
 def attribute(group: h5py.Group | h5py.Dataset, name: str) -> Any:
     """Return an attribute: a number, or text that was stored in any of HDF5's ways.
 
-    Bytes that are not UTF-8 are replaced. An array of one element counts as the element.
+    Bytes that are not UTF-8 are replaced, and padding is removed. An array of one element counts as the
+    element.
 
     Raises:
         InputError: It is missing.
@@ -70,7 +71,9 @@ def attribute(group: h5py.Group | h5py.Dataset, name: str) -> Any:
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.reshape(-1)[0]
     if isinstance(value, bytes):
-        return value.decode("utf-8", "replace").rstrip("\0")
+        value = value.decode("utf-8", "replace")
+    if isinstance(value, str):
+        return value.strip(" \t\r\n\0")
     return value.item() if isinstance(value, np.generic) else value
 
 

@@ -23,7 +23,8 @@ _NOT_RAIN = re.compile(r"QUALITY|FACTOR|ADJUST|ERROR|STD|UNCERTAIN|HEIGHT")
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _DATE = re.compile(r"(\d{2})-([A-Z]{3})-(\d{4});(\d{2}):(\d{2}):(\d{2})(\.\d+)?")
 _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:E[+-]?\d+)?"
-_TERM = re.compile(rf"([+-]*)(?:({_NUMBER})\*)?(PV|{_NUMBER})(?:([*/])({_NUMBER}))?")
+# Also 0.01PV, without a sign of multiplication.
+_TERM = re.compile(rf"([+-]*)(?:({_NUMBER})(?:\*|(?=PV)))?(PV|{_NUMBER})(?:([*/])({_NUMBER}))?")
 # The largest numbers never are rain: outside the image, and, with 16 bits, missing. A wider type has those of
 # 16 bits, because a program that rewrites a file in another type leaves its numbers as they are.
 _NEVER_RAIN_BYTE, _NEVER_RAIN = (255,), (65534, 65535)
@@ -185,13 +186,15 @@ def _chosen(file: h5py.File, options: ReadOptions) -> list[tuple[h5py.Group, str
 def _quantity(parameter: str) -> Quantity | None:
     """Return the quantity of a parameter; None if it is not rain."""
     found = _PARAMETER.fullmatch(parameter)
-    if not found or not _RAIN.search(found[1]) or _NOT_RAIN.search(found[1]):
+    if not found or _NOT_RAIN.search(found[1]):
         return None
     try:
         quantity, factor, _ = unit(found[2].lower())
     except InputError:
         return None
-    return quantity if factor == 1 else None
+    # Units of rates and of reflectivity are those of nothing else; heights and depths have mm too.
+    rain = quantity != "amount" or _RAIN.search(found[1])
+    return quantity if rain and factor == 1 else None
 
 
 def _hours(file: h5py.File, valid: list[np.datetime64], options: ReadOptions) -> float:
@@ -224,9 +227,11 @@ def _formula(text: str) -> tuple[float, float]:
     """Return a and b of the calibration GEO = a * PV + b, in any order and with any signs."""
     terms = re.sub(r"[\s()]", "", text.upper())
     gain = offset = 0.0
-    position = len("GEO=") if terms.startswith("GEO=") else len(terms)
+    first = position = len("GEO=") if terms.startswith("GEO=") else len(terms)
     while position < len(terms) and (found := _TERM.match(terms, position)):
         signs, before, core, operation, after = found.groups()
+        if not signs and position > first:
+            break  # two terms with nothing between them
         factor = (-1.0) ** signs.count("-") * float(before or 1)
         if after:
             factor *= float(after) if operation == "*" else np.divide(1, float(after) or np.nan)

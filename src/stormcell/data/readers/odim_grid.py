@@ -4,8 +4,6 @@ The corners are the outer corners of the outermost pixels, in degrees, and files
 Where the stated pixel size agrees with them, it is exact, and the corners only place the grid.
 """
 
-import re
-
 import numpy as np
 import pyproj
 
@@ -16,7 +14,6 @@ from stormcell.data.readers.hdf5 import number
 from stormcell.data.readers.odim_levels import Levels, find, value
 from stormcell.errors import InputError
 
-_INIT = re.compile(r"\+?init=(epsg:\d+)\b.*", re.IGNORECASE)
 _CORNERS = ("LL", "UL", "UR", "LR")
 # In pixels: how far the extent may be from that of the stated pixels, and the corners from a rectangle.
 _OFF = 0.5
@@ -27,6 +24,8 @@ _OFF_CENTRES = 0.25
 _DECIMALS = (2, 3)
 _DEGREE_METRES = 111_200.0
 _LARGEST_SCALE = 2.0
+# No pixel is narrower, so smaller sizes are kilometres.
+_LEAST_METRES = 5.0
 # No pixel is wider, so larger sizes of a grid in degrees are metres.
 _LARGEST_DEGREES = 5.0
 
@@ -53,8 +52,8 @@ def grid_of(levels: Levels, shape: tuple[int, int], options: ReadOptions) -> Gri
         west, south, east, north = (edge * unit for edge in options.bounds)
         width, height = (east - west) / columns, (north - south) / rows
         return Grid(crs.to_wkt(), west + width / 2, north - height / 2, width, height, columns, rows)
-    west, south, east, north = _edges(levels, crs, shape)
     dx, dy = (_scale(levels, name, crs, unit) for name in ("xscale", "yscale"))
+    west, south, east, north = _edges(levels, crs, shape, None if dx is None or dy is None else (dx, dy))
     if dx is None or dy is None:
         dx, dy = (east - west) / columns, (north - south) / rows
     wide, high = (east - west) / dx, (north - south) / dy
@@ -84,8 +83,7 @@ def _projection(levels: Levels, options: ReadOptions) -> tuple[pyproj.CRS, float
         text = options.crs
     if text is None:
         raise InputError("projdef: expected a projection, found none; give it with --crs")
-    init = _INIT.fullmatch(str(text).strip())
-    return in_metres(parse_crs(init[1] if init else str(text)))
+    return in_metres(parse_crs(str(text)))
 
 
 def _scale(levels: Levels, name: str, crs: pyproj.CRS, unit: float) -> float | None:
@@ -98,12 +96,23 @@ def _scale(levels: Levels, name: str, crs: pyproj.CRS, unit: float) -> float | N
         raise InputError(f"{name}: expected a size above 0, found {size:g}")
     if crs.is_geographic:
         return None if size > _LARGEST_DEGREES else size
-    # The specification wants metres. Where the projection is in kilometres, files have either.
-    return size * unit if size < unit else size
+    # The specification wants metres. Some files have kilometres; the corners show whether it is so.
+    if unit > 1:
+        return size * unit if size < unit else size
+    return size * 1000 if size < _LEAST_METRES else size
 
 
-def _edges(levels: Levels, crs: pyproj.CRS, shape: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Return the outer edges: west, south, east and north."""
+def _edges(
+    levels: Levels, crs: pyproj.CRS, shape: tuple[int, int], size: tuple[float, float] | None
+) -> tuple[float, float, float, float]:
+    """Return the outer edges: west, south, east and north.
+
+    Args:
+        levels: Groups that describe the image.
+        crs: Projection.
+        shape: Number of rows and columns.
+        size: Width and height of a pixel, with which one corner suffices; None if unknown.
+    """
     at: dict[str, tuple[float, float]] = {}
     degrees = to_degrees(crs)
     for corner in _CORNERS:
@@ -118,7 +127,10 @@ def _edges(levels: Levels, crs: pyproj.CRS, shape: tuple[int, int]) -> tuple[flo
                 f"{corner}: expected a corner on the earth, found {number(*lon):g}, {number(*lat):g}"
             )
         at[corner] = place
-    if not ({"LL", "UR"} <= at.keys() or {"UL", "LR"} <= at.keys()):
+    opposite = {"LL", "UR"} <= at.keys() or {"UL", "LR"} <= at.keys()
+    if at and size and not opposite:
+        at = _opposite(at, shape[1] * size[0], shape[0] * size[1]) | at
+    elif not opposite:
         raise InputError(f"corners: expected {', '.join(_CORNERS)}, found {', '.join(at) or 'none'}")
     if crs.is_geographic:
         # A grid across the date line has an eastern edge beyond 180°.
@@ -139,6 +151,19 @@ def _edges(levels: Levels, crs: pyproj.CRS, shape: tuple[int, int]) -> tuple[flo
                 f"{(max(side) - min(side)) / pixel:.2g} pixels"
             )
     return west, south, east, north
+
+
+def _opposite(
+    at: dict[str, tuple[float, float]], width: float, height: float
+) -> dict[str, tuple[float, float]]:
+    """Return all corners of an image of known size, from one of them."""
+    name, (x, y) = next(iter(at.items()))
+    west = x if name[1] == "L" else x - width
+    south = y if name[0] == "L" else y - height
+    return {
+        corner: (west + width * (corner[1] == "R"), south + height * (corner[0] == "U"))
+        for corner in _CORNERS
+    }
 
 
 def _rounding(levels: Levels, crs: pyproj.CRS) -> float:

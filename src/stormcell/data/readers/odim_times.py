@@ -62,8 +62,13 @@ def moment(levels: Levels, date_name: str, time_name: str) -> np.datetime64 | No
     day, hour = _DATE.fullmatch(date), _CLOCK.fullmatch(clock)
     try:
         if day and hour:
-            text = f"{'-'.join(day.groups())}T{hour[1]}:{hour[2]}:{hour[3] or '00'}"
-            return np.datetime64(text, "s") + round(float(hour[4] or 0)) * _SECOND
+            midnight = hour[1] == "24"  # 24:00 is 0:00 of the next day
+            text = f"{'-'.join(day.groups())}T{'23' if midnight else hour[1]}:{hour[2]}:{hour[3] or '00'}"
+            found = np.datetime64(text, "s") + round(float(hour[4] or 0)) * _SECOND
+            if not midnight:
+                return found
+            if int(hour[2]) == int(hour[3] or 0) == 0:
+                return found + _HOUR
     except ValueError:
         pass  # A date that does not exist.
     raise InputError(f"{date_name}: expected YYYYmmdd and HHMMSS, found {date!r} and {clock!r}")

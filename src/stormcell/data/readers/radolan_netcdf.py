@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stormcell.data import schema
 from stormcell.data.grid import Grid
-from stormcell.data.quantity import to_rate
+from stormcell.data.quantity import to_rate, unit
 from stormcell.data.read_options import ReadOptions
 from stormcell.data.readers import cf_roles
 from stormcell.data.readers.cf_intervals import find_intervals
@@ -45,24 +45,24 @@ def recognises(source: Source) -> bool:
 def times(source: Source, options: ReadOptions) -> NDArray[np.datetime64]:
     """Return the ends of the intervals, which are the times of RADOLAN."""
     with open_netcdf(source) as ds:
-        return find_intervals(ds, _rain(ds), options).ends
+        return find_intervals(ds, _rain(ds), options, source.name).ends
 
 
 def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
     """Return frames in mm/h: sums divided by their interval."""
-    options.expect_agreement("amount", "mm")
     if options.min_quality is not None:
         raise InputError("min_quality: expected a format with a quality field, found RADOLAN")
     with open_netcdf(source) as ds:
         rain = _rain(ds)
-        intervals = find_intervals(ds, rain, options)
+        factor = _factor(rain, options)
+        intervals = find_intervals(ds, rain, options, source.name)
         grid = _grid(ds.variables["x"].values, ds.variables["y"].values)
         variable = rain.variable
         if intervals.dim is None:
             packed = variable.values.reshape(1, grid.rows, grid.columns)
         else:
             packed = variable.isel({intervals.dim: frames}).transpose(intervals.dim, "y", "x").values
-        values = unpack(packed, variable, rain.name)
+        values = unpack(packed, variable, rain.name) * factor
         if ds.variables["y"].values[0] < ds.variables["y"].values[-1]:
             values = values[:, ::-1]
         lowest = np.fmin.reduce(values, axis=None, initial=np.inf)
@@ -76,6 +76,27 @@ def read(source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
             measured=measured,
             attributes=origin(rain.name),
         )
+
+
+def _factor(rain: RainVariable, options: ReadOptions) -> float:
+    """Return the millimetres of a number: 1, unless the numbers are whole and only the user knows it.
+
+    Raises:
+        InputError: The numbers are whole, and neither the file nor the user gives their size.
+    """
+    whole = rain.variable.dtype.kind in "iu" and "scale_factor" not in rain.variable.attrs
+    if not whole:
+        options.expect_agreement("amount", "mm")
+        return 1.0
+    if options.units is None:
+        raise InputError(
+            f"{rain.name}: expected a scale_factor of whole numbers, found none; give the size of one with "
+            '--units, such as "0.01 mm"'
+        )
+    quantity, factor, _ = unit(options.units)
+    if quantity != "amount":
+        raise InputError(f"units: expected a unit of an amount, found {options.units} in the options")
+    return factor
 
 
 def _product(file: h5py.File) -> str | None:

@@ -1,7 +1,6 @@
 """Detection of the rain variable of a CF dataset, with its quantity, units and dimensions."""
 
 import re
-from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import xarray as xr
@@ -96,10 +95,9 @@ def horizontal_axes(ds: xr.Dataset, variable: xr.Variable) -> tuple[str, str] | 
     """Return the names of a variable's dimensions y and x; None if it is not on a grid."""
     if variable.ndim < 2:
         return None
-    coordinates: Mapping[Hashable, xr.Variable] = ds.variables
     found: dict[str, list[str]] = {"y": [], "x": [], "t": [], "": []}
     for dim in map(str, variable.dims):
-        found[cf_roles.axis(dim, coordinates.get(dim))].append(dim)
+        found[cf_roles.axis(*cf_roles.along(ds, dim))].append(dim)
     if len(found["y"]) == len(found["x"]) == 1:
         return found["y"][0], found["x"][0]
     # Dimensions without coordinates are those of a latitude (y, x).
@@ -126,7 +124,13 @@ def _candidates(ds: xr.Dataset, names: list[str], options: ReadOptions) -> list[
     if wanted:
         names = [name for name in names if _quantity(name, ds.variables[name]) == wanted] or names
     ranks = {name: _rank(name, ds.variables[name]) for name in names}
-    return [name for name in names if ranks[name] == max(ranks.values())]
+    best = [name for name in names if ranks[name] == max(ranks.values())]
+    # A total or a climatology beside the frames has no time.
+    return [name for name in best if _has_time(ds, ds.variables[name])] or best
+
+
+def _has_time(ds: xr.Dataset, variable: xr.Variable) -> bool:
+    return any(cf_roles.axis(dim, ds.variables.get(dim)) == "t" for dim in map(str, variable.dims))
 
 
 def _may_be_rain(variable: xr.Variable) -> bool:

@@ -114,6 +114,8 @@ def _data(file: h5py.File) -> h5py.Dataset:
     data = file["vil"]
     if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "ui" or data.ndim != 4:
         raise InputError(f"vil: expected whole numbers (event, y, x, time), found {data}")
+    if data.shape[2] == data.shape[3] != data.shape[1]:
+        raise InputError(f"vil: expected (event, y, x, time), found squares in another order, {data.shape}")
     if not 4 <= np.prod(data.shape[1:], dtype=object) <= MOST_PIXELS:
         raise InputError(f"vil: expected at most {MOST_PIXELS} pixels of an event, found {data.shape[1:]}")
     return data

@@ -40,7 +40,7 @@ class XarrayEngine:
     def times(self, source: Source, options: ReadOptions) -> NDArray[np.datetime64]:
         """Return the times of the frames."""
         with self._open(source) as ds:
-            return times_of(ds, options)
+            return times_of(ds, options, source.name)
 
     def read(self, source: Source, options: ReadOptions, frames: slice) -> xr.Dataset:
         """Return frames in mm/h, with rows from north to south."""
