@@ -177,18 +177,16 @@ def _motion_at(motion: Field, x: Field, y: Field) -> Field:
 def _displaced(shape: tuple[int, ...], displacement: Field, rows: slice, cols: slice) -> tuple[Field, Field]:
     """Return the column and row of the place of every pixel, each ``(rows, cols)``."""
     x, y = _pixel_coordinates(shape, rows, cols)
-    if displacement.shape != (2, *x.shape):
-        raise ArgumentError(f"displacement: expected shape {(2, *x.shape)}, found {displacement.shape}")
+    expected = (2, y.size, x.size)
+    if displacement.shape != expected:
+        raise ArgumentError(f"displacement: expected shape {expected}, found {displacement.shape}")
     return x + displacement[0], y + displacement[1]
 
 
 def _pixel_coordinates(shape: tuple[int, ...], rows: slice, cols: slice) -> tuple[Field, Field]:
-    """Return the column and row number of every pixel, each ``(rows, cols)``."""
+    """Return the column numbers ``(1, cols)`` and the row numbers ``(rows, 1)`` of the pixels."""
     height, width = shape
-    y, x = np.meshgrid(
-        np.arange(height, dtype=np.float32)[rows], np.arange(width, dtype=np.float32)[cols], indexing="ij"
-    )
-    return x, y
+    return np.arange(width, dtype=np.float32)[None, cols], np.arange(height, dtype=np.float32)[rows, None]
 
 
 def _span(places: Field, length: int) -> tuple[int, int]:
