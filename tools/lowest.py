@@ -81,8 +81,13 @@ GROUPS = {
     "pysteps": Group(
         extras=("nowcast", "pysteps"),
         tools=("hypothesis", "netCDF4", "pytest"),
-        tests=("tests/forecast/test_baselines.py", "tests/forecast/test_layouts.py", "tests/data/readers"),
-        left_out=(_REFUSED_IN_OTHER_WORDS,),
+        tests=(
+            "tests/forecast/test_baselines.py",
+            "tests/forecast/test_layouts.py",
+            "tests/data/readers/test_odim_h5.py",
+            "tests/data/readers/test_other_libraries.py",
+            "tests/data/readers/test_radolan.py",
+        ),
         compiled=("jsmin", "pysteps"),
     ),
     "onnx": Group(
