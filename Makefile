@@ -69,7 +69,7 @@ publish-docs: $(INSTALLED)
 	$(BIN)/mike set-default latest
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest demo dist site
+	rm -rf $(VENV) $(VENV)-lowest-* demo dist site
 
 # pysteps must be compiled. Without it, the baselines pysteps-sprog, anvil and steps are missing.
 $(INSTALLED): requirements.lock requirements-pysteps.lock pyproject.toml

@@ -38,7 +38,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         },
     ),
     "nn": ({"errors"}, {"numpy", "torch", "triton"}),
-    "models": ({"errors", "atomic", "nn"}, {"pydantic", "safetensors", "torch"}),
+    "models": ({"errors", "atomic", "nn"}, {"onnxscript", "pydantic", "safetensors", "torch"}),
     "forecast": (
         {"errors", "atomic", "models", "data", "motion", "nn.ops.kernels"},
         {"cv2", "dask", "numpy", "rasterio", "scipy", "torch", "xarray", "zarr"},

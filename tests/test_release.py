@@ -1,5 +1,6 @@
 """What a release consists of: one version everywhere, its credits, and the contents of wheel and sdist."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -10,10 +11,13 @@ from collections.abc import Iterator
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
 from benchmarks import model_tables
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import stormcell
 
@@ -55,6 +59,59 @@ def test_release_compatibility_page_states_the_lower_bounds():
     assert stated == {"Python": PROJECT["requires-python"].removeprefix(">="), "PyTorch": bounds["torch"]} | {
         name: bound for name, bound in bounds.items() if name != "torch"
     }
+
+
+def _locked() -> dict[str, str]:
+    """The version of each package in the lock files, by its name."""
+    found = {}
+    for path in ROOT.glob("requirements*.lock"):
+        for line in path.read_text("utf-8").splitlines():
+            requirement = Requirement(line)
+            (version,) = requirement.specifier
+            found[canonicalize_name(requirement.name)] = version.version
+    return found
+
+
+@pytest.mark.parametrize("extra", ["test", "docs", "release", "wheels", "bench"])
+def test_release_lower_bounds_of_what_developers_need_are_the_locked_versions(extra):
+    stated = [Requirement(line) for line in PROJECT["optional-dependencies"][extra]]
+    bounds = {
+        canonicalize_name(each.name): str(each.specifier) for each in stated if each.name != "stormcell"
+    }
+    locked = _locked()
+    expected = {name: f">={locked[name]}" for name in bounds if name in locked}
+    if extra == "bench":  # TensorFlow is not locked, but named beside what was measured with it
+        (measured,) = re.findall(r"tensorflow ([\d.]+)\.$", (ROOT / "docs/speed.md").read_text("utf-8"), re.M)
+        expected |= dict.fromkeys(("tensorflow", "tf-keras"), f">={measured}")
+    assert bounds == expected
+
+
+def _lowest() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("lowest", ROOT / "tools" / "lowest.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_release_every_other_extra_has_its_lower_bounds_tested():
+    lowest = _lowest()
+    developers = {"test", "docs", "release", "wheels", "bench"}
+    tested = {
+        line for group in lowest.GROUPS.values() for extra in group.extras for line in lowest._extra(extra)
+    }
+    for extra in PROJECT["optional-dependencies"].keys() - developers:
+        assert set(lowest._extra(extra)) <= tested, extra
+    missing = [path for group in lowest.GROUPS.values() for path in group.tests if not (ROOT / path).exists()]
+    assert not missing
+
+
+def test_release_unreachable_lower_bound_is_named():
+    lowest = _lowest()
+    found = {"torch": Requirement("torch==2.6.0+cpu"), "rich": Requirement("rich==14.2")}
+    stated = ["torch>=2.6", "rich>=13.7", "elsewhere>=1"]
+    assert list(lowest._unreachable(stated, found)) == [
+        "pyproject.toml: rich>=13.7: the lowest version that can be installed is 14.2"
+    ]
 
 
 def test_release_credits_are_those_of_the_shipped_models():

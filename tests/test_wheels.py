@@ -20,15 +20,12 @@ NEEDS_ZIG = pytest.mark.skipif(
     importlib.util.find_spec("ziglang") is None or importlib.util.find_spec("hatchling") is None,
     reason="no ziglang or no hatchling: see requirements-wheels.lock",
 )
-pytestmark = [
-    NEEDS_ZIG,
-    pytest.mark.skipif(
-        sys.platform != "linux" or platform.machine() != "x86_64", reason="not on Linux x86-64"
-    ),
-]
+HERE = pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() != "x86_64", reason="not on Linux x86-64"
+)
+pytestmark = NEEDS_ZIG
 
-ROOT = Path(__file__).parents[1]
-
+ROOT = Path(__file__).resolve().parents[1]
 FIRST_CALL = """
 import torch
 from stormcell.nn import ConvGRU2d, ConvLSTM2d, TrajGRU2d
@@ -91,6 +88,7 @@ def home(tmp_path):
     return path
 
 
+@HERE
 @pytest.mark.parametrize(("says", "processor"), [("default", "x86-64-v4"), ("avx2", "x86-64-v3")])
 def test_wheel_in_bare_environment_uses_its_kernels_at_first_call(bare, home, says, processor):
     if processor == "x86-64-v4" and torch.backends.cpu.get_cpu_capability() != "AVX512":
@@ -106,6 +104,7 @@ def test_wheel_in_bare_environment_uses_its_kernels_at_first_call(bare, home, sa
     assert done.stdout.count("AMX, compiled") == (1 if has_amx else 0)  # the ConvLSTM in bfloat16
 
 
+@HERE
 def test_wheel_in_two_homes_keeps_measurements_in_each(bare, tmp_path):
     names = []
     for user in ("one", "another"):
@@ -120,12 +119,14 @@ def test_wheel_in_two_homes_keeps_measurements_in_each(bare, tmp_path):
     assert len(names[0]) == 1  # how fast bfloat16 is; no compiled code
 
 
+@HERE
 def test_wheel_on_processor_without_avx2_uses_pytorch(bare, home):
     done = first_call(bare, home, ATEN_CPU_CAPABILITY="default")
     assert "the layers run slower, without compiled CPU kernels: no C compiler was found" in done.stderr
     assert "gates: PyTorch" in done.stdout
 
 
+@HERE
 @pytest.mark.parametrize("processor", ["x86-64-v3", "x86-64-v4"])
 def test_wheel_kernels_of_rain_compute_what_numpy_and_pytorch_compute(wheel, tmp_path, processor):
     if processor == "x86-64-v4" and torch.backends.cpu.get_cpu_capability() != "AVX512":
@@ -136,7 +137,7 @@ def test_wheel_kernels_of_rain_compute_what_numpy_and_pytorch_compute(wheel, tmp
         "import ctypes\nfrom stormcell.nn.ops import kernels\n"
         f"kernels.library = lambda dtype: ctypes.CDLL({library!r})\n"
     )
-    tests = Path(__file__).with_name("forecast") / "test_rain_kernels.py"
+    tests = ROOT / "tests" / "forecast" / "test_rain_kernels.py"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "with_kernels", "-p", "no:cacheprovider", tests]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
@@ -144,6 +145,7 @@ def test_wheel_kernels_of_rain_compute_what_numpy_and_pytorch_compute(wheel, tmp
     assert "skipped" not in done.stdout
 
 
+@HERE
 def test_wheel_names_its_platform_and_needs_only_old_symbols(wheel, tmp_path):
     assert wheel.name.endswith("-py3-none-manylinux_2_17_x86_64.whl")
     zipfile.ZipFile(wheel).extractall(tmp_path)
@@ -157,3 +159,43 @@ def test_wheel_names_its_platform_and_needs_only_old_symbols(wheel, tmp_path):
         said = subprocess.run(["objdump", "-T", path], capture_output=True, text=True, check=True).stdout
         needed = {word for word in said.replace("(", " ").replace(")", " ").split() if "GLIBC_" in word}
         assert needed <= {f"GLIBC_2.{minor}" for minor in ("2.5", 14, 17)}, path.name
+
+
+@pytest.fixture
+def hatch_build():
+    """The module that puts kernels into wheels."""
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "tools" / "hatch_build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_wheel_for_windows_alone_has_the_licences_of_what_is_linked_in(hatch_build, monkeypatch, tmp_path):
+    monkeypatch.setattr(hatch_build, "compile_kernels", lambda *_: [])
+    texts = {}
+    for name in hatch_build.PLATFORMS:
+        monkeypatch.setenv("STORMCELL_WHEEL", name)
+        build_data = {"force_include": {}}
+        hook = hatch_build.KernelHook(str(ROOT), {}, None, None, str(tmp_path), "wheel")
+        hook.initialize("standard", build_data)
+        hook.finalize()
+        texts[name] = " ".join(Path(path).read_text("utf-8") for path in build_data["force_include"])
+        assert all("/native/shipped/LICENSE-" in to for to in build_data["force_include"].values())
+    assert "mingw-w64 project" in texts["windows-x86_64"]
+    assert "Copyright (c) Zig contributors" in texts["windows-x86_64"]
+    assert {name for name, text in texts.items() if text} == {"windows-x86_64"}
+
+
+@HERE
+@pytest.mark.skipif(shutil.which("objdump") is None, reason="no objdump")
+def test_wheel_for_linux_has_no_code_of_others(hatch_build, monkeypatch, tmp_path):
+    monkeypatch.setattr(hatch_build, "_FLAGS", [flag for flag in hatch_build._FLAGS if flag != "-s"])
+    monkeypatch.setattr(hatch_build, "_DTYPES", ["float32"])
+    linux = hatch_build.PLATFORMS["linux-x86_64"]
+    v3 = linux._replace(processors={"x86-64-v3": linux.processors["x86-64-v3"]})
+    (path,) = hatch_build.compile_kernels(v3, ROOT / "src" / "stormcell" / "nn" / "ops" / "native", tmp_path)
+    said = subprocess.run(["objdump", "-t", path], capture_output=True, text=True, check=True).stdout
+    functions = {line.split()[-1] for line in said.splitlines() if " F " in line}
+    ours = "".join(source.read_text() for source in (ROOT / "src").rglob("native/*.[ch]"))
+    assert functions
+    assert not [name for name in functions if name.partition(".")[0] not in ours]

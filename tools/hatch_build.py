@@ -4,6 +4,7 @@ Without the variable the wheel is for all platforms and has no kernels: those ar
 C compiler, the package ziglang, compiles for every platform on any of them.
 """
 
+import importlib.resources
 import os
 import shutil
 import subprocess
@@ -28,6 +29,9 @@ _FLAGS = (
     "-s",
 )
 _WIDE = ("-mprefer-vector-width=512",)
+# Zig links its own code and the C runtime of mingw-w64 into a library for Windows; elsewhere the system has
+# the C runtime, and nothing is linked in. The licences lie in the folder of the package ziglang.
+_WINDOWS_LICENCES = {"LICENSE-zig": "LICENSE", "LICENSE-mingw-w64": "lib/libc/mingw/COPYING"}
 _X86_64 = {"x86-64-v3": ("-mcpu=x86_64_v3",), "x86-64-v4": ("-mcpu=x86_64_v4", *_WIDE)}
 
 
@@ -66,12 +70,21 @@ class KernelHook(BuildHookInterface[Any]):
         platform, self._folder = PLATFORMS[name], Path(tempfile.mkdtemp())
         for library in compile_kernels(platform, Path(self.root, _SOURCES), self._folder):
             build_data["force_include"][str(library)] = f"{_TO}/{library.name}"
+        for licence, path in licences(platform).items():
+            build_data["force_include"][str(path)] = f"{_TO}/{licence}"
         build_data |= {"pure_python": False, "tag": f"py3-none-{platform.tag}"}
 
     def finalize(self, *_: Any) -> None:
         """Remove the compiled kernels, which the wheel contains now."""
         if hasattr(self, "_folder"):
             shutil.rmtree(self._folder)
+
+
+def licences(platform: Platform) -> dict[str, Path]:
+    """Return the licences of others' code in the libraries for a platform, by their names in the wheel."""
+    folder = Path(str(importlib.resources.files("ziglang")))
+    of_platform = _WINDOWS_LICENCES if platform.suffix == ".dll" else {}
+    return {name: folder / path for name, path in of_platform.items()}
 
 
 def compile_kernels(platform: Platform, sources: Path, to: Path) -> list[Path]:

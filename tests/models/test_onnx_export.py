@@ -1,4 +1,5 @@
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -16,6 +17,9 @@ def test_exported_nowcaster_equals_that_in_pytorch_for_any_batch(tmp_path):
     nowcaster = Nowcaster(inputs=3, channels=4, detail_channels=4).eval()
     torch.nn.init.normal_(nowcaster.correction.weight, std=0.3)
     export_onnx(nowcaster, tmp_path / "n.onnx", frames=3, height=70, width=90, steps=1)
+    graph = onnx.load(tmp_path / "n.onnx").graph
+    constant = {node.output[0] for node in graph.node if node.op_type == "Constant"}
+    assert not [node.name for node in graph.node if node.input and set(node.input) <= constant]
     session = onnxruntime.InferenceSession(tmp_path / "n.onnx")
     generator = torch.Generator().manual_seed(1)
     for batch in (1, 3):

@@ -126,7 +126,9 @@ class TestState:
             json.dumps(facts | {"digests": dict(self.digests)}).encode(), np.uint8
         )
         buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays)
+        # Numbers alone. Before NumPy 2.1, allow_pickle=False would be stored as one of the arrays.
+        save: Callable[..., None] = np.savez
+        save(buffer, **arrays)
         write_file(path, buffer.getvalue())
 
     @classmethod

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from stormcell.nn import ConvGRU2d, ConvLSTM2d, TrajGRU2d
-from stormcell.nn.ops import bfloat16_probe
+from stormcell.nn.ops import bfloat16_probe, machine_cache
 from stormcell.nn.ops.bfloat16_probe import Probe
 
 SLOW = Probe(float32=1 / 314, bfloat16=1 / 182)  # as measured with AVX512-BF16 and without AMX
@@ -84,6 +84,37 @@ def test_measured_under_autocast_times_both_kinds():
     with torch.autocast("cpu", torch.bfloat16):
         probe = bfloat16_probe.measured()
     assert min(probe) > 0
+
+
+def test_measured_by_a_user_without_home_measures_once_per_process(empty, monkeypatch):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(machine_cache.Path, "home", home)
+    measure_once(monkeypatch)
+    assert bfloat16_probe.measured() == bfloat16_probe.measured() == SLOW
+    assert not empty.exists()
+
+
+@pytest.mark.usefixtures("empty")
+def test_measured_uses_one_thread_and_both_kinds_in_turn(monkeypatch):
+    convolve, threads = torch.conv2d, torch.get_num_threads()
+    seen = []
+
+    def conv2d(images, weight, **options):
+        seen.append((torch.get_num_threads(), images.dtype))
+        return convolve(images, weight, **options)
+
+    monkeypatch.setattr(torch, "conv2d", conv2d)
+    try:
+        torch.set_num_threads(2)
+        bfloat16_probe.measured()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert len(seen) > 4
+    assert seen == [(1, torch.float32), (1, torch.bfloat16)] * (len(seen) // 2)
 
 
 @pytest.mark.parametrize("build", [ConvLSTM2d, ConvGRU2d, TrajGRU2d])

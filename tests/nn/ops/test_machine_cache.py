@@ -40,3 +40,13 @@ def test_folder_of_another_user_is_refused(monkeypatch):
     monkeypatch.setattr(os, "getuid", lambda: another)
     with pytest.raises(PermissionError, match="expected a folder which only this user can write to"):
         machine_cache.folder()
+
+
+def test_folder_of_a_user_without_home_is_refused(monkeypatch):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(machine_cache.Path, "home", home)
+    with pytest.raises(OSError, match="XDG_CACHE_HOME can name a folder instead"):
+        machine_cache.folder()

@@ -7,8 +7,10 @@ AVX512-BF16 but without AMX do.
 import functools
 import hashlib
 import json
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import torch
@@ -55,21 +57,39 @@ def measured() -> Probe:
 
 def _key() -> str:
     """Return a name for what the times depend on."""
-    parts = torch.__version__, machine_cache.processor(), onednn.instruction_limit()
+    parts = "one thread", torch.__version__, machine_cache.processor(), onednn.instruction_limit()
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:20]
 
 
 def _measure() -> Probe:
     images, weight = torch.rand(1, 48, 32, 32), torch.rand(192, 48, 3, 3)
     images = images.contiguous(memory_format=torch.channels_last)
+    kinds = (images, weight), (images.bfloat16(), weight.bfloat16())
 
     def seconds(images: Tensor, weight: Tensor) -> float:
-        taken = []
-        for _ in range(_TRIALS):
-            began = time.perf_counter()
-            torch.conv2d(images, weight, padding=1)
-            taken.append(time.perf_counter() - began)
-        return min(taken)  # other programs only make it longer
+        began = time.perf_counter()
+        torch.conv2d(images, weight, padding=1)
+        return time.perf_counter() - began
 
-    with torch.inference_mode(), torch.autocast("cpu", enabled=False):
-        return Probe(seconds(images, weight), seconds(images.bfloat16(), weight.bfloat16()))
+    with _one_thread(), torch.inference_mode(), torch.autocast("cpu", enabled=False):
+        trials = [[seconds(*kind) for kind in kinds] for _ in range(_TRIALS)]
+    return Probe(*map(min, zip(*trials, strict=True)))  # other programs only make it longer
+
+
+_lock = threading.Lock()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let PyTorch use one thread: several wait for each other if another program uses a processor's core.
+
+    On a machine that was shared, each of ten convolutions of a millisecond so took 20, in both kinds of
+    numbers, and the wrong choice was stored.
+    """
+    with _lock:  # else another caller could read one thread, and set it at the end
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)

@@ -17,12 +17,19 @@ def folder() -> Path:
     Raises:
         OSError: There cannot be such a folder.
     """
-    path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stormcell"
+    path = Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "stormcell"
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = path.stat()
     if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
         raise PermissionError(f"{path}: expected a folder which only this user can write to")
     return path
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:  # HOME is not set, and no user has this process's number: in a container
+        raise FileNotFoundError(f"{error} XDG_CACHE_HOME can name a folder instead.") from error
 
 
 @contextmanager
