@@ -78,6 +78,10 @@ def stale(root: Path) -> None:
     write_status(root, Status(updated=datetime.now(UTC), state="waiting", stale_after_seconds=900))
 
 
+def stale_for_days(root: Path) -> None:
+    add(root, datetime(2026, 11, 3, 4, 15, tzinfo=UTC))
+
+
 def ahead(root: Path) -> None:
     add(root, recent() + timedelta(hours=1))
 
@@ -102,6 +106,7 @@ BANNERS = {
         ["The radar observed nothing in the newest frame. No rain on the map does not mean dry."],
     ),
     "stale": (stale, ["The newest radar frame is 6"]),
+    "stale for days": (stale_for_days, [" 3 Nov, 04:15."]),
     "ahead": (ahead, ["The newest radar frame is dated 5"]),
     "preliminary": (preliminary, ["First forecast of this frame; a better one is on its way."]),
     "nothing": (nothing, ["Nothing is published yet. The map fills when the first radar frame comes."]),

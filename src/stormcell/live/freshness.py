@@ -55,24 +55,28 @@ def freshness(out: Path, now: datetime, longest: timedelta | None = None) -> Fre
         if status is not None:
             limit = timedelta(seconds=status.stale_after_seconds)
     found = timeliness(latest.issue, now, limit)
-    how_old = f"{_minutes(-age)} ahead of the clock" if found == "ahead" else f"{_minutes(age)} old"
+    ahead = found == "ahead"
+    how_old = f"{_written(-age)} ahead of the clock" if ahead else f"{_written(max(age, timedelta(0)))} old"
     sentences = [f"{said}, {how_old}"]
     if manifest.degraded is not None:
         used, of = manifest.degraded.used, manifest.degraded.instead_of
         sentences.append(f"degraded: {used} instead of {of}: {manifest.degraded.reason}")
     if found == "old":
-        sentences.append(f"stale: expected an age of at most {_minutes(limit)}")
+        sentences.append(f"stale: expected an age of at most {_written(limit)}")
     elif found == "ahead":
         sentences.append("stale: expected a time that has come; a clock is wrong")
     if status is not None and status.state == "stopped":
         sentences.append("the loop was stopped")
     elif status is not None and now - status.updated > limit:
-        sentences.append(f"the loop has not written its status for {_minutes(now - status.updated)}")
+        sentences.append(f"the loop has not written its status for {_written(now - status.updated)}")
     state: State = "degraded" if manifest.degraded is not None else "fresh"
     if found != "current":
         state = "stale"
     return Freshness(state, (*sentences, *problems))
 
 
-def _minutes(period: timedelta) -> str:
+def _written(period: timedelta) -> str:
+    for unit, name in ((timedelta(days=1), "days"), (timedelta(hours=1), "h")):
+        if period >= 2 * unit:
+            return f"{period / unit:.0f} {name}"
     return f"{period / timedelta(minutes=1):.0f} min"

@@ -1,7 +1,7 @@
 // What a reader must know before trusting the map, in plain sentences.
 
 import { raisedSentence } from "./alert_words.js";
-import { clock, span } from "./times.js";
+import { clock, day, span } from "./times.js";
 
 const AHEAD = 120; // seconds by which the clocks of a radar and of the server may differ
 
@@ -23,7 +23,7 @@ export function bannersFor({ connected, latest, manifest, status, alerts, blind,
   const age = (now - Date.parse(latest.issue)) / 1000;
   const limit = status?.stale_after_seconds ?? 3 * latest.step_seconds;
   if (age > limit) {
-    add("stale", "warning", `The newest radar frame is ${span(age)} old, from ${clock(new Date(latest.issue))}.`);
+    add("stale", "warning", `The newest radar frame is ${span(age)} old, from ${moment(new Date(latest.issue), age)}.`);
   } else if (age < -AHEAD) {
     add("stale", "warning", `The newest radar frame is dated ${span(-age)} ahead of the clock. One of the clocks is wrong.`);
   }
@@ -43,6 +43,9 @@ export function bannersFor({ connected, latest, manifest, status, alerts, blind,
   if (raised) add("alerts", "alert", raised);
   return found;
 }
+
+// The time of day alone would be taken for today's.
+const moment = (time, age) => (age < 12 * 3600 ? clock(time) : `${day(time)}, ${clock(time)}`);
 
 const sentence = (text) => (/[.!?]$/.test(text) ? text : `${text}.`);
 
