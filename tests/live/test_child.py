@@ -39,6 +39,11 @@ def test_child_job_runs_in_another_process_that_stays(child):
     assert child(os.getpid, seconds=60) == first
 
 
+@pytest.mark.parametrize(("name", "value"), [("MALLOC_ARENA_MAX", "2"), ("OMP_WAIT_POLICY", "PASSIVE")])
+def test_child_keeps_little_memory_and_its_threads_wait_without_spinning(child, name, value):
+    assert child(partial(os.getenv, name), seconds=60) == value
+
+
 def test_child_error_of_stormcell_is_raised_as_it_is(child):
     with pytest.raises(FramesError, match="frames: too few"):
         child(refuse, seconds=60)

@@ -91,6 +91,8 @@ class Child:
         if self._connection is None:
             # Each thread would keep memory of its own, which is never given back.
             os.environ.setdefault("MALLOC_ARENA_MAX", "2")
+            # Threads of OpenMP that wait would take the processor from other programs, such as the server.
+            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             context = get_context("spawn")
             self._connection, other = context.Pipe()
             self._process = context.Process(target=_serve, args=(other,), daemon=True)
