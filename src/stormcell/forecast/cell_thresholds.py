@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from stormcell.forecast.contract import Field
 from stormcell.forecast.rain_kernels import MOST_CHANNELS, Cells, in_groups, rain_kernels
@@ -47,6 +47,14 @@ def corrector(nowcaster: Nowcaster, scene: Scene, guess: FirstGuess, at: Field) 
     return correct
 
 
+def planes(cells: Field, count: int) -> Tensor:  # (count, rows, cols)
+    """Return the fields of cells ``(rows, cols, field)``, without those that complete a group.
+
+    They share the memory.
+    """
+    return torch.from_numpy(cells).permute(2, 0, 1)[:count]
+
+
 def _suit(layers: list[nn.Conv2d]) -> bool:
     """Return whether the kernel can compute these layers."""
     weights = [layer.weight for layer in layers]
@@ -59,10 +67,8 @@ def _suit(layers: list[nn.Conv2d]) -> bool:
 def _packed(layer: nn.Conv2d) -> tuple[Field, Field]:
     """Return the weights ``(inputs, outputs)`` and the biases of a layer, outputs in whole groups."""
     outputs, inputs = layer.weight.shape[:2]
-    weight, bias = (
-        np.zeros((inputs, in_groups(outputs)), np.float32),
-        np.zeros(in_groups(outputs), np.float32),
-    )
+    weight = np.zeros((inputs, in_groups(outputs)), np.float32)
+    bias = np.zeros(in_groups(outputs), np.float32)
     weight[:, :outputs] = layer.weight.detach()[:, :, 0, 0].numpy().T
     if layer.bias is not None:
         bias[:outputs] = layer.bias.detach().numpy()
@@ -74,4 +80,4 @@ def _correct_without_kernels(
 ) -> None:
     with torch.inference_mode():
         found = nowcaster.cell_thresholds(scene, guess, area)[0].cpu()
-        part_of(torch.from_numpy(at).permute(2, 0, 1)[: len(found)], area).copy_(found)
+        part_of(planes(at, len(found)), area).copy_(found)

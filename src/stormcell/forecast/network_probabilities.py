@@ -17,7 +17,7 @@ from stormcell.data.grid import pixel_km
 from stormcell.data.time_axis import even_step, in_minutes
 from stormcell.errors import FramesError
 from stormcell.forecast.anchored_logits import sample_step, shift_, shifts
-from stormcell.forecast.cell_thresholds import corrector
+from stormcell.forecast.cell_thresholds import corrector, planes
 from stormcell.forecast.contract import Analysis, Field, Needs
 from stormcell.forecast.lead_threads import one_ahead, using_threads, worker_threads
 from stormcell.forecast.rain_kernels import Cells, in_groups, rain_kernels
@@ -93,7 +93,7 @@ class CellForecast:
     @property
     def at(self) -> Tensor:  # (K, H/2, W/2)
         """Logarithms of the corrected thresholds."""
-        return torch.from_numpy(self.cells).permute(2, 0, 1)[: self.thresholds]
+        return planes(self.cells, self.thresholds)
 
     def logits(self, every: int = 1) -> Tensor:  # (K, rows, cols)
         """Return the logits of exceedance in cells of 2 × 2 pixels: of every n-th row and column."""
@@ -107,7 +107,7 @@ class CellForecast:
         mean, side = avg_pool2d(self.mean[None], ENERGY_SIDE), ENERGY_SIDE // CELL
         rows = functools.reduce(np.add, [self.cells[first::side] for first in range(side)])
         total = functools.reduce(np.add, [rows[:, first::side] for first in range(side)])
-        at = torch.from_numpy(total / np.float32(side**2)).permute(2, 0, 1)[: self.thresholds]
+        at = planes(total / np.float32(side**2), self.thresholds)
         return exceedance_logits(mean[None], self.spread[None, None], at[None])[0]
 
 
@@ -160,9 +160,8 @@ def lead_probabilities(
             with torch.inference_mode(), using_threads(1):
                 rows, cols = newest.shape
                 by = shifts(made.logits(every)[:, :rows, :cols], newest, nowcaster.thresholds)
-            found = np.empty((len(nowcaster.thresholds), *observed.shape), np.float32)
-            fill = partial(_fill, found, _writer(found, made, by, carry), carry, observed, wet)
-            with using_threads(1):
+                found = np.empty((len(nowcaster.thresholds), *observed.shape), np.float32)
+                fill = partial(_fill, found, _writer(found, made, by, carry), carry, observed, wet)
                 collections.deque(run(fill, tiles_of(observed.shape, BLOCK)), maxlen=0)
             if carry.outside.any():
                 with torch.inference_mode():
