@@ -10,6 +10,8 @@ import httpx2 as httpx
 import uvicorn
 
 from stormcell.serve.app import create_app
+from stormcell.serve.server import _config
+from stormcell.serve.watch import utc_now
 
 
 class Server:
@@ -17,11 +19,12 @@ class Server:
 
     Attributes:
         root: The published folder.
+        clock: Returns the time; another one is for the next start.
         url: Its address, with a slash at the end.
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root, self.clock = root, utc_now
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
@@ -36,8 +39,8 @@ class Server:
 
     def start(self) -> None:
         """Start, and return when it answers."""
-        config = uvicorn.Config(create_app(self.root), port=self._port, log_level="critical", ws="none")
-        self._server = uvicorn.Server(config)
+        app = create_app(self.root, clock=self.clock)
+        self._server = uvicorn.Server(_config(app, port=self._port, log_level="critical", ws="none"))
         self._thread = threading.Thread(target=self._server.run)
         self._thread.start()
         while not self._server.started:

@@ -127,6 +127,18 @@ def test_banner_says_what_is_wrong(case, server, open_page):
         expect(banners.nth(index)).to_contain_text(text)
 
 
+def test_banner_judges_the_age_of_a_frame_by_the_clock_of_the_server(server, open_page):
+    """As in the demonstration, whose clock is fast."""
+    issue = recent() + timedelta(hours=1)
+    add(server.root, issue)
+    server.stop()
+    server.clock = lambda: issue + timedelta(minutes=2)
+    server.start()
+    page = open_page(server)
+    expect(page.locator(".tick:not(.loaded)")).to_have_count(0)
+    expect(page.locator("#banners .banner")).to_have_count(0)
+
+
 def test_banner_says_that_the_connection_is_lost_until_it_is_back(server, open_page):
     add(server.root, recent())
     page = open_page(server)

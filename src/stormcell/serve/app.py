@@ -103,5 +103,5 @@ def create_app(
         exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, *_NOT_PACKED),
     )
     app.add_middleware(Counted, metrics=site.metrics)
-    app.add_middleware(Headers)
+    app.add_middleware(Headers, clock=clock)
     return app

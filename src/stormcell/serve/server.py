@@ -71,6 +71,7 @@ def _config(app: FastAPI, **options: object) -> uvicorn.Config:
         app,
         access_log=False,
         server_header=False,
+        date_header=False,  # the app has its own clock
         timeout_graceful_shutdown=_GRACE,
         **options,  # type: ignore[arg-type]
     )
