@@ -40,7 +40,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "nn": ({"errors"}, {"numpy", "torch", "triton"}),
     "models": ({"errors", "atomic", "nn"}, {"onnxscript", "pydantic", "safetensors", "torch"}),
     "forecast": (
-        {"errors", "atomic", "models", "data", "motion", "nn.ops.kernels"},
+        {"errors", "atomic", "models", "data", "motion", "nn.ops.buffer_pool", "nn.ops.kernels"},
         {"cv2", "dask", "numpy", "rasterio", "scipy", "torch", "xarray", "zarr"},
     ),
     "maps": ({"errors", "data"}, {"PIL", "exactextract", "numpy", "pyproj"}),

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import weakref
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ import xarray as xr
 import stormcell
 from stormcell.data.grid import pixel_km
 from stormcell.errors import ArgumentError, FramesError
-from stormcell.forecast import network_probabilities
+from stormcell.forecast import cell_forecast, network, network_probabilities
 from stormcell.forecast.contract import Analysis, make_forecast
 from stormcell.forecast.network import NetworkForecaster
 from stormcell.forecast.probabilistic import DistributionForecaster, EnsembleForecaster
@@ -356,6 +357,21 @@ def test_network_forecaster_in_tiles_equals_whole(forecaster, monkeypatch, threa
     np.testing.assert_allclose(tiles, whole, rtol=0, atol=1e-6)  # rounding of float32
 
 
+@pytest.mark.parametrize("kernels", [True, False])
+def test_network_forecaster_large_grid_has_probabilities_in_half_precision(forecaster, monkeypatch, kernels):
+    given = rough(height=200, width=70)
+    analysis = moving(given, 3.0, -2.0)
+    if not kernels:
+        monkeypatch.setattr(cell_forecast, "rain_kernels", lambda: None)
+    exact = [rain.exceedance for rain in forecaster.distributions_from(analysis, 2)]
+    monkeypatch.setattr(network_probabilities, "LARGE", given[0].size - 1)
+    monkeypatch.setattr(network_probabilities, "BLOCK", (64, 30))
+    half = [rain.exceedance for rain in forecaster.distributions_from(analysis, 2)]
+    assert {rain.dtype for rain in half} == {np.dtype(np.float16)}
+    # Half of the last of 11 bits; probabilities below 6e-5 have fewer bits.
+    np.testing.assert_allclose(half, exact, rtol=2**-11 + 1e-6, atol=2**-25 + 1e-6)
+
+
 def test_network_forecaster_expected_area_is_about_that_of_the_newest_frame(forecaster):
     """The random network forecasts too much rain here; its shifts are found from all pixels."""
     torch.nn.init.constant_(forecaster.nowcaster.correction.bias, 0.3)
@@ -497,11 +513,26 @@ def test_network_forecaster_for_another_archive_has_the_blocks_of_its_time_or_al
     assert days(trained_on(forecaster, archives[0]).for_archive(later)) == ["2023-06-01"]
 
 
+@pytest.mark.parametrize("members", [None, 2])
+def test_network_forecaster_keeps_one_distribution_at_a_time(forecaster, monkeypatch, members):
+    made, alive = [], []
+
+    class Watched(network.AnchoredRain):
+        def __init__(self, *arguments):
+            alive.append(sum(reference() is not None for reference in made))
+            super().__init__(*arguments)
+            made.append(weakref.ref(self.exceedance))
+
+    monkeypatch.setattr(network, "AnchoredRain", Watched)
+    forecaster.products_from(Analysis(frames()), 3, members=members, thresholds=[1.0])
+    assert alive == [0, 0, 0]
+
+
 def test_network_forecaster_large_grid_needs_bounded_memory():
     """Peak memory in float32 numbers per pixel, beyond input and output.
 
-    It is 70: the bands of three frames and their products, the frames as the encoder reads them, and the 14
-    probabilities of a lead time. If a lead time were not computed in blocks, it would be 120.
+    It is 50, most of all the bands of three frames and their products, and the frames as the encoder reads
+    them.
     """
     code = """
 import resource
@@ -536,7 +567,7 @@ before = forecast(768, 2)
 print((peak() - before) / 4 / 768**2 - 2)
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert float(found.stdout) < 100
+    assert float(found.stdout) < 75
 
 
 def test_network_forecaster_rain_from_an_unobserved_sector_leaves_no_dry_hole(forecaster):

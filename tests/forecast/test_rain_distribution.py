@@ -186,6 +186,24 @@ def test_quantile_at_fields_of_levels_equals_pixel_by_pixel():
     np.testing.assert_array_equal(rain.part(slice(40, 60)).quantile_at(levels[:, 40:60]), found[:, 40:60])
 
 
+def test_distribution_of_half_precision_is_computed_in_single_precision():
+    rng = np.random.default_rng(4)
+    half = np.sort(rng.random((14, 9, 7)), axis=0)[::-1].astype(np.float16)
+    half[:, 2, 3] = np.nan
+    rain = RainDistribution(THRESHOLDS, half)
+    same = RainDistribution(THRESHOLDS, half.astype(np.float32))
+    cuts, observation = np.linspace(0.5, 0.1, 14), rng.gamma(0.5, 4, (9, 7)).astype(np.float32)
+    for compute in (
+        lambda rain: rain.mean(),
+        lambda rain: rain.crps(observation),
+        lambda rain: rain.probability([0.1, 0.7, 50]),
+        lambda rain: rain.quantile([0.1, 0.9]),
+        lambda rain: rain.rates_at_cuts(cuts.tolist()),
+    ):
+        assert compute(rain).dtype == np.float32
+        np.testing.assert_array_equal(compute(rain), compute(same))
+
+
 def test_distribution_undefined_pixels_are_undefined_in_everything():
     exceedance = np.full((14, 2, 2), 0.2, np.float32)
     exceedance[:, 0, 1] = np.nan
@@ -224,6 +242,11 @@ def test_distribution_certainly_dry_and_never_exceeded_have_their_limits():
 def test_distribution_invalid_arguments_are_refused(thresholds, exceedance, message):
     with pytest.raises(ArgumentError, match=message):
         RainDistribution(thresholds, exceedance.astype(np.float32))
+
+
+def test_distribution_of_double_precision_is_refused():
+    with pytest.raises(ArgumentError, match=r"expected float32 or float16 \(2, y, x\), found float64"):
+        RainDistribution([0.1, 0.5], np.zeros((2, 1, 1)))
 
 
 def test_distribution_wrong_grid_level_or_rate_is_refused():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from stormcell.forecast import cell_thresholds, network_probabilities, pareto_pieces
-from stormcell.forecast.network_probabilities import CellForecast
+from stormcell.forecast import cell_forecast, cell_thresholds, network_probabilities, pareto_pieces
+from stormcell.forecast.cell_forecast import CellForecast
 from stormcell.forecast.rain_distribution import RainDistribution
 from stormcell.forecast.rain_kernels import in_groups, rain_kernels
 from stormcell.models.exceedance import THRESHOLDS
@@ -25,7 +25,7 @@ def without_kernels(monkeypatch):
 
     def compute(function):
         with monkeypatch.context() as patch:
-            for module in (cell_thresholds, network_probabilities, pareto_pieces):
+            for module in (cell_forecast, cell_thresholds, pareto_pieces):
                 patch.setattr(module, "rain_kernels", lambda: None)
             return function()
 
@@ -95,7 +95,7 @@ def test_chances_of_kernels_are_those_of_opencv_and_pytorch(without_kernels, thr
 
     def compute():
         found = np.full((thresholds, height, width), 2, np.float32)
-        network_probabilities._writer(found, made, by, carry)(block)
+        cell_forecast.writer(found, made, by, carry)(block)
         return found
 
     found, expected = compute(), without_kernels(compute)

@@ -3,7 +3,14 @@ import pytest
 
 from stormcell.errors import ArgumentError
 from stormcell.motion import advection
-from stormcell.motion.advection import displacements, extrapolate, row_bands, sample, sample_nearest
+from stormcell.motion.advection import (
+    displacements,
+    extrapolate,
+    grid_displacements,
+    row_bands,
+    sample,
+    sample_nearest,
+)
 
 
 def uniform(dx, dy, shape=(24, 30)):
@@ -195,6 +202,14 @@ def test_extrapolate_conserves_rain_and_sign():
 def test_extrapolate_dry_stays_dry():
     forecast = extrapolate(np.zeros((24, 30), np.float32), uniform(2.5, 1.5), 3)
     assert np.nanmax(forecast) == 0
+
+
+def test_grid_displacements_in_bands_equal_those_of_the_whole_grid(monkeypatch):
+    motion = np.random.default_rng(0).normal(0, 2, (2, 40, 30)).astype(np.float32)
+    whole = all_displacements(motion, 4)
+    monkeypatch.setattr(advection, "BAND_PIXELS", 100)
+    in_bands = np.stack([path.copy() for path in grid_displacements(motion, 4)])
+    np.testing.assert_array_equal(in_bands, whole)
 
 
 @pytest.mark.parametrize("steps", [0, 1])

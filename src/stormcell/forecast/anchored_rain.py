@@ -1,5 +1,6 @@
 """A distribution that knows how much rain the newest frame suggests, and its single forecast."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,13 +9,13 @@ from numpy.typing import NDArray
 from stormcell.forecast.anchoring import anchored_cuts
 from stormcell.forecast.contract import Field
 from stormcell.forecast.cuts import best_cuts
-from stormcell.forecast.rain_distribution import RainDistribution
+from stormcell.forecast.rain_distribution import Probabilities, RainDistribution
 
 # Smallest and largest ratio of the forecast area of rain to that of the newest frame that lasts.
 AREA_BOUNDS = (1.0, 1.1)
 
-_EVERY = 2  # of large fields, every second row and column suffices to find the cuts
-_SMALL = 2**16  # pixels
+# Of large fields, every second row and column suffices to find the cuts; of larger ones, _ENOUGH pixels.
+_SMALL, _ENOUGH = 2**16, 2**21
 
 
 class AnchoredRain(RainDistribution):
@@ -39,7 +40,7 @@ class AnchoredRain(RainDistribution):
     def __init__(
         self,
         thresholds: Sequence[float],
-        exceedance: Field,
+        exceedance: Probabilities,
         areas: Sequence[float],
         among: NDArray[np.bool_] | None = None,
     ) -> None:
@@ -56,7 +57,8 @@ class AnchoredRain(RainDistribution):
         Returns:
             Rain rates in mm/h ``(y, x)``, NaN where the forecast is undefined.
         """
-        every = _EVERY if self.exceedance[0].size > _SMALL else 1
+        pixels = math.prod(self.shape)
+        every = 1 if pixels <= _SMALL else max(2, math.ceil(math.sqrt(pixels / _ENOUGH)))
         nth = slice(None, None, every)
         sample = self.part(nth, nth)
         areas = [area / every**2 for area in self.areas]

@@ -155,6 +155,7 @@ def draw_members(
                 )
             else:
                 list(pool.map(one_lead.draw, range(members)))
+            del rain, one_lead  # before the next are computed
             yield rates
 
 

@@ -1,5 +1,6 @@
 """A trained network as a forecaster of distributions, ensembles and single forecasts."""
 
+import collections
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -243,7 +244,8 @@ class NetworkForecaster:
         motion = analysis.motion()
         found = lead_probabilities(self.nowcaster, recent, motion, steps, self.inflow, threads=self.threads)
         step = step_minutes(recent)
-        for lead, (carry, exceedance) in enumerate(found, start=1):
+        for lead in range(1, steps + 1):  # enumerate would keep what it yielded last
+            carry, exceedance = next(found)
             moved = carry.nearest(newest)
             # Not the rain from outside the grid, or from where nothing was observed.
             known = observed & np.isfinite(moved) & ~carry.outside
@@ -264,8 +266,7 @@ class NetworkForecaster:
         return made.assign_attrs(self._provenance())
 
     def _collected(self, analysis: Analysis, steps: int, *wanted: LeadFields) -> list[xr.DataArray]:
-        for _ in _put_into(wanted, self.distributions_from(analysis, steps), steps):
-            pass
+        collections.deque(_put_into(wanted, self.distributions_from(analysis, steps), steps), maxlen=0)
         return self._arrays(analysis, wanted)
 
     def _arrays(self, analysis: Analysis, collected: Sequence[LeadFields]) -> list[xr.DataArray]:
@@ -284,10 +285,13 @@ def _put_into(
     collected: Sequence[LeadFields], distributions: Iterator[AnchoredRain], steps: int
 ) -> Iterator[AnchoredRain]:
     """Yield distributions, each after its fields were collected."""
-    for number, rain in enumerate(distributions):
+    number = 0
+    while (rain := next(distributions, None)) is not None:  # enumerate would keep what it yielded last
         for one in collected:
             one.put(rain, number, steps)
         yield rain
+        del rain  # before the next is computed
+        number += 1
 
 
 def _raining(frames: xr.DataArray) -> bool:

@@ -1,27 +1,25 @@
 """A network's probabilities of exceeding its thresholds, in coordinates that move with the rain."""
 
 import collections
-import functools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import avg_pool2d, max_pool2d
+from torch.nn.functional import max_pool2d
 
 from stormcell.data.grid import pixel_km
 from stormcell.data.time_axis import even_step, in_minutes
 from stormcell.errors import FramesError
 from stormcell.forecast.anchored_logits import sample_step, shift_, shifts
-from stormcell.forecast.cell_thresholds import corrector, planes
+from stormcell.forecast.cell_forecast import CellForecast, writer
+from stormcell.forecast.cell_thresholds import corrector
 from stormcell.forecast.contract import Analysis, Field, Needs
 from stormcell.forecast.lead_threads import one_ahead, using_threads, worker_threads
-from stormcell.forecast.rain_kernels import Cells, in_groups, rain_kernels
-from stormcell.models.exceedance import LOGISTIC, exceedance_logits
+from stormcell.forecast.rain_distribution import Probabilities
+from stormcell.forecast.rain_kernels import in_groups
 from stormcell.models.nowcaster import (
     CELL,
     LARGEST_PIXEL,
@@ -33,17 +31,18 @@ from stormcell.models.nowcaster import (
     Scene,
 )
 from stormcell.models.rain_cascade import ENERGY_SIDE
-from stormcell.models.rain_pyramid import DRY, SIDE, Area, upsample
+from stormcell.models.rain_pyramid import DRY, SIDE, Area
 from stormcell.motion.advection import row_bands
 from stormcell.motion.coordinates import Carrier, Inflow, carriers, inputs_to_moving
 from stormcell.motion.decibels import from_moved_decibels, to_decibels
+from stormcell.nn.ops import buffer_pool
 
 # Sides of the tiles of cells, and of the blocks of pixels, that are computed at once: few calls, and
 # temporary fields that fit into the cache.
 TILE = (64, 256)
 GPU_TILE = (1024, 1024)
 BLOCK = (64, 256)
-AHEAD_PIXELS = 2**22  # of a larger grid, two lead times at a time would take too much memory
+LARGE = 2**22  # pixels: of a larger grid, two lead times at a time or float32 would take too much memory
 NEVER = 1e3  # logarithm of a threshold that is never exceeded
 _TOLERANCE = 1.02  # of the limits of pixels, whose width varies within a grid
 
@@ -73,44 +72,6 @@ def recent_frames(analysis: Analysis, inputs: int) -> xr.DataArray:
     return recent
 
 
-@dataclass(frozen=True)
-class CellForecast:
-    """The distribution of a lead time in coordinates that move with the rain.
-
-    Attributes:
-        mean: Expected logarithmic rain ``(H, W)``.
-        spread: Standard deviation of its error, in cells of 8 × 8 pixels ``(H/8, W/8)``.
-        cells: Logarithms of the corrected thresholds, in cells of 2 × 2 pixels ``(H/2, W/2, thresholds)``, in
-            whole groups.
-        thresholds: Number of thresholds.
-    """
-
-    mean: Tensor
-    spread: Tensor
-    cells: Field
-    thresholds: int
-
-    @property
-    def at(self) -> Tensor:  # (K, H/2, W/2)
-        """Logarithms of the corrected thresholds."""
-        return planes(self.cells, self.thresholds)
-
-    def logits(self, every: int = 1) -> Tensor:  # (K, rows, cols)
-        """Return the logits of exceedance in cells of 2 × 2 pixels: of every n-th row and column."""
-        nth = [slice(first, None, CELL * every) for first in range(CELL)]
-        mean = torch.stack([self.mean[row, col] for row in nth for col in nth]).mean(dim=0)[None]
-        spread = upsample(self.spread[None, None], ENERGY_SIDE // CELL)[0, ..., ::every, ::every]
-        return exceedance_logits(mean[None], spread[None], self.at[None, :, ::every, ::every])[0]
-
-    def coarse_logits(self) -> Tensor:  # (K, H/8, W/8)
-        """Return the logits of exceedance in cells of 8 × 8 pixels, from their means."""
-        mean, side = avg_pool2d(self.mean[None], ENERGY_SIDE), ENERGY_SIDE // CELL
-        rows = functools.reduce(np.add, [self.cells[first::side] for first in range(side)])
-        total = functools.reduce(np.add, [rows[:, first::side] for first in range(side)])
-        at = planes(total / np.float32(side**2), self.thresholds)
-        return exceedance_logits(mean[None], self.spread[None, None], at[None])[0]
-
-
 def lead_probabilities(
     nowcaster: Nowcaster,
     recent: xr.DataArray,
@@ -119,12 +80,12 @@ def lead_probabilities(
     inflow: Inflow = "mean",
     *,
     threads: int | None = None,
-) -> Iterator[tuple[Carrier, Field]]:
+) -> Iterator[tuple[Carrier, Probabilities]]:
     """Yield the probabilities ``(threshold, y, x)`` of each lead time, and what moves fields to it.
 
     Where no rain was near in the last two frames, they are 0; see :func:`wet_among`. Elsewhere they agree
     with the area of rain in the newest frame; see :mod:`~stormcell.forecast.anchored_logits`. They are NaN
-    where the newest frame was not observed.
+    where the newest frame was not observed. Those of a large grid are in float16.
 
     Args:
         nowcaster: The network.
@@ -144,6 +105,8 @@ def lead_probabilities(
         moving = torch.from_numpy(_moving(frames, motion))[None].to(device)
         scene = nowcaster.read(moving, step, width, steps)
     del moving
+    if frames[-1].size > LARGE:
+        buffer_pool.release()  # of the encoder, which is done
     observed, newest = np.isfinite(frames[-1]), torch.from_numpy(frames[-1][::CELL, ::CELL].copy())
     every = sample_step(newest.numel())
     newest = newest[::every, ::every]
@@ -156,22 +119,24 @@ def lead_probabilities(
         def forecast(lead: int) -> tuple[Carrier, CellForecast]:
             return next(paths), _forecast(nowcaster, scene, wet, run, lead)
 
-        for carry, made in one_ahead(forecast, steps, workers if observed.size <= AHEAD_PIXELS else 1):
+        for carry, made in one_ahead(forecast, steps, workers if observed.size <= LARGE else 1):
             with torch.inference_mode(), using_threads(1):
                 rows, cols = newest.shape
                 by = shifts(made.logits(every)[:, :rows, :cols], newest, nowcaster.thresholds)
-                found = np.empty((len(nowcaster.thresholds), *observed.shape), np.float32)
-                fill = partial(_fill, found, _writer(found, made, by, carry), carry, observed, wet)
+                around = made.coarse_logits() if carry.outside.any() else None
+                dtype = np.float32 if observed.size <= LARGE else np.float16
+                found = np.empty((len(nowcaster.thresholds), *observed.shape), dtype)
+                fill = partial(_fill, found, writer(found, made, by, carry), carry, observed, wet)
                 collections.deque(run(fill, tiles_of(observed.shape, BLOCK)), maxlen=0)
-            if carry.outside.any():
+            del made, fill  # before the next are allocated
+            if around is not None:
                 with torch.inference_mode():
-                    chances = shift_(made.coarse_logits(), by).sigmoid_().numpy()
+                    chances = shift_(around, by).sigmoid_().numpy()
                 rows, cols = (-(-length // ENERGY_SIDE) for length in observed.shape)
                 carry.fill_inflow(found, chances[:, :rows, :cols], cell=ENERGY_SIDE)
                 found[:, ~observed] = np.nan
-            del made, fill  # before the next are allocated
             yield carry, found
-            del found
+            del carry, found
 
 
 def _moving(frames: Field, motion: Field) -> Field:
@@ -203,7 +168,7 @@ def _forecast(
 
 
 def _fill(
-    found: Field,
+    found: Probabilities,
     write: Callable[[Area], None],
     carry: Carrier,
     observed: NDArray[np.bool_],
@@ -221,35 +186,6 @@ def _fill(
         into.fill(0.0)
     if not observed[block].all():
         into[:, ~observed[block]] = np.nan
-
-
-def _writer(found: Field, made: CellForecast, by: Tensor, carry: Carrier) -> Callable[[Area], None]:
-    """Return what writes the probabilities of a block of the grid that may be wet."""
-    kernels = rain_kernels()
-    if kernels is None:
-        at = made.at.contiguous().numpy()
-        return partial(_write_without_kernels, found, made, at, by, carry)
-    return partial(
-        kernels.chances,
-        found,
-        carry.places,
-        mean=Cells(made.mean.numpy(), 1),
-        spread=Cells(made.spread.numpy(), ENERGY_SIDE),
-        at=Cells(made.cells, CELL),
-        slope=LOGISTIC,
-        shifts=by.numpy(),
-    )
-
-
-def _write_without_kernels(
-    found: Field, made: CellForecast, at: Field, by: Tensor, carry: Carrier, block: Area
-) -> None:
-    logits = carry.sample(at, *block, cell=CELL)
-    np.subtract(carry.sample(made.mean.numpy()[None], *block), logits, out=logits)
-    logits *= np.float32(LOGISTIC) / carry.sample(made.spread.numpy()[None], *block, cell=ENERGY_SIDE)
-    with torch.inference_mode():
-        shift_(torch.from_numpy(logits), by).sigmoid_()
-    found[:, *block] = logits
 
 
 def tiles_of(size: tuple[int, int], sides: tuple[int, int]) -> list[Area]:

@@ -23,7 +23,7 @@ from scipy import fft
 
 from stormcell.errors import ArgumentError
 from stormcell.forecast.contract import Field
-from stormcell.motion.advection import displacements, row_bands
+from stormcell.motion.advection import grid_displacements, row_bands
 from stormcell.motion.band_filters import central_wavelengths
 from stormcell.motion.cascade import Cascade
 
@@ -248,14 +248,12 @@ def carried_places(motion: Field, steps: int, period: tuple[int, int]) -> Iterat
         ArgumentError: ``motion`` has another shape or is not finite.
     """
     height, width = motion.shape[1:]
-    bands = [(rows, displacements(motion, steps, rows=rows)) for rows in row_bands(height, width)]
-    for _ in range(steps):
+    for path in grid_displacements(motion, steps):
         places = np.empty((height, width, 2), np.int16)
-        for rows, paths in bands:
-            path = next(paths)
+        for rows in row_bands(height, width):
             y, x = np.ogrid[rows, :width]
-            places[rows, :, 0] = np.rint(path[0] + x.astype(np.float32)) % period[1]
-            places[rows, :, 1] = np.rint(path[1] + y.astype(np.float32)) % period[0]
+            places[rows, :, 0] = np.rint(path[0, rows] + x.astype(np.float32)) % period[1]
+            places[rows, :, 1] = np.rint(path[1, rows] + y.astype(np.float32)) % period[0]
         yield places
 
 

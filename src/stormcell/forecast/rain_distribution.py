@@ -23,6 +23,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from stormcell.errors import ArgumentError
 from stormcell.forecast.contract import Field
@@ -30,6 +32,8 @@ from stormcell.forecast.pareto_pieces import ParetoPieces
 
 LARGEST = 200.0  # mm/h
 ROUNDING = 1e-6  # by which probabilities of a float32 network may fail to be monotone or exceed 0 and 1
+
+Probabilities = NDArray[np.float32] | NDArray[np.float16]
 
 BLOCK_PIXELS = 2**15  # rows are processed in blocks whose temporary fields fit into the cache
 
@@ -41,9 +45,9 @@ class RainDistribution:
 
     Args:
         thresholds: Two or more ascending rain rates in mm/h, > 0.
-        exceedance: Probabilities of a rate at or above each threshold, float32 ``(threshold, y, x)``: 0 to 1,
-            not increasing with the threshold, NaN at all thresholds where the forecast is undefined. It is
-            not copied.
+        exceedance: Probabilities of a rate at or above each threshold, float32 or float16 ``(threshold, y,
+            x)``: 0 to 1, not increasing with the threshold, NaN at all thresholds where the forecast is
+            undefined. It is not copied. All is computed in float32.
         largest: The largest rate in mm/h, above the last threshold.
 
     Raises:
@@ -61,15 +65,22 @@ class RainDistribution:
         (1, 1)
     """
 
-    def __init__(self, thresholds: Sequence[float], exceedance: Field, *, largest: float = LARGEST) -> None:
+    def __init__(
+        self,
+        thresholds: Sequence[float],
+        exceedance: Probabilities,
+        *,
+        largest: float = LARGEST,
+    ) -> None:
         rates = np.asarray(thresholds, np.float64)
         if rates.ndim != 1 or len(rates) < 2 or not (rates > 0).all() or not (np.diff(rates) > 0).all():
             raise ArgumentError(f"thresholds: expected two or more ascending rates > 0, found {thresholds}")
         if not rates[-1] < largest < np.inf:
             raise ArgumentError(f"largest: expected a rate above {rates[-1]:g} mm/h, found {largest}")
-        if exceedance.ndim != 3 or len(exceedance) != len(rates) or exceedance.dtype != np.float32:
+        dtypes = (np.float32, np.float16)
+        if exceedance.ndim != 3 or len(exceedance) != len(rates) or exceedance.dtype not in dtypes:
             raise ArgumentError(
-                f"exceedance: expected float32 ({len(rates)}, y, x), "
+                f"exceedance: expected float32 or float16 ({len(rates)}, y, x), "
                 f"found {exceedance.dtype} {exceedance.shape}"
             )
         self.thresholds = rates
@@ -77,7 +88,7 @@ class RainDistribution:
         self.exceedance = exceedance
         self._pieces = ParetoPieces(rates, self.largest)
         for block in self._blocks():
-            _check(exceedance[:, block])
+            _check(self._probabilities(block))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -86,10 +97,10 @@ class RainDistribution:
         return rows, cols
 
     def part(self, rows: slice, cols: slice = slice(None)) -> "RainDistribution":
-        """Return the distribution of some rows and columns; it shares the memory."""
+        """Return the distribution of some rows and columns in float32; it shares the memory of float32."""
         part = object.__new__(RainDistribution)
         part.__dict__.update(self.__dict__)
-        part.exceedance = self.exceedance[:, rows, cols]
+        part.exceedance = _single(self.exceedance[:, rows, cols])
         return part
 
     def probability(self, thresholds: Sequence[float]) -> Field:
@@ -109,7 +120,7 @@ class RainDistribution:
         found = np.empty((len(thresholds), *self.shape), np.float32)
         for rate, field in zip(thresholds, found, strict=True):
             for block in self._blocks():
-                field[block] = self._pieces.probability(self.exceedance[:, block], rate)
+                field[block] = self._pieces.probability(self._probabilities(block), rate)
         return found
 
     def quantile(self, levels: Sequence[float]) -> Field:
@@ -170,7 +181,7 @@ class RainDistribution:
         fields = chances.reshape(-1, *self.shape)
         rates = np.empty(fields.shape, np.float32)
         for block in self._blocks():
-            self._pieces.invert(self.exceedance[:, block], fields[:, block], rates[:, block])
+            self._pieces.invert(self._probabilities(block), fields[:, block], rates[:, block])
         return rates.reshape(chances.shape)
 
     def rates_at_cuts(self, cuts: Sequence[float]) -> Field:
@@ -204,14 +215,14 @@ class RainDistribution:
             )
         rates = np.empty(self.shape, np.float32)
         for block in self._blocks():
-            self._pieces.cut(self.exceedance[:, block], given, rates[block])
+            self._pieces.cut(self._probabilities(block), given, rates[block])
         return rates
 
     def mean(self) -> Field:
         """Return the expected rain rate in mm/h ``(y, x)``, NaN where the forecast is undefined."""
         mean = np.empty(self.shape, np.float32)
         for block in self._blocks():
-            mean[block] = self._pieces.mean(self.exceedance[:, block])
+            mean[block] = self._pieces.mean(self._probabilities(block))
         return mean
 
     def crps(self, observation: Field) -> Field:
@@ -234,8 +245,12 @@ class RainDistribution:
         score = np.empty(self.shape, np.float32)
         for block in self._blocks():
             observed = observation[block].astype(np.float32)
-            score[block] = self._pieces.crps(self.exceedance[:, block], observed)
+            score[block] = self._pieces.crps(self._probabilities(block), observed)
         return score
+
+    def _probabilities(self, rows: slice) -> Field:
+        """Return the probabilities of some rows in float32."""
+        return _single(self.exceedance[:, rows])
 
     def _blocks(self) -> Iterator[slice]:
         """Yield slices of rows."""
@@ -243,6 +258,13 @@ class RainDistribution:
         rows = max(1, BLOCK_PIXELS // width)
         for first in range(0, height, rows):
             yield slice(first, min(first + rows, height))
+
+
+def _single(exceedance: Probabilities) -> Field:
+    """Return probabilities in float32; PyTorch converts them far faster than NumPy."""
+    if exceedance.dtype == np.float32:
+        return np.asarray(exceedance, np.float32)
+    return np.asarray(torch.from_numpy(exceedance).float(), np.float32)
 
 
 def _check(exceedance: Field) -> None:

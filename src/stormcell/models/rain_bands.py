@@ -40,14 +40,16 @@ def bands_of(x: Tensor) -> Iterator[tuple[int, Tensor]]:
     height, width = (length + 2 * _MARGIN for length in x.shape[-2:])
     # Real and imaginary parts apart, because complex numbers cannot be exported to ONNX.
     mirrored = pad(x, (_MARGIN,) * 4, mode="reflect")
-    spectrum = torch.view_as_real(_reproducible(lambda: torch.fft.rfft2(mirrored)))
+    spectrum = torch.view_as_real(_reproducible(partial(torch.fft.rfft2, mirrored)))
+    like = x.new_empty(0)
+    del x, mirrored  # of a continent, each takes hundreds of megabytes
     for stride in sorted(set(STRIDES)):
         rows, cols = height // stride, width // stride
         # Of a band of long waves, only these are other than zero.
         halves = spectrum[..., : rows // 2, :, :], spectrum[..., height - rows // 2 :, :, :]
         waves = (torch.cat(halves, dim=-3) if stride > 1 else spectrum)[..., : cols // 2 + 1, :]
-        along_rows = (_wavenumbers(rows).to(x) / stride)[:, None]
-        along_cols = (_wavenumbers(cols)[: cols // 2 + 1].abs().to(x) / stride)[None]
+        along_rows = (_wavenumbers(rows).to(like) / stride)[:, None]
+        along_cols = (_wavenumbers(cols)[: cols // 2 + 1].abs().to(like) / stride)[None]
         if stride > 1:
             waves = _shifted(waves, math.pi * (stride - 1) * (along_rows + along_cols)) / stride**2
         wanted = [level for level in range(LEVELS) if STRIDES[level] == stride]

@@ -109,9 +109,10 @@ def decompose(
     # In older frames, rates below the least rain are interpolated at the edge of showers.
     older = torch.log10(rates[:, 1:].clamp_min(10**DRY))
     level = _filled(torch.cat([log_rain(rates[:, :1]), older], dim=1), finite, pyramid.around)
-    del recent, finite, rates, older  # of a continent, each takes hundreds of megabytes
+    divided = bands_of(level)
+    del recent, finite, rates, older, level  # of a continent, each takes hundreds of megabytes
     bands, moments, energy = [], [], []
-    for stride, band in bands_of(level):
+    for stride, band in divided:
         if stride == STRIDES[-1]:
             wide = _wide_mean(band)
             band, mean = band - wide, wide[:, :1]

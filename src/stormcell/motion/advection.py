@@ -61,20 +61,49 @@ def displacements(
         >>> [displacement[:, 0, 0].tolist() for displacement in displacements(east, 3)]
         [[-2.0, 0.0], [-4.0, 0.0], [-6.0, 0.0]]
     """
+    motion = _checked(motion)
+    path = np.zeros_like(motion[:, rows, cols])
+    for _ in range(steps):
+        path = _one_step_back(motion, path, rows, cols)
+        yield path
+
+
+def grid_displacements(motion: Field, steps: int) -> Iterator[Field]:
+    """Yield the displacements of the whole grid, as :func:`displacements` does, in one array.
+
+    The array is changed for each lead time, so it is to be used before the next. On a large grid, it is
+    followed in bands of rows, and takes a fifth of the memory.
+
+    Args:
+        motion: As for :func:`displacements`.
+        steps: Number of lead times, ≥ 0.
+
+    Raises:
+        ArgumentError: As for :func:`displacements`.
+    """
+    motion = _checked(motion)
+    path = np.zeros_like(motion)
+    for _ in range(steps):
+        for rows in row_bands(*motion.shape[1:]):
+            path[:, rows] = _one_step_back(motion, path[:, rows], rows, EVERYTHING)
+        yield path
+
+
+def _checked(motion: Field) -> Field:
     if motion.ndim != 3 or len(motion) != 2:
         raise ArgumentError(f"motion: expected shape (2, y, x), found {motion.shape}")
     if not np.isfinite(motion).all():
         raise ArgumentError("motion: expected finite numbers, found NaN or infinity")
-    motion = motion.astype(np.float32, copy=False)
+    return motion.astype(np.float32, copy=False)
+
+
+def _one_step_back(motion: Field, path: Field, rows: slice, cols: slice) -> Field:
+    """Return the displacements of a lead time, given those of the one before ``(2, rows, cols)``."""
     x, y = _pixel_coordinates(motion.shape[1:], rows, cols)
-    velocity = motion[:, rows, cols]
-    path = np.zeros_like(velocity)
-    for _ in range(steps):
-        # Midpoint rule: the motion half a step back, at a place guessed from the motion at the step's end.
-        halfway = path - velocity / 2
-        path = path - _motion_at(motion, x + halfway[0], y + halfway[1])
-        velocity = _motion_at(motion, x + path[0], y + path[1])
-        yield path
+    velocity = _motion_at(motion, x + path[0], y + path[1])
+    # Midpoint rule: the motion half a step back, at a place guessed from the motion at the step's end.
+    halfway = path - velocity / 2
+    return path - _motion_at(motion, x + halfway[0], y + halfway[1])
 
 
 def sample(frame: Field, displacement: Field, *, rows: slice = EVERYTHING, cols: slice = EVERYTHING) -> Field:

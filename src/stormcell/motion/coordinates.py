@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from stormcell.motion.advection import EVERYTHING, Field, displacements, row_bands, sample
+from stormcell.motion.advection import EVERYTHING, Field, displacements, grid_displacements, sample
 
 Inflow = Literal["mean", "nan"]
 
@@ -44,9 +44,8 @@ def carriers(motion: Field, steps: int, inflow: Inflow = "mean") -> Iterator["Ca
         inflow: Rain from outside the grid, which is unknown. ``"mean"``: a mean of the edge region, over an
             area that widens with the distance from the edge; ``"nan"``: NaN.
     """
-    bands = [displacements(motion, steps, rows=rows) for rows in row_bands(*motion.shape[1:])]
-    for _ in range(steps):
-        yield Carrier(np.concatenate([next(paths) for paths in bands], axis=1), inflow)
+    for path in grid_displacements(motion, steps):
+        yield Carrier(path, inflow)
 
 
 class Carrier:
@@ -60,13 +59,17 @@ class Carrier:
     def __init__(self, path: Field, inflow: Inflow = "mean") -> None:
         self.shape = height, width = path.shape[1:]
         y, x = np.ogrid[:height, :width]
-        column, row = path[0] + x.astype(np.float32), path[1] + y.astype(np.float32)
-        self._columns, self._rows = np.clip(column, 0, width - 1), np.clip(row, 0, height - 1)
-        self.outside = (column != self._columns) | (row != self._rows)
+        self._columns, self._rows = path[0] + x.astype(np.float32), path[1] + y.astype(np.float32)
+        self.outside = np.zeros(self.shape, np.bool_)
+        for place, last in ((self._columns, width - 1), (self._rows, height - 1)):
+            self.outside |= (place < 0) | (place > last)
+        far = np.stack([self._columns[self.outside], self._rows[self.outside]])
+        np.clip(self._columns, 0, width - 1, out=self._columns)
+        np.clip(self._rows, 0, height - 1, out=self._rows)
         self._nearest: Field | None = None
         if inflow == "mean" and self.outside.any():
             self._nearest = np.stack([self._columns[self.outside], self._rows[self.outside]])
-            self._beyond = np.stack([column[self.outside], row[self.outside]]) - self._nearest
+            self._beyond = far - self._nearest
 
     def __call__(self, fields: Field) -> Field:
         """Return fields ``(y, x)`` or ``(field, y, x)``, without NaN, moved."""

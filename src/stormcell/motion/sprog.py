@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stormcell.errors import ArgumentError
-from stormcell.motion.advection import displacements, row_bands, sample
+from stormcell.motion.advection import grid_displacements, row_bands, sample
 from stormcell.motion.cascade import FRAMES, Cascade, decompose
 from stormcell.motion.coordinates import inputs_to_moving
 from stormcell.motion.decibels import DRY_DB, LEAST_DB, from_decibels, to_decibels
@@ -79,10 +79,9 @@ def forecast(frames: Field, motion: Field, steps: int) -> Iterator[Field]:
     newest = to_decibels(frames[-1])
     observed = np.isfinite(newest)
     rates = wet_rates(newest, LEAST_DB)
-    bands = [(rows, displacements(motion, steps, rows=rows)) for rows in row_bands(*newest.shape)]
-    for field in cascade.forecast(steps):
+    for field, path in zip(cascade.forecast(steps), grid_displacements(motion, steps), strict=True):
         matched = match(field, rates, dry=DRY_DB, where=observed)
         matched[~observed] = np.nan
-        for rows, paths in bands:
-            field[rows] = from_decibels(sample(matched, next(paths), rows=rows))
+        for rows in row_bands(*newest.shape):
+            field[rows] = from_decibels(sample(matched, path[:, rows], rows=rows))
         yield field

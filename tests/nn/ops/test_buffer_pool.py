@@ -86,6 +86,12 @@ def test_idle_buffer_is_released(monkeypatch):
     del tensor
 
 
+def test_release_leaves_no_idle_buffer():
+    large()
+    buffer_pool.release()
+    assert not any(buffer_pool._idle.values())
+
+
 def test_reused_buffer_is_filled_with_nan_on_request(nan_memory):  # noqa: ARG001
     large().fill_(1)
     assert large().isnan().all()

@@ -45,6 +45,12 @@ def copy(tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     return empty(tensor.shape, dtype or tensor.dtype, tensor.device).copy_(tensor)
 
 
+def release() -> None:
+    """Return all idle buffers to the system."""
+    for buffers in list(_idle.values()):
+        buffers.clear()
+
+
 def _take(size: int) -> mmap.mmap | None:
     """Return a buffer of at least ``size`` bytes; None if this system has none to offer."""
     if sys.platform != "linux":
