@@ -21,14 +21,18 @@ _LARGEST_SHIFT = 2.0
 _STEPS = 8  # of Newton's method
 
 
-def sample_step(pixels: int) -> int:
-    """Return n, such that every n-th row and column suffice to find the shifts.
+def sample_step(pixels: int, enough: int = _SAMPLES) -> int:
+    """Return n, such that every n-th row and column suffice; by default, to find the shifts.
+
+    Args:
+        pixels: Number of pixels.
+        enough: Number of them that suffices.
 
     Example:
         >>> sample_step(1000 * 1000)
         6
     """
-    return max(1, math.ceil(math.sqrt(pixels / _SAMPLES)))
+    return max(1, math.ceil(math.sqrt(pixels / enough)))
 
 
 def shifts(

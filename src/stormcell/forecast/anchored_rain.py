@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from stormcell.forecast.anchored_logits import sample_step
 from stormcell.forecast.anchoring import anchored_cuts
 from stormcell.forecast.contract import Field
 from stormcell.forecast.cuts import best_cuts
@@ -58,7 +59,7 @@ class AnchoredRain(RainDistribution):
             Rain rates in mm/h ``(y, x)``, NaN where the forecast is undefined.
         """
         pixels = math.prod(self.shape)
-        every = 1 if pixels <= _SMALL else max(2, math.ceil(math.sqrt(pixels / _ENOUGH)))
+        every = 1 if pixels <= _SMALL else max(2, sample_step(pixels, _ENOUGH))
         nth = slice(None, None, every)
         sample = self.part(nth, nth)
         areas = [area / every**2 for area in self.areas]

@@ -105,7 +105,8 @@ def lead_probabilities(
         moving = torch.from_numpy(_moving(frames, motion))[None].to(device)
         scene = nowcaster.read(moving, step, width, steps)
     del moving
-    if frames[-1].size > LARGE:
+    large = frames[-1].size > LARGE
+    if large:
         buffer_pool.release()  # of the encoder, which is done
     observed, newest = np.isfinite(frames[-1]), torch.from_numpy(frames[-1][::CELL, ::CELL].copy())
     every = sample_step(newest.numel())
@@ -119,13 +120,13 @@ def lead_probabilities(
         def forecast(lead: int) -> tuple[Carrier, CellForecast]:
             return next(paths), _forecast(nowcaster, scene, wet, run, lead)
 
-        for carry, made in one_ahead(forecast, steps, workers if observed.size <= LARGE else 1):
+        for carry, made in one_ahead(forecast, steps, 1 if large else workers):
             with torch.inference_mode(), using_threads(1):
                 rows, cols = newest.shape
                 by = shifts(made.logits(every)[:, :rows, :cols], newest, nowcaster.thresholds)
                 around = made.coarse_logits() if carry.outside.any() else None
-                dtype = np.float32 if observed.size <= LARGE else np.float16
-                found = np.empty((len(nowcaster.thresholds), *observed.shape), dtype)
+                shape = (len(nowcaster.thresholds), *observed.shape)
+                found = np.empty(shape, np.float16 if large else np.float32)
                 fill = partial(_fill, found, writer(found, made, by, carry), carry, observed, wet)
                 collections.deque(run(fill, tiles_of(observed.shape, BLOCK)), maxlen=0)
             del made, fill  # before the next are allocated

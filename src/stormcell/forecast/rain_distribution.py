@@ -118,9 +118,10 @@ class RainDistribution:
         if not all(rate > 0 for rate in thresholds):
             raise ArgumentError(f"thresholds: expected rates > 0, found {list(thresholds)}")
         found = np.empty((len(thresholds), *self.shape), np.float32)
-        for rate, field in zip(thresholds, found, strict=True):
-            for block in self._blocks():
-                field[block] = self._pieces.probability(self._probabilities(block), rate)
+        for block in self._blocks():
+            exceedance = self._probabilities(block)
+            for rate, field in zip(thresholds, found, strict=True):
+                field[block] = self._pieces.probability(exceedance, rate)
         return found
 
     def quantile(self, levels: Sequence[float]) -> Field:

@@ -45,18 +45,12 @@ def copy(tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     return empty(tensor.shape, dtype or tensor.dtype, tensor.device).copy_(tensor)
 
 
-def release() -> None:
-    """Return all idle buffers to the system."""
-    for buffers in list(_idle.values()):
-        buffers.clear()
-
-
 def _take(size: int) -> mmap.mmap | None:
     """Return a buffer of at least ``size`` bytes; None if this system has none to offer."""
     if sys.platform != "linux":
         return None
     size = _rounded(size)
-    _release_old()
+    release(_MAX_IDLE_SECONDS)
     try:
         return _idle.setdefault(size, []).pop()[1]
     except IndexError:
@@ -82,10 +76,10 @@ def _put_back(buffer: mmap.mmap) -> None:
     _idle.setdefault(len(buffer), []).append((time.monotonic(), buffer))
 
 
-def _release_old() -> None:
-    """Return buffers to the system which have been idle for too long."""
-    before = time.monotonic() - _MAX_IDLE_SECONDS
+def release(idle_seconds: float = 0.0) -> None:
+    """Return buffers to the system which have been idle for so long."""
+    before = time.monotonic() - idle_seconds
     for buffers in list(_idle.values()):
         with suppress(IndexError):  # the list is empty
-            while buffers[0][0] < before:  # the first one has been idle for the longest time
+            while buffers[0][0] <= before:  # the first one has been idle for the longest time
                 buffers.pop(0)
