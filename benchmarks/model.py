@@ -171,10 +171,11 @@ def main() -> int:
     verify(work, networks, comparisons=arguments.comparisons)
     verified = [event.name for event in EVENTS if event.every]
     tables = model_tables.tables(work.folder, verified)
-    print(tables)
+    print("\n\n".join(tables.values()))
     if arguments.docs:
         fill(README, "mean of the events", model_tables.means(work.folder / "reports", verified))
-        fill(PAGE, "scores", tables)
+        for name, text in tables.items():
+            fill(PAGE, name, text)
         fill(PAGE, "data", model_tables.data(model))
     return 0
 

@@ -30,19 +30,23 @@ _SINGLE = (
 )
 
 
-def tables(folder: Path, events: Sequence[str]) -> str:
-    """Return the tables of the reports in a folder of work, in Markdown.
+def tables(folder: Path, events: Sequence[str]) -> dict[str, str]:
+    """Return the tables of the reports in a folder of work, in Markdown, by the name of their place.
 
     Args:
-        folder: Folder with ``reports``, ``ensembles`` and perhaps ``compared-reports``.
+        folder: Folder with ``reports``, ``ensembles`` and ``compared-reports``, as far as they were made.
         events: Names of the events; those without a report are left out.
     """
-    kinds = {"reports": _single, "ensembles": _ensembles, "compared-reports": _compared}
-    return "\n\n".join(
-        table(folder / kind, found)
-        for kind, table in kinds.items()
+    kinds = {
+        "scores": ("reports", _single),
+        "ensembles": ("ensembles", _ensembles),
+        "comparisons": ("compared-reports", _compared),
+    }
+    return {
+        name: table(folder / kind, found)
+        for name, (kind, table) in kinds.items()
         if (found := there(folder / kind, events))
-    )
+    }
 
 
 def there(reports: Path, events: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 from benchmarks import model, model_tables
 from benchmarks.model import Event
+from benchmarks.pages import fill
 from typer.testing import CliRunner
 
 from stormcell.cli.main import app
@@ -26,6 +27,7 @@ TINY = (
     "keep=last", "inputs=3", "lead_minutes=15", "channels=4", "detail_channels=4", "crop=32", "batch_size=2",
     "windows_per_batch=2", "max_updates=2", "validate_every=2", "validation_crops=2",
 )  # fmt: skip
+PLACES = ("scores", "ensembles", "comparisons", "data")  # of tables in the page
 
 
 def test_wettest_square_has_the_most_rain(monkeypatch):
@@ -38,6 +40,11 @@ def test_wettest_square_has_the_most_rain(monkeypatch):
     assert found == {"y": slice(8, 16), "x": slice(24, 32)}  # no other in steps of 2 has all of it
 
 
+@pytest.mark.parametrize("name", PLACES)
+def test_benchmark_model_page_has_a_place_for_every_table(name):
+    fill(model.PAGE, name, None)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("pysteps") is None, reason="STEPS needs pysteps")
 def test_benchmark_model_trains_without_each_network_and_ships_the_model_of_all(
     tmp_path, monkeypatch, capsys
@@ -47,7 +54,7 @@ def test_benchmark_model_trains_without_each_network_and_ships_the_model_of_all(
         synthetic.write(data / name, seed=seed, events=events, steps=16, shape=(72, 80))
     readme = tmp_path / "README.md"
     readme.write_text("<!-- mean of the events -->\n<!-- /mean of the events -->\n")
-    page.write_text("<!-- scores -->\n<!-- /scores -->\n<!-- data -->\n<!-- /data -->\n")
+    page.write_text("".join(f"<!-- {name} -->\n<!-- /{name} -->\n" for name in PLACES))
 
     def run(work, *words, log=None):  # noqa: ARG001
         commands.append([str(word) for word in words])
@@ -90,6 +97,7 @@ def test_benchmark_model_trains_without_each_network_and_ships_the_model_of_all(
     assert "| north-1 | Stormcell, network left out |" in text
     assert "| mean of the events | S-PROG |" in text
     assert "| S-PROG |" in readme.read_text()
+    assert "| mean of the events |" in text.partition("<!-- ensembles -->")[2]
     assert "CC0" in text.partition("<!-- data -->")[2]
     before = len(commands)
     assert model.main() == 0  # what is done is not done again; a finished training says so
@@ -126,7 +134,9 @@ def test_tables_have_means_over_lead_times_and_gains(tmp_path):
     for kind, content in written.items():
         (tmp_path / kind / "event").mkdir(parents=True)
         (tmp_path / kind / "event" / "scores.json").write_text(json.dumps(content))
-    found = model_tables.tables(tmp_path, ["event"])
+    every = model_tables.tables(tmp_path, ["event"])
+    assert list(every) == ["scores", "ensembles"]
+    found = "\n".join(every.values())
     assert "| event | Stormcell, network left out | 0.450 | 0.450 |" in found
     assert "| event | S-PROG | 0.400 |" in found
     assert "| event | +12.5% (+0.0% to +20.0%) |" in found
