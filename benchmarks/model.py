@@ -8,7 +8,8 @@ are verified.
 Every step is a command of its own, which resumes where it was stopped, and is skipped when it is done. The
 folder of the work keeps all that was made, and the output of each training. It takes hours; run it on a quiet
 machine. ``--ship`` puts the model into the package, ``--docs`` writes the tables into docs/model.md and
-README.md, and ``--comparisons`` adds trainings without parts of the network, or on fewer events.
+README.md, and ``--comparisons`` adds trainings without parts of the network or on fewer events, and
+fine-tunings.
 """
 
 import argparse
@@ -55,6 +56,17 @@ EVENTS_OF = {
     "2 events": ("knmi-2010", "mrms-2019"),
     "4 events": ("knmi-2010", "mrms-2019", "cirrus-2024", "dwd-2017"),
 }
+
+# Fine-tunings of the model that did not see a network: the event of that network that it is tuned on, and the
+# event that is verified. It is another day of that network; or the same day, of which only the last fifth is
+# verified; or one that the model was trained on, which shows whether it is forgotten.
+FINE_TUNED = (
+    ("fmi-2016", "fmi-2017"),
+    ("fmi-2017", "fmi-2016"),
+    ("knmi-2010", "knmi-2010"),
+    ("knmi-2010", "fmi-2016"),
+)
+FINE_TUNING = ("max_updates=200", "validate_every=50")
 
 
 @dataclass(frozen=True)
@@ -124,6 +136,15 @@ class Work:
         """Return the folder of the run without a network."""
         return self.folder / "folds" / name_of(network)
 
+    def fold_without(self, event: str, networks: dict[str, list[Event]]) -> Path:
+        """Return the folder of the run without the network of an event."""
+        (network,) = (name for name, events in networks.items() if event in {one.name for one in events})
+        return self.fold(network)
+
+    def tuned(self, event: str) -> Path:
+        """Return the folder of the fine-tuning on an event."""
+        return self.folder / "tuned" / f"fine-tuned-on-{event}"
+
     def run(self, *words: str | Path, log: Path | None = None) -> None:
         """Run a command of Stormcell; with a log, with one thread, and its output in there."""
         command = ["stormcell", *map(str, words)]
@@ -160,9 +181,9 @@ def main() -> int:
     make_archives(work)
     networks = networks_of(work)
     trainings = list(trainings_of(work, networks, comparisons=arguments.comparisons))
-    # Two trainings of one thread each learn from more crops in a minute than one of two.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda words: work.run(*words, log=work.folder / f"{words[-1].name}.log"), trainings))
+    train(work, trainings)
+    if arguments.comparisons:
+        train(work, list(fine_tunings_of(work, networks)))
     model = work.folder / "all" / "model.safetensors"
     if arguments.ship:
         shipped = add_shipped(NAME, model)
@@ -170,7 +191,7 @@ def main() -> int:
         print(f"shipped: {shipped}")
     verify(work, networks, comparisons=arguments.comparisons)
     verified = [event.name for event in EVENTS if event.every]
-    tables = model_tables.tables(work.folder, verified)
+    tables = model_tables.tables(work.folder, verified, [f"{one}-to-{other}" for one, other in FINE_TUNED])
     print("\n\n".join(tables.values()))
     if arguments.docs:
         fill(README, "mean of the events", model_tables.means(work.folder / "reports", verified))
@@ -242,6 +263,21 @@ def trainings_of(
             yield _training(work, events, finland, work.folder / "compared" / name_of(name), settings)
 
 
+def fine_tunings_of(work: Work, networks: dict[str, list[Event]]) -> Iterator[tuple[str | Path, ...]]:
+    """Yield the commands of the fine-tunings, the folder of each the last word."""
+    for name in dict.fromkeys(tuned_on for tuned_on, _ in FINE_TUNED):
+        start = work.fold_without(name, networks) / "model.safetensors"
+        archived = work.folder / "archives" / f"{name}.zarr"
+        yield ("train", archived, "--from", start, *FINE_TUNING, "--out", work.tuned(name))
+
+
+def train(work: Work, trainings: Sequence[tuple[str | Path, ...]]) -> None:
+    """Run trainings, one for each processor."""
+    # Two trainings of one thread each learn from more crops in a minute than one of two.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda words: work.run(*words, log=work.folder / f"{words[-1].name}.log"), trainings))
+
+
 def _training(
     work: Work, events: Sequence[Event], left_out: Sequence[Event], folder: Path, settings: tuple[str, ...]
 ) -> tuple[str | Path, ...]:
@@ -265,12 +301,25 @@ def verify(work: Work, networks: dict[str, list[Event]], *, comparisons: bool) -
                 models = [work.folder / "compared" / name_of(name) / "model.safetensors" for name in COMPARED]
                 names = (str(model), *map(str, models), "sprog")
                 _verify(work, event, "compared-reports", event.every or 0, names, ("--reference", "sprog"))
+    if comparisons:
+        events_by_name = {event.name: event for event in EVENTS}
+        for tuned_on, name in FINE_TUNED:
+            folders = work.fold_without(tuned_on, networks), work.tuned(tuned_on)
+            names = (*(str(folder / "model.safetensors") for folder in folders), "sprog")
+            event, report = events_by_name[name], f"{tuned_on}-to-{name}"
+            _verify(work, event, "tuned-reports", event.every or 0, names, ("--reference", "sprog"), report)
 
 
 def _verify(
-    work: Work, event: Event, kind: str, every: int, names: Sequence[str], options: Sequence[str]
+    work: Work,
+    event: Event,
+    kind: str,
+    every: int,
+    names: Sequence[str],
+    options: Sequence[str],
+    name: str | None = None,
 ) -> None:
-    report = work.folder / kind / event.name
+    report = work.folder / kind / (name or event.name)
     if not (report / "scores.json").exists():
         chosen = [word for name in names for word in ("--forecaster", name)]
         archived = work.verified(event)

@@ -22,6 +22,7 @@ TITLES = {
 THRESHOLDS = ("0.5", "1.0", "2.0", "5.0")
 _RELIABLE = ("0.1", "0.5", "1.0", "2.0")
 _ENOUGH = 10_000  # pixels in a class of probability
+_CSI_AND_CRPS = (*(f"CSI ≥ {threshold}" for threshold in THRESHOLDS), "CRPS, mm/h")
 _SINGLE = (
     *(f"CSI ≥ {threshold}" for threshold in THRESHOLDS),
     "bias ≥ 1.0",
@@ -30,22 +31,25 @@ _SINGLE = (
 )
 
 
-def tables(folder: Path, events: Sequence[str]) -> dict[str, str]:
+def tables(folder: Path, events: Sequence[str], tuned: Sequence[str] = ()) -> dict[str, str]:
     """Return the tables of the reports in a folder of work, in Markdown, by the name of their place.
 
     Args:
-        folder: Folder with ``reports``, ``ensembles`` and ``compared-reports``, as far as they were made.
+        folder: Folder with ``reports``, ``ensembles``, ``compared-reports`` and ``tuned-reports``, as far as
+            they were made.
         events: Names of the events; those without a report are left out.
+        tuned: Names of the reports of fine-tunings, such as ``fmi-2016-to-fmi-2017``.
     """
     kinds = {
-        "scores": ("reports", _single),
-        "ensembles": ("ensembles", _ensembles),
-        "comparisons": ("compared-reports", _compared),
+        "scores": ("reports", events, _single),
+        "ensembles": ("ensembles", events, _ensembles),
+        "comparisons": ("compared-reports", events, _compared),
+        "fine-tuning": ("tuned-reports", tuned, _tuned),
     }
     return {
         name: table(folder / kind, found)
-        for name, (kind, table) in kinds.items()
-        if (found := there(folder / kind, events))
+        for name, (kind, wanted, table) in kinds.items()
+        if (found := there(folder / kind, wanted))
     }
 
 
@@ -199,10 +203,25 @@ def _compared(reports: Path, events: Sequence[str]) -> str:
     for event in events:
         for name, one in read(reports / event).items():
             title = TITLES.get(name) or Path(name).parent.name.removeprefix("without-").replace("-", " ")
-            numbers = [mean(one["csi"][threshold]) for threshold in THRESHOLDS]
-            crps = mean(one["crps_distribution"]) if "crps_distribution" in one else mean(one["crps"])
-            rows.append((event, title, *(f"{number:.3f}" for number in (*numbers, crps))))
-    return _table(("event", "training", *(f"CSI ≥ {t}" for t in THRESHOLDS), "CRPS, mm/h"), rows)
+            rows.append((event, title, *_csi_and_crps(one)))
+    return _table(("event", "training", *_CSI_AND_CRPS), rows)
+
+
+def _tuned(reports: Path, names: Sequence[str]) -> str:
+    """CSI of the models that were fine-tuned, and of those from which they started."""
+    rows = []
+    for report in names:
+        tuned_on, _, verified = report.partition("-to-")
+        for name, one in read(reports / report).items():
+            title = {"model": "before", "sprog": TITLES["sprog"]}.get(name, "fine-tuned")
+            rows.append((tuned_on, verified, title, *_csi_and_crps(one)))
+    return _table(("fine-tuned on", "verified on", "forecaster", *_CSI_AND_CRPS), rows)
+
+
+def _csi_and_crps(scores: Scores) -> list[str]:
+    """Return means over lead times: the CSI, and the CRPS of the distribution or else of the single field."""
+    crps = scores.get("crps_distribution", scores["crps"])
+    return [f"{mean(values):.3f}" for values in (*(scores["csi"][one] for one in THRESHOLDS), crps)]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -27,7 +27,7 @@ TINY = (
     "keep=last", "inputs=3", "lead_minutes=15", "channels=4", "detail_channels=4", "crop=32", "batch_size=2",
     "windows_per_batch=2", "max_updates=2", "validate_every=2", "validation_crops=2",
 )  # fmt: skip
-PLACES = ("scores", "ensembles", "comparisons", "data")  # of tables in the page
+PLACES = ("scores", "ensembles", "comparisons", "fine-tuning", "data")  # of tables in the page
 
 
 def test_wettest_square_has_the_most_rain(monkeypatch):
@@ -50,8 +50,10 @@ def test_benchmark_model_trains_without_each_network_and_ships_the_model_of_all(
     tmp_path, monkeypatch, capsys
 ):
     data, page, commands = tmp_path / "data", tmp_path / "model.md", []
-    for name, seed, events in (("north/one", 1, 1), ("north/two", 1, 1), ("south", 2, 1)):
-        synthetic.write(data / name, seed=seed, events=events, steps=16, shape=(72, 80))
+    for name, seed, events in (("north/one", 1, 1), ("north/two", 1, 1), ("south", 2, 2)):
+        *others, _ = synthetic.write(data / name, seed=seed, events=events, steps=16, shape=(72, 80))
+        for file in others:  # the south has rain at another time
+            file.unlink()
     readme = tmp_path / "README.md"
     readme.write_text("<!-- mean of the events -->\n<!-- /mean of the events -->\n")
     page.write_text("".join(f"<!-- {name} -->\n<!-- /{name} -->\n" for name in PLACES))
@@ -65,7 +67,8 @@ def test_benchmark_model_trains_without_each_network_and_ships_the_model_of_all(
     for name, value in {
         "EVENTS": EVENTS, "SETTINGS": TINY, "SHIPPED_SETTINGS": ("validation=0%",), "PAGE": page,
         "README": readme, "LARGEST": 72, "CUT": 64, "MEMBERS": 2, "NAME": "tiny",
-        "BASELINES": ("extrapolation", "sprog"),
+        "BASELINES": ("extrapolation", "sprog"), "FINE_TUNED": (("south", "north-1"),),
+        "FINE_TUNING": ("max_updates=1", "validate_every=1", "crop=32", "validation_crops=1"),
     }.items():  # fmt: skip
         monkeypatch.setattr(model, name, value)
     monkeypatch.setattr(shipped_models, "FOLDER", tmp_path / "shipped")
@@ -102,6 +105,18 @@ def test_benchmark_model_trains_without_each_network_and_ships_the_model_of_all(
     before = len(commands)
     assert model.main() == 0  # what is done is not done again; a finished training says so
     assert {words[0] for words in commands[before:]} == {"train"}
+
+    before = len(commands)
+    monkeypatch.setattr(model, "trainings_of", lambda *_, **__: [])
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--comparisons"])
+    assert model.main() == 0
+    (tuning,) = (words for words in commands[before:] if words[0] == "train")
+    assert tuning[1].endswith("south.zarr")
+    start = tuning[tuning.index("--from") + 1]
+    assert all(
+        one.data_source["source"] != _source(tuning[1]) for one in read_card(start).nowcasting.archives
+    )
+    assert "| south | north-1 | fine-tuned |" in page.read_text().partition("<!-- fine-tuning -->")[2]
     capsys.readouterr()
 
 
