@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from stormcell.errors import ArgumentError
-from stormcell.forecast.anchoring import anchored_cuts, lasting_areas
+from stormcell.forecast.anchoring import anchored_cuts, areas_of, lasting_areas
 from stormcell.forecast.rain_distribution import RainDistribution
 
 THRESHOLDS = [0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3.5, 5, 8, 12, 20, 30]
@@ -71,6 +71,16 @@ def test_field_invalid_cuts_are_refused(cuts):
 
 def expected_areas(rain: RainDistribution) -> np.ndarray:
     return rain.exceedance.sum(axis=(1, 2), dtype=np.float64)
+
+
+def test_areas_of_counts_as_a_comparison_with_each_threshold_does():
+    thresholds = [0.1, 0.5, 5.0, 1000.0]
+    rates = np.random.default_rng(0).gamma(0.3, 3, (40, 30)).astype(np.float32)
+    rates[:3], rates[3, :4] = np.nan, np.float32(0.1)
+    expected = [np.count_nonzero(rates >= np.float32(threshold)) for threshold in thresholds]
+    assert expected[-1] == 0 < expected[-2]
+    assert areas_of(rates, thresholds).tolist() == expected
+    assert areas_of(np.zeros((2, 2), np.float32), thresholds).tolist() == [0, 0, 0, 0]
 
 
 def test_lasting_areas_heavy_rain_becomes_rarer_and_light_rain_does_not():

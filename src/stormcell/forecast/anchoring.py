@@ -24,7 +24,25 @@ NEVER = 1.0
 _HEAVY, _LIFETIME = 5.0, 450.0
 
 
-def lasting_areas(areas: Sequence[float], thresholds: Sequence[float], minutes: float) -> NDArray[np.float64]:
+def areas_of(rates: Field, thresholds: Sequence[float]) -> NDArray[np.float64]:
+    """Return the number of pixels at or above each threshold.
+
+    Args:
+        rates: Rain rates in mm/h, NaN where unknown.
+        thresholds: Ascending rain rates in mm/h.
+
+    Example:
+        >>> areas_of(np.array([0.0, 0.5, 1.0, np.nan], np.float32), [0.5, 1.0, 2.0])
+        array([2., 1., 0.])
+    """
+    rising = np.asarray(thresholds, rates.dtype)
+    reached = np.searchsorted(rising, rates[rates >= rising[0]], side="right")
+    return np.bincount(reached, minlength=len(rising) + 1)[:0:-1].cumsum()[::-1].astype(np.float64)
+
+
+def lasting_areas(
+    areas: Sequence[float] | NDArray[np.float64], thresholds: Sequence[float], minutes: float
+) -> NDArray[np.float64]:
     """Return how much of the area at or above each threshold lasts for some time, on average.
 
     Light rain covers nearly the same area an hour later; heavy rain becomes rarer, because it is found at the

@@ -12,7 +12,7 @@ import xarray as xr
 
 from stormcell.errors import ModelFileError
 from stormcell.forecast.anchored_rain import AnchoredRain
-from stormcell.forecast.anchoring import lasting_areas
+from stormcell.forecast.anchoring import areas_of, lasting_areas
 from stormcell.forecast.contract import DEFAULT_STEPS, Analysis, Needs, check_steps
 from stormcell.forecast.ensemble import ensemble_of
 from stormcell.forecast.known_archives import archives_like
@@ -249,11 +249,9 @@ class NetworkForecaster:
             moved = carry.nearest(newest)
             # Not the rain from outside the grid, or from where nothing was observed.
             known = observed & np.isfinite(moved) & ~carry.outside
-            rates = moved[known]
-            areas = [float(np.count_nonzero(rates >= rate)) for rate in thresholds]
-            lasting = lasting_areas(areas, thresholds, lead * step)
+            lasting = lasting_areas(areas_of(moved[known], thresholds), thresholds, lead * step)
             rain = AnchoredRain(thresholds, exceedance, lasting.tolist(), known)
-            del carry, exceedance, moved, rates  # before those of the next lead time are in memory
+            del carry, exceedance, moved  # before those of the next lead time are in memory
             yield rain
             del rain
 

@@ -1,19 +1,21 @@
 """A network's probabilities of exceeding its thresholds, in coordinates that move with the rain."""
 
 import collections
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from stormcell.data.grid import pixel_km
 from stormcell.data.time_axis import even_step, in_minutes
 from stormcell.errors import FramesError
-from stormcell.forecast.anchored_logits import sample_step, shift_, shifts
+from stormcell.forecast.anchored_logits import SHOWER, area_bounds, sample_step, shift_, shifts
+from stormcell.forecast.anchoring import areas_of
 from stormcell.forecast.cell_forecast import CellForecast, writer
 from stormcell.forecast.cell_thresholds import corrector
 from stormcell.forecast.contract import Analysis, Field, Needs
@@ -108,9 +110,11 @@ def lead_probabilities(
     large = frames[-1].size > LARGE
     if large:
         buffer_pool.release()  # of the encoder, which is done
-    observed, newest = np.isfinite(frames[-1]), torch.from_numpy(frames[-1][::CELL, ::CELL].copy())
-    every = sample_step(newest.numel())
-    newest = newest[::every, ::every]
+    observed = np.isfinite(frames[-1])
+    every = sample_step(observed.size // CELL**2)
+    nth = slice(None, None, CELL * every)
+    sampled = torch.from_numpy(observed[nth, nth].copy())
+    bounds = _bounds(frames[-1], nowcaster.thresholds, _pixel_km(recent))
     wet = wet_among(scene)
     workers = threads if device.type == "cpu" else 1
     with worker_threads(workers) as pool:
@@ -122,8 +126,8 @@ def lead_probabilities(
 
         for carry, made in one_ahead(forecast, steps, 1 if large else workers):
             with torch.inference_mode(), using_threads(1):
-                rows, cols = newest.shape
-                by = shifts(made.logits(every)[:, :rows, :cols], newest, nowcaster.thresholds)
+                rows, cols = sampled.shape
+                by = shifts(made.logits(every)[:, :rows, :cols], sampled, *bounds)
                 around = made.coarse_logits() if carry.outside.any() else None
                 shape = (len(nowcaster.thresholds), *observed.shape)
                 found = np.empty(shape, np.float16 if large else np.float32)
@@ -138,6 +142,14 @@ def lead_probabilities(
                 found[:, ~observed] = np.nan
             yield carry, found
             del carry, found
+
+
+def _bounds(newest: Field, thresholds: Sequence[float], width: float) -> tuple[Tensor, Tensor]:
+    """Return the bounds of the area at or above each threshold, as parts of the area that was observed."""
+    observed = max(int(np.count_nonzero(np.isfinite(newest))), 1)
+    bounds = area_bounds(areas_of(newest, thresholds), thresholds, SHOWER / width**2)
+    least, most = (torch.from_numpy(bound / observed).float() for bound in bounds)
+    return least, most
 
 
 def _moving(frames: Field, motion: Field) -> Field:
