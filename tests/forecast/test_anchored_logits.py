@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from stormcell.forecast import anchored_logits
-from stormcell.forecast.anchored_logits import area_bounds, shift_, shifts
+from stormcell.forecast.anchored_logits import Correction, area_bounds, correction_to
 
 
 def scene(size: int = 150) -> tuple[torch.Tensor, torch.Tensor]:
@@ -21,37 +21,57 @@ def parts(*numbers: float) -> torch.Tensor:
     return torch.tensor(numbers)
 
 
-def expected_parts(logits: torch.Tensor, observed: torch.Tensor, by: torch.Tensor) -> np.ndarray:
-    return torch.sigmoid(shift_(logits.clone(), by))[:, observed].mean(dim=1).numpy()
+SAME = torch.ones(3)
 
 
-def test_shifts_raise_too_small_areas_to_the_lower_bounds_and_lower_too_large_ones():
+def expected_parts(logits: torch.Tensor, observed: torch.Tensor, correction: Correction) -> np.ndarray:
+    return torch.sigmoid(correction.apply_(logits.clone()))[:, observed].mean(dim=1).numpy()
+
+
+def test_correction_raises_too_small_areas_to_the_lower_bounds_and_lowers_too_large_ones():
     logits, observed = scene()
-    before = expected_parts(logits, observed, torch.zeros(3))
+    before = torch.sigmoid(logits)[:, observed].mean(dim=1).numpy()
     least, most = parts(*before * [1.5, 0.9, 0.1]), parts(*before * [1.6, 1.1, 0.3])
-    by = shifts(logits, observed, least, most)
-    np.testing.assert_allclose(expected_parts(logits, observed, by), before * [1.5, 1.0, 0.3], rtol=1e-4)
-    assert by[1].abs() < 1e-4
+    correction = correction_to(logits, observed, least, most, SAME)
+    np.testing.assert_allclose(
+        expected_parts(logits, observed, correction), before * [1.5, 1.0, 0.3], rtol=1e-4
+    )
+    assert correction.shifts[1].abs() < 1e-4
 
 
-def test_shifts_ignore_what_was_not_observed():
+def test_correction_by_slopes_keeps_the_areas():
     logits, observed = scene()
-    least, most = parts(0.2, 0.1, 0.05), parts(0.25, 0.15, 0.1)
+    before = torch.sigmoid(logits)[:, observed].mean(dim=1).numpy()
+    least, most = parts(*before * 0.9), parts(*before * 1.1)
+    correction = correction_to(logits, observed, least, most, slopes=parts(1.5, 1.4, 0.8))
+    assert (correction.shifts.abs() > 0.1).all()  # because most logits are below 0
+    corrected = logits * correction.slopes[:, None, None] + correction.shifts[:, None, None]
+    after = torch.sigmoid(corrected)[:, observed].mean(dim=1).numpy()
+    np.testing.assert_allclose(after, before, rtol=1e-4)
+    steeper = [float(torch.sigmoid(some)[0][observed].std()) for some in (logits, corrected)]
+    assert steeper[1] > 1.1 * steeper[0]
+
+
+def test_correction_ignores_what_was_not_observed():
+    logits, observed = scene()
+    bounds = parts(0.2, 0.1, 0.05), parts(0.25, 0.15, 0.1)
     elsewhere = torch.where(observed, logits, 30.0)
-    assert torch.equal(shifts(logits, observed, least, most), shifts(elsewhere, observed, least, most))
+    found, expected = (correction_to(given, observed, *bounds, SAME) for given in (elsewhere, logits))
+    assert torch.equal(found.shifts, expected.shifts)
 
 
-def test_shifts_of_a_certainly_dry_forecast_are_zero():
+def test_correction_of_a_certainly_dry_forecast_does_not_shift():
     logits, observed = scene()
     bounds = parts(0.2, 0.1, 0.05), parts(0.3, 0.2, 0.1)
-    assert shifts(torch.full_like(logits, -torch.inf), observed, *bounds).tolist() == [0, 0, 0]
-    assert shifts(logits, torch.zeros_like(observed), *bounds).tolist() == [0, 0, 0]
+    dry = torch.full_like(logits, -torch.inf)
+    assert correction_to(dry, observed, *bounds, SAME).shifts.tolist() == [0, 0, 0]
+    assert correction_to(logits, torch.zeros_like(observed), *bounds, SAME).shifts.tolist() == [0, 0, 0]
 
 
 def test_shifts_are_limited():
     logits, observed = scene()
-    by = shifts(logits - 20, observed, parts(0.2, 0.1, 0.05), parts(0.3, 0.2, 0.1))
-    assert by.max() == anchored_logits._LARGEST_SHIFT
+    correction = correction_to(logits - 20, observed, parts(0.2, 0.1, 0.05), parts(0.3, 0.2, 0.1), SAME)
+    assert correction.shifts.max() == anchored_logits._LARGEST_SHIFT
 
 
 def test_bounds_of_large_areas_widen_with_the_rate_up_to_1_mm():
@@ -69,8 +89,8 @@ def test_bounds_of_small_areas_allow_for_the_number_of_showers():
     assert most.tolist() == pytest.approx([130, 30, 10])
 
 
-def test_shifted_logits_still_fall():
+def test_corrected_logits_still_fall():
     logits, _ = scene()
-    shifted = shift_(logits.clone(), torch.tensor([0.0, 1.7, 2.5]))
-    assert (shifted.diff(dim=0) <= 0).all()
-    assert torch.equal(shifted[0], logits[0])
+    corrected = Correction(parts(1.0, 0.7, 1.2), parts(0.0, 1.7, 2.5)).apply_(logits.clone())
+    assert (corrected.diff(dim=0) <= 0).all()
+    assert torch.equal(corrected[0], logits[0])

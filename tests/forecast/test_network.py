@@ -239,12 +239,12 @@ def test_network_forecaster_lead_times_in_minutes_and_pixels_matter(forecaster):
     assert np.abs(coarse - base).max() > 1e-3
 
 
-@pytest.mark.parametrize(("count", "same"), [(4, True), (3, False)])
+@pytest.mark.parametrize(("count", "same"), [(6, True), (5, False), (3, False)])
 def test_network_forecaster_uses_only_the_frames_it_reads(forecaster, count, same):
-    """The card says four frames."""
-    given = frames(count=6)
+    """The card says four frames; of these and two more, the newest one is forecast as a test."""
+    given = frames(count=8)
     other = given.copy(deep=True)
-    other[: 6 - count] *= 3
+    other[: 8 - count] *= 3
     assert np.array_equal(forecaster(given, 2).values, forecaster(other, 2).values) == same
 
 
@@ -438,7 +438,7 @@ def test_network_forecaster_runs_on_the_device_of_its_network(forecaster, monkey
         torch.Tensor, "cpu", lambda result: devices.append(result.device.type) or torch.ones(result.shape)
     )
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # the device "meta" has none
-    forecast = replace(forecaster, nowcaster=forecaster.nowcaster.to("meta"))(frames(), steps=2)
+    forecast = replace(forecaster, nowcaster=forecaster.nowcaster.to("meta"))(frames(count=4), steps=2)
     # Where it is wet, and for each of two lead times the thresholds, the mean and the spread.
     assert devices == ["meta"] * 7
     assert (forecast >= 0.1).any()
@@ -464,7 +464,7 @@ def test_network_forecaster_computes_with_its_number_of_threads(forecaster, monk
     for name in ("read", "first_guess"):
         monkeypatch.setattr(Nowcaster, name, noting(getattr(Nowcaster, name)))
     before = torch.get_num_threads()
-    replace(forecaster, threads=before + 1)(frames(), 1)
+    replace(forecaster, threads=before + 1)(frames(count=4), 1)
     assert found == [before + 1, 1]
     assert torch.get_num_threads() == before
 

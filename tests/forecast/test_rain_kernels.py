@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from stormcell.forecast import cell_forecast, cell_thresholds, network_probabilities, pareto_pieces
+from stormcell.forecast.anchored_logits import Correction
 from stormcell.forecast.cell_forecast import CellForecast
 from stormcell.forecast.rain_distribution import RainDistribution
 from stormcell.forecast.rain_kernels import in_groups, rain_kernels
@@ -90,18 +91,21 @@ def test_chances_of_kernels_are_those_of_opencv_and_pytorch(without_kernels, thr
         thresholds,
     )
     made.at[1:, 10:20] = network_probabilities.NEVER
-    by = torch.from_numpy(rng.normal(0, 1, thresholds).astype(np.float32))
+    correction = Correction(
+        torch.from_numpy(rng.uniform(0.5, 2, thresholds).astype(np.float32)),
+        torch.from_numpy(rng.normal(0, 1, thresholds).astype(np.float32)),
+    )
     block = slice(5, 70), slice(3, 148)
 
     def compute():
         found = np.full((thresholds, height, width), 2, np.float32)
-        cell_forecast.writer(found, made, by, carry)(block)
+        cell_forecast.writer(found, made, correction, carry)(block)
         return found
 
     found, expected = compute(), without_kernels(compute)
-    # The terms of logits are up to 1.702 · 10 / 0.05 = 340. Some eight of them are rounded, and the slope of
-    # the logistic function is a quarter.
-    np.testing.assert_allclose(found, expected, atol=340 * 2**-24 * 8 / 4)
+    # The terms of logits are up to 2 · 1.702 · 10 / 0.05 = 680. Some eight of them are rounded, and the slope
+    # of the logistic function is a quarter.
+    np.testing.assert_allclose(found, expected, atol=680 * 2**-24 * 8 / 4)
     assert (found[1:, 20:30, 50:60] == 0).any()
     untouched = np.ones((height, width), bool)
     untouched[block] = False

@@ -3,12 +3,14 @@
 A network learns the probabilities of its training. Radars differ, most of all in light rain, and rare rates
 are learned badly. But in coordinates that move with the rain, the area at or above most thresholds an hour
 ahead is near that in the newest frame. So where the expected area, the sum of the probabilities, is outside
-of bounds around it, the logits of a threshold are shifted by one number for the whole frame.
+of bounds around it, the logits of a threshold are shifted by one number for the whole frame. They may also be
+made steeper or flatter, which leaves the area as it is.
 """
 
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -63,44 +65,62 @@ def area_bounds(
     return np.maximum(areas - change, 0.0), areas + change
 
 
-def shifts(
+@dataclass(frozen=True)
+class Correction:
+    """A slope and a shift of the logits of each threshold.
+
+    Attributes:
+        slopes: What the logits of each threshold are multiplied by ``(K,)``, > 0.
+        shifts: What is then added to them ``(K,)``.
+    """
+
+    slopes: Tensor
+    shifts: Tensor
+
+    def apply_(self, logits: Tensor) -> Tensor:
+        """Change logits in place, such that they still fall from threshold to threshold.
+
+        Args:
+            logits: ``(K, rows, cols)``.
+
+        Example:
+            >>> correction = Correction(torch.tensor([1.0, 1.0, 2.0]), torch.tensor([0.0, 2.0, 0.5]))
+            >>> correction.apply_(torch.tensor([1.0, 0.0, -1.0]).reshape(3, 1, 1)).flatten()
+            tensor([ 1.0000,  1.0000, -1.5000])
+        """
+        logits *= self.slopes[:, None, None]
+        logits += self.shifts[:, None, None]
+        for lower, higher in itertools.pairwise(logits):
+            torch.minimum(lower, higher, out=higher)
+        return logits
+
+
+def correction_to(
     logits: Tensor,  # (K, H, W), -inf where it is certainly dry
     observed: Tensor,  # (H, W) of bool
     least: Tensor,  # (K,), parts of the area that was observed
     most: Tensor,  # (K,)
-) -> Tensor:  # (K,)
-    """Return the numbers that the logits of each threshold are to be shifted by.
+    slopes: Tensor,  # (K,), > 0
+) -> Correction:
+    """Return the correction of logits with which the expected areas are within bounds.
+
+    The slopes alone do not change the areas: the shifts are those with which they are as before, or at the
+    nearer bound.
 
     Example:
         >>> logits, observed = torch.zeros(1, 64, 64), torch.ones(64, 64, dtype=torch.bool)
-        >>> by = shifts(logits, observed, least=torch.tensor([0.2]), most=torch.tensor([0.3]))
-        >>> round(torch.sigmoid(by).item(), 3)                          # one half of it without a shift
+        >>> least, most = torch.tensor([0.2]), torch.tensor([0.3])
+        >>> correction = correction_to(logits, observed, least, most, slopes=torch.ones(1))
+        >>> round(torch.sigmoid(correction.shifts).item(), 3)                # one half of it before
         0.3
     """
     known = logits[:, observed]
     expected = torch.sigmoid(known).sum(dim=1)
     wanted = torch.minimum(torch.maximum(expected, least * known.shape[1]), most * known.shape[1])
-    found = torch.zeros_like(expected)
+    steeper, shifts = known * slopes[:, None], torch.zeros_like(expected)
     for _ in range(_STEPS):
-        chances = torch.sigmoid(known + found[:, None])
-        slope = (chances * (1 - chances)).sum(dim=1)
-        found = found - ((chances.sum(dim=1) - wanted) / slope.clamp_min(1e-6)).clamp(-1.0, 1.0)
-    found = found.clamp(-_LARGEST_SHIFT, _LARGEST_SHIFT)
-    return torch.where(expected > 0, found, torch.zeros_like(found))
-
-
-def shift_(logits: Tensor, by: Tensor) -> Tensor:
-    """Shift logits in place, such that they still fall from threshold to threshold.
-
-    Args:
-        logits: ``(K, rows, cols)``.
-        by: ``(K,)``.
-
-    Example:
-        >>> shift_(torch.tensor([1.0, 0.0, -1.0]).reshape(3, 1, 1), torch.tensor([0.0, 2.0, 0.5])).flatten()
-        tensor([ 1.0000,  1.0000, -0.5000])
-    """
-    logits += by[:, None, None]
-    for lower, higher in itertools.pairwise(logits):
-        torch.minimum(lower, higher, out=higher)
-    return logits
+        chances = torch.sigmoid(steeper + shifts[:, None])
+        rise = (chances * (1 - chances)).sum(dim=1)
+        shifts = shifts - ((chances.sum(dim=1) - wanted) / rise.clamp_min(1e-6)).clamp(-1.0, 1.0)
+    shifts = shifts.clamp(-_LARGEST_SHIFT, _LARGEST_SHIFT)
+    return Correction(slopes, torch.where(expected > 0, shifts, torch.zeros_like(shifts)))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from stormcell.forecast.anchored_logits import shift_
+from stormcell.forecast.anchored_logits import Correction
 from stormcell.forecast.cell_thresholds import planes
 from stormcell.forecast.contract import Field
 from stormcell.forecast.rain_distribution import Probabilities
@@ -60,26 +60,28 @@ class CellForecast:
         return exceedance_logits(mean[None], self.spread[None, None], at[None])[0]
 
 
-def writer(found: Probabilities, made: CellForecast, by: Tensor, carry: Carrier) -> Callable[[Area], None]:
+def writer(
+    found: Probabilities, made: CellForecast, correction: Correction, carry: Carrier
+) -> Callable[[Area], None]:
     """Return what writes the probabilities of exceeding the thresholds in a block of the grid.
 
     Args:
         found: The probabilities of the whole grid ``(threshold, y, x)``.
         made: The forecast.
-        by: Shift of the logits of each threshold.
+        correction: Of the logits.
         carry: What moves the rain.
     """
     kernels = rain_kernels()
     if kernels is None:
         at = made.at.contiguous().numpy()
-        return partial(_write_without_kernels, found, made, at, by, carry)
+        return partial(_write_without_kernels, found, made, at, correction, carry)
     write = partial(
         kernels.chances,
         mean=Cells(made.mean.numpy(), 1),
         spread=Cells(made.spread.numpy(), ENERGY_SIDE),
         at=Cells(made.cells, CELL),
-        slope=LOGISTIC,
-        shifts=by.numpy(),
+        slopes=(LOGISTIC * correction.slopes).numpy(),
+        shifts=correction.shifts.numpy(),
     )
     if found.dtype == np.float32:
         return partial(write, found, carry.places)
@@ -96,11 +98,16 @@ def _write_rounded(
 
 
 def _write_without_kernels(
-    found: Probabilities, made: CellForecast, at: Field, by: Tensor, carry: Carrier, block: Area
+    found: Probabilities,
+    made: CellForecast,
+    at: Field,
+    correction: Correction,
+    carry: Carrier,
+    block: Area,
 ) -> None:
     logits = carry.sample(at, *block, cell=CELL)
     np.subtract(carry.sample(made.mean.numpy()[None], *block), logits, out=logits)
     logits *= np.float32(LOGISTIC) / carry.sample(made.spread.numpy()[None], *block, cell=ENERGY_SIDE)
     with torch.inference_mode():
-        shift_(torch.from_numpy(logits), by).sigmoid_()
+        correction.apply_(torch.from_numpy(logits)).sigmoid_()
     found[:, *block] = logits

@@ -15,6 +15,7 @@ from stormcell.forecast.anchored_rain import AnchoredRain
 from stormcell.forecast.anchoring import areas_of, lasting_areas
 from stormcell.forecast.contract import DEFAULT_STEPS, Analysis, Needs, check_steps
 from stormcell.forecast.ensemble import ensemble_of
+from stormcell.forecast.hindcast import hindcast_slopes
 from stormcell.forecast.known_archives import archives_like
 from stormcell.forecast.lead_fields import LeadFields, probabilities, quantiles, rates
 from stormcell.forecast.network_probabilities import lead_probabilities, recent_frames, step_minutes
@@ -242,7 +243,10 @@ class NetworkForecaster:
             yield from (AnchoredRain(thresholds, dry, [0.0] * len(thresholds)) for _ in range(steps))
             return
         motion = analysis.motion()
-        found = lead_probabilities(self.nowcaster, recent, motion, steps, self.inflow, threads=self.threads)
+        slopes = hindcast_slopes(self.nowcaster, analysis, recent, motion, self.threads)
+        found = lead_probabilities(
+            self.nowcaster, recent, motion, steps, self.inflow, slopes=slopes, threads=self.threads
+        )
         step = step_minutes(recent)
         for lead in range(1, steps + 1):  # enumerate would keep what it yielded last
             carry, exceedance = next(found)

@@ -14,12 +14,13 @@ from torch.nn.functional import max_pool2d
 from stormcell.data.grid import pixel_km
 from stormcell.data.time_axis import even_step, in_minutes
 from stormcell.errors import FramesError
-from stormcell.forecast.anchored_logits import SHOWER, area_bounds, sample_step, shift_, shifts
+from stormcell.forecast.anchored_logits import SHOWER, area_bounds, correction_to, sample_step
 from stormcell.forecast.anchoring import areas_of
 from stormcell.forecast.cell_forecast import CellForecast, writer
 from stormcell.forecast.cell_thresholds import corrector
 from stormcell.forecast.contract import Analysis, Field, Needs
 from stormcell.forecast.lead_threads import one_ahead, using_threads, worker_threads
+from stormcell.forecast.logit_slopes import slopes_at
 from stormcell.forecast.rain_distribution import Probabilities
 from stormcell.forecast.rain_kernels import in_groups
 from stormcell.models.nowcaster import (
@@ -61,7 +62,7 @@ def recent_frames(analysis: Analysis, inputs: int) -> xr.DataArray:
     """
     available = analysis.frames.sizes.get("time", 0)
     recent = analysis.latest(Needs(max(min(inputs, available), LEAST_INPUTS)))
-    step, width = step_minutes(recent), _pixel_km(recent)
+    step, width = step_minutes(recent), pixel_width(recent)
     if not SHORTEST_STEP <= step <= LONGEST_STEP:
         raise FramesError(
             f"frames: expected one every {SHORTEST_STEP:g} to {LONGEST_STEP:g} min, "
@@ -81,6 +82,7 @@ def lead_probabilities(
     steps: int,
     inflow: Inflow = "mean",
     *,
+    slopes: Tensor,
     threads: int | None = None,
 ) -> Iterator[tuple[Carrier, Probabilities]]:
     """Yield the probabilities ``(threshold, y, x)`` of each lead time, and what moves fields to it.
@@ -95,6 +97,7 @@ def lead_probabilities(
         motion: Pixels per time step ``(2, y, x)``.
         steps: Number of lead times, ≥ 1.
         inflow: As for :func:`~stormcell.motion.coordinates.carriers`.
+        slopes: Slopes of :func:`~stormcell.forecast.hindcast.hindcast_slopes`.
         threads: Number of threads on a CPU; None for that of PyTorch.
     """
     frames, device = recent.values, next(nowcaster.parameters()).device
@@ -102,7 +105,7 @@ def lead_probabilities(
     with torch.inference_mode(), using_threads(threads):
         step, width = (
             torch.tensor([number], dtype=torch.float32, device=device)
-            for number in (step_minutes(recent), _pixel_km(recent))
+            for number in (step_minutes(recent), pixel_width(recent))
         )
         moving = torch.from_numpy(_moving(frames, motion))[None].to(device)
         scene = nowcaster.read(moving, step, width, steps)
@@ -114,29 +117,31 @@ def lead_probabilities(
     every = sample_step(observed.size // CELL**2)
     nth = slice(None, None, CELL * every)
     sampled = torch.from_numpy(observed[nth, nth].copy())
-    bounds = _bounds(frames[-1], nowcaster.thresholds, _pixel_km(recent))
+    bounds = _bounds(frames[-1], nowcaster.thresholds, pixel_width(recent))
     wet = wet_among(scene)
     workers = threads if device.type == "cpu" else 1
     with worker_threads(workers) as pool:
         run = map if pool is None else pool.map
         paths = carriers(motion, steps, inflow)
 
-        def forecast(lead: int) -> tuple[Carrier, CellForecast]:
-            return next(paths), _forecast(nowcaster, scene, wet, run, lead)
+        def forecast(lead: int) -> tuple[int, Carrier, CellForecast]:
+            return lead, next(paths), forecast_cells(nowcaster, scene, wet, run, lead)
 
-        for carry, made in one_ahead(forecast, steps, 1 if large else workers):
+        for lead, carry, made in one_ahead(forecast, steps, 1 if large else workers):
             with torch.inference_mode(), using_threads(1):
                 rows, cols = sampled.shape
-                by = shifts(made.logits(every)[:, :rows, :cols], sampled, *bounds)
+                logits = made.logits(every)[:, :rows, :cols]
+                steeper = slopes_at(slopes, lead * step_minutes(recent))
+                correction = correction_to(logits, sampled, *bounds, steeper)
                 around = made.coarse_logits() if carry.outside.any() else None
                 shape = (len(nowcaster.thresholds), *observed.shape)
                 found = np.empty(shape, np.float16 if large else np.float32)
-                fill = partial(_fill, found, writer(found, made, by, carry), carry, observed, wet)
+                fill = partial(_fill, found, writer(found, made, correction, carry), carry, observed, wet)
                 collections.deque(run(fill, tiles_of(observed.shape, BLOCK)), maxlen=0)
             del made, fill  # before the next are allocated
             if around is not None:
                 with torch.inference_mode():
-                    chances = shift_(around, by).sigmoid_().numpy()
+                    chances = correction.apply_(around).sigmoid_().numpy()
                 rows, cols = (-(-length // ENERGY_SIDE) for length in observed.shape)
                 carry.fill_inflow(found, chances[:, :rows, :cols], cell=ENERGY_SIDE)
                 found[:, ~observed] = np.nan
@@ -160,7 +165,7 @@ def _moving(frames: Field, motion: Field) -> Field:
     return moving
 
 
-def _forecast(
+def forecast_cells(
     nowcaster: Nowcaster, scene: Scene, wet: NDArray[np.bool_], run: Callable[..., Iterable[None]], lead: int
 ) -> CellForecast:
     """Run the network for a lead time, where it may rain."""
@@ -232,5 +237,6 @@ def step_minutes(frames: xr.DataArray) -> float:
     return in_minutes(even_step(frames["time"].values))
 
 
-def _pixel_km(frames: xr.DataArray) -> float:
+def pixel_width(frames: xr.DataArray) -> float:
+    """Return the mean width of a pixel in kilometres."""
     return float(np.mean(pixel_km(frames)))

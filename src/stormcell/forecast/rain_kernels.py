@@ -8,7 +8,6 @@ import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from stormcell.forecast.contract import Field
@@ -133,12 +132,12 @@ class RainKernels:
         mean: Cells,
         spread: Cells,
         at: Cells,
-        slope: float,
+        slopes: Field,
         shifts: Field,
     ) -> None:
         """Write the probabilities of exceeding thresholds in an area of a grid.
 
-        They are logistic functions of the logits ``(mean - at) · slope / spread + shift``. No logit is above
+        They are logistic functions of the logits ``(mean - at) / spread · slope + shift``. No logit is above
         that of the threshold before. Mean, spread and at are interpolated bilinearly. A probability
         below e^-43 is 0.
 
@@ -149,11 +148,10 @@ class RainKernels:
             mean: Expected logarithmic rain.
             spread: The standard deviation of its error.
             at: The logarithms of the thresholds, in groups.
-            slope: Slope of the logistic function.
-            shifts: Shifts of the logits ``(threshold,)``.
+            slopes: Slopes of the logits ``(threshold,)``.
+            shifts: Their shifts ``(threshold,)``.
         """
         rows, cols = area
-        steepness = np.array([slope], np.float32)
         self._chances.in_this_thread(
             rows.stop - rows.start,
             *(place.ctypes.data for place in places),
@@ -165,7 +163,7 @@ class RainKernels:
             *spread.arguments,
             *at.arguments,
             len(chances),
-            steepness.ctypes.data,
+            slopes.ctypes.data,
             shifts.ctypes.data,
             chances.ctypes.data,
             chances[0].size,

@@ -154,8 +154,8 @@ typedef struct {
     size top, left, right;      /* the first row to compute, the first column, and the one beyond the last */
     cells mean, spread, at;     /* the distribution, and the corrected thresholds, as logarithms, in whole groups: */
     size thresholds;            /* reading each threshold apart takes longest */
-    const number *slope; /* of the logistic distribution */
-    const number *shift; /* of the logits of each threshold */
+    const number *slope; /* of the logits of each threshold */
+    const number *shift; /* likewise */
     number *chances;     /* (thresholds, H, W) */
     size plane;          /* numbers from one threshold to the next */
 } chances_arguments;
@@ -166,21 +166,21 @@ void rain_chances(size first, size last, const chances_arguments *a) {
         for (size left = a->left; left < a->right; left += STRIP) {
             size n = a->right - left < STRIP ? a->right - left : STRIP, pixel = y * a->width + left;
             places p;
-            number mean[STRIP], slope[STRIP], before[STRIP];
+            number mean[STRIP], steepness[STRIP], before[STRIP];
             find(&a->mean, n, a->column + pixel, a->row + pixel, &p);
 #pragma omp simd
             for (size i = 0; i < n; i++) mean[i] = mixed(a->mean.at, &p, i), before[i] = INFINITY;
             find(&a->spread, n, a->column + pixel, a->row + pixel, &p);
 #pragma omp simd
-            for (size i = 0; i < n; i++) slope[i] = *a->slope / mixed(a->spread.at, &p, i);
+            for (size i = 0; i < n; i++) steepness[i] = 1 / mixed(a->spread.at, &p, i);
             find(&a->at, n, a->column + pixel, a->row + pixel, &p);
             number at[GROUP][STRIP];
             for (size k = 0; k < a->thresholds; k++) {
                 if (k % GROUP == 0) mix_group(a->at.at + k, a->at.stride, &p, n, at);
-                number *out = a->chances + k * a->plane + pixel, shift = a->shift[k];
+                number *out = a->chances + k * a->plane + pixel, slope = a->slope[k], shift = a->shift[k];
 #pragma omp simd
                 for (size i = 0; i < n; i++) {
-                    number logit = (mean[i] - at[k % GROUP][i]) * slope[i] + shift;
+                    number logit = (mean[i] - at[k % GROUP][i]) * steepness[i] * slope + shift;
                     logit = logit < before[i] ? logit : before[i]; /* they fall from threshold to threshold */
                     before[i] = logit;
                     number chance = sigmoid(logit);
