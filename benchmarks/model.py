@@ -66,7 +66,7 @@ FINE_TUNED = (
     ("knmi-2010", "knmi-2010"),
     ("knmi-2010", "fmi-2016"),
 )
-FINE_TUNING = ("max_updates=200", "validate_every=50")
+FINE_TUNING = ("max_updates=100", "validate_every=25")
 
 
 @dataclass(frozen=True)

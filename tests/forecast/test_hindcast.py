@@ -5,9 +5,8 @@ import xarray as xr
 
 from stormcell.forecast import hindcast
 from stormcell.forecast.contract import Analysis
-from stormcell.forecast.hindcast import hindcast_slopes, rainy_tiles
+from stormcell.forecast.hindcast import hindcast_frames, hindcast_slopes, rainy_tiles
 from stormcell.forecast.logit_slopes import BOUNDS
-from stormcell.forecast.network_probabilities import recent_frames
 from stormcell.models.nowcaster import Nowcaster
 from stormcell.motion import optical_flow
 
@@ -40,8 +39,7 @@ def nowcaster() -> Nowcaster:
 
 
 def slopes(nowcaster: Nowcaster, given: xr.DataArray) -> np.ndarray:
-    analysis = Analysis(given)
-    return hindcast_slopes(nowcaster, analysis, recent_frames(analysis, 4), motion()).numpy()
+    return hindcast_slopes(nowcaster, hindcast_frames(Analysis(given), 4), motion()).numpy()
 
 
 def changed(rain: xr.DataArray, before: int) -> xr.DataArray:
@@ -68,8 +66,7 @@ def test_the_motion_is_that_of_the_older_frames(nowcaster, monkeypatch):
     monkeypatch.setattr(
         optical_flow, "estimate", lambda given, count: seen.append(given) or estimate(given, count=count)
     )
-    analysis = Analysis(frames())
-    hindcast_slopes(nowcaster, analysis, recent_frames(analysis, 4), motion())
+    hindcast_slopes(nowcaster, frames(), motion())
     (given,) = seen
     np.testing.assert_array_equal(given, frames().values[:4])
 
@@ -93,6 +90,12 @@ def test_slopes_are_one_without_rain_or_observations(nowcaster):
     assert (slopes(nowcaster, unknown) == 1).all()
 
 
+@pytest.mark.parametrize(("step", "expected"), [(2, 9), (5, 6), (15, 5)])
+def test_frames_reach_ten_minutes_further_back_than_those_that_are_read(step, expected):
+    found = hindcast_frames(Analysis(frames(20, step=step)), 4)
+    np.testing.assert_array_equal(found["time"], frames(20, step=step)["time"][-expected:])
+
+
 def test_longer_time_steps_need_fewer_frames(nowcaster):
     """The newest frame is forecast from one that is 10 minutes older: one step or two."""
     assert (slopes(nowcaster, frames(4, step=10)) != 1).any()
@@ -100,9 +103,7 @@ def test_longer_time_steps_need_fewer_frames(nowcaster):
 
 
 def test_slopes_do_not_depend_on_threads(nowcaster):
-    analysis = Analysis(frames())
-    recent = recent_frames(analysis, 4)
-    one, two = (hindcast_slopes(nowcaster, analysis, recent, motion(), threads) for threads in (1, 2))
+    one, two = (hindcast_slopes(nowcaster, frames(), motion(), threads) for threads in (1, 2))
     torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
 
 

@@ -14,6 +14,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from stormcell.data.time_axis import in_minutes
 from stormcell.errors import FramesError
 from stormcell.forecast.anchored_logits import sample_step
 from stormcell.forecast.contract import MOTION_FRAMES, Analysis, Field, Needs
@@ -33,8 +34,28 @@ TILES = 4
 _PIXELS = 2**17  # of all tiles, that suffice to find the slopes
 
 
+def hindcast_frames(analysis: Analysis, inputs: int) -> xr.DataArray | None:
+    """Return the frames that a forecast of the newest one needs, and the newest; None if there are too few.
+
+    Args:
+        analysis: The frames known at the issue time.
+        inputs: Number of frames that the network was trained on.
+    """
+    times = analysis.frames["time"].values
+    if len(times) < 2 or times[-1] <= times[-2]:  # the latter is refused elsewhere
+        return None
+    back = _steps_back(in_minutes(times[-1] - times[-2]))
+    count = min(inputs + back, len(times))
+    if count - back < LEAST_INPUTS:
+        return None
+    try:
+        return analysis.latest(Needs(count))
+    except FramesError:  # there is a gap between them
+        return None
+
+
 def hindcast_slopes(
-    nowcaster: Nowcaster, analysis: Analysis, recent: xr.DataArray, motion: Field, threads: int | None = None
+    nowcaster: Nowcaster, given: xr.DataArray | None, motion: Field, threads: int | None = None
 ) -> Tensor:
     """Return the slope of the logits of each threshold that a forecast of the newest frame shows ``(K,)``.
 
@@ -42,29 +63,27 @@ def hindcast_slopes(
 
     Args:
         nowcaster: The network.
-        analysis: The frames known at the issue time.
-        recent: The frames that the network forecasts from.
+        given: Frames of :func:`hindcast_frames`.
         motion: Pixels per time step ``(2, y, x)``; it only says how far around a tile its rain was.
         threads: Number of threads on a CPU; None for that of PyTorch.
 
     Returns:
-        Numbers within :data:`~stormcell.forecast.logit_slopes.BOUNDS`; 1 without enough older frames or rain.
+        Numbers within :data:`~stormcell.forecast.logit_slopes.BOUNDS`; 1 without frames or rain.
     """
-    step = step_minutes(recent)
-    back = max(1, round(MINUTES / step))
     thresholds = nowcaster.thresholds
-    frames = _older_too(analysis, recent, back)
-    if frames is None:
+    if given is None:
         return torch.ones(len(thresholds))
+    frames, step = given.values, step_minutes(given)
+    back = _steps_back(step)
     device = next(nowcaster.parameters()).device
-    given = torch.tensor([step], device=device), torch.tensor([pixel_width(recent)], device=device)
+    minutes, width = (torch.tensor([number], device=device) for number in (step, pixel_width(given)))
     tiles = rainy_tiles(frames[-1], thresholds[0])
     every = sample_step(sum(_pixels(tile) for tile in tiles) // CELL**2, _PIXELS // CELL**2)
 
     def forecast(tile: Area) -> tuple[Tensor, Tensor]:
         moving, target = _tile(frames, motion, tile, back)
         with torch.inference_mode(), using_threads(1):
-            scene = nowcaster.read(torch.from_numpy(moving)[None].to(device), *given, back)
+            scene = nowcaster.read(torch.from_numpy(moving)[None].to(device), minutes, width, back)
             made = forecast_cells(nowcaster, scene, wet_among(scene), map, back)
             nth = slice(None, None, CELL * every)
             rates = torch.from_numpy(np.ascontiguousarray(target[nth, nth]))
@@ -97,18 +116,9 @@ def rainy_tiles(newest: Field, threshold: float) -> list[Area]:
     return [tiles[place] for place in np.unique(np.searchsorted(rainy, parts))]
 
 
-def _older_too(analysis: Analysis, recent: xr.DataArray, back: int) -> Field | None:
-    """Return the recent frames and those before that a forecast of the newest one needs; None without."""
-    available = analysis.frames.sizes["time"]
-    count = min(recent.sizes["time"] + back, available)
-    if count - back < LEAST_INPUTS:
-        return None
-    try:
-        found = analysis.latest(Needs(count))
-    except FramesError:  # there is a gap between the older ones
-        return None
-    values: Field = found.values
-    return values
+def _steps_back(step: float) -> int:
+    """Return the number of time steps, of some minutes each, that the newest frame is forecast by."""
+    return max(1, round(MINUTES / step))
 
 
 def _tile(frames: Field, motion: Field, tile: Area, back: int) -> tuple[Field, Field]:

@@ -15,7 +15,7 @@ from stormcell.forecast.anchored_rain import AnchoredRain
 from stormcell.forecast.anchoring import areas_of, lasting_areas
 from stormcell.forecast.contract import DEFAULT_STEPS, Analysis, Needs, check_steps
 from stormcell.forecast.ensemble import ensemble_of
-from stormcell.forecast.hindcast import hindcast_slopes
+from stormcell.forecast.hindcast import hindcast_frames, hindcast_slopes
 from stormcell.forecast.known_archives import archives_like
 from stormcell.forecast.lead_fields import LeadFields, probabilities, quantiles, rates
 from stormcell.forecast.network_probabilities import lead_probabilities, recent_frames, step_minutes
@@ -234,6 +234,7 @@ class NetworkForecaster:
             FramesError: As for a call.
         """
         check_steps(steps)
+        tested = hindcast_frames(analysis, self.card.inputs)  # first, so that all frames are read at once
         recent = recent_frames(analysis, self.card.inputs)
         thresholds, newest = self.nowcaster.thresholds, recent.values[-1]
         observed = np.isfinite(newest)
@@ -243,7 +244,7 @@ class NetworkForecaster:
             yield from (AnchoredRain(thresholds, dry, [0.0] * len(thresholds)) for _ in range(steps))
             return
         motion = analysis.motion()
-        slopes = hindcast_slopes(self.nowcaster, analysis, recent, motion, self.threads)
+        slopes = hindcast_slopes(self.nowcaster, tested, motion, self.threads)
         found = lead_probabilities(
             self.nowcaster, recent, motion, steps, self.inflow, slopes=slopes, threads=self.threads
         )
