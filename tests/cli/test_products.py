@@ -84,9 +84,9 @@ def test_forecast_members_come_beside_probabilities_in_the_place_of_the_single_f
 
 def test_forecast_several_products_run_the_network_once(rain, model, tmp_path, monkeypatch):
     calls, read = [], Nowcaster.read
-    monkeypatch.setattr(Nowcaster, "read", lambda *given: calls.append(1) or read(*given))
+    monkeypatch.setattr(Nowcaster, "read", lambda *given: calls.append(given[-1]) or read(*given))
     forecast(rain, model, tmp_path / "f.nc", "--probabilities", "1", "--quantiles", ".5", "--members", 2)
-    assert calls == [1]
+    assert calls == [2, 3]  # lead times: of the newest frame, as a test, and of the forecast
 
 
 def test_forecast_several_products_as_zarr(rain, model, tmp_path):

@@ -237,10 +237,9 @@ class NetworkForecaster:
         tested = hindcast_frames(analysis, self.card.inputs)  # first, so that all frames are read at once
         recent = recent_frames(analysis, self.card.inputs)
         thresholds, newest = self.nowcaster.thresholds, recent.values[-1]
-        observed = np.isfinite(newest)
         if not _raining(recent):
             dry = np.zeros((len(thresholds), *newest.shape), np.float32)
-            dry[:, ~observed] = np.nan
+            dry[:, np.isnan(newest)] = np.nan
             yield from (AnchoredRain(thresholds, dry, [0.0] * len(thresholds)) for _ in range(steps))
             return
         motion = analysis.motion()
@@ -248,13 +247,13 @@ class NetworkForecaster:
         found = lead_probabilities(
             self.nowcaster, recent, motion, steps, self.inflow, slopes=slopes, threads=self.threads
         )
-        step = step_minutes(recent)
         for lead in range(1, steps + 1):  # enumerate would keep what it yielded last
             carry, exceedance = next(found)
             moved = carry.nearest(newest)
             # Not the rain from outside the grid, or from where nothing was observed.
-            known = observed & np.isfinite(moved) & ~carry.outside
-            lasting = lasting_areas(areas_of(moved[known], thresholds), thresholds, lead * step)
+            known = np.isfinite(newest) & np.isfinite(moved) & ~carry.outside
+            minutes = lead * step_minutes(recent)
+            lasting = lasting_areas(areas_of(moved[known], thresholds), thresholds, minutes)
             rain = AnchoredRain(thresholds, exceedance, lasting.tolist(), known)
             del carry, exceedance, moved  # before those of the next lead time are in memory
             yield rain
