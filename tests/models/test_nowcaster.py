@@ -189,8 +189,10 @@ def test_nowcaster_logits_of_an_area_are_those_of_the_whole(area, encoder):
     torch.testing.assert_close(part, whole[..., area[0], area[1]], rtol=0, atol=1e-11)  # rounding of float64
 
 
-def test_nowcaster_arguments_build_the_same_nowcaster():
-    made = nowcaster(inputs=5, encoder="convolution", thresholds=(0.1, 1.0, 10.0))
+@pytest.mark.parametrize("encoder", ["convlstm", "convolution", "none"])
+def test_nowcaster_arguments_build_the_same_nowcaster(encoder):
+    made = nowcaster(inputs=5, encoder=encoder, thresholds=(0.1, 1.0, 10.0))
+    assert made.arguments["encoder"] == encoder
     again = Nowcaster(**made.arguments)
     again.load_state_dict(made.state_dict())
     assert again.thresholds == (0.1, 1.0, 10.0)

@@ -149,12 +149,12 @@ class Nowcaster(Network):
         if encoder not in ("convlstm", "convolution", "none"):
             raise ArgumentError(f'encoder: expected "convlstm", "convolution" or "none", found "{encoder}"')
         self.cascade = cascade
-        self.encoder = (
-            None
-            if encoder == "none"
-            else Encoder(inputs, _CONDITIONS, channels, recurrent=encoder == "convlstm")
-        )
-        self.around = None if encoder == "none" else Around(channels, detail_channels)
+        # Not by assigning None, which would be taken for the argument "encoder" when the network is saved.
+        self.register_module("encoder", None)
+        self.register_module("around", None)
+        if encoder != "none":
+            self.encoder = Encoder(inputs, _CONDITIONS, channels, recurrent=encoder == "convlstm")
+            self.around = Around(channels, detail_channels)
         self.pixel = nn.Conv2d(_FEATURES, detail_channels, 1)
         self.join = nn.Conv2d(detail_channels, detail_channels, 1)
         self.correction = nn.Conv2d(detail_channels, len(self.thresholds), 1)
