@@ -220,8 +220,9 @@ def _tuned(reports: Path, names: Sequence[str]) -> str:
 
 def _csi_and_crps(scores: Scores) -> list[str]:
     """Return means over lead times: the CSI, and the CRPS of the distribution or else of the single field."""
-    crps = scores.get("crps_distribution", scores["crps"])
-    return [f"{mean(values):.3f}" for values in (*(scores["csi"][one] for one in THRESHOLDS), crps)]
+    crps = mean(scores.get("crps_distribution", []))
+    crps = mean(scores["crps"]) if np.isnan(crps) else crps
+    return [*(f"{mean(scores['csi'][threshold]):.3f}" for threshold in THRESHOLDS), f"{crps:.4f}"]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -146,11 +146,24 @@ def test_tables_have_means_over_lead_times_and_gains(tmp_path):
         "reports": {"a/model.safetensors": scores([0.6, 0.3], 1.0), "sprog": scores([0.5, 0.3], 2.0)},
         "ensembles": {"a/model.safetensors": scores([0.6, 0.3], 1.0), "steps": scores([0.5, None], 2.0)},
     }
+    single = scores([0.5, None], 2.0) | {"crps_distribution": [None, None]}
+    of_two = {"a/model.safetensors": scores([0.6, 0.3], 1.0), "without-it/model.safetensors": single}
+    written |= {"compared-reports": of_two, "tuned-reports": of_two | {"sprog": single}}
     for kind, content in written.items():
-        (tmp_path / kind / "event").mkdir(parents=True)
-        (tmp_path / kind / "event" / "scores.json").write_text(json.dumps(content))
-    every = model_tables.tables(tmp_path, ["event"])
-    assert list(every) == ["scores", "ensembles"]
+        report = tmp_path / kind / ("day-to-event" if kind == "tuned-reports" else "event")
+        report.mkdir(parents=True)
+        (report / "scores.json").write_text(json.dumps(content))
+    every = model_tables.tables(tmp_path, ["event"], ["day-to-event", "another"])
+    assert list(every) == ["scores", "ensembles", "comparisons", "fine-tuning"]
+    assert every["comparisons"].splitlines()[2:] == [
+        "| event | Stormcell, network left out | 0.450 | 0.450 | 0.450 | 0.450 | 0.2500 |",
+        "| event | it | 0.500 | 0.500 | 0.500 | 0.500 | 2.0000 |",
+    ]
+    assert every["fine-tuning"].splitlines()[2:] == [
+        "| day | event | before | 0.450 | 0.450 | 0.450 | 0.450 | 0.2500 |",
+        "| day | event | fine-tuned | 0.500 | 0.500 | 0.500 | 0.500 | 2.0000 |",
+        "| day | event | S-PROG | 0.500 | 0.500 | 0.500 | 0.500 | 2.0000 |",
+    ]
     found = "\n".join(every.values())
     assert "| event | Stormcell, network left out | 0.450 | 0.450 |" in found
     assert "| event | S-PROG | 0.400 |" in found
