@@ -71,21 +71,22 @@ static void check_chances(void) {
     cells mean = {numbers_of(n), ROWS, COLUMNS, 1, 1}, spread = {numbers_of(1 * 11), 1, 11, 1, 8};
     cells at = {numbers_of(4 * 42 * THRESHOLDS), 4, 42, THRESHOLDS, 2};
     for (size k = 0; k < 11; k++) spread.at[k] = 1 + spread.at[k] / 2;
-    number *column = numbers_of(n), *row = numbers_of(n), *shift = numbers_of(THRESHOLDS), slope = 1.7f;
-    number *chances = numbers_of(THRESHOLDS * n);
+    number *column = numbers_of(n), *row = numbers_of(n), *shift = numbers_of(THRESHOLDS);
+    number *chances = numbers_of(THRESHOLDS * n), *slope = numbers_of(THRESHOLDS);
+    for (size k = 0; k < THRESHOLDS; k++) slope[k] = 1.7f + slope[k] / 2;
     for (size p = 0; p < n; p++) {
         column[p] = fminf(fmaxf(p % COLUMNS + 3 * column[p], 0), COLUMNS - 1);
         row[p] = fminf(fmaxf(p / COLUMNS + 3 * row[p], 0), ROWS - 1);
     }
     CALL(
         rain_chances, ROWS, ADDRESS(column), ADDRESS(row), COLUMNS, 0, 0, COLUMNS, CELLS(mean), CELLS(spread), CELLS(at),
-        THRESHOLDS, ADDRESS(&slope), ADDRESS(shift), ADDRESS(chances), n
+        THRESHOLDS, ADDRESS(slope), ADDRESS(shift), ADDRESS(chances), n
     );
     for (size p = 0; p < n; p++) {
         double least = INFINITY;
         for (size k = 0; k < THRESHOLDS; k++) {
             double logit = at_place(mean, 0, row[p], column[p]) - at_place(at, k, row[p], column[p]);
-            logit = logit * slope / at_place(spread, 0, row[p], column[p]) + shift[k];
+            logit = logit * slope[k] / at_place(spread, 0, row[p], column[p]) + shift[k];
             least = fmin(least, logit);
             compare("chance", k * n + p, chances[k * n + p], 1 / (1 + exp(-least)));
         }
