@@ -236,10 +236,11 @@ class NetworkForecaster:
         check_steps(steps)
         tested = hindcast_frames(analysis, self.card.inputs)  # first, so that all frames are read at once
         recent = recent_frames(analysis, self.card.inputs)
-        thresholds, newest = self.nowcaster.thresholds, recent.values[-1]
+        thresholds, newest, step = self.nowcaster.thresholds, recent.values[-1], step_minutes(recent)
+        observed = np.isfinite(newest)
         if not _raining(recent):
             dry = np.zeros((len(thresholds), *newest.shape), np.float32)
-            dry[:, np.isnan(newest)] = np.nan
+            dry[:, ~observed] = np.nan
             yield from (AnchoredRain(thresholds, dry, [0.0] * len(thresholds)) for _ in range(steps))
             return
         motion = analysis.motion()
@@ -251,9 +252,8 @@ class NetworkForecaster:
             carry, exceedance = next(found)
             moved = carry.nearest(newest)
             # Not the rain from outside the grid, or from where nothing was observed.
-            known = np.isfinite(newest) & np.isfinite(moved) & ~carry.outside
-            minutes = lead * step_minutes(recent)
-            lasting = lasting_areas(areas_of(moved[known], thresholds), thresholds, minutes)
+            known = observed & np.isfinite(moved) & ~carry.outside
+            lasting = lasting_areas(areas_of(moved[known], thresholds), thresholds, lead * step)
             rain = AnchoredRain(thresholds, exceedance, lasting.tolist(), known)
             del carry, exceedance, moved  # before those of the next lead time are in memory
             yield rain

@@ -101,11 +101,11 @@ def lead_probabilities(
         threads: Number of threads on a CPU; None for that of PyTorch.
     """
     frames, device = recent.values, next(nowcaster.parameters()).device
+    minutes, kilometres = step_minutes(recent), pixel_width(recent)
     threads = threads or torch.get_num_threads()
     with torch.inference_mode(), using_threads(threads):
         step, width = (
-            torch.tensor([number], dtype=torch.float32, device=device)
-            for number in (step_minutes(recent), pixel_width(recent))
+            torch.tensor([number], dtype=torch.float32, device=device) for number in (minutes, kilometres)
         )
         moving = torch.from_numpy(_moving(frames, motion))[None].to(device)
         scene = nowcaster.read(moving, step, width, steps)
@@ -117,7 +117,7 @@ def lead_probabilities(
     every = sample_step(observed.size // CELL**2)
     nth = slice(None, None, CELL * every)
     sampled = torch.from_numpy(observed[nth, nth].copy())
-    bounds = _bounds(frames[-1], nowcaster.thresholds, pixel_width(recent))
+    bounds = _bounds(frames[-1], nowcaster.thresholds, kilometres)
     wet = wet_among(scene)
     workers = threads if device.type == "cpu" else 1
     with worker_threads(workers) as pool:
@@ -131,7 +131,7 @@ def lead_probabilities(
             with torch.inference_mode(), using_threads(1):
                 rows, cols = sampled.shape
                 logits = made.logits(every)[:, :rows, :cols]
-                steeper = slopes_at(slopes, lead * step_minutes(recent))
+                steeper = slopes_at(slopes, lead * minutes)
                 correction = correction_to(logits, sampled, *bounds, steeper)
                 around = made.coarse_logits() if carry.outside.any() else None
                 shape = (len(nowcaster.thresholds), *observed.shape)
