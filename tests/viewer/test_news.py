@@ -83,7 +83,7 @@ def stale_for_days(root: Path) -> None:
 
 
 def ahead(root: Path) -> None:
-    add(root, recent() + timedelta(hours=1))
+    add(root, recent() + timedelta(minutes=65))  # 60 to 65 minutes ahead of the clock
 
 
 def preliminary(root: Path) -> None:
@@ -107,7 +107,7 @@ BANNERS = {
     ),
     "stale": (stale, ["The newest radar frame is 6"]),
     "stale for days": (stale_for_days, [" 3 Nov, 04:15."]),
-    "ahead": (ahead, ["The newest radar frame is dated 5"]),
+    "ahead": (ahead, ["The newest radar frame is dated 6"]),
     "preliminary": (preliminary, ["First forecast of this frame; a better one is on its way."]),
     "nothing": (nothing, ["Nothing is published yet. The map fills when the first radar frame comes."]),
     "well": (lambda root: add(root, recent()), []),

@@ -13,7 +13,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from stormcell.errors import ArgumentError, NotOfferedError
 from stormcell.nn import ConvGRU2d, ConvLSTM2d, ConvLSTM3d, PeepholeLSTM, TrajGRU2d
-from stormcell.nn.ops import backends, conv_backends, driver, kernels, winograd
+from stormcell.nn.ops import backends, bfloat16_probe, conv_backends, driver, kernels, winograd
+from stormcell.nn.ops.bfloat16_probe import Probe
 from stormcell.nn.ops.lstm import fused as lstm
 from stormcell.nn.ops.lstm.amx import AMXStep
 
@@ -245,6 +246,16 @@ class Recorder:
                 original(this, *args)
 
             monkeypatch.setattr(kind, "__init__", init)
+        original_in_float32 = conv_backends.InFloat32.__init__
+
+        def init_in_float32(this, *args):
+            before = self.convolutions.copy()
+            original_in_float32(this, *args)
+            self.convolutions = before + Counter(
+                f"{name}, in float32" for name in (self.convolutions - before).elements()
+            )
+
+        monkeypatch.setattr(conv_backends.InFloat32, "__init__", init_in_float32)
         original_run = driver.run
 
         def run(*args):
@@ -269,16 +280,21 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("autocast", [False, True])
+SLOW_IN_BFLOAT16 = Probe(float32=1, bfloat16=2)
+
+
+@pytest.mark.parametrize("numbers", ["float32", "bfloat16", "bfloat16 on a processor that is slow in it"])
 @pytest.mark.parametrize("native", [True, False])
 @pytest.mark.parametrize("backend", ["auto", "reference"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_explanation_agrees_with_what_runs(monkeypatch, name, backend, native, autocast):
+def test_explanation_agrees_with_what_runs(monkeypatch, name, backend, native, numbers):
     if not native:
         monkeypatch.setattr(kernels, "library", lambda _: None)
+    probe = SLOW_IN_BFLOAT16 if "slow" in numbers else Probe(float32=1, bfloat16=1)
+    monkeypatch.setattr(bfloat16_probe, "measured", lambda: probe)
     build, size = LAYERS[name]
     rnn, x = build(backend=backend), torch.rand(size)
-    with torch.autocast("cpu", torch.bfloat16, enabled=autocast), torch.no_grad():
+    with torch.autocast("cpu", torch.bfloat16, enabled=numbers != "float32"), torch.no_grad():
         explanations = rnn.explain(x)
         recorder = Recorder(monkeypatch)
         rnn(x)
