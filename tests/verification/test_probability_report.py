@@ -216,3 +216,19 @@ def test_probability_map_draws_the_first_row_at_the_top():
     pixels = np.asarray(Image.open(io.BytesIO(figures.png(figure))).convert("L"), int)
     assert pixels[3:7].mean() < 100
     assert pixels[20:90, 10:90].min() > 250
+
+
+@pytest.mark.parametrize("title", ["S-PROG", "Stormcell without a part of the network, network left out"])
+@pytest.mark.parametrize("drawn", [lead_time_figure, probabilities_figure, ensembles_figure])
+def test_legend_of_many_forecasters_is_inside_the_figure_and_above_its_panels(evaluation, drawn, title):
+    found = evaluation.to_scores()["both"]
+    found["about"] = found["about"] | {"title": title}
+    figure = drawn({str(number): found for number in range(9)})
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    (legend,) = figure.legends
+    box = legend.get_window_extent(canvas.get_renderer())
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert box.y1 <= figure.bbox.y1
+    panels = [ax.get_tightbbox(canvas.get_renderer()) for ax in figure.axes if ax.axison]
+    assert not any(box.overlaps(panel) for panel in panels)

@@ -7,12 +7,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from stormcell.verification.axes import AXES
 from stormcell.verification.figures import GRID, INK, MUTED, credit_height, draw_credit, line_colour
+from stormcell.verification.legend import draw_legend, legend_height
 from stormcell.verification.score import Score
 from stormcell.verification.scores import SCORES
 from stormcell.verification.tables import probabilistic
@@ -42,7 +42,8 @@ def lead_time_figure(scores: Scores, *, credit: str | None = None) -> Figure:
     panels = list(_panels(scores))
     rows = -(-len(panels) // _COLUMNS)
     width, foot = 9.2, 0.05 + credit_height(credit, 9.2)  # inches
-    height = 0.6 + 2.15 * rows + foot
+    titles = [found["about"]["title"] for found in scores.values()]
+    height = 0.4 + legend_height(titles, width) + 2.15 * rows + foot
     layout = ConstrainedLayoutEngine(
         rect=(0.005, foot / height, 0.99, 1 - foot / height - 0.005), hspace=0.06, wspace=0.04
     )
@@ -64,16 +65,7 @@ def lead_time_figure(scores: Scores, *, credit: str | None = None) -> Figure:
         lowest = [ax for ax in column if ax.axison][-1]
         lowest.tick_params(labelbottom=True)
         lowest.set_xlabel("lead time, min", fontsize=8.5, color=INK)
-    colours = [line_colour(k) for k in range(len(scores))]
-    figure.legend(
-        [Line2D([], [], color=colour, linewidth=2.4) for colour in colours],
-        [found["about"]["title"] for found in scores.values()],
-        loc="outside upper center",
-        ncols=min(len(scores), 5),
-        frameon=False,
-        fontsize=10,
-        labelcolor=colours,
-    )
+    draw_legend(figure, titles, [line_colour(k) for k in range(len(scores))], "outside upper center")
     draw_credit(figure, credit)
     return figure
 

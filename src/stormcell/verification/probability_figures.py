@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from stormcell.verification.figures import GRID, INK, MUTED, credit_height, draw_credit, line_colour
+from stormcell.verification.legend import draw_legend, legend_height
 
 Scores = Mapping[str, Mapping[str, Any]]
 
@@ -114,7 +115,8 @@ def _figure(
     colours: Sequence[str] | None = None,
 ) -> tuple[Figure, GridSpec]:
     """Return a figure with a legend, and a grid of places for panels."""
-    foot, head, gap = 0.5 + credit_height(credit, _WIDTH), 0.7, 0.72
+    titles = [found["about"]["title"] for found in scores.values()]
+    foot, head, gap = 0.5 + credit_height(credit, _WIDTH), 0.5 + legend_height(titles, _WIDTH), 0.72
     total = head + sum(heights) + gap * (len(heights) - 1) + foot
     figure = Figure(figsize=(_WIDTH, total), dpi=110, facecolor="white")
     grid = figure.add_gridspec(
@@ -128,16 +130,7 @@ def _figure(
         hspace=gap * len(heights) / sum(heights),
         wspace=0.22,
     )
-    shown = list(colours or [line_colour(k) for k in range(len(scores))])
-    figure.legend(
-        [Line2D([], [], color=colour, linewidth=2.4) for colour in shown],
-        [found["about"]["title"] for found in scores.values()],
-        loc="upper center",
-        ncols=min(len(scores), 5),
-        frameon=False,
-        fontsize=10,
-        labelcolor=shown,
-    )
+    draw_legend(figure, titles, colours or [line_colour(k) for k in range(len(scores))], "upper center")
     return figure, grid
 
 
