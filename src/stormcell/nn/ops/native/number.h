@@ -68,6 +68,17 @@ static inline number exponential(number x) {
 
 #endif
 
+/* As many numbers as one register holds. Compilers keep vectors that are longer in memory. */
+#if defined(__AVX512F__)
+enum { BYTES = 64 };
+#elif defined(__AVX__)
+enum { BYTES = 32 };
+#else
+enum { BYTES = 16 };
+#endif
+enum { LANES = BYTES / sizeof(number) };
+typedef number vector __attribute__((vector_size(BYTES), aligned(sizeof(number)), may_alias));
+
 /* Pixels with contiguous channels: the address of the first, and the distance from one to the next. */
 typedef struct {
     real *at;

@@ -6,14 +6,12 @@
 
 #if !defined(FLOAT64) && !defined(BFLOAT16)
 
-enum { GROUP = 16 };    /* channels or thresholds computed together: a cache line */
-enum { TOGETHER = 8 };  /* cells computed together */
-enum { MOST = 128 };    /* features, channels or thresholds */
+enum { GROUP = 16 };   /* channels or thresholds are in whole groups: a cache line */
+enum { TOGETHER = 8 }; /* cells computed together: a vector of each fits into the registers */
+enum { MOST = 128 };   /* features, channels or thresholds */
 
-typedef number group __attribute__((vector_size(GROUP * sizeof(number)), aligned(sizeof(number)), may_alias));
-
-static inline group read_group(const number *from) { return *(const group *)from; }
-static inline void write_group(number *to, group v) { *(group *)to = v; }
+static inline vector read_vector(const number *from) { return *(const vector *)from; }
+static inline void write_vector(number *to, vector v) { *(vector *)to = v; }
 
 /* A field in cells that cover the grid, or several whose numbers are together in each cell. */
 typedef struct {
@@ -25,14 +23,14 @@ typedef struct {
 static inline void add_products(
     size inputs, size outputs, const number (*restrict x)[MOST], const number *restrict weight, number (*restrict y)[MOST]
 ) {
-    for (size o = 0; o < outputs; o += GROUP) {
-        group sum[TOGETHER];
-        for (size c = 0; c < TOGETHER; c++) sum[c] = read_group(y[c] + o);
+    for (size o = 0; o < outputs; o += LANES) {
+        vector sum[TOGETHER];
+        for (size c = 0; c < TOGETHER; c++) sum[c] = read_vector(y[c] + o);
         for (size k = 0; k < inputs; k++) {
-            group w = read_group(weight + k * outputs + o);
+            vector w = read_vector(weight + k * outputs + o);
             for (size c = 0; c < TOGETHER; c++) sum[c] += w * x[c][k];
         }
-        for (size c = 0; c < TOGETHER; c++) write_group(y[c] + o, sum[c]);
+        for (size c = 0; c < TOGETHER; c++) write_vector(y[c] + o, sum[c]);
     }
 }
 
@@ -140,9 +138,11 @@ static inline void mix_group(
 ) {
     number by_pixel[STRIP][GROUP];
     for (size i = 0; i < n; i++) {
-        group sum = p->weight[0][i] * read_group(from + p->at[0][i] * stride);
-        for (size k = 1; k < 4; k++) sum += p->weight[k][i] * read_group(from + p->at[k][i] * stride);
-        write_group(by_pixel[i], sum);
+        for (size o = 0; o < GROUP; o += LANES) {
+            vector sum = p->weight[0][i] * read_vector(from + p->at[0][i] * stride + o);
+            for (size k = 1; k < 4; k++) sum += p->weight[k][i] * read_vector(from + p->at[k][i] * stride + o);
+            write_vector(by_pixel[i] + o, sum);
+        }
     }
     for (size k = 0; k < GROUP; k++)
         for (size i = 0; i < n; i++) mixed[k][i] = by_pixel[i][k];

@@ -17,17 +17,12 @@
 #include "number.h"
 
 /* A block of a matrix product, ROWS by BREADTH numbers, fits into the registers. */
-#if defined(__AVX512F__)
-enum { BYTES = 64, ROWS = 8 };
-#elif defined(__AVX__)
-enum { BYTES = 32, ROWS = 4 };
-#elif defined(__aarch64__) /* which has 32 registers of this size, not 16 */
-enum { BYTES = 16, ROWS = 8 };
+#if defined(__AVX512F__) || defined(__aarch64__) /* which have 32 registers, not 16 */
+enum { ROWS = 8 };
 #else
-enum { BYTES = 16, ROWS = 4 };
+enum { ROWS = 4 };
 #endif
-enum { LANES = BYTES / sizeof(number), BREADTH = 2 * LANES };
-typedef number vector __attribute__((vector_size(BYTES), aligned(sizeof(number)), may_alias));
+enum { BREADTH = 2 * LANES };
 
 typedef struct {
     size batch, planes, height, width; /* of the images; a volume is several planes, each an image */
