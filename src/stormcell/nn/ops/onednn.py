@@ -53,11 +53,16 @@ class OneDNNConvolution:
 
 
 def conv_weight_gradient(d_z: Tensor, images: Tensor, weight: Tensor) -> Tensor:
-    """Return the gradient of a weight, given that of the output; of ``weight`` only the shape is used."""
+    """Return the gradient of a weight, given that of the output; of ``weight`` only the shape is used.
+
+    It has the weight's dtype, or float32 where PyTorch would round its sum after every image.
+    """
     if weight.dim() == 3:
         lines = (each.unsqueeze(-2) for each in (d_z, images, weight))
         return conv_weight_gradient(*lines).squeeze(-2)
     dtype, device = weight.dtype, images.device
+    if dtype == torch.bfloat16 and device.type == "cpu" and not _sums_bfloat16():
+        return conv_weight_gradient(d_z.float(), images.float(), weight.float())
     # In float32, planes are faster. In bfloat16, oneDNN's gradient of volumes is wrong where a kernel is
     # about as deep as the volume.
     wrong = dtype == torch.bfloat16 and device.type == "cpu"
@@ -103,6 +108,13 @@ def _convolve(images: Tensor, reordered: Tensor, bias: Tensor | None, padding: l
 def instruction_limit() -> str | None:
     """Return the newest instructions that the environment allows oneDNN, or None if it allows all."""
     return os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA")
+
+
+def _sums_bfloat16() -> bool:
+    """Return whether oneDNN computes gradients in bfloat16, whose sums it rounds only at the end."""
+    # The function is not part of PyTorch's public interface, and missing where oneDNN is.
+    supported: Any = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return bool(torch.backends.mkldnn.enabled and supported is not None and supported())
 
 
 @functools.cache
