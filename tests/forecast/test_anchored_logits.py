@@ -74,17 +74,19 @@ def test_shifts_are_limited():
     assert correction.shifts.max() == anchored_logits._LARGEST_SHIFT
 
 
-def test_bounds_of_large_areas_widen_with_the_rate_up_to_1_mm():
-    rates = [0.05, 0.1, 10**-0.5, 1.0, 30.0]
-    areas = np.full(5, 1e8)
-    least, most = area_bounds(areas, rates, shower=10)
-    np.testing.assert_allclose(most / areas - 1, [0.02, 0.02, 0.06, 0.1, 0.1])
-    np.testing.assert_allclose(1 - least / areas, [0.02, 0.02, 0.06, 0.1, 0.1])
+def test_bounds_of_large_areas_are_narrow():
+    least, most = area_bounds(np.array([1e8]), shower=10)
+    np.testing.assert_allclose([most / 1e8 - 1, 1 - least / 1e8], 10**-3.5, rtol=1e-3)
+
+
+def test_bounds_do_not_depend_on_the_unit_of_area():
+    pixels, parts = area_bounds(np.array([900.0]), shower=10), area_bounds(np.array([0.09]), shower=0.001)
+    np.testing.assert_allclose(np.array(parts) * 1e4, pixels)
 
 
 def test_bounds_of_small_areas_allow_for_the_number_of_showers():
     """Nine showers may become 9 ± (3 + 1); none may become one; one may go."""
-    least, most = area_bounds(np.array([90.0, 10.0, 0.0]), [5.0, 8.0, 12.0], shower=10)
+    least, most = area_bounds(np.array([90.0, 10.0, 0.0]), shower=10)
     assert least.tolist() == pytest.approx([50, 0, 0])
     assert most.tolist() == pytest.approx([130, 30, 10])
 

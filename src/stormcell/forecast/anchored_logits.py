@@ -2,14 +2,13 @@
 
 A network learns the probabilities of its training. Radars differ, most of all in light rain, and rare rates
 are learned badly. But in coordinates that move with the rain, the area at or above most thresholds an hour
-ahead is near that in the newest frame. So where the expected area, the sum of the probabilities, is outside
-of bounds around it, the logits of a threshold are shifted by one number for the whole frame. They may also be
-made steeper or flatter, which leaves the area as it is.
+ahead is near the part of that in the newest frame that lasts. So where the expected area, the sum of the
+probabilities, differs from it by more than some showers, the logits of a threshold are shifted by one number
+for the whole frame. They may also be made steeper or flatter, which leaves the area as it is.
 """
 
 import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# The rate in mm/h, and the part of its area that it may gain or lose. In coordinates that move with the rain,
-# the area at or above 0.1 mm/h changes by hardly more than 2 % within an hour on six of eight events.
-LIGHT, HEAVY = (0.1, 0.02), (1.0, 0.1)
 SHOWER = 4.0  # km², the area that comes and goes at once
 
 _SAMPLES = 2**15  # pixels that suffice to find the shifts
@@ -41,27 +37,21 @@ def sample_step(pixels: int, enough: int = _SAMPLES) -> int:
     return max(1, math.ceil(math.sqrt(pixels / enough)))
 
 
-def area_bounds(
-    areas: NDArray[np.float64], thresholds: Sequence[float], shower: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the smallest and largest area that each threshold can be expected to have an hour later.
+def area_bounds(areas: NDArray[np.float64], shower: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the smallest and largest area at or above each threshold that an expected one allows.
 
-    A number n of showers may become n ± (√n + 1). Of a large area, the bounds are those of
-    :data:`LIGHT` and :data:`HEAVY` rain, and between these rates linear in the logarithm of the rate.
+    A number n of showers may become n ± (√n + 1).
 
     Args:
-        areas: Number of pixels at or above each threshold.
-        thresholds: Rain rates in mm/h.
-        shower: Number of pixels of a shower.
+        areas: Area at or above each threshold, in any unit.
+        shower: Area of a shower, in this unit.
 
     Example:
-        >>> least, most = area_bounds(np.array([10000.0, 10000.0, 0.0]), [0.1, 1.0, 20.0], shower=10)
-        >>> least.round().tolist(), most.round().tolist()
-        ([9674.0, 9000.0, 0.0], [10326.0, 11000.0, 10.0])
+        >>> least, most = area_bounds(np.array([9000.0, 0.0]), shower=10)
+        >>> least.tolist(), most.tolist()
+        ([8690.0, 0.0], [9310.0, 10.0])
     """
-    rates, parts = zip(LIGHT, HEAVY, strict=True)
-    part = np.interp(np.log(thresholds), np.log(rates), parts)
-    change = np.maximum(part * areas, np.sqrt(shower * areas) + shower)
+    change = np.sqrt(shower * areas) + shower
     return np.maximum(areas - change, 0.0), areas + change
 
 

@@ -62,7 +62,8 @@ class AnchoredRain(RainDistribution):
         every = 1 if pixels <= _SMALL else max(2, sample_step(pixels, _ENOUGH))
         nth = slice(None, None, every)
         sample = self.part(nth, nth)
+        sample.exceedance = np.ascontiguousarray(sample.exceedance, np.float32)  # it is read several times
         areas = [area / every**2 for area in self.areas]
-        among = None if self.among is None else self.among[nth, nth]
+        among = None if self.among is None else np.ascontiguousarray(self.among[nth, nth])
         cuts = anchored_cuts(sample, best_cuts(sample).tolist(), areas, AREA_BOUNDS, among=among)
         return self.rates_at_cuts(cuts.tolist())

@@ -1,7 +1,7 @@
 """A network's probabilities of exceeding its thresholds, in coordinates that move with the rain."""
 
 import collections
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import numpy as np
@@ -15,7 +15,7 @@ from stormcell.data.grid import pixel_km
 from stormcell.data.time_axis import even_step, in_minutes
 from stormcell.errors import FramesError
 from stormcell.forecast.anchored_logits import SHOWER, area_bounds, correction_to, sample_step
-from stormcell.forecast.anchoring import areas_of
+from stormcell.forecast.anchoring import areas_of, lasting_areas
 from stormcell.forecast.cell_forecast import CellForecast, writer
 from stormcell.forecast.cell_thresholds import corrector
 from stormcell.forecast.contract import Analysis, Field, Needs
@@ -117,7 +117,8 @@ def lead_probabilities(
     every = sample_step(observed.size // CELL**2)
     nth = slice(None, None, CELL * every)
     sampled = torch.from_numpy(observed[nth, nth].copy())
-    bounds = _bounds(frames[-1], nowcaster.thresholds, kilometres)
+    thresholds, pixels = nowcaster.thresholds, max(int(np.count_nonzero(observed)), 1)
+    areas, shower = areas_of(frames[-1], thresholds) / pixels, SHOWER / kilometres**2 / pixels  # parts of it
     wet = wet_among(scene)
     workers = threads if device.type == "cpu" else 1
     with worker_threads(workers) as pool:
@@ -131,10 +132,12 @@ def lead_probabilities(
             with torch.inference_mode(), using_threads(1):
                 rows, cols = sampled.shape
                 logits = made.logits(every)[:, :rows, :cols]
+                bounds = area_bounds(lasting_areas(areas, thresholds, lead * minutes), shower)
+                least, most = (torch.from_numpy(bound).float() for bound in bounds)
                 steeper = slopes_at(slopes, lead * minutes)
-                correction = correction_to(logits, sampled, *bounds, steeper)
+                correction = correction_to(logits, sampled, least, most, steeper)
                 around = made.coarse_logits() if carry.outside.any() else None
-                shape = (len(nowcaster.thresholds), *observed.shape)
+                shape = (len(thresholds), *observed.shape)
                 found = np.empty(shape, np.float16 if large else np.float32)
                 fill = partial(_fill, found, writer(found, made, correction, carry), carry, observed, wet)
                 collections.deque(run(fill, tiles_of(observed.shape, BLOCK)), maxlen=0)
@@ -147,14 +150,6 @@ def lead_probabilities(
                 found[:, ~observed] = np.nan
             yield carry, found
             del carry, found
-
-
-def _bounds(newest: Field, thresholds: Sequence[float], width: float) -> tuple[Tensor, Tensor]:
-    """Return the bounds of the area at or above each threshold, as parts of the area that was observed."""
-    observed = max(int(np.count_nonzero(np.isfinite(newest))), 1)
-    bounds = area_bounds(areas_of(newest, thresholds), thresholds, SHOWER / width**2)
-    least, most = (torch.from_numpy(bound / observed).float() for bound in bounds)
-    return least, most
 
 
 def _moving(frames: Field, motion: Field) -> Field:
