@@ -288,42 +288,62 @@ def _training(
 
 def verify(work: Work, networks: dict[str, list[Event]], *, comparisons: bool) -> None:
     """Verify each event by the model that did not see its network."""
+    reports = [*reports_of(work, networks), *(comparisons_of(work, networks) if comparisons else ())]
+    for report in reports:
+        if not (report.folder / "scores.json").exists():
+            chosen = [word for name in report.forecasters for word in ("--forecaster", str(name))]
+            every = ("--every", str(report.every))
+            work.run("verify", report.archive, *chosen, *every, *report.options, "--out", report.folder)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A verification.
+
+    Attributes:
+        folder: Where its report is written to.
+        archive: What is verified.
+        every: Minutes between the issue times.
+        forecasters: Model files, and names of baselines.
+        options: Further options of ``stormcell verify``.
+    """
+
+    folder: Path
+    archive: Path
+    every: int
+    forecasters: tuple[str | Path, ...]
+    options: tuple[str, ...] = ("--reference", "sprog")
+
+
+def reports_of(work: Work, networks: dict[str, list[Event]]) -> Iterator[Report]:
+    """Yield the verifications of the folds: of single forecasts, and of ensembles."""
     for network, events in networks.items():
         model = work.fold(network) / "model.safetensors"
         for event in events:
             if event.every:
-                _verify(
-                    work, event, "reports", event.every, (str(model), *BASELINES), ("--reference", "sprog")
-                )
+                folder, archived = work.folder / "reports" / event.name, work.verified(event)
+                yield Report(folder, archived, event.every, (model, *BASELINES))
+                folder = work.folder / "ensembles" / event.name
                 asked = ("--members", str(MEMBERS), "--reference", "steps")
-                _verify(work, event, "ensembles", event.ensemble_every, (str(model), "steps"), asked)
-            if comparisons and event.name in ("fmi-2016", "fmi-2017"):
-                models = [work.folder / "compared" / name_of(name) / "model.safetensors" for name in COMPARED]
-                names = (str(model), *map(str, models), "sprog")
-                _verify(work, event, "compared-reports", event.every or 0, names, ("--reference", "sprog"))
-    if comparisons:
-        events_by_name = {event.name: event for event in EVENTS}
-        for tuned_on, name in FINE_TUNED:
-            folders = work.fold_without(tuned_on, networks), work.tuned(tuned_on)
-            names = (*(str(folder / "model.safetensors") for folder in folders), "sprog")
-            event, report = events_by_name[name], f"{tuned_on}-to-{name}"
-            _verify(work, event, "tuned-reports", event.every or 0, names, ("--reference", "sprog"), report)
+                yield Report(folder, archived, event.ensemble_every, (model, "steps"), asked)
 
 
-def _verify(
-    work: Work,
-    event: Event,
-    kind: str,
-    every: int,
-    names: Sequence[str],
-    options: Sequence[str],
-    name: str | None = None,
-) -> None:
-    report = work.folder / kind / (name or event.name)
-    if not (report / "scores.json").exists():
-        chosen = [word for name in names for word in ("--forecaster", name)]
-        archived = work.verified(event)
-        work.run("verify", archived, *chosen, "--every", str(every), *options, "--out", report)
+def comparisons_of(work: Work, networks: dict[str, list[Event]]) -> Iterator[Report]:
+    """Yield the verifications of what the folds are compared to, and of the fine-tunings."""
+    by_name = {event.name: event for event in EVENTS}
+    compared = tuple(work.folder / "compared" / name_of(name) / "model.safetensors" for name in COMPARED)
+    pairs = [
+        ("compared-reports", name, name, (work.fold_without(name, networks) / "model.safetensors", *compared))
+        for name in ("fmi-2016", "fmi-2017")
+        if name in by_name
+    ]
+    for tuned_on, name in FINE_TUNED:
+        folders = work.fold_without(tuned_on, networks), work.tuned(tuned_on)
+        models = tuple(folder / "model.safetensors" for folder in folders)
+        pairs.append(("tuned-reports", f"{tuned_on}-to-{name}", name, models))
+    for kind, report, name, models in pairs:
+        event = by_name[name]
+        yield Report(work.folder / kind / report, work.verified(event), event.every or 0, (*models, "sprog"))
 
 
 if __name__ == "__main__":
