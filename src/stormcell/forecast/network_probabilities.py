@@ -118,7 +118,8 @@ def lead_probabilities(
     nth = slice(None, None, CELL * every)
     sampled = torch.from_numpy(observed[nth, nth].copy())
     thresholds, pixels = nowcaster.thresholds, max(int(np.count_nonzero(observed)), 1)
-    areas, shower = areas_of(frames[-1], thresholds) / pixels, SHOWER / kilometres**2 / pixels  # parts of it
+    # As parts of the area that was observed.
+    areas, shower = areas_of(frames[-1], thresholds) / pixels, SHOWER / kilometres**2 / pixels
     wet = wet_among(scene)
     workers = threads if device.type == "cpu" else 1
     with worker_threads(workers) as pool:

@@ -154,6 +154,11 @@ def probability_scale(figure: Figure, cax: Axes, threshold: float) -> Colorbar:
     return scale
 
 
+def letter_width(size: float) -> float:
+    """Return the mean width in inches of the letters of a font of some points: about half its height."""
+    return 0.55 * size / 72
+
+
 def credit_lines(credit: str | None, width: float) -> list[str]:
     """Break a credit into the lines that fit into a figure.
 
@@ -165,8 +170,7 @@ def credit_lines(credit: str | None, width: float) -> list[str]:
         >>> credit_lines("Institute A; modified. CC-BY-4.0", 9.2)
         ['Institute A; modified. CC-BY-4.0']
     """
-    # A letter is about half as wide as the font is high; 72 points are an inch.
-    return textwrap.wrap(credit or "", int(width * 72 / (0.55 * _CREDIT_SIZE)))
+    return textwrap.wrap(credit or "", int(width / letter_width(_CREDIT_SIZE)))
 
 
 def credit_height(credit: str | None, width: float) -> float:

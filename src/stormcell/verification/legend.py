@@ -6,9 +6,10 @@ from typing import Literal
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from stormcell.verification.figures import letter_width
+
 _SIZE = 10  # points
-# In inches. A letter is about half as wide as the font is high; 72 points are an inch.
-_LETTER, _LINE_AND_GAPS, _ROW = 0.55 * _SIZE / 72, 4.8 * _SIZE / 72, 0.21
+_LINE_AND_GAPS, _ROW = 4.8 * _SIZE / 72, 0.21  # inches
 _MOST_COLUMNS = 5
 
 
@@ -25,7 +26,7 @@ def legend_columns(titles: Sequence[str], width: float) -> int:
         >>> legend_columns(["S-PROG", "a network without one of its parts"] * 2, 9.2)
         2
     """
-    longest = _LETTER * max(map(len, titles), default=0) + _LINE_AND_GAPS
+    longest = letter_width(_SIZE) * max(map(len, titles), default=0) + _LINE_AND_GAPS
     return max(1, min(len(titles), _MOST_COLUMNS, int(width / longest)))
 
 

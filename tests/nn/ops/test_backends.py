@@ -280,21 +280,18 @@ LAYERS = {
 }
 
 
-SLOW_IN_BFLOAT16 = Probe(float32=1, bfloat16=2)
-
-
-@pytest.mark.parametrize("numbers", ["float32", "bfloat16", "bfloat16 on a processor that is slow in it"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "bfloat16 on a processor that is slow in it"])
 @pytest.mark.parametrize("native", [True, False])
 @pytest.mark.parametrize("backend", ["auto", "reference"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_explanation_agrees_with_what_runs(monkeypatch, name, backend, native, numbers):
+def test_explanation_agrees_with_what_runs(monkeypatch, name, backend, native, precision):
     if not native:
         monkeypatch.setattr(kernels, "library", lambda _: None)
-    probe = SLOW_IN_BFLOAT16 if "slow" in numbers else Probe(float32=1, bfloat16=1)
+    probe = Probe(float32=1, bfloat16=2 if "slow" in precision else 1)
     monkeypatch.setattr(bfloat16_probe, "measured", lambda: probe)
     build, size = LAYERS[name]
     rnn, x = build(backend=backend), torch.rand(size)
-    with torch.autocast("cpu", torch.bfloat16, enabled=numbers != "float32"), torch.no_grad():
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision != "float32"), torch.no_grad():
         explanations = rnn.explain(x)
         recorder = Recorder(monkeypatch)
         rnn(x)
