@@ -16,6 +16,7 @@ from stormcell.forecast import cell_forecast, network, network_probabilities
 from stormcell.forecast.contract import Analysis, make_forecast
 from stormcell.forecast.network import NetworkForecaster
 from stormcell.forecast.probabilistic import DistributionForecaster, EnsembleForecaster
+from stormcell.forecast.rain_distribution import RainDistribution
 from stormcell.models import model_file
 from stormcell.models.model_file import TrainingData
 from stormcell.models.nowcaster import Nowcaster
@@ -370,6 +371,24 @@ def test_network_forecaster_large_grid_has_probabilities_in_half_precision(forec
     assert {rain.dtype for rain in half} == {np.dtype(np.float16)}
     # Half of the last of 11 bits; probabilities below 6e-5 have fewer bits.
     np.testing.assert_allclose(half, exact, rtol=2**-11 + 1e-6, atol=2**-25 + 1e-6)
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+@pytest.mark.parametrize("large", [2**22, 0])
+def test_network_forecaster_probabilities_pass_the_check_of_a_distribution(
+    forecaster, monkeypatch, kernels, large
+):
+    """Of the network's probabilities, it is left out, because they fall by construction."""
+    given = rough(height=200, width=70)
+    given.values[:, 40:90, 20:50] = np.nan
+    monkeypatch.setattr(network_probabilities, "LARGE", large)
+    if not kernels:
+        monkeypatch.setattr(cell_forecast, "rain_kernels", lambda: None)
+    for inflow in ("mean", "nan"):
+        from_edges = replace(forecaster, inflow=inflow)
+        for rain in from_edges.distributions_from(moving(given, 3.0, -2.0), 2):
+            assert 0 < np.isfinite(rain.exceedance).mean() < 1
+            RainDistribution(rain.thresholds, rain.exceedance)
 
 
 def test_network_forecaster_expected_area_is_about_that_of_the_newest_frame(forecaster):

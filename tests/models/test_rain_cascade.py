@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import convolve
+from torch.nn.functional import avg_pool2d
 
 from stormcell.models.rain_bands import LEVELS, STRIDES
 from stormcell.models.rain_cascade import (
@@ -13,6 +14,7 @@ from stormcell.models.rain_cascade import (
     decompose,
     deviation,
     expectation,
+    expectation_in_cells,
     fit_process,
 )
 from stormcell.models.rain_pyramid import DRY, SIDE, from_afar
@@ -155,6 +157,14 @@ def recomposed(cascade: RainCascade) -> torch.Tensor:
     fitted = fit_process(cascade.moments, FIVE.expand(len(cascade.moments)), 1)
     one, zero = torch.ones_like(fitted.newest[0]), torch.zeros_like(fitted.newest[0])
     return expectation(cascade, type(fitted)(one, zero, zero))
+
+
+def test_expectation_in_cells_is_the_mean_of_that_of_their_pixels():
+    rate = torch.from_numpy(np.exp(2 * process(128, 192, 0.8, 0.5, 3) - 1))[None]
+    cascade = divided(rate)
+    whole = fit_process(cascade.whole_moments, FIVE, 3).at(torch.tensor([3]))
+    expected = avg_pool2d(expectation(cascade, whole), 2)
+    torch.testing.assert_close(expectation_in_cells(cascade, whole), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("gaps", [False, True])

@@ -4,9 +4,9 @@ import pytest
 from stormcell.errors import ArgumentError
 from stormcell.motion import advection
 from stormcell.motion.advection import (
+    area_displacements,
     displacements,
     extrapolate,
-    grid_displacements,
     row_bands,
     sample,
     sample_nearest,
@@ -204,11 +204,11 @@ def test_extrapolate_dry_stays_dry():
     assert np.nanmax(forecast) == 0
 
 
-def test_grid_displacements_in_bands_equal_those_of_the_whole_grid(monkeypatch):
+def test_area_displacements_in_bands_equal_whole(monkeypatch):
     motion = np.random.default_rng(0).normal(0, 2, (2, 40, 30)).astype(np.float32)
     whole = all_displacements(motion, 4)
     monkeypatch.setattr(advection, "BAND_PIXELS", 100)
-    in_bands = np.stack([path.copy() for path in grid_displacements(motion, 4)])
+    in_bands = np.stack([path.copy() for path in area_displacements(motion, 4)])
     np.testing.assert_array_equal(in_bands, whole)
 
 

@@ -24,7 +24,7 @@ class AnchoredRain(RainDistribution):
 
     Args:
         thresholds: As for a :class:`~stormcell.forecast.rain_distribution.RainDistribution`.
-        exceedance: Likewise.
+        exceedance: Likewise, and not checked: those of a network fall from threshold to threshold.
         areas: Expected number of pixels at or above each threshold: those of the newest frame that last,
             moved to the lead time.
         among: Pixels that the areas were counted among ``(y, x)``, such as those whose rain does not come
@@ -45,7 +45,7 @@ class AnchoredRain(RainDistribution):
         areas: Sequence[float],
         among: NDArray[np.bool_] | None = None,
     ) -> None:
-        super().__init__(thresholds, exceedance)
+        super().__init__(thresholds, exceedance, checked=True)
         self.areas, self.among = areas, among
 
     def single(self) -> Field:

@@ -16,8 +16,7 @@ from stormcell.forecast.contract import Field
 from stormcell.forecast.rain_distribution import Probabilities
 from stormcell.forecast.rain_kernels import Cells, rain_kernels
 from stormcell.models.exceedance import LOGISTIC, exceedance_logits
-from stormcell.models.nowcaster import CELL
-from stormcell.models.rain_cascade import ENERGY_SIDE
+from stormcell.models.rain_cascade import CELL, ENERGY_SIDE
 from stormcell.models.rain_pyramid import Area, upsample
 from stormcell.motion.coordinates import Carrier
 

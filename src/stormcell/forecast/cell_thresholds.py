@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from stormcell.forecast.contract import Field
 from stormcell.forecast.rain_kernels import MOST_CHANNELS, Cells, in_groups, rain_kernels
-from stormcell.models.nowcaster import CELL, FirstGuess, Nowcaster, Scene, cell_features
+from stormcell.models.nowcaster import FirstGuess, Nowcaster, Scene, cell_features
 from stormcell.models.patch_encoder import PATCH
+from stormcell.models.rain_cascade import CELL
 from stormcell.models.rain_pyramid import Area, part_of
 
 

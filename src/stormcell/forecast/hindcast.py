@@ -21,12 +21,12 @@ from stormcell.forecast.contract import MOTION_FRAMES, Analysis, Field, Needs
 from stormcell.forecast.lead_threads import using_threads, worker_threads
 from stormcell.forecast.logit_slopes import MINUTES, joined_slopes
 from stormcell.forecast.network_probabilities import forecast_cells, pixel_width, step_minutes, wet_among
-from stormcell.models.nowcaster import CELL, LEAST_INPUTS, Nowcaster
+from stormcell.models.nowcaster import LEAST_INPUTS, Nowcaster
+from stormcell.models.rain_cascade import CELL
 from stormcell.models.rain_pyramid import Area
 from stormcell.motion import optical_flow
 from stormcell.motion.advection import displacements, sample_nearest
-from stormcell.motion.coordinates import inputs_to_moving
-from stormcell.motion.decibels import from_moved_decibels, to_decibels
+from stormcell.motion.coordinates import rain_to_moving
 
 SIDE = 256  # pixels of a tile, as of the crops of the training
 TILES = 4
@@ -133,7 +133,7 @@ def _tile(frames: Field, motion: Field, tile: Area, back: int) -> tuple[Field, F
     near = frames[:, above, left]
     # The motion that was known then: with a later one, the forecast would be better than others can be.
     steady = optical_flow.estimate(near[:-back], count=MOTION_FRAMES)
-    moving = from_moved_decibels(inputs_to_moving(to_decibels(near[:-back]), steady, rows, cols))
+    moving = rain_to_moving(near[:-back], steady, rows, cols)
     *_, ahead = displacements(-steady, back, rows=rows, cols=cols)
     return moving, sample_nearest(near[-1], ahead, rows=rows, cols=cols)
 

@@ -24,7 +24,6 @@ from stormcell.forecast.logit_slopes import slopes_at
 from stormcell.forecast.rain_distribution import Probabilities
 from stormcell.forecast.rain_kernels import in_groups
 from stormcell.models.nowcaster import (
-    CELL,
     LARGEST_PIXEL,
     LEAST_INPUTS,
     LONGEST_STEP,
@@ -33,11 +32,9 @@ from stormcell.models.nowcaster import (
     Nowcaster,
     Scene,
 )
-from stormcell.models.rain_cascade import ENERGY_SIDE
+from stormcell.models.rain_cascade import CELL, ENERGY_SIDE
 from stormcell.models.rain_pyramid import DRY, SIDE, Area
-from stormcell.motion.advection import row_bands
-from stormcell.motion.coordinates import Carrier, Inflow, carriers, inputs_to_moving
-from stormcell.motion.decibels import from_moved_decibels, to_decibels
+from stormcell.motion.coordinates import Carrier, Inflow, carriers, rain_to_moving
 from stormcell.nn.ops import buffer_pool
 
 # Sides of the tiles of cells, and of the blocks of pixels, that are computed at once: few calls, and
@@ -107,7 +104,7 @@ def lead_probabilities(
         step, width = (
             torch.tensor([number], dtype=torch.float32, device=device) for number in (minutes, kilometres)
         )
-        moving = torch.from_numpy(_moving(frames, motion))[None].to(device)
+        moving = torch.from_numpy(rain_to_moving(frames, motion))[None].to(device)
         scene = nowcaster.read(moving, step, width, steps)
     del moving
     large = frames[-1].size > LARGE
@@ -148,17 +145,10 @@ def lead_probabilities(
                     chances = correction.apply_(around).sigmoid_().numpy()
                 rows, cols = (-(-length // ENERGY_SIDE) for length in observed.shape)
                 carry.fill_inflow(found, chances[:, :rows, :cols], cell=ENERGY_SIDE)
-                found[:, ~observed] = np.nan
+                unknown = np.flatnonzero(carry.outside & ~observed)
+                found.reshape(len(found), -1)[:, unknown] = np.nan
             yield carry, found
             del carry, found
-
-
-def _moving(frames: Field, motion: Field) -> Field:
-    """Return rates in moving coordinates; decibels are interpolated."""
-    decibels, moving = to_decibels(frames), np.empty_like(frames)
-    for rows in row_bands(*frames.shape[1:]):
-        moving[:, rows] = from_moved_decibels(inputs_to_moving(decibels, motion, rows))
-    return moving
 
 
 def forecast_cells(

@@ -23,7 +23,7 @@ from scipy import fft
 
 from stormcell.errors import ArgumentError
 from stormcell.forecast.contract import Field
-from stormcell.motion.advection import grid_displacements, row_bands
+from stormcell.motion.advection import area_displacements, row_bands
 from stormcell.motion.band_filters import central_wavelengths
 from stormcell.motion.cascade import Cascade
 
@@ -248,7 +248,7 @@ def carried_places(motion: Field, steps: int, period: tuple[int, int]) -> Iterat
         ArgumentError: ``motion`` has another shape or is not finite.
     """
     height, width = motion.shape[1:]
-    for path in grid_displacements(motion, steps):
+    for path in area_displacements(motion, steps):
         places = np.empty((height, width, 2), np.int16)
         for rows in row_bands(height, width):
             y, x = np.ogrid[rows, :width]

@@ -49,6 +49,7 @@ class RainDistribution:
             x)``: 0 to 1, not increasing with the threshold, NaN at all thresholds where the forecast is
             undefined. It is not copied. All is computed in float32.
         largest: The largest rate in mm/h, above the last threshold.
+        checked: Whether it is known already that the probabilities are as described, which takes long to see.
 
     Raises:
         ArgumentError: The thresholds or the probabilities are not as described.
@@ -71,6 +72,7 @@ class RainDistribution:
         exceedance: Probabilities,
         *,
         largest: float = LARGEST,
+        checked: bool = False,
     ) -> None:
         rates = np.asarray(thresholds, np.float64)
         if rates.ndim != 1 or len(rates) < 2 or not (rates > 0).all() or not (np.diff(rates) > 0).all():
@@ -87,7 +89,7 @@ class RainDistribution:
         self.largest = float(largest)
         self.exceedance = exceedance
         self._pieces = ParetoPieces(rates, self.largest)
-        for block in self._blocks():
+        for block in () if checked else self._blocks():
             _check(self._probabilities(block))
 
     @property

@@ -14,6 +14,7 @@ from stormcell.models.exceedance import THRESHOLDS, exceedance_logits, log_thres
 from stormcell.models.patch_encoder import PATCH, Around, Encoder
 from stormcell.models.rain_bands import LEVELS
 from stormcell.models.rain_cascade import (
+    CELL,
     ENERGY_SIDE,
     BandProcess,
     RainCascade,
@@ -21,6 +22,7 @@ from stormcell.models.rain_cascade import (
     decompose,
     deviation,
     expectation,
+    expectation_in_cells,
     fit_process,
 )
 from stormcell.models.rain_pyramid import (
@@ -41,7 +43,6 @@ LEAST_INPUTS = 3  # frames that the cascade needs
 SHORTEST_STEP, LONGEST_STEP = 2.0, 15.0  # minutes between frames
 SMALLEST_PIXEL, LARGEST_PIXEL = 0.5, 2.0  # km
 
-CELL = 2  # side in pixels of the cells whose thresholds are corrected
 _LEAST_DEVIATION = 0.05  # of logarithmic rain: no forecast is more certain than a radar's own errors
 _CLEAR_VARIANCE = 1e-3  # of a band whose correlations say more than those of typical rain
 # Two expectations, deviation, the last rain in and around a cell, lead, step and pixel.
@@ -213,7 +214,7 @@ class Nowcaster(Network):
         with torch.autocast(lead.device.type, enabled=False):
             process = scene.process.at(lead)
             mean = expectation(scene.cascade, process)
-            whole_mean = avg_pool2d(expectation(scene.cascade, scene.whole.at(lead)), CELL)
+            whole_mean = expectation_in_cells(scene.cascade, scene.whole.at(lead))
             spread = deviation(scene.cascade, process)
             spread = torch.sqrt(spread.square() + _LEAST_DEVIATION**2)
             minutes = lead * scene.step_minutes

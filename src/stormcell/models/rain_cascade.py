@@ -17,7 +17,8 @@ from torch.nn.functional import avg_pool2d, conv2d, pad
 from stormcell.models.rain_bands import LEVELS, RATIO, STRIDES, bands_of
 from stormcell.models.rain_pyramid import DRY, SIDE, RainPyramid, log_rain, upsample
 
-ENERGY_SIDE = 8  # side in pixels of the cells in which the energy of a band is known
+CELL = 2  # side in pixels of the cells whose thresholds are corrected
+ENERGY_SIDE = 8  # of those in which the energy of a band is known
 
 
 # Lifetime in minutes of the first band where there is no rain to estimate it from; that of another is longer
@@ -42,6 +43,7 @@ class RainCascade:
         mean: Mean of the newest frame's logarithmic rain within 256 pixels ``(B, 1, H/8, W/8)``, which
             belongs to no band. Rain is so forecast alike in a part of a frame and in the whole.
         bands: Each band of the newest frame and of that before, ``(B, 2, H/s, W/s)`` with the strides s.
+        in_cells: The same of stride 1, means over cells of 2 × 2 pixels ``(B, 2, H/2, W/2)``.
         energy: Squares of the newest frame's bands, means over cells, ``(B, 6, H/8, W/8)``.
         moments: Means of products of the bands of two frames over a neighbourhood of some hundred pixels,
             ``(B, 6 bands, 5 products, H/64, W/64)``, in the order 00, 11, 22, 01, 02, where 0 is the newest
@@ -50,6 +52,7 @@ class RainCascade:
 
     mean: Tensor
     bands: tuple[Tensor, ...]
+    in_cells: tuple[Tensor, ...]
     energy: Tensor
     moments: Tensor
 
@@ -111,7 +114,7 @@ def decompose(
     level = _filled(torch.cat([log_rain(rates[:, :1]), older], dim=1), finite, pyramid.around)
     divided = bands_of(level)
     del recent, finite, rates, older, level  # of a continent, each takes hundreds of megabytes
-    bands, moments, energy = [], [], []
+    bands, in_cells, moments, energy = [], [], [], []
     for stride, band in divided:
         if stride == STRIDES[-1]:
             wide = _wide_mean(band)
@@ -126,7 +129,11 @@ def decompose(
         moments.append(_blur(_blur(torch.cat(pooled, dim=1))))
         energy.append(avg_pool2d(band[:, :1].square(), ENERGY_SIDE // stride))
         bands.append(band[:, :2].clone())  # without the oldest frame's memory
-    return RainCascade(mean, tuple(bands), torch.cat(energy, dim=1), torch.stack(moments, dim=1))
+        if stride == 1:
+            in_cells.append(avg_pool2d(bands[-1], CELL))
+    return RainCascade(
+        mean, tuple(bands), tuple(in_cells), torch.cat(energy, dim=1), torch.stack(moments, dim=1)
+    )
 
 
 def fit_process(
@@ -187,14 +194,35 @@ def expectation(cascade: RainCascade, process: BandProcess) -> Tensor:  # (B, 1,
     """Return the forecast of logarithmic rain, given the coefficients of one lead time."""
     forecast, above = cascade.mean, STRIDES[-1]
     for level in range(LEVELS - 1, -1, -1):
-        band, stride = cascade.bands[level], STRIDES[level]
-        newest, before = (
-            _interpolated(weights[:, level : level + 1], SIDE // stride)
-            for weights in (process.newest, process.before)
-        )
-        forecast = upsample(forecast, above // stride) + newest * band[:, :1] + before * band[:, 1:2]
-        above = stride
+        forecast = upsample(forecast, above // STRIDES[level])
+        forecast = _with_band(forecast, cascade.bands[level], process, level)
+        above = STRIDES[level]
     return forecast
+
+
+def expectation_in_cells(cascade: RainCascade, process: BandProcess) -> Tensor:  # (B, 1, H/2, W/2)
+    """Return the means of :func:`expectation` over cells of 2 × 2 pixels, given coefficients of whole frames.
+
+    It takes a fourth of the time, because the bands are added after the means were taken.
+    """
+    forecast, above = cascade.mean, STRIDES[-1]
+    for level in range(LEVELS - 1, len(cascade.in_cells) - 1, -1):
+        forecast = upsample(forecast, above // STRIDES[level])
+        forecast = _with_band(forecast, cascade.bands[level], process, level)
+        above = STRIDES[level]
+    forecast = avg_pool2d(upsample(forecast, above), CELL)
+    for level, band in enumerate(cascade.in_cells):
+        forecast = _with_band(forecast, band, process, level)
+    return forecast
+
+
+def _with_band(forecast: Tensor, band: Tensor, process: BandProcess, level: int) -> Tensor:
+    """Add what a band of the last two frames becomes to the sum of those with longer waves."""
+    newest, before = (
+        _interpolated(weights[:, level : level + 1], band.shape[-1] // weights.shape[-1])
+        for weights in (process.newest, process.before)
+    )
+    return torch.addcmul(torch.addcmul(forecast, newest, band[:, :1]), before, band[:, 1:2])
 
 
 def deviation(cascade: RainCascade, process: BandProcess) -> Tensor:  # (B, 1, H/8, W/8)

@@ -21,7 +21,7 @@ EVERYTHING = slice(None)
 # coordinates on a continental grid are off by up to 2.4e-4 pixels along each axis.
 NEGLIGIBLE = 1e-3
 
-BAND_PIXELS = 2**20  # a band's ten or so temporary fields take 40 MB
+BAND_PIXELS = 2**18  # a band's ten or so temporary fields take 10 MB, and are soon in the cache again
 
 
 def row_bands(height: int, width: int) -> list[slice]:
@@ -29,7 +29,7 @@ def row_bands(height: int, width: int) -> list[slice]:
 
     Example:
         >>> row_bands(5000, 1000)[:2]
-        [slice(0, 1048, None), slice(1048, 2096, None)]
+        [slice(0, 262, None), slice(262, 524, None)]
     """
     rows = max(1, BAND_PIXELS // width)
     return [slice(first, min(first + rows, height)) for first in range(0, height, rows)]
@@ -61,31 +61,30 @@ def displacements(
         >>> [displacement[:, 0, 0].tolist() for displacement in displacements(east, 3)]
         [[-2.0, 0.0], [-4.0, 0.0], [-6.0, 0.0]]
     """
-    motion = _checked(motion)
-    path = np.zeros_like(motion[:, rows, cols])
-    for _ in range(steps):
-        path = _one_step_back(motion, path, rows, cols)
-        yield path
+    for path in area_displacements(motion, steps, rows=rows, cols=cols):
+        yield path.copy()
 
 
-def grid_displacements(motion: Field, steps: int) -> Iterator[Field]:
-    """Yield the displacements of the whole grid, as :func:`displacements` does, in one array.
+def area_displacements(
+    motion: Field, steps: int, *, rows: slice = EVERYTHING, cols: slice = EVERYTHING
+) -> Iterator[Field]:
+    """Yield the displacements of an area, as :func:`displacements` does, in one array.
 
-    The array is changed for each lead time, so it is to be used before the next. On a large grid, it is
-    followed in bands of rows, and takes a fifth of the memory.
+    The array is changed for each lead time, so it is to be used before the next.
 
     Args:
         motion: As for :func:`displacements`.
         steps: Number of lead times, ≥ 0.
+        rows: Rows for which displacements are computed.
+        cols: Columns for which displacements are computed.
 
     Raises:
         ArgumentError: As for :func:`displacements`.
     """
     motion = _checked(motion)
-    path = np.zeros_like(motion)
+    path = np.zeros_like(motion[:, rows, cols])
     for _ in range(steps):
-        for rows in row_bands(*motion.shape[1:]):
-            path[:, rows] = _one_step_back(motion, path[:, rows], rows, EVERYTHING)
+        _step_back(motion, path, rows, cols)
         yield path
 
 
@@ -97,13 +96,15 @@ def _checked(motion: Field) -> Field:
     return motion.astype(np.float32, copy=False)
 
 
-def _one_step_back(motion: Field, path: Field, rows: slice, cols: slice) -> Field:
-    """Return the displacements of a lead time, given those of the one before ``(2, rows, cols)``."""
+def _step_back(motion: Field, path: Field, rows: slice, cols: slice) -> None:
+    """Change the displacements of a lead time ``(2, rows, cols)`` to those of the next."""
     x, y = _pixel_coordinates(motion.shape[1:], rows, cols)
-    velocity = _motion_at(motion, x + path[0], y + path[1])
-    # Midpoint rule: the motion half a step back, at a place guessed from the motion at the step's end.
-    halfway = path - velocity / 2
-    return path - _motion_at(motion, x + halfway[0], y + halfway[1])
+    for band in row_bands(*path.shape[1:]):
+        part = path[:, band]
+        velocity = _motion_at(motion, x + part[0], y[band] + part[1])
+        # Midpoint rule: the motion half a step back, at a place guessed from the motion at the step's end.
+        halfway = part - velocity / 2
+        part -= _motion_at(motion, x + halfway[0], y[band] + halfway[1])
 
 
 def sample(frame: Field, displacement: Field, *, rows: slice = EVERYTHING, cols: slice = EVERYTHING) -> Field:
@@ -127,7 +128,15 @@ def sample(frame: Field, displacement: Field, *, rows: slice = EVERYTHING, cols:
         >>> sample(frame, half)[0].tolist()
         [0.5, 1.5, 2.5, nan]
     """
-    x, y = _displaced(frame.shape, displacement, rows, cols)
+    x, y = _coordinates_of(frame.shape, displacement, rows, cols)
+    found = np.empty(displacement.shape[1:], np.float32)
+    for band in row_bands(*displacement.shape[1:]):
+        found[band] = _sample_at(frame, x + displacement[0, band], y[band] + displacement[1, band])
+    return found
+
+
+def _sample_at(frame: Field, x: Field, y: Field) -> Field:
+    """Interpolate a frame at columns ``x`` and rows ``y``; NaN next to an unobserved pixel."""
     # Only the part of the frame near the places is searched for unobserved pixels.
     (left, right), (top, bottom) = _span(x, frame.shape[1]), _span(y, frame.shape[0])
     frame, x, y = frame[top:bottom, left:right], x - np.float32(left), y - np.float32(top)
@@ -162,7 +171,8 @@ def sample_nearest(
         [[5.0, 0.0, nan]]
     """
     # OpenCV rounds half pixels in its own way, so they are rounded here.
-    x, y = map(np.rint, _displaced(frame.shape, displacement, rows, cols))
+    x, y = _coordinates_of(frame.shape, displacement, rows, cols)
+    x, y = np.rint(x + displacement[0]), np.rint(y + displacement[1])
     values = np.ascontiguousarray(frame, np.float32)
     found = cv2.remap(
         values, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=float("nan")
@@ -193,9 +203,8 @@ def extrapolate(frame: Field, motion: Field, steps: int) -> Field:
     if motion.shape != (2, *frame.shape):
         raise ArgumentError(f"motion: expected shape {(2, *frame.shape)}, found {motion.shape}")
     forecast = np.empty((steps, *frame.shape), np.float32)
-    for rows in row_bands(*frame.shape):
-        for lead, displacement in enumerate(displacements(motion, steps, rows=rows)):
-            forecast[lead, rows] = sample(frame, displacement, rows=rows)
+    for lead, displacement in enumerate(area_displacements(motion, steps)):
+        forecast[lead] = sample(frame, displacement)
     return forecast
 
 
@@ -203,13 +212,15 @@ def _motion_at(motion: Field, x: Field, y: Field) -> Field:
     return np.stack([_bilinear(component, x, y, cv2.BORDER_REPLICATE) for component in motion])
 
 
-def _displaced(shape: tuple[int, ...], displacement: Field, rows: slice, cols: slice) -> tuple[Field, Field]:
-    """Return the column and row of the place of every pixel, each ``(rows, cols)``."""
+def _coordinates_of(
+    shape: tuple[int, ...], displacement: Field, rows: slice, cols: slice
+) -> tuple[Field, Field]:
+    """Return what :func:`_pixel_coordinates` does, for displacements of that area."""
     x, y = _pixel_coordinates(shape, rows, cols)
     expected = (2, y.size, x.size)
     if displacement.shape != expected:
         raise ArgumentError(f"displacement: expected shape {expected}, found {displacement.shape}")
-    return x + displacement[0], y + displacement[1]
+    return x, y
 
 
 def _pixel_coordinates(shape: tuple[int, ...], rows: slice, cols: slice) -> tuple[Field, Field]:

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from stormcell.motion.advection import EVERYTHING, Field, displacements, grid_displacements, sample
+from stormcell.motion.advection import EVERYTHING, Field, area_displacements, sample
+from stormcell.motion.decibels import from_moved_decibels, to_decibels
 
 Inflow = Literal["mean", "nan"]
 
@@ -29,10 +30,21 @@ def inputs_to_moving(
     cols: slice = EVERYTHING,
 ) -> Field:  # (T, rows, cols)
     """Move past frames along the motion field to the issue time; NaN where their rain came from outside."""
-    past = frames[-2::-1]
-    paths = displacements(motion, len(past), rows=rows, cols=cols)
-    moved = [sample(frame, path, rows=rows, cols=cols) for frame, path in zip(past, paths, strict=True)]
-    return np.stack([*moved[::-1], frames[-1, rows, cols]])
+    moved = np.empty((len(frames), *frames[-1, rows, cols].shape), np.float32)
+    moved[-1] = frames[-1, rows, cols]
+    for back, path in enumerate(area_displacements(motion, len(frames) - 1, rows=rows, cols=cols), start=2):
+        moved[-back] = sample(frames[-back], path, rows=rows, cols=cols)
+    return moved
+
+
+def rain_to_moving(
+    rates: Field,  # (T, y, x) in mm/h, the last at the issue time
+    motion: Field,  # (2, y, x)
+    rows: slice = EVERYTHING,
+    cols: slice = EVERYTHING,
+) -> Field:  # (T, rows, cols) in mm/h
+    """Move past rain as :func:`inputs_to_moving` does; decibels are interpolated."""
+    return from_moved_decibels(inputs_to_moving(to_decibels(rates), motion, rows, cols))
 
 
 def carriers(motion: Field, steps: int, inflow: Inflow = "mean") -> Iterator["Carrier"]:
@@ -44,7 +56,7 @@ def carriers(motion: Field, steps: int, inflow: Inflow = "mean") -> Iterator["Ca
         inflow: Rain from outside the grid, which is unknown. ``"mean"``: a mean of the edge region, over an
             area that widens with the distance from the edge; ``"nan"``: NaN.
     """
-    for path in grid_displacements(motion, steps):
+    for path in area_displacements(motion, steps):
         yield Carrier(path, inflow)
 
 

@@ -39,7 +39,8 @@ def from_decibels(decibels: Field, least: float = LEAST_DB) -> Field:
         >>> from_decibels(np.array([-15, 0, np.nan], np.float32)).tolist()
         [0.0, 1.0, nan]
     """
-    rates: Field = np.exp(decibels * np.float32(np.log(10) / 10))
+    rates: Field = decibels * np.float32(np.log(10) / 10)
+    np.exp(rates, out=rates)
     rates[decibels < np.float32(least)] = 0
     return rates
 

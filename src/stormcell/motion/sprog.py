@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stormcell.errors import ArgumentError
-from stormcell.motion.advection import grid_displacements, row_bands, sample
+from stormcell.motion.advection import area_displacements, sample
 from stormcell.motion.cascade import FRAMES, Cascade, decompose
 from stormcell.motion.coordinates import inputs_to_moving
 from stormcell.motion.decibels import DRY_DB, LEAST_DB, from_decibels, to_decibels
@@ -46,9 +46,7 @@ def moving_cascade(frames: Field, motion: Field) -> Cascade:
         raise ArgumentError(f"motion: expected shape {(2, *frames.shape[1:])}, found {motion.shape}")
     decibels = to_decibels(frames)
     decibels[np.isnan(decibels)] = DRY_DB
-    moving = np.empty_like(decibels)
-    for rows in row_bands(*frames.shape[1:]):
-        moving[:, rows] = inputs_to_moving(decibels, motion, rows)
+    moving = inputs_to_moving(decibels, motion)
     moving[np.isnan(moving)] = DRY_DB  # what comes from outside the grid
     return decompose(moving)
 
@@ -79,9 +77,7 @@ def forecast(frames: Field, motion: Field, steps: int) -> Iterator[Field]:
     newest = to_decibels(frames[-1])
     observed = np.isfinite(newest)
     rates = wet_rates(newest, LEAST_DB)
-    for field, path in zip(cascade.forecast(steps), grid_displacements(motion, steps), strict=True):
+    for field, path in zip(cascade.forecast(steps), area_displacements(motion, steps), strict=True):
         matched = match(field, rates, dry=DRY_DB, where=observed)
         matched[~observed] = np.nan
-        for rows in row_bands(*newest.shape):
-            field[rows] = from_decibels(sample(matched, path[:, rows], rows=rows))
-        yield field
+        yield from_decibels(sample(matched, path))
