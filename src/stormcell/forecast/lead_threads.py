@@ -1,13 +1,16 @@
-"""Threads that forecast lead times: the parts of one, and the next one meanwhile."""
+"""Threads that forecast lead times: the parts of one, and the next ones meanwhile."""
 
+import collections
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 
 from stormcell.data.parallel import in_worker
+
+AHEAD = 2  # lead times that are made before they are used
 
 _Made = TypeVar("_Made")
 
@@ -42,10 +45,11 @@ def using_threads(count: int | None) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def one_ahead(make: Callable[[int], _Made], steps: int, threads: int) -> Iterator[_Made]:
-    """Yield what is made of each lead time; with threads, the next one is made while one is used.
+def ahead(make: Callable[[int], _Made], steps: int, threads: int) -> Iterator[_Made]:
+    """Yield what is made of each lead time; with threads, the next ones are made while one is used.
 
-    Nothing is kept here while it is used, so that its memory can be freed.
+    Two are made ahead, so that a processor is not idle when either takes longer. Nothing is kept here while
+    it is used, so that its memory can be freed.
 
     Args:
         make: Makes something of a lead time, numbered from 1. The lead times are made in their order.
@@ -60,11 +64,11 @@ def one_ahead(make: Callable[[int], _Made], steps: int, threads: int) -> Iterato
             yield made.pop()
         return
     with _workers(1) as beside:
-        following: list[Future[_Made]] = [beside.submit(make, 1)]
+        following = collections.deque(beside.submit(make, lead) for lead in range(1, min(AHEAD, steps) + 1))
         for lead in range(1, steps + 1):
-            made.append(following.pop().result())
-            if lead < steps:
-                following.append(beside.submit(make, lead + 1))
+            made.append(following.popleft().result())
+            if lead + AHEAD <= steps:
+                following.append(beside.submit(make, lead + AHEAD))
             yield made.pop()
 
 

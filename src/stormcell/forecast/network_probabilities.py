@@ -14,12 +14,12 @@ from torch.nn.functional import max_pool2d
 from stormcell.data.grid import pixel_km
 from stormcell.data.time_axis import even_step, in_minutes
 from stormcell.errors import FramesError
-from stormcell.forecast.anchored_logits import SHOWER, area_bounds, correction_to, sample_step
+from stormcell.forecast.anchored_logits import SHOWER, Correction, area_bounds, correction_to, sample_step
 from stormcell.forecast.anchoring import areas_of, lasting_areas
 from stormcell.forecast.cell_forecast import CellForecast, writer
 from stormcell.forecast.cell_thresholds import corrector
 from stormcell.forecast.contract import Analysis, Field, Needs
-from stormcell.forecast.lead_threads import one_ahead, using_threads, worker_threads
+from stormcell.forecast.lead_threads import ahead, using_threads, worker_threads
 from stormcell.forecast.logit_slopes import slopes_at
 from stormcell.forecast.rain_distribution import Probabilities
 from stormcell.forecast.rain_kernels import in_groups
@@ -113,7 +113,7 @@ def lead_probabilities(
     observed = np.isfinite(frames[-1])
     every = sample_step(observed.size // CELL**2)
     nth = slice(None, None, CELL * every)
-    sampled = torch.from_numpy(observed[nth, nth].copy())
+    sampled = observed[nth, nth].copy()
     thresholds, pixels = nowcaster.thresholds, max(int(np.count_nonzero(observed)), 1)
     # As parts of the area that was observed.
     areas, shower = areas_of(frames[-1], thresholds) / pixels, SHOWER / kilometres**2 / pixels
@@ -123,32 +123,48 @@ def lead_probabilities(
         run = map if pool is None else pool.map
         paths = carriers(motion, steps, inflow)
 
-        def forecast(lead: int) -> tuple[int, Carrier, CellForecast]:
-            return lead, next(paths), forecast_cells(nowcaster, scene, wet, run, lead)
+        def forecast(lead: int) -> tuple[Carrier, CellForecast, Correction, Field | None]:
+            carry, made = next(paths), forecast_cells(nowcaster, scene, wet, run, lead)
+            bounds = area_bounds(lasting_areas(areas, thresholds, lead * minutes), shower)
+            steeper = slopes_at(slopes, lead * minutes)
+            with torch.inference_mode():
+                correction = _correction(made, every, sampled, bounds, steeper)
+                around = _around(made, correction, observed.shape) if carry.outside.any() else None
+            return carry, made, correction, around
 
-        for lead, carry, made in one_ahead(forecast, steps, 1 if large else workers):
-            with torch.inference_mode(), using_threads(1):
-                rows, cols = sampled.shape
-                logits = made.logits(every)[:, :rows, :cols]
-                bounds = area_bounds(lasting_areas(areas, thresholds, lead * minutes), shower)
-                least, most = (torch.from_numpy(bound).float() for bound in bounds)
-                steeper = slopes_at(slopes, lead * minutes)
-                correction = correction_to(logits, sampled, least, most, steeper)
-                around = made.coarse_logits() if carry.outside.any() else None
-                shape = (len(thresholds), *observed.shape)
-                found = np.empty(shape, np.float16 if large else np.float32)
-                fill = partial(_fill, found, writer(found, made, correction, carry), carry, observed, wet)
-                collections.deque(run(fill, tiles_of(observed.shape, BLOCK)), maxlen=0)
+        for carry, made, correction, around in ahead(forecast, steps, 1 if large else workers):
+            shape = (len(thresholds), *observed.shape)
+            found = np.empty(shape, np.float16 if large else np.float32)
+            fill = partial(_fill, found, writer(found, made, correction, carry), carry, observed, wet)
+            collections.deque(run(fill, tiles_of(observed.shape, BLOCK)), maxlen=0)
             del made, fill  # before the next are allocated
             if around is not None:
-                with torch.inference_mode():
-                    chances = correction.apply_(around).sigmoid_().numpy()
-                rows, cols = (-(-length // ENERGY_SIDE) for length in observed.shape)
-                carry.fill_inflow(found, chances[:, :rows, :cols], cell=ENERGY_SIDE)
+                carry.fill_inflow(found, around, cell=ENERGY_SIDE)
                 unknown = np.flatnonzero(carry.outside & ~observed)
                 found.reshape(len(found), -1)[:, unknown] = np.nan
             yield carry, found
-            del carry, found
+            del carry, found, around
+
+
+def _correction(
+    made: CellForecast,
+    every: int,
+    sampled: NDArray[np.bool_],
+    bounds: tuple[NDArray[np.float64], NDArray[np.float64]],
+    slopes: Tensor,
+) -> Correction:
+    """Return the correction that every n-th pixel of a lead time asks for, if ``sampled`` were observed."""
+    rows, cols = sampled.shape
+    least, most = (torch.from_numpy(bound).float() for bound in bounds)
+    logits = made.logits(every)[:, :rows, :cols]
+    return correction_to(logits, torch.from_numpy(sampled), least, most, slopes)
+
+
+def _around(made: CellForecast, correction: Correction, shape: tuple[int, ...]) -> Field:
+    """Return the probabilities in large cells ``(K, H/8, W/8)``, for the rain from outside the grid."""
+    rows, cols = (-(-length // ENERGY_SIDE) for length in shape)
+    chances: Field = correction.apply_(made.coarse_logits()).sigmoid_().numpy()[:, :rows, :cols]
+    return chances
 
 
 def forecast_cells(

@@ -21,7 +21,7 @@ EVERYTHING = slice(None)
 # coordinates on a continental grid are off by up to 2.4e-4 pixels along each axis.
 NEGLIGIBLE = 1e-3
 
-BAND_PIXELS = 2**18  # a band's ten or so temporary fields take 10 MB, and are soon in the cache again
+BAND_PIXELS = 2**16  # a band's ten or so temporary fields fit into the cache
 
 
 def row_bands(height: int, width: int) -> list[slice]:
@@ -29,7 +29,7 @@ def row_bands(height: int, width: int) -> list[slice]:
 
     Example:
         >>> row_bands(5000, 1000)[:2]
-        [slice(0, 262, None), slice(262, 524, None)]
+        [slice(0, 65, None), slice(65, 130, None)]
     """
     rows = max(1, BAND_PIXELS // width)
     return [slice(first, min(first + rows, height)) for first in range(0, height, rows)]
@@ -100,11 +100,15 @@ def _step_back(motion: Field, path: Field, rows: slice, cols: slice) -> None:
     """Change the displacements of a lead time ``(2, rows, cols)`` to those of the next."""
     x, y = _pixel_coordinates(motion.shape[1:], rows, cols)
     for band in row_bands(*path.shape[1:]):
-        part = path[:, band]
-        velocity = _motion_at(motion, x + part[0], y[band] + part[1])
+        across, down = path[0, band], path[1, band]
+        half_x, half_y = _motion_at(motion, x + across, y[band] + down)
         # Midpoint rule: the motion half a step back, at a place guessed from the motion at the step's end.
-        halfway = part - velocity / 2
-        part -= _motion_at(motion, x + halfway[0], y[band] + halfway[1])
+        for half, part, place in ((half_x, across, x), (half_y, down, y[band])):
+            half *= np.float32(-0.5)
+            half += part
+            half += place
+        for part, velocity in zip((across, down), _motion_at(motion, half_x, half_y), strict=True):
+            part -= velocity
 
 
 def sample(frame: Field, displacement: Field, *, rows: slice = EVERYTHING, cols: slice = EVERYTHING) -> Field:
@@ -208,8 +212,9 @@ def extrapolate(frame: Field, motion: Field, steps: int) -> Field:
     return forecast
 
 
-def _motion_at(motion: Field, x: Field, y: Field) -> Field:
-    return np.stack([_bilinear(component, x, y, cv2.BORDER_REPLICATE) for component in motion])
+def _motion_at(motion: Field, x: Field, y: Field) -> tuple[Field, Field]:
+    columns, rows = (_bilinear(component, x, y, cv2.BORDER_REPLICATE) for component in motion)
+    return columns, rows
 
 
 def _coordinates_of(
