@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from distributed import LocalCluster
+from hypothesis import settings
 
 from stormcell.data.dask_cluster import unchanged_environment
 from stormcell.data.parallel import Workers, workers
@@ -14,6 +15,10 @@ from stormcell.models.nowcaster import Nowcaster
 ROOT = Path(__file__).resolve().parents[1]
 if (_MNIST := ROOT.parent / "shared" / "data" / "mnist").is_dir():
     os.environ.setdefault("STORMCELL_MNIST", str(_MNIST))
+
+# An example may take long because of what else the machine does.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,7 @@ def test_field_by_brute_force_is_the_largest_rate_with_its_cut():
 
 
 @given(st.integers(0, 50), st.lists(st.floats(0.0625, 1), min_size=14, max_size=14))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_field_any_cuts_reaches_a_threshold_where_it_or_a_higher_one_reaches_its_cut(seed, cuts):
     rain = scene(seed, size=12)
     field = rain.rates_at_cuts(cuts)

@@ -70,7 +70,7 @@ rates = st.floats(2**-7, 250, width=32)
 
 
 @given(exceedances(), rates)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_probability_any_rate_is_the_formula(exceedance, rate):
     expected = survival(exceedance, rate)
     assert one(exceedance).probability([rate]).item() == pytest.approx(expected, rel=RELATIVE, abs=1e-12)
@@ -82,14 +82,13 @@ def test_probability_at_thresholds_is_what_was_given():
 
 
 @given(exceedances(), rates, rates)
-@settings(deadline=None)
 def test_probability_higher_rate_is_not_more_probable(exceedance, one_rate, other_rate):
     low, high = one(exceedance).probability(sorted([one_rate, other_rate])).ravel()
     assert low >= high * (1 - RELATIVE)
 
 
 @given(exceedances(), st.floats(2**-20, 1, exclude_max=True, width=32))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_rates_exceeded_any_chance_is_the_smallest_rate_that_is_not_more_probable(exceedance, chance):
     rate = one(exceedance).rates_exceeded(np.full((1, 1), chance, np.float32)).item()
     if chance >= exceedance[0]:
@@ -104,7 +103,7 @@ def test_rates_exceeded_any_chance_is_the_smallest_rate_that_is_not_more_probabl
 
 
 @given(exceedances(), st.floats(0.125, 200, width=32))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_rates_exceeded_inverts_probability_where_it_falls(exceedance, rate):
     step = survival(exceedance, rate * 0.999), survival(exceedance, rate), survival(exceedance, rate * 1.001)
     if not step[0] > step[1] * 1.0001 > step[2] * 1.0002 > 1e-30:
@@ -125,14 +124,14 @@ def test_rates_exceeded_reaches_a_threshold_exactly_where_it_is_more_probable_th
 
 
 @given(exceedances())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_mean_is_the_integral_of_the_probability(exceedance):
     expected = integral(lambda r: survival(exceedance, r))
     assert one(exceedance).mean().item() == pytest.approx(expected, rel=RELATIVE, abs=1e-7)
 
 
 @given(exceedances(), st.one_of(st.just(0.0), rates))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_crps_any_observation_is_the_integral_by_definition(exceedance, observation):
     below = integral(lambda r: (1 - survival(exceedance, r)) ** 2, upto=observation) if observation else 0.0
     above = (

@@ -103,7 +103,7 @@ def test_live_loop_permuted_files_are_all_in_the_archive(rig):
     assert issues == sorted(issues)
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=6, derandomize=True)
 @given(strategies.permutations(range(5)))
 def test_live_loop_any_order_of_arrival_gives_the_same_archive_and_newest_publication(
     tmp_path_factory, order

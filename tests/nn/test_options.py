@@ -235,13 +235,13 @@ def check(convolve, drawn, equations):
         agree(found, wanted)
 
 
-@settings(derandomize=True, deadline=None, max_examples=250)
+@settings(derandomize=True, max_examples=250)
 @given(drawn=layers(LSTMS))
 def test_lstm_with_any_options_matches_its_equations(convolve, drawn):
     check(convolve, drawn, LSTM)
 
 
-@settings(derandomize=True, deadline=None, max_examples=250)
+@settings(derandomize=True, max_examples=250)
 @given(drawn=layers(GRUS))
 def test_gru_with_any_options_matches_its_equations(convolve, drawn):
     check(convolve, drawn, GRU)

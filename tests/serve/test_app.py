@@ -43,7 +43,6 @@ def described(published_once):
 def test_answers_are_as_openapi_describes_them(described, path, method):
     @settings(
         max_examples=4,
-        deadline=None,
         derandomize=True,
         database=None,
         phases=[Phase.explicit, Phase.generate],

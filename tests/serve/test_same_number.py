@@ -28,7 +28,7 @@ shares = st.floats(0, 1, exclude_max=True)
 far_away = st.tuples(
     st.floats(-90, 90).filter(lambda lat: not 59 < lat < 61.5), st.floats(-180, 180, exclude_max=True)
 )
-few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def pixel_at(manifest, down, across):

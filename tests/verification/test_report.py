@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from stormcell.errors import OutputError
 from stormcell.verification import figures, report
-from stormcell.verification.case_study import Case, case_figure
+from stormcell.verification.case_study import Case, animation, case_figure
 from stormcell.verification.curves import lead_time_figure
 from stormcell.verification.evaluate import evaluate
 from stormcell.verification.evaluation import labels
@@ -95,6 +95,22 @@ def test_report_pictures_are_readable(written):
     with Image.open(folder / "animation.gif") as animation:
         assert animation.n_frames == 4  # the issue time and three lead times
         assert animation.info["loop"] == 0
+
+
+def test_animation_shows_the_rain_of_each_time():
+    generator = np.random.default_rng(0)
+    newest, *observed = generator.gamma(0.5, 5.0, (4, 30, 30)).astype(np.float32)
+    times = np.datetime64("2024-06-01T00:00", "ns") + np.arange(4) * np.timedelta64(5, "m")
+    still = np.stack([newest] * 3)
+    case = Case.of(
+        times[0], times[1:], newest, np.stack(observed), {"still": still, "twice": 2 * still}, pixel_km=(1, 1)
+    )
+    with Image.open(io.BytesIO(animation(case, {"still": "still", "twice": "twice"}))) as film:
+        stills = np.stack([np.array(one.convert("RGB")) for one in ImageSequence.Iterator(film)])
+    _, height, width, _ = stills.shape
+    maps = np.split(stills[:, height // 3 : height // 2, : width // 3 * 3], 3, axis=2)  # side by side
+    changes = [(of_one[:-1] != of_one[1:]).any(axis=(1, 2, 3)).tolist() for of_one in maps]
+    assert changes == [[True, True, True], [False, False, False], [True, False, False]]
 
 
 def test_report_write_to_an_impossible_folder_raises(written, tmp_path):

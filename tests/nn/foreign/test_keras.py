@@ -187,7 +187,7 @@ def layers(draw):
     }
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300, derandomize=True, database=None)
 @given(chosen=layers())
 def test_from_keras_equals_keras(keras, chosen):
     case = Case(keras, chosen)
@@ -347,7 +347,7 @@ def told_of(config):
     return kept(config)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100, derandomize=True, database=None)
 @given(chosen=layers())
 def test_to_keras_of_an_imported_layer_is_the_same_layer(keras, chosen):
     case = Case(keras, chosen | {"in_rnn": False})  # an RNN of an LSTMCell goes back as an LSTM

@@ -33,7 +33,7 @@ def convolutions(draw):
     return Convolution(stride, padding, dilation, mode), kernel, size
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@settings(derandomize=True, max_examples=200)
 @given(drawn=convolutions())
 def test_convolution_matches_the_sum_over_the_kernel(convolve, drawn):
     convolution, kernel, size = drawn
