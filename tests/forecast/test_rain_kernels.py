@@ -4,13 +4,21 @@ import numpy as np
 import pytest
 import torch
 
-from stormcell.forecast import cell_forecast, cell_thresholds, network_probabilities, pareto_pieces
+from stormcell.forecast import (
+    cascade_mean,
+    cell_forecast,
+    cell_thresholds,
+    network_probabilities,
+    pareto_pieces,
+)
 from stormcell.forecast.anchored_logits import Correction
 from stormcell.forecast.cell_forecast import CellForecast
 from stormcell.forecast.rain_distribution import RainDistribution
 from stormcell.forecast.rain_kernels import in_groups, rain_kernels
 from stormcell.models.exceedance import THRESHOLDS
 from stormcell.models.nowcaster import Nowcaster
+from stormcell.models.rain_cascade import BandProcess, decompose, fit_process
+from stormcell.models.rain_pyramid import from_afar
 from stormcell.motion.coordinates import Carrier
 
 pytestmark = pytest.mark.skipif(rain_kernels() is None, reason="no C kernels on this machine")
@@ -26,7 +34,7 @@ def without_kernels(monkeypatch):
 
     def compute(function):
         with monkeypatch.context() as patch:
-            for module in (cell_forecast, cell_thresholds, pareto_pieces):
+            for module in (cascade_mean, cell_forecast, cell_thresholds, pareto_pieces):
                 patch.setattr(module, "rain_kernels", lambda: None)
             return function()
 
@@ -138,3 +146,21 @@ def test_corrected_thresholds_of_kernels_are_those_of_pytorch(without_kernels, e
     untouched = np.ones((96, 96), bool)
     untouched[area] = False
     assert (found[untouched] == 7).all()
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (64, 192), (256, 128)])
+def test_mean_of_the_cascade_of_kernels_is_that_of_pytorch(without_kernels, shape):
+    generator = torch.Generator().manual_seed(2)
+    rate = torch.rand(1, 3, *shape, generator=generator) ** 8 * 20
+    cascade = decompose(rate, from_afar(rate))
+    fitted = fit_process(cascade.moments, torch.tensor([5.0]), 2)
+    # Weights of any size, which change from cell to cell.
+    newest, before = (
+        torch.randn(weights[0].shape, generator=generator) for weights in (fitted.newest, fitted.before)
+    )
+    process = BandProcess(newest, before, fitted.error[0])
+    found = cascade_mean.cascade_mean(cascade, process)
+    expected = without_kernels(lambda: cascade_mean.cascade_mean(cascade, process))
+    assert expected.std() > 0.5
+    # Six products of numbers up to 3, and their sums, are rounded, and so are the weights.
+    torch.testing.assert_close(found, expected, rtol=0, atol=6 * 4 * 2**-22)

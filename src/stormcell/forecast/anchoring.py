@@ -36,8 +36,8 @@ def areas_of(rates: Field, thresholds: Sequence[float]) -> NDArray[np.float64]:
         array([2., 1., 0.])
     """
     rising = np.asarray(thresholds, rates.dtype)
-    reached = np.searchsorted(rising, rates[rates >= rising[0]], side="right")
-    return np.bincount(reached, minlength=len(rising) + 1)[:0:-1].cumsum()[::-1].astype(np.float64)
+    raining = rates[rates >= rising[0]]
+    return np.array([np.count_nonzero(raining >= threshold) for threshold in rising], np.float64)
 
 
 def lasting_areas(

@@ -253,7 +253,7 @@ class NetworkForecaster:
             moved = carry.nearest(newest)
             # Not the rain from outside the grid, or from where nothing was observed.
             known = observed & np.isfinite(moved) & ~carry.outside
-            lasting = lasting_areas(areas_of(moved[known], thresholds), thresholds, lead * step)
+            lasting = lasting_areas(areas_of(np.where(known, moved, 0), thresholds), thresholds, lead * step)
             rain = AnchoredRain(thresholds, exceedance, lasting.tolist(), known)
             del carry, exceedance, moved  # before those of the next lead time are in memory
             yield rain

@@ -16,6 +16,7 @@ from stormcell.data.time_axis import even_step, in_minutes
 from stormcell.errors import FramesError
 from stormcell.forecast.anchored_logits import SHOWER, Correction, area_bounds, correction_to, sample_step
 from stormcell.forecast.anchoring import areas_of, lasting_areas
+from stormcell.forecast.cascade_mean import cascade_mean
 from stormcell.forecast.cell_forecast import CellForecast, writer
 from stormcell.forecast.cell_thresholds import corrector
 from stormcell.forecast.contract import Analysis, Field, Needs
@@ -173,7 +174,7 @@ def forecast_cells(
     """Run the network for a lead time, where it may rain."""
     device = scene.step_minutes.device
     with torch.inference_mode():
-        guess = nowcaster.first_guess(scene, torch.tensor([lead], device=device))
+        guess = nowcaster.first_guess(scene, torch.tensor([lead], device=device), cascade_mean)
     mean, spread = guess.mean[0, 0], guess.spread[0, 0]
     if not nowcaster.cascade:
         mean, spread = torch.full_like(mean, DRY), torch.ones_like(spread)

@@ -76,8 +76,25 @@ class RainKernels:
     """The C kernels. Each call runs in the thread that calls, so that several can call at a time."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
-        self._thresholds, self._chances, self._cut, self._invert = (
-            Kernel(library, f"rain_{name}") for name in ("thresholds", "chances", "cut", "invert")
+        self._mean, self._thresholds, self._chances, self._cut, self._invert = (
+            Kernel(library, f"rain_{name}") for name in ("mean", "thresholds", "chances", "cut", "invert")
+        )
+
+    def mean(self, coarse: Field, bands: Sequence[Field], weights: Field, mean: Field) -> None:
+        """Write the expectation of logarithmic rain.
+
+        It is the sum of the bands of two frames, each times its weight, and of longer waves. Weights and
+        longer waves are interpolated bilinearly.
+
+        Args:
+            coarse: Sum of the longer waves in cells of 2 × 2 pixels ``(y / 2, x / 2)``, contiguous.
+            bands: Three bands of single pixels, each of the newest frame and of that before ``(2, y, x)``,
+                contiguous.
+            weights: Their weights in cells of 64 × 64 pixels ``(3, 2, y / 64, x / 64)``, contiguous.
+            mean: The result ``(y, x)``, contiguous.
+        """
+        self._mean.in_this_thread(
+            len(mean), *(array.ctypes.data for array in (coarse, *bands, weights, mean)), *mean.shape
         )
 
     def thresholds(

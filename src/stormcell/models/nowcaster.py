@@ -1,7 +1,7 @@
 """The nowcaster: a predictive distribution of the rain rate at every pixel and lead time."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -209,11 +209,19 @@ class Nowcaster(Network):
         rows, cols = scene.size
         return self.logits_in(scene, self.first_guess(scene, lead), (slice(0, rows), slice(0, cols)))
 
-    def first_guess(self, scene: Scene, lead: Tensor) -> FirstGuess:
-        """Return the first guess of one lead time of each example, as in :meth:`logits`."""
+    def first_guess(
+        self,
+        scene: Scene,
+        lead: Tensor,
+        expected: Callable[[RainCascade, BandProcess], Tensor] = expectation,
+    ) -> FirstGuess:
+        """Return the first guess of one lead time of each example, as in :meth:`logits`.
+
+        ``expected`` computes what :func:`~stormcell.models.rain_cascade.expectation` does.
+        """
         with torch.autocast(lead.device.type, enabled=False):
             process = scene.process.at(lead)
-            mean = expectation(scene.cascade, process)
+            mean = expected(scene.cascade, process)
             whole_mean = expectation_in_cells(scene.cascade, scene.whole.at(lead))
             spread = deviation(scene.cascade, process)
             spread = torch.sqrt(spread.square() + _LEAST_DEVIATION**2)

@@ -18,6 +18,7 @@ from stormcell.models.rain_bands import LEVELS, RATIO, STRIDES, bands_of
 from stormcell.models.rain_pyramid import DRY, SIDE, RainPyramid, log_rain, upsample
 
 CELL = 2  # side in pixels of the cells whose thresholds are corrected
+SHORT_WAVES = STRIDES.count(1)  # number of bands that are known at every pixel
 ENERGY_SIDE = 8  # of those in which the energy of a band is known
 
 
@@ -192,11 +193,9 @@ def correlations(
 
 def expectation(cascade: RainCascade, process: BandProcess) -> Tensor:  # (B, 1, H, W)
     """Return the forecast of logarithmic rain, given the coefficients of one lead time."""
-    forecast, above = cascade.mean, STRIDES[-1]
-    for level in range(LEVELS - 1, -1, -1):
-        forecast = upsample(forecast, above // STRIDES[level])
+    forecast = upsample(expectation_of_long_waves(cascade, process), CELL)
+    for level in range(SHORT_WAVES - 1, -1, -1):
         forecast = _with_band(forecast, cascade.bands[level], process, level)
-        above = STRIDES[level]
     return forecast
 
 
@@ -205,14 +204,19 @@ def expectation_in_cells(cascade: RainCascade, process: BandProcess) -> Tensor: 
 
     It takes a fourth of the time, because the bands are added after the means were taken.
     """
+    forecast = avg_pool2d(upsample(expectation_of_long_waves(cascade, process), CELL), CELL)
+    for level, band in enumerate(cascade.in_cells):
+        forecast = _with_band(forecast, band, process, level)
+    return forecast
+
+
+def expectation_of_long_waves(cascade: RainCascade, process: BandProcess) -> Tensor:  # (B, 1, H/2, W/2)
+    """Return the part of :func:`expectation` that bands in cells of 2 × 2 pixels and more have."""
     forecast, above = cascade.mean, STRIDES[-1]
-    for level in range(LEVELS - 1, len(cascade.in_cells) - 1, -1):
+    for level in range(LEVELS - 1, SHORT_WAVES - 1, -1):
         forecast = upsample(forecast, above // STRIDES[level])
         forecast = _with_band(forecast, cascade.bands[level], process, level)
         above = STRIDES[level]
-    forecast = avg_pool2d(upsample(forecast, above), CELL)
-    for level, band in enumerate(cascade.in_cells):
-        forecast = _with_band(forecast, band, process, level)
     return forecast
 
 

@@ -10,6 +10,7 @@ void check_rain(void) {}
 
 #else
 
+void rain_mean(size, size, const void *);
 void rain_thresholds(size, size, const void *);
 void rain_chances(size, size, const void *);
 void rain_cut(size, size, const void *);
@@ -35,6 +36,26 @@ static double at_place(cells c, size k, double row, double column) {
 }
 
 #define CELLS(c) ADDRESS((c).at), (c).height, (c).width, (c).stride, (c).side
+
+static void check_mean(void) {
+    enum { H = 128, W = 192, N = H * W };
+    number *band[3], *mean = numbers_of(N);
+    cells coarse = {numbers_of(N / 4), H / 2, W / 2, 1, 2};
+    for (size b = 0; b < 3; b++) band[b] = numbers_of(2 * N);
+    number *weight = numbers_of(6 * N / 4096);
+    CALL(
+        rain_mean, H, ADDRESS(coarse.at), ADDRESS(band[0]), ADDRESS(band[1]), ADDRESS(band[2]), ADDRESS(weight),
+        ADDRESS(mean), H, W
+    );
+    for (size p = 0; p < N; p++) {
+        double expected = at_place(coarse, 0, p / W, p % W);
+        for (size k = 0; k < 6; k++) {
+            cells weights = {weight + k * (N / 4096), H / 64, W / 64, 1, 64};
+            expected += at_place(weights, 0, p / W, p % W) * band[k / 2][k % 2 * N + p];
+        }
+        compare("mean", p, mean[p], expected);
+    }
+}
 
 static void check_thresholds(void) {
     size inputs[] = {FEATURES, CHANNELS_OF_RAIN, CHANNELS_OF_RAIN};
@@ -141,6 +162,7 @@ static void check_rates(void) {
 }
 
 void check_rain(void) {
+    check_mean();
     check_thresholds();
     check_chances();
     check_rates();
