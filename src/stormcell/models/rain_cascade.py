@@ -202,7 +202,7 @@ def expectation(cascade: RainCascade, process: BandProcess) -> Tensor:  # (B, 1,
 def expectation_in_cells(cascade: RainCascade, process: BandProcess) -> Tensor:  # (B, 1, H/2, W/2)
     """Return the means of :func:`expectation` over cells of 2 × 2 pixels, given coefficients of whole frames.
 
-    It takes a fourth of the time, because the bands are added after the means were taken.
+    The bands are added after the means were taken, which takes two thirds of the time.
     """
     forecast = avg_pool2d(upsample(expectation_of_long_waves(cascade, process), CELL), CELL)
     for level, band in enumerate(cascade.in_cells):
