@@ -1,11 +1,12 @@
 """Figures of an experiment: inputs, truth and predictions side by side, and learning curves."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from stormcell.experiments.experiment import Array, Batch
 from stormcell.verification.figures import GRID, INK, MUTED, RAIN_COLOURS, RAIN_NORM, gif, line_colour, png
@@ -135,11 +136,12 @@ def _look(ax: Axes, by: str, what: str) -> None:
         ax.spines[side].set_visible(False)
 
 
-def _show(ax: Axes, frame: Array, colours: Colours) -> None:
-    ax.imshow(frame, cmap=colours[0], norm=colours[1], interpolation="nearest")
+def _show(ax: Axes, frame: Array, colours: Colours) -> AxesImage:
+    image = ax.imshow(frame, cmap=colours[0], norm=colours[1], interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     for spine in ax.spines.values():
         spine.set(color="#b8bec4", linewidth=0.5)
+    return image
 
 
 def _evenly_spaced(length: int, most: int) -> Array:
@@ -170,35 +172,32 @@ def _strips(inputs: Array, truth: Array, forecasts: Mapping[str, Array], colours
 def _forecast_gif(inputs: Array, truth: Array, forecasts: Mapping[str, Array], colours: Colours) -> bytes:
     """Animate the truth and the forecasts side by side, after the inputs that they share."""
     columns = {"truth": truth, **forecasts}
-    figures = []
-    for t in range(len(inputs) + len(truth)):
-        lead = t - len(inputs)
-        shown = {name: inputs[t] if lead < 0 else future[lead] for name, future in columns.items()}
-        heading = f"input {lead + 1:+d}" if lead < 0 else f"forecast {lead + 1:+d}"
-        figures.append(_side_by_side(shown, heading, colours))
-    return gif(figures, **_MILLISECONDS)
-
-
-def _side_by_side(shown: Mapping[str, Array], heading: str, colours: Colours) -> Figure:
-    across = min(4, len(shown))
-    down = -(-len(shown) // across)
-    figure = Figure(figsize=(1.9 * across, 0.3 + 2.2 * down), dpi=80, facecolor="white")
-    figure.text(0.01, 1 - 0.2 / (0.3 + 2.2 * down), heading, fontsize=9, color=INK, va="center")
-    grid = figure.add_gridspec(
-        down,
-        across,
-        left=0.01,
-        right=0.99,
-        bottom=0.01,
-        top=1 - 0.62 / (0.3 + 2.2 * down),
-        hspace=0.2,
-        wspace=0.04,
-    )
-    for place, (name, frame) in enumerate(shown.items()):
-        ax = figure.add_subplot(grid[divmod(place, across)])
-        _show(ax, frame, colours)
+    across = min(4, len(columns))
+    down = -(-len(columns) // across)
+    height = 0.3 + 2.2 * down
+    figure = Figure(figsize=(1.9 * across, height), dpi=80, facecolor="white")
+    heading = figure.text(0.01, 1 - 0.2 / height, "", fontsize=9, color=INK, va="center")
+    place = {"left": 0.01, "right": 0.99, "bottom": 0.01, "top": 1 - 0.62 / height}
+    grid = figure.add_gridspec(down, across, hspace=0.2, wspace=0.04, **place)
+    images = []
+    for number, name in enumerate(columns):
+        ax = figure.add_subplot(grid[divmod(number, across)])
+        images.append(_show(ax, inputs[0], colours))
         ax.set_title(_wrapped(name), fontsize=7, color=INK, pad=2)
-    return figure
+
+    def stills() -> Iterator[Figure]:
+        for number, frame in enumerate(inputs):
+            heading.set_text(f"input {number - len(inputs) + 1:+d}")
+            for image in images:
+                image.set_data(frame)
+            yield figure
+        for lead in range(len(truth)):
+            heading.set_text(f"forecast {lead + 1:+d}")
+            for image, future in zip(images, columns.values(), strict=True):
+                image.set_data(future[lead])
+            yield figure
+
+    return gif(stills(), **_MILLISECONDS)
 
 
 def _answers(inputs: Array, answers: Sequence[str]) -> Figure:
@@ -217,18 +216,23 @@ def _answers(inputs: Array, answers: Sequence[str]) -> Figure:
 
 
 def _answers_gif(inputs: Array, answers: Sequence[str]) -> bytes:
-    figures = []
-    for t in range(inputs.shape[1]):
-        across = min(4, len(inputs))
-        down = -(-len(inputs) // across)
-        figure = Figure(figsize=(2.0 * across, 2.6 * down), dpi=80, facecolor="white")
-        grid = figure.add_gridspec(down, across, left=0.01, right=0.99, bottom=0.01, top=0.84, hspace=0.5)
-        for k, answer in enumerate(answers):
-            ax = figure.add_subplot(grid[divmod(k, across)])
-            _show(ax, inputs[k, t], GREY)
-            ax.set_title(answer, fontsize=7, color=INK, pad=2)
-        figures.append(figure)
-    return gif(figures, **_MILLISECONDS)
+    across = min(4, len(inputs))
+    down = -(-len(inputs) // across)
+    figure = Figure(figsize=(2.0 * across, 2.6 * down), dpi=80, facecolor="white")
+    grid = figure.add_gridspec(down, across, left=0.01, right=0.99, bottom=0.01, top=0.84, hspace=0.5)
+    images = []
+    for number, answer in enumerate(answers):
+        ax = figure.add_subplot(grid[divmod(number, across)])
+        images.append(_show(ax, inputs[number, 0], GREY))
+        ax.set_title(answer, fontsize=7, color=INK, pad=2)
+
+    def stills() -> Iterator[Figure]:
+        for frames_at_a_time in inputs.swapaxes(0, 1):
+            for image, frame in zip(images, frames_at_a_time, strict=True):
+                image.set_data(frame)
+            yield figure
+
+    return gif(stills(), **_MILLISECONDS)
 
 
 def _wrapped(name: str, width: int = 24) -> str:

@@ -114,7 +114,7 @@ def lead_probabilities(
     observed = np.isfinite(frames[-1])
     every = sample_step(observed.size // CELL**2)
     nth = slice(None, None, CELL * every)
-    sampled = observed[nth, nth].copy()
+    sampled = torch.from_numpy(observed[nth, nth].copy())
     thresholds, pixels = nowcaster.thresholds, max(int(np.count_nonzero(observed)), 1)
     # As parts of the area that was observed.
     areas, shower = areas_of(frames[-1], thresholds) / pixels, SHOWER / kilometres**2 / pixels
@@ -141,7 +141,7 @@ def lead_probabilities(
             del made, fill  # before the next are allocated
             if around is not None:
                 carry.fill_inflow(found, around, cell=ENERGY_SIDE)
-                unknown = np.flatnonzero(carry.outside & ~observed)
+                unknown = np.flatnonzero(carry.outside & ~observed)  # inflow was written there, too
                 found.reshape(len(found), -1)[:, unknown] = np.nan
             yield carry, found
             del carry, found, around
@@ -150,7 +150,7 @@ def lead_probabilities(
 def _correction(
     made: CellForecast,
     every: int,
-    sampled: NDArray[np.bool_],
+    sampled: Tensor,
     bounds: tuple[NDArray[np.float64], NDArray[np.float64]],
     slopes: Tensor,
 ) -> Correction:
@@ -158,7 +158,7 @@ def _correction(
     rows, cols = sampled.shape
     least, most = (torch.from_numpy(bound).float() for bound in bounds)
     logits = made.logits(every)[:, :rows, :cols]
-    return correction_to(logits, torch.from_numpy(sampled), least, most, slopes)
+    return correction_to(logits, sampled, least, most, slopes)
 
 
 def _around(made: CellForecast, correction: Correction, shape: tuple[int, ...]) -> Field:

@@ -236,7 +236,6 @@ def animation(case: Case, titles: Mapping[str, str]) -> bytes:
     _foot(figure, None)
 
     def stills() -> Iterator[Figure]:
-        """Yield the one figure, changed for each time: to draw another for each takes twice as long."""
         heading.set_text(f"{_minute(case.issue_time)} UTC   issue time")
         yield figure
         for lead, time in enumerate(case.times):

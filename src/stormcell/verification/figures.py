@@ -197,7 +197,8 @@ def gif(figures: Iterable[Figure], *, first: int, each: int, last: int) -> bytes
     """Return figures of one size as an animated GIF that repeats for ever.
 
     Args:
-        figures: The figures, in order.
+        figures: The figures, in order. Each is drawn before the next is taken, so it may be one figure that
+            changes, which takes less time than a figure for each.
         first: Milliseconds for which the first is shown.
         each: Milliseconds for which every other is shown.
         last: Milliseconds for which the last is shown.
