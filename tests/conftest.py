@@ -59,7 +59,7 @@ def card_of() -> Callable[..., Card]:
     def card(nowcaster: Nowcaster, **changes: object) -> Card:
         fields: dict = {
             "model": "Nowcaster",
-            "title": "ConvLSTM",
+            "title": "nowcaster",
             "units": Units(inputs="mm/h", outputs="mm/h"),
             "arguments": nowcaster.arguments,
             "inputs": 4,

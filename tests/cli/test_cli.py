@@ -154,7 +154,7 @@ def test_verify_scores_all_forecasters_on_the_test_block(journey):
     assert scores[model]["crps_of"] == "distribution"
     report = (journey / "report" / "report.html").read_text()
     assert "CC0-1.0" in report  # the license of the data
-    assert "ConvLSTM" in report  # the model's title
+    assert "nowcaster" in report  # the model's title
     assert "Not an independent test" not in report
 
 

@@ -32,7 +32,7 @@ def test_demo_on_generated_radar_writes_table_and_pictures(tmp_path, monkeypatch
     for _ in range(2):  # the second call finds a finished run
         done = CliRunner().invoke(app, ["demo", "--out", str(out)])
         assert done.exit_code == 0, done.output
-        for word in ("ConvLSTM", "persistence", "extrapolation", "MAE", "report.html", "forecast.nc"):
+        for word in ("nowcaster", "persistence", "extrapolation", "MAE", "report.html", "forecast.nc"):
             assert word in done.stdout
     assert "this run is finished" in done.stderr
     for name in ("report.html", "lead_time.png", "case.png", "animation.gif", "scores.json"):

@@ -56,10 +56,8 @@ def path(tmp_path, nowcaster, card_of):
 def table(monkeypatch, tmp_path, path):
     """Two shipped models, and their SHA-256 by name."""
     monkeypatch.setattr(shipped_models, "FOLDER", tmp_path / "data")
-    for name in ("rain-a", "rain-b"):
-        shipped_models.add_shipped(name, path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return {"rain-a": digest, "rain-b": digest}
+    added = {name: shipped_models.add_shipped(name, path) for name in ("rain-a", "rain-b")}
+    return {name: hashlib.sha256(one.read_bytes()).hexdigest() for name, one in added.items()}
 
 
 @pytest.fixture
@@ -176,7 +174,7 @@ def test_load_of_a_nowcaster_is_a_forecaster_on_the_device(path):
     model = stormcell.load(path, device="cpu")
     assert isinstance(model, NetworkForecaster)
     assert model.device == torch.device("cpu")
-    assert model.title == "ConvLSTM"
+    assert model.title == "nowcaster"
 
 
 def test_loaded_model_on_another_device_takes_and_returns_tensors_of_the_cpu(tmp_path):
@@ -281,13 +279,15 @@ def test_shipped_without_models_is_empty():
 def test_shipped_lists_cards_by_name_and_the_default_first(nowcaster, card_of):
     found = stormcell.models.shipped()
     assert list(found) == ["rain-a", "rain-b"]
-    assert set(map(str, found.values())) == {str(card_of(nowcaster))}
+    assert found == {name: card_of(nowcaster, title=name) for name in found}
 
 
 @pytest.mark.parametrize("name", ["rain-a", "rain-b"])
 def test_load_of_a_shipped_name_is_its_model(table, path, name):
-    assert stormcell.load(name).digest == table[name]
-    assert stormcell.load(path).digest == table[name]
+    shipped, own = stormcell.load(name), stormcell.load(path)
+    assert (shipped.digest, shipped.title, own.title) == (table[name], name, "nowcaster")
+    for key, value in own.nowcaster.state_dict().items():
+        assert torch.equal(shipped.nowcaster.state_dict()[key], value), key
 
 
 @pytest.mark.parametrize("call", [stormcell.load, lambda _: stormcell.models.shipped()])
@@ -322,7 +322,7 @@ def test_shipped_models_are_those_of_the_table():
     """The model that is installed with Stormcell forecasts, and knows what it was trained on."""
     for name, card in stormcell.models.shipped().items():
         assert stormcell.load(name).card == card
-        assert card.model == "Nowcaster"
+        assert (card.model, card.title) == ("Nowcaster", name)
         assert (shipped_models.FOLDER / f"{name}.safetensors").stat().st_size < 5e6
         assert all(archive.data_source for archive in card.nowcasting.archives)
 

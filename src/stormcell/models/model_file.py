@@ -92,7 +92,7 @@ class Card(_Record):
         format: Version of this list of fields. Files of formats 2 and 3 are read too, but not their
             nowcasters.
         model: Name of the network's class, one of :data:`stormcell.models.registry.MODULES`.
-        title: Name for figures and tables, such as "ConvLSTM".
+        title: Name for figures and tables, such as "nowcaster"; of a shipped model, its own.
         arguments: Arguments that rebuild the network.
         units: Units of the inputs and outputs.
         inputs: Number of input frames in training.

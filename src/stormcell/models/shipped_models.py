@@ -31,7 +31,7 @@ def shipped() -> dict[str, "Card"]:
         >>> import stormcell.models
         >>> for name, card in stormcell.models.shipped().items():
         ...     print(name, card.title)
-        nowcaster-1 ConvLSTM
+        nowcaster-1 nowcaster-1
     """
     from stormcell.models.model_file import read_card
 
@@ -66,16 +66,22 @@ def locate(path_or_name: str | os.PathLike[str]) -> tuple[Path, str | None]:
 
 
 def add_shipped(name: str, path: Path) -> Path:
-    """Copy a model file into the package under a name, and return its path there.
+    """Copy a model file into the package under a name, which becomes its title, and return its path there.
 
     It is the default if it is the first.
+
+    Raises:
+        ModelFileError: ``path`` is not a model file.
     """
-    content = path.read_bytes()
+    from stormcell.models import model_file
+
+    network, card, _ = model_file.load(path)
     FOLDER.mkdir(exist_ok=True)
-    _file(name).write_bytes(content)
-    table = _table() | {name: hashlib.sha256(content).hexdigest()}
+    added = _file(name)
+    model_file.save(added, network, card.model_copy(update={"title": name}))
+    table = _table() | {name: hashlib.sha256(added.read_bytes()).hexdigest()}
     (FOLDER / _TABLE).write_text(json.dumps(table, indent=2) + "\n", "utf-8")
-    return _file(name)
+    return added
 
 
 def _file(name: str) -> Path:

@@ -38,7 +38,7 @@ def card_of(archives: Sequence[TrainingArchive], shares: Sequence[float], recipe
         described = (*start[1].nowcasting.archives, *described)
     return model_file.Card(
         model=type(nowcaster).__name__,
-        title="ConvLSTM",
+        title="nowcaster",
         arguments=nowcaster.arguments,
         inputs=recipe.inputs,
         steps=None,
