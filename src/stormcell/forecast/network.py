@@ -16,12 +16,12 @@ from stormcell.forecast.anchoring import areas_of, lasting_areas
 from stormcell.forecast.contract import DEFAULT_STEPS, Analysis, Needs, check_steps
 from stormcell.forecast.ensemble import ensemble_of
 from stormcell.forecast.hindcast import hindcast_frames, hindcast_slopes
+from stormcell.forecast.inflow import Inflow
 from stormcell.forecast.known_archives import archives_like
 from stormcell.forecast.lead_fields import LeadFields, probabilities, quantiles, rates
 from stormcell.forecast.network_probabilities import lead_probabilities, recent_frames, step_minutes
 from stormcell.models import model_file
 from stormcell.models.nowcaster import LEAST_INPUTS, Nowcaster
-from stormcell.motion.coordinates import Inflow
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class NetworkForecaster:
         nowcaster: The network.
         card: The model file's description of itself.
         digest: SHA-256 of the model file.
-        inflow: Rain from outside the grid: ``"mean"`` of the edge region, or ``"nan"``; see
-            :func:`~stormcell.motion.coordinates.carriers`.
+        inflow: Rain from where nothing was observed: ``"mean"`` of the probabilities around, or ``"nan"``;
+            see :mod:`~stormcell.forecast.inflow`.
         threads: Number of threads of the network on a CPU; None for that of PyTorch. Forecasts with another
             number differ in the last bits, because convolutions are summed in another order.
         archives: Archives of the training whose blocks are stated; None for all.

@@ -20,6 +20,7 @@ from stormcell.forecast.cascade_mean import cascade_mean
 from stormcell.forecast.cell_forecast import CellForecast, writer
 from stormcell.forecast.cell_thresholds import corrector
 from stormcell.forecast.contract import Analysis, Field, Needs
+from stormcell.forecast.inflow import Inflow, UnknownPlaces, UnknownRain
 from stormcell.forecast.lead_threads import ahead, using_threads, worker_threads
 from stormcell.forecast.logit_slopes import slopes_at
 from stormcell.forecast.rain_distribution import Probabilities
@@ -35,7 +36,7 @@ from stormcell.models.nowcaster import (
 )
 from stormcell.models.rain_cascade import CELL, ENERGY_SIDE
 from stormcell.models.rain_pyramid import DRY, SIDE, Area
-from stormcell.motion.coordinates import Carrier, Inflow, carriers, rain_to_moving
+from stormcell.motion.coordinates import Carrier, carriers, rain_to_moving
 from stormcell.nn.ops import buffer_pool
 
 # Sides of the tiles of cells, and of the blocks of pixels, that are computed at once: few calls, and
@@ -94,7 +95,7 @@ def lead_probabilities(
         recent: Frames of :func:`recent_frames`.
         motion: Pixels per time step ``(2, y, x)``.
         steps: Number of lead times, ≥ 1.
-        inflow: As for :func:`~stormcell.motion.coordinates.carriers`.
+        inflow: As for :class:`~stormcell.forecast.inflow.UnknownRain`.
         slopes: Slopes of :func:`~stormcell.forecast.hindcast.hindcast_slopes`.
         threads: Number of threads on a CPU; None for that of PyTorch.
     """
@@ -122,29 +123,26 @@ def lead_probabilities(
     workers = threads if device.type == "cpu" else 1
     with worker_threads(workers) as pool:
         run = map if pool is None else pool.map
-        paths = carriers(motion, steps, inflow)
+        paths, unknown = carriers(motion, steps), UnknownRain(observed, inflow, ENERGY_SIDE)
 
-        def forecast(lead: int) -> tuple[Carrier, CellForecast, Correction, Field | None]:
+        def forecast(lead: int) -> tuple[Carrier, CellForecast, Correction, Field, UnknownPlaces]:
             carry, made = next(paths), forecast_cells(nowcaster, scene, wet, run, lead)
             bounds = area_bounds(lasting_areas(areas, thresholds, lead * minutes), shower)
             steeper = slopes_at(slopes, lead * minutes)
             with torch.inference_mode():
                 correction = _correction(made, every, sampled, bounds, steeper)
-                around = _around(made, correction, observed.shape) if carry.outside.any() else None
-            return carry, made, correction, around
+                around = _around(made, correction, observed.shape)
+            return carry, made, correction, around, unknown.places(carry)
 
-        for carry, made, correction, around in ahead(forecast, steps, 1 if large else workers):
+        for carry, made, correction, around, places in ahead(forecast, steps, 1 if large else workers):
             shape = (len(thresholds), *observed.shape)
             found = np.empty(shape, np.float16 if large else np.float32)
             fill = partial(_fill, found, writer(found, made, correction, carry), carry, observed, wet)
             collections.deque(run(fill, tiles_of(observed.shape, BLOCK)), maxlen=0)
             del made, fill  # before the next are allocated
-            if around is not None:
-                carry.fill_inflow(found, around, cell=ENERGY_SIDE)
-                unknown = np.flatnonzero(carry.outside & ~observed)  # inflow was written there, too
-                found.reshape(len(found), -1)[:, unknown] = np.nan
+            unknown.fill(found, around, carry, places, run)
             yield carry, found
-            del carry, found, around
+            del carry, found, around, places
 
 
 def _correction(
@@ -162,7 +160,7 @@ def _correction(
 
 
 def _around(made: CellForecast, correction: Correction, shape: tuple[int, ...]) -> Field:
-    """Return the probabilities in large cells ``(K, H/8, W/8)``, for the rain from outside the grid."""
+    """Return the probabilities in large cells ``(K, H/8, W/8)``, for the rain of unknown places."""
     rows, cols = (-(-length // ENERGY_SIDE) for length in shape)
     chances: Field = correction.apply_(made.coarse_logits()).sigmoid_().numpy()[:, :rows, :cols]
     return chances
@@ -196,7 +194,7 @@ def _fill(
     wet: NDArray[np.bool_],
     block: Area,
 ) -> None:
-    """Write the probabilities of a block of the grid, as if no rain came from outside the grid."""
+    """Write the probabilities of a block of the grid, as if all of its rain had been observed."""
     into = found[:, *block]
     if not observed[block].any():
         into.fill(np.nan)
