@@ -10,7 +10,7 @@ from PIL import Image, ImageSequence
 
 from stormcell.errors import OutputError
 from stormcell.verification import figures, report
-from stormcell.verification.case_study import Case, animation, case_figure
+from stormcell.verification.case_study import Case, animation, case_figure, close_up_leads
 from stormcell.verification.curves import lead_time_figure
 from stormcell.verification.evaluate import evaluate
 from stormcell.verification.evaluation import labels
@@ -120,13 +120,24 @@ def test_report_write_to_an_impossible_folder_raises(written, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("steps", "drawn"), [(1, [5]), (2, [5, 10]), (3, [5, 10, 15]), (12, [15, 30, 45, 60])]
+    ("steps", "drawn"),
+    [(1, [5]), (2, [5, 10]), (3, [5, 10, 15]), (8, [10, 20, 30, 40]), (12, [15, 25, 35, 45])],
 )
 def test_case_figure_has_up_to_four_lead_times_and_the_last(rain, forecasters, steps, drawn):
+    """Observations end 45 minutes after the issue time."""
     evaluation = evaluate(rain, forecasters, issue_times=rain.time.values[2:3], steps=steps)
     figure = case_figure(evaluation.case, evaluation.titles)
     labels = [ax.get_ylabel().split(" min")[0] for ax in figure.axes if ax.get_ylabel()]
     assert labels == [f"+{lead}" for lead in drawn]
+
+
+def test_close_up_shows_lead_times_that_were_observed():
+    observed = np.full((12, 3, 4), np.nan, np.float32)
+    assert close_up_leads(observed) == [2, 5, 8, 11]
+    observed[[1, 4, 6], 2, 3] = 0.0
+    assert close_up_leads(observed) == [1, 4, 6]
+    observed[8:10] = 1.0
+    assert close_up_leads(observed) == [4, 6, 8, 9]
 
 
 def test_case_of_a_large_grid_is_no_larger_than_its_pictures():

@@ -125,7 +125,7 @@ class Case:
         """
         means = {name: rate if rate.ndim == 3 else rate.mean(axis=0) for name, rate in forecasts.items()}
         everything = (slice(0, newest.shape[0]), slice(0, newest.shape[1]))
-        rows = close_up_leads(len(times))
+        rows = close_up_leads(observed)
         return cls(
             issue_time,
             times,
@@ -247,10 +247,17 @@ def animation(case: Case, titles: Mapping[str, str]) -> bytes:
     return gif(stills(), first=900, each=350, last=1600)
 
 
-def close_up_leads(steps: int) -> list[int]:
-    """Return the positions of up to four lead times, the last one included."""
-    positions = np.unique(np.ceil(np.linspace(0, steps, _ROWS + 1)[1:]).astype(int) - 1)
-    return [int(position) for position in positions]
+def close_up_leads(observed: Rate) -> list[int]:
+    """Return the positions of up to four lead times, the last one included.
+
+    They are among those for which something was observed, if there are any.
+
+    Args:
+        observed: Observed rain ``(lead, y, x)``.
+    """
+    leads = [lead for lead, rate in enumerate(observed) if np.isfinite(rate).any()] or range(len(observed))
+    shown = np.unique(np.ceil(np.linspace(0, len(leads), _ROWS + 1)[1:]).astype(int) - 1)
+    return [leads[position] for position in shown]
 
 
 def _title_colour(column: int) -> str:

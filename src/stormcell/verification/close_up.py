@@ -44,7 +44,7 @@ class CloseUp:
     def __init__(
         self, observation: Rate, thresholds: tuple[float, ...], pixel_km: tuple[float, float]
     ) -> None:
-        self._leads, self._area = close_up_leads(len(observation)), wettest(observation, pixel_km)
+        self._leads, self._area = close_up_leads(observation), wettest(observation, pixel_km)
         self._position = moderate(thresholds)
         self._threshold = thresholds[self._position]
         self._probabilities: dict[str, list[Rate]] = {}
@@ -112,7 +112,7 @@ def probability_figure(case: Case, titles: Mapping[str, str], *, credit: str | N
 
 
 def members_figure(case: Case, titles: Mapping[str, str], *, credit: str | None = None) -> Figure:
-    """Draw observed rain, some members and the single forecast of every ensemble, at the last lead time."""
+    """Draw observed rain, some members and the single forecast of every ensemble, at the last time shown."""
     last = len(case.close_up.leads) - 1
     cells, rows = [], []
     count = max(len(members) for members in case.members.values())
