@@ -120,18 +120,6 @@ def test_anchored_cuts_one_threshold_out_of_bounds_changes_that_alone():
     assert changed.tolist() == [number == 5 for number in range(14)]
 
 
-def test_anchored_cuts_count_areas_among_the_given_pixels_only():
-    rain = scene(5)
-    among = np.zeros(rain.shape, bool)
-    among[: rain.shape[0] // 2] = True
-    expected = np.floor(expected_areas(rain) / 2)
-    field = rain.rates_at_cuts(anchored_cuts(rain, [0.05] * 14, expected, (0.9, 1.1), among=among))
-    found = areas(np.where(among, field, 0))
-    assert (found >= np.floor(0.9 * expected)).all()
-    assert (found <= np.ceil(1.1 * expected)).all()
-    assert (areas(field) > 1.1 * expected).any()  # the same cuts apply elsewhere
-
-
 def test_anchored_cuts_no_rain_expected_gives_no_rain():
     rain = scene(6)
     assert areas(rain.rates_at_cuts(anchored_cuts(rain, [0.5] * 14, [0] * 14))).sum() == 0

@@ -18,6 +18,10 @@ AREA_BOUNDS = (1.0, 1.1)
 # Of large fields, every second row and column suffices to find the cuts; of larger ones, _ENOUGH pixels.
 _SMALL, _ENOUGH = 2**16, 2**21
 
+# Where rain comes from unknown places, probabilities hardly differ from place to place. With a lower cut, a
+# whole region could reach a rate that is unlikely in all of it; with a higher one, it might reach none.
+_UNKNOWN_CUTS = (0.2, 0.5)
+
 
 class AnchoredRain(RainDistribution):
     """A distribution with the area that rain had in the newest frame, where that is known.
@@ -27,8 +31,8 @@ class AnchoredRain(RainDistribution):
         exceedance: Likewise, and not checked: those of a network fall from threshold to threshold.
         areas: Expected number of pixels at or above each threshold: those of the newest frame that last,
             moved to the lead time.
-        among: Pixels that the areas were counted among ``(y, x)``, such as those whose rain does not come
-            from outside the grid; None for all.
+        among: Pixels that the areas were counted among ``(y, x)``: those whose rain does not come from where
+            nothing was observed; None for all.
 
     Example:
         >>> probability = np.linspace(0.01, 0.8, 100, dtype=np.float32).reshape(10, 10)
@@ -53,7 +57,7 @@ class AnchoredRain(RainDistribution):
 
         It reaches a rate where the probability of that rate reaches its cut. The cuts are those with the
         highest expected critical success index, changed where the area of rain would not be within
-        :data:`AREA_BOUNDS`.
+        :data:`AREA_BOUNDS`. Where rain comes from unknown places, they are not below 0.2 and not above 0.5.
 
         Returns:
             Rain rates in mm/h ``(y, x)``, NaN where the forecast is undefined.
@@ -61,9 +65,19 @@ class AnchoredRain(RainDistribution):
         pixels = math.prod(self.shape)
         every = 1 if pixels <= _SMALL else max(2, sample_step(pixels, _ENOUGH))
         nth = slice(None, None, every)
-        sample = self.part(nth, nth)
-        sample.exceedance = np.ascontiguousarray(sample.exceedance, np.float32)  # it is read several times
+        among = np.ones(self.shape, np.bool_) if self.among is None else self.among
+        row, col = np.nonzero(among[nth, nth])
+        sample = self._at((row * self.shape[1] + col) * every)
         areas = [area / every**2 for area in self.areas]
-        among = None if self.among is None else np.ascontiguousarray(self.among[nth, nth])
-        cuts = anchored_cuts(sample, best_cuts(sample).tolist(), areas, AREA_BOUNDS, among=among)
-        return self.rates_at_cuts(cuts.tolist())
+        cuts = anchored_cuts(sample, best_cuts(sample).tolist(), areas, AREA_BOUNDS)
+        single = self.rates_at_cuts(cuts.tolist())
+        unknown = np.flatnonzero(~among & np.isfinite(self.exceedance[0]))
+        if len(unknown):
+            found = self._at(unknown).rates_at_cuts(np.clip(cuts, *_UNKNOWN_CUTS).tolist())
+            single.reshape(-1)[unknown] = found[0]
+        return single
+
+    def _at(self, pixels: NDArray[np.intp]) -> RainDistribution:
+        """Return the distribution of some pixels in one row, in float32, given their numbers."""
+        some = self.exceedance.reshape(len(self.thresholds), -1).take(pixels, axis=1)[:, None]
+        return RainDistribution(self.thresholds.tolist(), some, checked=True).part(slice(None))

@@ -67,8 +67,6 @@ def anchored_cuts(
     cuts: Sequence[float],
     expected: Sequence[float] | NDArray[np.float64],
     bounds: tuple[float, float] = BOUNDS,
-    *,
-    among: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """Return cuts with which the forecast area of each threshold lies within bounds of an expected area.
 
@@ -81,7 +79,6 @@ def anchored_cuts(
         cuts: A probability for each threshold, above 0 and up to 1.
         expected: Expected number of pixels at or above each threshold, ≥ 0; NaN keeps the cut.
         bounds: Smallest and largest ratio of the forecast area to the expected one.
-        among: Pixels whose area is counted ``(y, x)``; None for all.
 
     Returns:
         ``(threshold,)``, above 0 and up to 1.
@@ -108,30 +105,27 @@ def anchored_cuts(
         )
     if not 0 <= bounds[0] <= 1 <= bounds[1]:
         raise ArgumentError(f"bounds: expected a ratio up to 1 and one from 1, found {bounds}")
-    among = np.ones(rain.shape, np.bool_) if among is None else among
-    higher = np.zeros(rain.shape, np.bool_)  # pixels that are counted and reach a higher threshold
+    higher = np.zeros(rain.shape, np.bool_)  # pixels that reach a higher threshold
     # From the highest threshold down: a pixel that reaches one reaches the lower ones, too.
     for number in range(len(given) - 1, -1, -1):
         probability = rain.exceedance[number]
-        reached = higher | (among & (probability >= given[number]))
+        reached = higher | (probability >= given[number])
         if not np.isnan(areas[number]):
             area = np.count_nonzero(reached)
             least, most = int(np.ceil(bounds[0] * areas[number])), int(bounds[1] * areas[number])
             least = min(least, most)
             if not least <= area <= most:
                 wanted = least if area < least else most
-                given[number] = _cut_for(probability, higher, among, wanted, most)
-                reached = higher | (among & (probability >= given[number]))
+                given[number] = _cut_for(probability, higher, wanted, most)
+                reached = higher | (probability >= given[number])
         higher = reached
     return given
 
 
-def _cut_for(
-    probability: Field, higher: NDArray[np.bool_], among: NDArray[np.bool_], wanted: int, most: int
-) -> np.float32:
+def _cut_for(probability: Field, higher: NDArray[np.bool_], wanted: int, most: int) -> np.float32:
     """Return the cut with which a wanted number of pixels reach a threshold or a higher one."""
     more = wanted - int(np.count_nonzero(higher))
-    others = probability[among & ~higher & (probability >= np.float32(LEAST_CUT))]
+    others = probability[~higher & (probability >= np.float32(LEAST_CUT))]
     if more <= 0 or not len(others):
         # As few as possible: the pixels of the higher threshold.
         return np.float32(min(np.nextafter(others.max(initial=LEAST_CUT), np.float32(2)), NEVER))

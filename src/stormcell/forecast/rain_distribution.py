@@ -258,7 +258,7 @@ class RainDistribution:
     def _blocks(self) -> Iterator[slice]:
         """Yield slices of rows."""
         height, width = self.shape
-        rows = max(1, BLOCK_PIXELS // width)
+        rows = max(1, BLOCK_PIXELS // max(width, 1))
         for first in range(0, height, rows):
             yield slice(first, min(first + rows, height))
 
