@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import xarray as xr
-from benchmarks import model, model_tables
+from benchmarks import model, model_tables, resolutions
 from benchmarks.model import Event
 from benchmarks.pages import fill
 from typer.testing import CliRunner
@@ -27,7 +27,7 @@ TINY = (
     "keep=last", "inputs=3", "lead_minutes=15", "channels=4", "detail_channels=4", "crop=32", "batch_size=2",
     "windows_per_batch=2", "max_updates=2", "validate_every=2", "validation_crops=2",
 )  # fmt: skip
-PLACES = ("scores", "ensembles", "comparisons", "fine-tuning", "data")  # of tables in the page
+PLACES = ("scores", "ensembles", "comparisons", "fine-tuning", "data", "resolutions")  # of tables in the page
 
 
 def test_wettest_square_has_the_most_rain(monkeypatch):
@@ -175,3 +175,24 @@ def test_tables_have_means_over_lead_times_and_gains(tmp_path):
         model_tables.means(tmp_path / "reports", ["event"]).splitlines()[3].startswith("| S-PROG | 0.400 |")
     )
     assert "| event | 1.000 | 2.000 | 0.250 | 0.500 | 0.500 | 0.125 |" in found
+
+
+def test_changed_resolutions_have_their_rain_in_its_place(monkeypatch):
+    """In decibels, rain that rises by one decibel a pixel rises by half of it in half a pixel."""
+    monkeypatch.setattr(resolutions, "SIDE", 8)
+    y, x = 100 - 2.0 * np.arange(20), 50 + 2.0 * np.arange(24)
+    rate = 10 ** (np.broadcast_to(np.arange(24.0), (4, 20, 24)) / 10)
+    times = np.datetime64("2024-06-01T00:00", "ns") + np.arange(4) * np.timedelta64(5, "m")
+    coords = {"time": times, "y": ("y", y, {"units": "km"}), "x": ("x", x, {"units": "km"})}
+    rain = xr.DataArray(rate.astype(np.float32), coords, ("time", "y", "x"))
+    assert resolutions.thinned(rain, 3)["time"].values.tolist() == times[::3].tolist()
+    joined = resolutions.joined(rain)
+    assert (joined.sizes["y"], joined.sizes["x"]) == (10, 12)
+    np.testing.assert_allclose(joined[0, 0], rate[0, 0].reshape(12, 2).mean(axis=1), rtol=1e-6)
+    np.testing.assert_allclose(joined["x"], x.reshape(12, 2).mean(axis=1))
+    cut = resolutions.square(rain)
+    np.testing.assert_array_equal(cut["x"], x[-8:])  # where it rains most
+    halved = resolutions.halved(rain)
+    assert halved["x"].attrs == {"units": "km"}
+    assert (np.diff(halved["x"]) == 1).all()
+    np.testing.assert_allclose(10 * np.log10(halved[0, 3]), (halved["x"] - 50) / 2, atol=1e-4)
