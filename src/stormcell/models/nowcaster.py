@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, pad, relu
+from torch.nn.functional import pad, relu
 
 from stormcell.errors import ArgumentError
 from stormcell.models.base import Network
@@ -32,6 +32,7 @@ from stormcell.models.rain_pyramid import (
     Area,
     RainPyramid,
     from_afar,
+    joined,
     padding,
     part_of,
     surroundings,
@@ -268,7 +269,7 @@ def _cells(area: Area, size: tuple[int, int]) -> Area:
 def cell_features(scene: Scene, guess: FirstGuess, cells: Area) -> Tensor:
     """Return what is known at and around cells of 2 × 2 pixels, ``(B, features, rows, cols)``."""
     rows, cols = (slice(cell.start * CELL, cell.stop * CELL) for cell in cells)
-    mean = avg_pool2d(guess.mean[..., rows, cols], CELL)
+    mean = joined(guess.mean[..., rows, cols])
     whole = 3 * (part_of(guess.whole_mean, cells) - mean)
     numbers = (_lead_number(guess.minutes), _step_number(scene.step_minutes), _pixel_number(scene.pixel_km))
     constants = [number[:, None, None, None].expand_as(mean) for number in numbers]

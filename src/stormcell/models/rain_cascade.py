@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, pad
 
 from stormcell.models.rain_bands import LEVELS, RATIO, STRIDES, bands_of
-from stormcell.models.rain_pyramid import DRY, SIDE, RainPyramid, log_rain, upsample
+from stormcell.models.rain_pyramid import DRY, SIDE, RainPyramid, joined, log_rain, upsample
 
 CELL = 2  # side in pixels of the cells whose thresholds are corrected
 SHORT_WAVES = STRIDES.count(1)  # number of bands that are known at every pixel
@@ -131,7 +131,7 @@ def decompose(
         energy.append(avg_pool2d(band[:, :1].square(), ENERGY_SIDE // stride))
         bands.append(band[:, :2].clone())  # without the oldest frame's memory
         if stride == 1:
-            in_cells.append(avg_pool2d(bands[-1], CELL))
+            in_cells.append(joined(bands[-1]))
     return RainCascade(
         mean, tuple(bands), tuple(in_cells), torch.cat(energy, dim=1), torch.stack(moments, dim=1)
     )
@@ -204,7 +204,7 @@ def expectation_in_cells(cascade: RainCascade, process: BandProcess) -> Tensor: 
 
     The bands are added after the means were taken, which takes two thirds of the time.
     """
-    forecast = avg_pool2d(upsample(expectation_of_long_waves(cascade, process), CELL), CELL)
+    forecast = joined(upsample(expectation_of_long_waves(cascade, process), CELL))
     for level, band in enumerate(cascade.in_cells):
         forecast = _with_band(forecast, band, process, level)
     return forecast
