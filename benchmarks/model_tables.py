@@ -73,7 +73,7 @@ def data(model: Path) -> str:
                 source.get("license", ""),
             )
         )
-    return _table(("source", "frames (UTC)", "step", "of the crops", "licence"), rows)
+    return table(("source", "frames (UTC)", "step", "of the crops", "licence"), rows)
 
 
 def credits_of_shipped() -> str:
@@ -102,7 +102,7 @@ def mean(values: Sequence[float | None]) -> float:
 def means(reports: Path, events: Sequence[str]) -> str:
     """Return the means over events of all forecasters, in Markdown."""
     rows = [(title, *numbers) for title, numbers in _means(reports, there(reports, events))]
-    return _table(("forecaster", *_SINGLE), rows)
+    return table(("forecaster", *_SINGLE), rows)
 
 
 def _single(reports: Path, events: Sequence[str]) -> str:
@@ -112,13 +112,13 @@ def _single(reports: Path, events: Sequence[str]) -> str:
         for name, one in read(reports / event).items():
             rows.append((event, TITLES[name], *(f"{number:.3f}" for number in _numbers(one))))
     rows += [("mean of the events", title, *numbers) for title, numbers in _means(reports, events)]
-    lines = _table(("event", "forecaster", *_SINGLE), rows)
+    lines = table(("event", "forecaster", *_SINGLE), rows)
     gains = [
         (event, *(_gain(read(reports / event), threshold) for threshold in THRESHOLDS[:3]))
         for event in events
     ]
     head = ("event", *(f"CSI ≥ {threshold} against S-PROG" for threshold in THRESHOLDS[:3]))
-    return f"{lines}\n\n{_table(head, gains)}"
+    return f"{lines}\n\n{table(head, gains)}"
 
 
 def _numbers(scores: Scores) -> list[float]:
@@ -166,10 +166,10 @@ def _ensembles(reports: Path, events: Sequence[str]) -> str:
         calibration += [_calibration(event, name, scores[name]) for name in ("model", "steps")]
     rows.append(("mean of the events", "", "", "", *(f"{number:.3f}" for number in np.mean(ratios, axis=0))))
     head = ("event", "CRPS: Stormcell, 20 members", "STEPS, 20 members", "Stormcell, distribution")
-    lines = _table((*head, "ratio", "ratio of the fair CRPS", "ratio of the distribution"), rows)
+    lines = table((*head, "ratio", "ratio of the fair CRPS", "ratio of the distribution"), rows)
     head = ("event", "forecaster", *(f"farthest from reliable, ≥ {threshold}" for threshold in _RELIABLE))
     head = (*head, "spread / error", "power of members, 4 to 64 km")
-    return f"{lines}\n\n{_table(head, calibration)}"
+    return f"{lines}\n\n{table(head, calibration)}"
 
 
 def _calibration(event: str, name: str, scores: Scores) -> tuple[str, ...]:
@@ -204,7 +204,7 @@ def _compared(reports: Path, events: Sequence[str]) -> str:
         for name, one in read(reports / event).items():
             title = TITLES.get(name) or Path(name).parent.name.removeprefix("without-").replace("-", " ")
             rows.append((event, title, *_csi_and_crps(one)))
-    return _table(("event", "training", *_CSI_AND_CRPS), rows)
+    return table(("event", "training", *_CSI_AND_CRPS), rows)
 
 
 def _tuned(reports: Path, names: Sequence[str]) -> str:
@@ -215,7 +215,7 @@ def _tuned(reports: Path, names: Sequence[str]) -> str:
         for name, one in read(reports / report).items():
             title = {"model": "before", "sprog": TITLES["sprog"]}.get(name, "fine-tuned")
             rows.append((tuned_on, verified, title, *_csi_and_crps(one)))
-    return _table(("fine-tuned on", "verified on", "forecaster", *_CSI_AND_CRPS), rows)
+    return table(("fine-tuned on", "verified on", "forecaster", *_CSI_AND_CRPS), rows)
 
 
 def _csi_and_crps(scores: Scores) -> list[str]:
@@ -225,7 +225,9 @@ def _csi_and_crps(scores: Scores) -> list[str]:
     return [*(f"{mean(scores['csi'][threshold]):.3f}" for threshold in THRESHOLDS), f"{crps:.4f}"]
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+
     def line(cells: Sequence[str]) -> str:
         return f"| {' | '.join(cells)} |"
 

@@ -2,7 +2,7 @@
 
 Frames are left out, pixels are joined, and pixels are halved by interpolation, which adds no detail. Each
 event is forecast by the nowcaster that did not see its network, and by S-PROG. The archives and nowcasters
-are those of ``benchmarks.model``, which must have been run. It takes a quarter of an hour on two cores.
+are those of ``benchmarks.model``, which must have been run. It takes some minutes on two cores.
 ``--docs`` writes the table into docs/model.md.
 """
 
@@ -18,6 +18,7 @@ import xarray as xr
 
 from benchmarks.layers import machine
 from benchmarks.model import EVENTS, PAGE, SETTINGS, Event, Work, networks_of
+from benchmarks.model_tables import mean, table
 from benchmarks.pages import fill
 from stormcell.data import archive
 from stormcell.data.grid import pixel_km
@@ -30,7 +31,7 @@ NAMES = ("fmi-2016", "fmi-2017", "knmi-2010")
 SIDE = 256  # pixels, of the square whose pixels are halved
 HOUR = 60
 THRESHOLDS = ("0.5", "1.0", "2.0")
-HEADING = "| event | frames every | pixels | " + " | ".join(f"CSI ≥ {rate}" for rate in THRESHOLDS) + " |"
+HEAD = ("event", "frames every", "pixels", *(f"CSI ≥ {rate}" for rate in THRESHOLDS))
 
 
 def unchanged(rain: xr.DataArray) -> xr.DataArray:
@@ -85,7 +86,9 @@ CHANGES: tuple[Callable[[xr.DataArray], xr.DataArray], ...] = (
 )
 
 
-def row(change: Callable[[xr.DataArray], xr.DataArray], event: Event, rain: Path, model: Path) -> str:
+def row(
+    change: Callable[[xr.DataArray], xr.DataArray], event: Event, rain: Path, model: Path
+) -> tuple[str, ...]:
     """Return the row of an event that is changed."""
     torch.set_num_threads(1)
     frames = change(archive.rain(archive.open(rain)).load())
@@ -97,10 +100,10 @@ def row(change: Callable[[xr.DataArray], xr.DataArray], event: Event, rain: Path
     scores = evaluate(frames, chosen, issue_times=times, steps=steps).to_scores()
     cells = []
     for threshold in THRESHOLDS:
-        ours, theirs = (np.nanmean(np.array(scores[name]["csi"][threshold], np.float64)) for name in chosen)
-        cells.append(f"{ours:.3f} ({100 * (ours / theirs - 1):+.1f}%)")
+        ours, theirs = (mean(scores[name]["csi"][threshold]) for name in chosen)
+        cells.append(f"{ours:.3f} ({ours / theirs - 1:+.1%})")
     size = f"{np.mean(pixel_km(frames)):.2g} km, {frames.sizes['y']} × {frames.sizes['x']}"
-    return f"| {event.name} | {step:g} min | {size} | {' | '.join(cells)} |"
+    return (event.name, f"{step:g} min", size, *cells)
 
 
 def main() -> None:
@@ -117,13 +120,13 @@ def main() -> None:
         if event.name in NAMES
         for change in CHANGES
     ]
-    lines = [HEADING, "| --- " * (HEADING.count("|") - 1) + "|"]
+    rows = []
     with ProcessPoolExecutor(2) as pool:
-        for line in pool.map(row, *zip(*jobs, strict=True)):
-            print(line, flush=True)
-            lines.append(line)
+        for cells in pool.map(row, *zip(*jobs, strict=True)):
+            print(*cells, sep=" | ", flush=True)
+            rows.append(cells)
     if arguments.docs:
-        fill(PAGE, "resolutions", "\n".join(lines))
+        fill(PAGE, "resolutions", table(HEAD, rows))
 
 
 if __name__ == "__main__":

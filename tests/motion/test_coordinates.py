@@ -63,8 +63,7 @@ def noise(seed=2):
 def test_carriers_interior_equals_sampled_frame():
     moving, motion = noise()
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
-    for lead, (carry, frame) in enumerate(zip(carriers(motion, 3), moving, strict=True)):
-        path = list(displacements(motion, 3))[lead]
+    for carry, frame, path in zip(carriers(motion, 3), moving, displacements(motion, 3), strict=True):
         place_x, place_y = x + path[0], y + path[1]
         inside = (place_x >= 0) & (place_x <= WIDTH - 1) & (place_y >= 0) & (place_y <= HEIGHT - 1)
         assert 0 < inside.sum() < inside.size

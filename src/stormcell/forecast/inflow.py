@@ -6,6 +6,7 @@ from it, the forecast approaches the mean of all that was observed. The means ar
 (Burt & Adelson 1983, doi:10.1109/TCOM.1983.1095851) in which each cell counts as far as it was observed.
 """
 
+import collections
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from torch.nn.functional import avg_pool2d
 
 from stormcell.forecast.contract import Field
 from stormcell.forecast.rain_distribution import Probabilities
-from stormcell.motion.coordinates import Carrier
+from stormcell.motion.coordinates import Carrier, in_cells
 
 Inflow = Literal["mean", "nan"]
 
@@ -109,18 +110,14 @@ class UnknownRain:
             return
         means = _Means(around, self._parts)
         first = range(0, len(places.pixels), _AT_ONCE)
-        for _ in run(partial(self._fill_some, flat, means, carry, places), first):
-            pass
+        collections.deque(run(partial(self._fill_some, flat, means, carry, places), first), maxlen=0)
 
     def _fill_some(
         self, flat: Probabilities, means: "_Means", carry: Carrier, places: UnknownPlaces, first: int
     ) -> None:
         some = slice(first, first + _AT_ONCE)
         pixels, cells = places.pixels[some], places.distance[some] / np.float32(self._cell)
-        x, y = (
-            (place.ravel()[pixels] - np.float32((self._cell - 1) / 2)) / np.float32(self._cell)
-            for place in carry.places
-        )
+        x, y = (in_cells(place.ravel()[pixels], self._cell) for place in carry.places)
         found = means.at(x, y, cells)
         # Within a cell, from what the network says of the place to the mean of the cell.
         share = np.minimum(cells, 1)[:, None]
@@ -140,7 +137,7 @@ class _Means:
         weighted = np.concatenate([fields * weights, weights[None]])
         levels = [np.ascontiguousarray(weighted.transpose(1, 2, 0))]
         while max(levels[-1].shape[:2]) > 1:
-            levels.append(np.asarray(cv2.pyrDown(levels[-1]), np.float32).reshape(*_halved(levels[-1]), -1))
+            levels.append(np.asarray(cv2.pyrDown(levels[-1]), np.float32))
         self._rows, self._cols = (np.array([level.shape[axis] for level in levels]) for axis in (0, 1))
         self._starts = np.cumsum([0, *(self._rows * self._cols)[:-1]])
         self._table = np.concatenate([level.reshape(-1, level.shape[2]) for level in levels])
@@ -171,11 +168,6 @@ class _Means:
         found, weights = total[:, :-1], total[:, -1:]
         found /= np.maximum(weights, np.float32(1e-30))
         return found
-
-
-def _halved(level: Field) -> tuple[int, int]:
-    rows, cols = ((length + 1) // 2 for length in level.shape[:2])
-    return rows, cols
 
 
 def _between(

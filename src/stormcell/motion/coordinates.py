@@ -85,7 +85,7 @@ class Carrier:
             cols: Columns of the area.
             cell: Side of a cell in pixels.
         """
-        x, y = (_in_cells(place[rows, cols], cell) for place in (self._columns, self._rows))
+        x, y = (in_cells(place[rows, cols], cell) for place in (self._columns, self._rows))
         found = np.empty((len(fields), *x.shape), np.float32)
         for field, moved in zip(fields, found, strict=True):
             cv2.remap(field, x, y, cv2.INTER_LINEAR, dst=moved, borderMode=cv2.BORDER_REPLICATE)
@@ -113,6 +113,6 @@ class Carrier:
         return np.asarray(cv2.remap(frame, columns, rows, cv2.INTER_NEAREST), np.float32)
 
 
-def _in_cells(places: Field, cell: int) -> Field:
+def in_cells(places: Field, cell: int) -> Field:
     """Return places in units of cells, as their centres are counted."""
     return places if cell == 1 else (places - np.float32((cell - 1) / 2)) / np.float32(cell)
