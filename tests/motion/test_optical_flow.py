@@ -81,6 +81,15 @@ def test_estimate_edge_of_unobserved_area_does_not_slow_motion(monkeypatch):
     assert error() > 1
 
 
+def test_estimate_what_one_frame_did_not_observe_has_no_part_in_it():
+    """A large area of rain that a missing radar hides would look as if it had jumped away."""
+    frames = storms(3, -1, count=2)
+    frames[1, 20:70, 30:90] = np.nan
+    other = frames.copy()
+    other[0, 20:70, 30:90] = 40.0
+    np.testing.assert_array_equal(estimate(frames, count=2), estimate(other, count=2))
+
+
 def test_estimate_stationary_clutter_is_ignored(monkeypatch):
     frames = storms(4, 0, shape=(160, 200))
     frames[:, 76:84, 96:104] = 30

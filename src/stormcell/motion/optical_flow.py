@@ -84,8 +84,7 @@ def track(frames: Field, *, count: int = 3) -> Vectors:
             f"motion: expected 2 or more frames (time, y, x), found shape {frames.shape} and count={count}"
         )
     last = frames[-count:]
-    images = [_image(frame) for frame in last]
-    observed = [_away_from_unobserved(frame) for frame in last]
+    images, observed = [_image(frame) for frame in last], [np.isfinite(frame) for frame in last]
     tracks = [_track(images[k], images[k + 1], observed[k] & observed[k + 1]) for k in range(len(images) - 1)]
     return _decluster(_agreeing(np.concatenate(tracks)))
 
@@ -98,20 +97,17 @@ def _image(frame: Field) -> Image:
     return np.asarray(opened, np.uint8)
 
 
-def _away_from_unobserved(frame: Field) -> NDArray[np.bool_]:
-    """Return a mask of the pixels that are farther than the buffer from every unobserved pixel."""
+def _track(before: Image, after: Image, observed: NDArray[np.bool_]) -> Vectors:
+    """Track the features of one image to the next, given the pixels that were observed in both."""
+    # A gap of one image only would look like rain that moves away from it, or into it.
+    before, after = (np.where(observed, image, np.uint8(0)) for image in (before, after))
     width = 2 * BUFFER + 1
-    return cv2.erode(np.isfinite(frame).astype(np.uint8), np.ones((width, width), np.uint8)).astype(bool)
-
-
-def _track(before: Image, after: Image, mask: NDArray[np.bool_]) -> Vectors:
-    """Track the features of one image to the next."""
     features = cv2.goodFeaturesToTrack(
         before,
         maxCorners=MAX_FEATURES,
         qualityLevel=FEATURE_QUALITY,
         minDistance=FEATURE_DISTANCE,
-        mask=mask.astype(np.uint8),
+        mask=cv2.erode(observed.astype(np.uint8), np.ones((width, width), np.uint8)),
         blockSize=FEATURE_BLOCK,
     )
     if features is None:
