@@ -18,6 +18,7 @@ from stormcell.data.time_axis import in_minutes
 from stormcell.errors import FramesError
 from stormcell.forecast.anchored_logits import sample_step
 from stormcell.forecast.contract import MOTION_FRAMES, Analysis, Field, Needs
+from stormcell.forecast.known_rain import known_rain
 from stormcell.forecast.lead_threads import using_threads, worker_threads
 from stormcell.forecast.logit_slopes import MINUTES, joined_slopes
 from stormcell.forecast.network_probabilities import forecast_cells, pixel_width, step_minutes, wet_among
@@ -26,7 +27,6 @@ from stormcell.models.rain_cascade import CELL
 from stormcell.models.rain_pyramid import Area
 from stormcell.motion import optical_flow
 from stormcell.motion.advection import displacements, sample_nearest
-from stormcell.motion.coordinates import rain_to_moving
 
 SIDE = 256  # pixels of a tile, as of the crops of the training
 TILES = 4
@@ -133,7 +133,7 @@ def _tile(frames: Field, motion: Field, tile: Area, back: int) -> tuple[Field, F
     near = frames[:, above, left]
     # The motion that was known then: with a later one, the forecast would be better than others can be.
     steady = optical_flow.estimate(near[:-back], count=MOTION_FRAMES)
-    moving = rain_to_moving(near[:-back], steady, rows, cols)
+    moving = known_rain(near[:-back], steady, rows, cols)
     *_, ahead = displacements(-steady, back, rows=rows, cols=cols)
     return moving, sample_nearest(near[-1], ahead, rows=rows, cols=cols)
 

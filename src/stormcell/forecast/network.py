@@ -12,14 +12,13 @@ import xarray as xr
 
 from stormcell.errors import ModelFileError
 from stormcell.forecast.anchored_rain import AnchoredRain
-from stormcell.forecast.anchoring import areas_of, lasting_areas
 from stormcell.forecast.contract import DEFAULT_STEPS, Analysis, Needs, check_steps
 from stormcell.forecast.ensemble import ensemble_of
 from stormcell.forecast.hindcast import hindcast_frames, hindcast_slopes
 from stormcell.forecast.inflow import Inflow
 from stormcell.forecast.known_archives import archives_like
 from stormcell.forecast.lead_fields import LeadFields, probabilities, quantiles, rates
-from stormcell.forecast.network_probabilities import lead_probabilities, recent_frames, step_minutes
+from stormcell.forecast.network_probabilities import lead_distributions, recent_frames
 from stormcell.models import model_file
 from stormcell.models.nowcaster import LEAST_INPUTS, Nowcaster
 
@@ -236,28 +235,17 @@ class NetworkForecaster:
         check_steps(steps)
         tested = hindcast_frames(analysis, self.card.inputs)  # first, so that all frames are read at once
         recent = recent_frames(analysis, self.card.inputs)
-        thresholds, newest, step = self.nowcaster.thresholds, recent.values[-1], step_minutes(recent)
-        observed = np.isfinite(newest)
         if not _raining(recent):
+            thresholds, newest = self.nowcaster.thresholds, recent.values[-1]
             dry = np.zeros((len(thresholds), *newest.shape), np.float32)
-            dry[:, ~observed] = np.nan
+            dry[:, np.isnan(newest)] = np.nan
             yield from (AnchoredRain(thresholds, dry, [0.0] * len(thresholds)) for _ in range(steps))
             return
         motion = analysis.motion()
         slopes = hindcast_slopes(self.nowcaster, tested, motion, self.threads)
-        found = lead_probabilities(
+        yield from lead_distributions(
             self.nowcaster, recent, motion, steps, self.inflow, slopes=slopes, threads=self.threads
         )
-        for lead in range(1, steps + 1):  # enumerate would keep what it yielded last
-            carry, exceedance = next(found)
-            moved = carry.nearest(newest)
-            # Not the rain from outside the grid, or from where nothing was observed.
-            known = observed & np.isfinite(moved) & ~carry.outside
-            lasting = lasting_areas(areas_of(np.where(known, moved, 0), thresholds), thresholds, lead * step)
-            rain = AnchoredRain(thresholds, exceedance, lasting.tolist(), known)
-            del carry, exceedance, moved  # before those of the next lead time are in memory
-            yield rain
-            del rain
 
     def ensemble_from(
         self, analysis: Analysis, steps: int, members: int, seed: int, *, placed: bool = False

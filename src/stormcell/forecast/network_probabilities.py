@@ -1,4 +1,4 @@
-"""A network's probabilities of exceeding its thresholds, in coordinates that move with the rain."""
+"""A network's distributions of the lead times, made in coordinates that move with the rain."""
 
 import collections
 from collections.abc import Callable, Iterable, Iterator
@@ -15,12 +15,14 @@ from stormcell.data.grid import pixel_km
 from stormcell.data.time_axis import even_step, in_minutes
 from stormcell.errors import FramesError
 from stormcell.forecast.anchored_logits import SHOWER, Correction, area_bounds, correction_to, sample_step
+from stormcell.forecast.anchored_rain import AnchoredRain
 from stormcell.forecast.anchoring import areas_of, lasting_areas
 from stormcell.forecast.cascade_mean import cascade_mean
 from stormcell.forecast.cell_forecast import CellForecast, writer
 from stormcell.forecast.cell_thresholds import corrector
 from stormcell.forecast.contract import Analysis, Field, Needs
 from stormcell.forecast.inflow import Inflow, UnknownPlaces, UnknownRain
+from stormcell.forecast.known_rain import known_rain
 from stormcell.forecast.lead_threads import ahead, using_threads, worker_threads
 from stormcell.forecast.logit_slopes import slopes_at
 from stormcell.forecast.rain_distribution import Probabilities
@@ -36,7 +38,7 @@ from stormcell.models.nowcaster import (
 )
 from stormcell.models.rain_cascade import CELL, ENERGY_SIDE
 from stormcell.models.rain_pyramid import DRY, SIDE, Area
-from stormcell.motion.coordinates import Carrier, carriers, rain_to_moving
+from stormcell.motion.coordinates import Carrier, carriers
 from stormcell.nn.ops import buffer_pool
 
 # Sides of the tiles of cells, and of the blocks of pixels, that are computed at once: few calls, and
@@ -74,7 +76,7 @@ def recent_frames(analysis: Analysis, inputs: int) -> xr.DataArray:
     return recent
 
 
-def lead_probabilities(
+def lead_distributions(
     nowcaster: Nowcaster,
     recent: xr.DataArray,
     motion: Field,
@@ -83,12 +85,12 @@ def lead_probabilities(
     *,
     slopes: Tensor,
     threads: int | None = None,
-) -> Iterator[tuple[Carrier, Probabilities]]:
-    """Yield the probabilities ``(threshold, y, x)`` of each lead time, and what moves fields to it.
+) -> Iterator[AnchoredRain]:
+    """Yield the distribution of each lead time.
 
-    Where no rain was near in the last two frames, they are 0; see :func:`wet_among`. Elsewhere they agree
-    with the area of rain in the newest frame; see :mod:`~stormcell.forecast.anchored_logits`. They are NaN
-    where the newest frame was not observed. Those of a large grid are in float16.
+    Where no rain was near in the last two frames, probabilities are 0; see :func:`wet_among`. Elsewhere they
+    agree with the area of rain at the issue time; see :mod:`~stormcell.forecast.anchored_logits`. They are
+    NaN where the newest frame was not observed. Those of a large grid are in float16.
 
     Args:
         nowcaster: The network.
@@ -106,24 +108,25 @@ def lead_probabilities(
         step, width = (
             torch.tensor([number], dtype=torch.float32, device=device) for number in (minutes, kilometres)
         )
-        moving = torch.from_numpy(rain_to_moving(frames, motion))[None].to(device)
-        scene = nowcaster.read(moving, step, width, steps)
+        moving = known_rain(frames, motion)
+        now = moving[-1].copy()
+        scene = nowcaster.read(torch.from_numpy(moving)[None].to(device), step, width, steps)
     del moving
-    large = frames[-1].size > LARGE
+    large = now.size > LARGE
     if large:
         buffer_pool.release()  # of the encoder, which is done
-    observed = np.isfinite(frames[-1])
-    every = sample_step(observed.size // CELL**2)
+    observed, known = np.isfinite(frames[-1]), np.isfinite(now)
+    every = sample_step(known.size // CELL**2)
     nth = slice(None, None, CELL * every)
-    sampled = torch.from_numpy(observed[nth, nth].copy())
-    thresholds, pixels = nowcaster.thresholds, max(int(np.count_nonzero(observed)), 1)
-    # As parts of the area that was observed.
-    areas, shower = areas_of(frames[-1], thresholds) / pixels, SHOWER / kilometres**2 / pixels
+    sampled = torch.from_numpy(known[nth, nth].copy())
+    thresholds, pixels = nowcaster.thresholds, max(int(np.count_nonzero(known)), 1)
+    # As parts of the area that is known.
+    areas, shower = areas_of(now, thresholds) / pixels, SHOWER / kilometres**2 / pixels
     wet = wet_among(scene)
     workers = threads if device.type == "cpu" else 1
     with worker_threads(workers) as pool:
         run = map if pool is None else pool.map
-        paths, unknown = carriers(motion, steps), UnknownRain(observed, inflow, ENERGY_SIDE)
+        paths, unknown = carriers(motion, steps), UnknownRain(known, observed, inflow, ENERGY_SIDE)
 
         def forecast(lead: int) -> tuple[Carrier, CellForecast, Correction, Field, UnknownPlaces]:
             carry, made = next(paths), forecast_cells(nowcaster, scene, wet, run, lead)
@@ -132,17 +135,23 @@ def lead_probabilities(
             with torch.inference_mode():
                 correction = _correction(made, every, sampled, bounds, steeper)
                 around = _around(made, correction, observed.shape)
-            return carry, made, correction, around, unknown.places(carry)
+            return carry, made, correction, around, unknown.redirect(carry)
 
-        for carry, made, correction, around, places in ahead(forecast, steps, 1 if large else workers):
+        leads = enumerate(ahead(forecast, steps, 1 if large else workers), 1)
+        for lead, (carry, made, correction, around, places) in leads:
             shape = (len(thresholds), *observed.shape)
             found = np.empty(shape, np.float16 if large else np.float32)
             fill = partial(_fill, found, writer(found, made, correction, carry), carry, observed, wet)
             collections.deque(run(fill, tiles_of(observed.shape, BLOCK)), maxlen=0)
             del made, fill  # before the next are allocated
-            unknown.fill(found, around, carry, places, run)
-            yield carry, found
-            del carry, found, around, places
+            unknown.fill(found, around, places, run)
+            among = observed.copy()
+            among.ravel()[places.pixels] = False
+            moved = np.where(among, carry.nearest(now), 0)
+            lasting = lasting_areas(areas_of(moved, thresholds), thresholds, lead * minutes)
+            del carry, around, places, moved
+            yield AnchoredRain(thresholds, found, lasting.tolist(), among)
+            del found, among
 
 
 def _correction(

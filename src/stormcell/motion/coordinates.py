@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from stormcell.motion.advection import EVERYTHING, Field, area_displacements, sample
 from stormcell.motion.decibels import from_moved_decibels, to_decibels
@@ -95,9 +96,19 @@ class Carrier:
     def places(self) -> tuple[Field, Field]:
         """Column and row of the place that the rain of each pixel comes from, each ``(y, x)``.
 
-        Rain from outside the grid has the nearest place at its edge.
+        Rain from outside the grid has the nearest place at its edge, unless it was redirected.
         """
         return self._columns, self._rows
+
+    def redirect(self, pixels: NDArray[np.intp], columns: Field, rows: Field) -> None:
+        """Let the rain of some pixels come from other places.
+
+        Args:
+            pixels: Their numbers, row by row ``(n,)``.
+            columns: Columns of the places ``(n,)``, within the grid.
+            rows: Their rows.
+        """
+        self._columns.ravel()[pixels], self._rows.ravel()[pixels] = columns, rows
 
     def reach(self, rows: slice, cols: slice) -> tuple[slice, slice]:
         """Return the rows and columns that the rain of an area comes from."""
