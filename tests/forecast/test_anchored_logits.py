@@ -75,20 +75,30 @@ def test_shifts_are_limited():
 
 
 def test_bounds_of_large_areas_are_narrow():
-    least, most = area_bounds(np.array([1e8]), shower=10)
+    least, most = area_bounds(np.array([1e8]), [1.0], shower=10)
     np.testing.assert_allclose([most / 1e8 - 1, 1 - least / 1e8], 10**-3.5, rtol=1e-3)
 
 
 def test_bounds_do_not_depend_on_the_unit_of_area():
-    pixels, parts = area_bounds(np.array([900.0]), shower=10), area_bounds(np.array([0.09]), shower=0.001)
+    rates = [1.0, 8.0, 12.0]
+    pixels = area_bounds(np.array([900.0, 3.0, 0.0]), rates, shower=10)
+    parts = area_bounds(np.array([0.09, 0.0003, 0.0]), rates, shower=0.001)
     np.testing.assert_allclose(np.array(parts) * 1e4, pixels)
 
 
 def test_bounds_of_small_areas_allow_for_the_number_of_showers():
     """Nine showers may become 9 ± (3 + 1); none may become one; one may go."""
-    least, most = area_bounds(np.array([90.0, 10.0, 0.0]), shower=10)
-    assert least.tolist() == pytest.approx([50, 0, 0])
-    assert most.tolist() == pytest.approx([130, 30, 10])
+    for area, bounds in ((90.0, (50, 130)), (10.0, (0, 30)), (0.0, (0, 10))):
+        assert np.ravel(area_bounds(np.array([area]), [1.0], shower=10)).tolist() == pytest.approx(bounds)
+
+
+def test_bounds_of_rates_that_do_not_occur_become_smaller_from_rate_to_rate():
+    """A rate that is twice as high may cover a sixteenth of the area, if neither occurs."""
+    rates = [1.0, 2.0, 4.0, 8.0, 16.0]
+    _, most = area_bounds(np.array([9e6, 0.0, 0.0, 0.0, 0.0]), rates, shower=16)
+    assert most[1:].tolist() == [16, 1, 1 / 16, 1 / 256]
+    _, most = area_bounds(np.array([9e6, 0.0, 0.0, 4.0, 0.0]), rates, shower=16)  # one that does
+    assert most[3:].tolist() == [4 + 8 + 1 / 16, most[3] / 16]
 
 
 def test_corrected_logits_still_fall():

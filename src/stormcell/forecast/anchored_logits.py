@@ -9,6 +9,7 @@ for the whole frame. They may also be made steeper or flatter, which leaves the 
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 SHOWER = 4.0  # km², the area that comes and goes at once
+
+# If a rate covers less than a shower now, the next higher threshold covers .2 and the one after it .02 of its
+# area some minutes later: means of nine events, whose neighbouring thresholds have a ratio of 1.5 to 1.7.
+_FALL = 4.0
 
 _SAMPLES = 2**15  # pixels that suffice to find the shifts
 _LARGEST_SHIFT = 3.0
@@ -37,22 +42,30 @@ def sample_step(pixels: int, enough: int = _SAMPLES) -> int:
     return max(1, math.ceil(math.sqrt(pixels / enough)))
 
 
-def area_bounds(areas: NDArray[np.float64], shower: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def area_bounds(
+    areas: NDArray[np.float64], thresholds: Sequence[float], shower: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the smallest and largest area at or above each threshold that an expected one allows.
 
-    A number n of showers may become n ± (√n + 1).
+    A number n of showers may become n ± (√n + 1). But of the last shower, only a part reaches higher rates:
+    its area falls with the fourth power of the rate.
 
     Args:
         areas: Area at or above each threshold, in any unit.
+        thresholds: Ascending rain rates in mm/h.
         shower: Area of a shower, in this unit.
 
     Example:
-        >>> least, most = area_bounds(np.array([9000.0, 0.0]), shower=10)
+        >>> least, most = area_bounds(np.array([9000.0, 0.0, 0.0]), [1.0, 5.0, 10.0], shower=10)
         >>> least.tolist(), most.tolist()
-        ([8690.0, 0.0], [9310.0, 10.0])
+        ([8690.0, 0.0, 0.0], [9310.0, 10.0, 0.625])
     """
-    change = np.sqrt(shower * areas) + shower
-    return np.maximum(areas - change, 0.0), areas + change
+    change = np.sqrt(shower * areas)
+    least, most = np.maximum(areas - change - shower, 0.0), areas + change + shower
+    for number in range(1, len(most)):
+        part = most[number - 1] * (thresholds[number - 1] / thresholds[number]) ** _FALL
+        most[number] = areas[number] + change[number] + min(part, shower)
+    return least, most
 
 
 @dataclass(frozen=True)

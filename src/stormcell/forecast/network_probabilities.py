@@ -130,7 +130,7 @@ def lead_distributions(
 
         def forecast(lead: int) -> tuple[Carrier, CellForecast, Correction, Field, UnknownPlaces]:
             carry, made = next(paths), forecast_cells(nowcaster, scene, wet, run, lead)
-            bounds = area_bounds(lasting_areas(areas, thresholds, lead * minutes), shower)
+            bounds = area_bounds(lasting_areas(areas, thresholds, lead * minutes), thresholds, shower)
             steeper = slopes_at(slopes, lead * minutes)
             with torch.inference_mode():
                 correction = _correction(made, every, sampled, bounds, steeper)
