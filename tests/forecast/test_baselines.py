@@ -206,9 +206,11 @@ def test_steps_dry_frames_give_members_that_are_dry():
 
 
 @needs_pysteps
-@pytest.mark.parametrize(("members", "seed"), [(0, 0), (2, -1)])
-def test_steps_impossible_numbers_raise(members, seed, event):
-    message = f"expected 1 or more members and a seed of 0 or more, found {members} and {seed}"
+@pytest.mark.parametrize(
+    ("members", "seed", "message"),
+    [(0, 0, "members: expected 1 or more, found 0"), (2, -1, "seed: expected 0 or more, found -1")],
+)
+def test_steps_impossible_numbers_raise(members, seed, message, event):
     with pytest.raises(ArgumentError, match=message):
         baseline("steps").ensemble_from(Analysis(event[:6]), 3, members=members, seed=seed)
 

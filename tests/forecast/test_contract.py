@@ -7,7 +7,8 @@ import xarray as xr
 from stormcell.data import synthetic
 from stormcell.errors import ArgumentError, FramesError
 from stormcell.forecast.baselines import baseline
-from stormcell.forecast.contract import Analysis, Needs, forecast_array, make_forecast, require
+from stormcell.forecast.contract import Analysis, Needs, forecast_array, make_forecast
+from stormcell.forecast.frames import require
 from stormcell.motion import optical_flow
 
 

@@ -131,7 +131,7 @@ def test_ensemble_of_analysis_is_that_of_its_frames_motion():
         seed=4,
     )
     np.testing.assert_array_equal(found.values, np.stack(list(expected), axis=1))
-    with pytest.raises(ArgumentError, match="1 or more members"):
+    with pytest.raises(ArgumentError, match="members: expected 1 or more, found 0"):
         ensemble_of([rain], analysis, steps=1, members=0, seed=0)
     with pytest.raises(FramesError, match="at least 3"):
         ensemble_of([rain], Analysis(frames[:2]), steps=1, members=1, seed=0)

@@ -14,7 +14,8 @@ import xarray as xr
 
 from stormcell.errors import ArgumentError, MissingExtraError
 from stormcell.forecast import pysteps_baselines as by_pysteps
-from stormcell.forecast.contract import Analysis, Field, Needs, check_steps, forecast_array
+from stormcell.forecast.contract import Analysis, Field, Needs, forecast_array
+from stormcell.forecast.requested import check_ensemble, check_steps
 from stormcell.motion import sprog
 from stormcell.motion.advection import extrapolate
 
@@ -86,10 +87,7 @@ class EnsembleBaseline(Baseline):
             FramesError: The frames are too few, have a gap, or have no coordinates.
         """
         check_steps(steps)
-        if members < 1 or seed < 0:
-            raise ArgumentError(
-                f"ensemble: expected 1 or more members and a seed of 0 or more, found {members} and {seed}"
-            )
+        check_ensemble(members, seed)
         recent = analysis.latest(self.needs)
         made = self.compute_members(analysis, steps, members, seed)
         return forecast_array(made, recent, attrs={"forecaster": self.title})

@@ -14,7 +14,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from stormcell.data.time_axis import even_step
-from stormcell.errors import ArgumentError, FramesError
+from stormcell.errors import ArgumentError
+from stormcell.forecast.frames import expect_frames, require
+from stormcell.forecast.requested import check_steps
 from stormcell.forecast.resolution import Resolution, expect_resolution
 from stormcell.motion import optical_flow
 
@@ -66,6 +68,9 @@ class Analysis:
     Args:
         frames: All gap-free frames up to the issue time: rain rates in mm/h ``(time, y, x)``, possibly lazy.
 
+    Raises:
+        FramesError: They are no data array of that kind.
+
     Example:
         >>> from stormcell.data.synthetic import generate
         >>> analysis = Analysis(generate(seed=1, steps=6).rainfall_rate)
@@ -76,6 +81,7 @@ class Analysis:
     """
 
     def __init__(self, frames: xr.DataArray) -> None:
+        expect_frames(frames)
         self.frames = frames
         self._loaded: xr.DataArray | None = None
         self._motions: dict[int, Field] = {}
@@ -180,47 +186,6 @@ def make_forecast(forecaster: Forecaster, analysis: Analysis, steps: int) -> xr.
     if isinstance(forecaster, DescribedForecaster):
         return forecaster.forecast_from(analysis, steps)
     return forecaster(analysis.frames, steps)
-
-
-def check_steps(steps: int) -> None:
-    """Raise :class:`~stormcell.errors.ArgumentError` if a number of lead times is less than 1."""
-    if steps < 1:
-        raise ArgumentError(f"steps: expected 1 or more, found {steps}")
-
-
-def require(frames: xr.DataArray, count: int) -> xr.DataArray:
-    """Return the last ``count`` frames, loaded, as float32.
-
-    Args:
-        frames: Rain rates ``(time, y, x)``, possibly lazy.
-        count: Number of frames needed, ≥ 1.
-
-    Raises:
-        FramesError: The frames are too few or have a gap.
-
-    Example:
-        >>> times = np.arange("2024-06-01T00:00", "2024-06-01T00:20", 5, dtype="datetime64[m]")
-        >>> coords = {"time": times.astype("datetime64[ns]")}
-        >>> frames = xr.DataArray(np.zeros((4, 2, 2)), coords=coords, dims=("time", "y", "x"))
-        >>> require(frames, 3).sizes["time"]
-        3
-        >>> require(frames, 5)
-        Traceback (most recent call last):
-        ...
-        stormcell.errors.FramesError: frames: expected at least 5 without a gap up to the issue time, found 4
-    """
-    if frames.dims != ("time", "y", "x"):
-        found_dims = ", ".join(map(str, frames.dims))
-        raise FramesError(f"frames: expected dimensions (time, y, x), found ({found_dims})")
-    found = frames.sizes["time"]
-    if found < count:
-        raise FramesError(
-            f"frames: expected at least {count} without a gap up to the issue time, found {found}"
-        )
-    last = frames.isel(time=slice(found - count, None))
-    if count > 1:
-        even_step(last["time"].values)
-    return last.astype(np.float32, copy=False).load()
 
 
 def forecast_array(

@@ -21,10 +21,11 @@ import xarray as xr
 
 from stormcell.data.grid import pixel_km
 from stormcell.errors import ArgumentError
-from stormcell.forecast.contract import Analysis, Field, Needs, check_steps, forecast_array
+from stormcell.forecast.contract import Analysis, Field, Needs, forecast_array
 from stormcell.forecast.noise import ErrorNoise, Places, WaveMemory, carried_places, carry, noise_period
 from stormcell.forecast.rain_distribution import RainDistribution
 from stormcell.forecast.rain_spectrum import RainSpectrum, rain_spectrum
+from stormcell.forecast.requested import check_ensemble, check_steps
 from stormcell.motion.cascade import FRAMES
 from stormcell.motion.sprog import moving_cascade
 
@@ -67,11 +68,12 @@ def ensemble_of(
         >>> ensemble_of([rain] * 2, analysis, steps=2, members=4, seed=0).shape
         (4, 2, 32, 32)
     """
+    check_steps(steps)
+    check_ensemble(members, seed)
     frames, motion = analysis.latest(Needs(FRAMES)), analysis.motion()
     memory = WaveMemory.of_cascade(moving_cascade(frames.values, motion))
     spectrum = rain_spectrum(frames.values[-1], float(np.mean(pixel_km(frames))))
-    check_steps(steps)
-    rates = np.empty((max(members, 1), steps, *motion.shape[1:]), np.float32)
+    rates = np.empty((members, steps, *motion.shape[1:]), np.float32)
     leads = draw_members(
         distributions,
         motion,

@@ -9,6 +9,7 @@ import xarray as xr
 
 from stormcell.forecast.contract import Field, forecast_array
 from stormcell.forecast.probabilistic import LeadDistribution
+from stormcell.forecast.requested import expect_levels, expect_thresholds
 
 
 @dataclass(eq=False)
@@ -60,12 +61,16 @@ def probabilities(thresholds: Sequence[float]) -> LeadFields:
 
     Args:
         thresholds: Rain rates in mm/h, > 0.
+
+    Raises:
+        ArgumentError: They are no sequence of such rates.
     """
+    asked = expect_thresholds(thresholds)
     return LeadFields(
-        lambda rain: rain.probability(thresholds),
+        lambda rain: rain.probability(asked),
         (
             "threshold",
-            np.asarray(thresholds, np.float64),
+            np.asarray(asked, np.float64),
             {"long_name": "threshold of the rainfall rate", "units": "kg m-2 h-1"},
         ),
         "rainfall_rate_probability",
@@ -82,10 +87,14 @@ def quantiles(levels: Sequence[float]) -> LeadFields:
 
     Args:
         levels: Probabilities of not exceeding the quantile, above 0 and below 1.
+
+    Raises:
+        ArgumentError: They are no sequence of such probabilities.
     """
+    asked = expect_levels(levels)
     return LeadFields(
-        lambda rain: rain.quantile(levels),
-        ("quantile", np.asarray(levels, np.float64), {"long_name": "level of the quantile", "units": "1"}),
+        lambda rain: rain.quantile(asked),
+        ("quantile", np.asarray(asked, np.float64), {"long_name": "level of the quantile", "units": "1"}),
         "rainfall_rate_quantile",
         {"long_name": "quantile of the rainfall rate"},
     )

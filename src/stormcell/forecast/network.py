@@ -12,13 +12,14 @@ import xarray as xr
 
 from stormcell.errors import ModelFileError
 from stormcell.forecast.anchored_rain import AnchoredRain
-from stormcell.forecast.contract import DEFAULT_STEPS, Analysis, Needs, check_steps
+from stormcell.forecast.contract import DEFAULT_STEPS, Analysis, Needs
 from stormcell.forecast.ensemble import ensemble_of
 from stormcell.forecast.hindcast import hindcast_frames, hindcast_slopes
 from stormcell.forecast.inflow import Inflow
 from stormcell.forecast.known_archives import archives_like
 from stormcell.forecast.lead_fields import LeadFields, probabilities, quantiles, rates
 from stormcell.forecast.network_probabilities import lead_distributions, recent_frames
+from stormcell.forecast.requested import check_steps
 from stormcell.models import model_file
 from stormcell.models.nowcaster import LEAST_INPUTS, Nowcaster
 

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from stormcell.errors import ArgumentError
 from stormcell.forecast.contract import Field
 from stormcell.forecast.pareto_pieces import ParetoPieces
+from stormcell.forecast.requested import expect_levels, expect_thresholds
 
 LARGEST = 200.0  # mm/h
 ROUNDING = 1e-6  # by which probabilities of a float32 network may fail to be monotone or exceed 0 and 1
@@ -117,12 +118,11 @@ class RainDistribution:
         Raises:
             ArgumentError: A threshold is not above 0.
         """
-        if not all(rate > 0 for rate in thresholds):
-            raise ArgumentError(f"thresholds: expected rates > 0, found {list(thresholds)}")
-        found = np.empty((len(thresholds), *self.shape), np.float32)
+        rates = expect_thresholds(thresholds)
+        found = np.empty((len(rates), *self.shape), np.float32)
         for block in self._blocks():
             exceedance = self._probabilities(block)
-            for rate, field in zip(thresholds, found, strict=True):
+            for rate, field in zip(rates, found, strict=True):
                 field[block] = self._pieces.probability(exceedance, rate)
         return found
 
@@ -139,10 +139,8 @@ class RainDistribution:
         Raises:
             ArgumentError: A level is not between 0 and 1.
         """
-        if not all(0 < level < 1 for level in levels):
-            raise ArgumentError(f"levels: expected probabilities above 0 and below 1, found {list(levels)}")
-        chances = np.array([1 - level for level in levels], np.float32)
-        return self.rates_exceeded(np.broadcast_to(chances[:, None, None], (len(levels), *self.shape)))
+        chances = np.array([1 - level for level in expect_levels(levels)], np.float32)
+        return self.rates_exceeded(np.broadcast_to(chances[:, None, None], (len(chances), *self.shape)))
 
     def quantile_at(self, levels: Field) -> Field:
         """Return the quantile of every pixel at a level of its own.
