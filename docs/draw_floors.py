@@ -34,7 +34,7 @@ def description(room: str) -> str:
     path = SOURCE / room / "__init__.py"
     path = path if path.exists() else SOURCE / f"{room}.py"
     docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-    return docstring.partition("\n")[0]
+    return docstring.partition("\n")[0].replace("``", "")
 
 
 def imports() -> list[tuple[str, str]]:

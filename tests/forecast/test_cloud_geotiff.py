@@ -32,7 +32,8 @@ def test_geotiff_has_a_band_for_each_lead_time(made, tmp_path):
         assert raster.tags(3)["valid_time"] == "2024-06-01T00:30:00Z"
         assert raster.tags(3)["forecast_period"] == "15 min"
         assert raster.tags()["forecaster"] == "persistence"
-        assert raster.tags()["units"] == "kg m-2 h-1"
+        assert raster.tags()["forecast_reference_time"] == "2024-06-01T00:15:00Z"
+        assert raster.units == ("kg m-2 h-1",) * 3
         assert raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
     assert [entry.name for entry in tmp_path.iterdir()] == ["f.tif"]
 
@@ -40,11 +41,16 @@ def test_geotiff_has_a_band_for_each_lead_time(made, tmp_path):
 def test_geotiff_of_an_ensemble_and_products_has_a_band_for_each_field(made):
     members = xr.concat([made, made * 2], dim=xr.Variable("realization", [0, 1])).rename("rainfall_rate")
     levels = xr.concat([made], dim=xr.Variable("quantile", [0.9])).rename("rainfall_rate_quantile")
+    levels.attrs |= {"units": "1", "long_name": "another name"}
     with MemoryFile(geotiff([members, levels])) as file, file.open() as raster:
         assert raster.count == 9
         assert raster.descriptions[3] == "2024-06-01T00:20:00Z rainfall_rate realization 1"
         assert raster.descriptions[8] == "2024-06-01T00:30:00Z rainfall_rate_quantile quantile 0.9"
         np.testing.assert_array_equal(raster.read(4), 2 * made.values[0])
+        assert raster.units == ("kg m-2 h-1",) * 6 + ("1",) * 3
+        assert raster.tags(9)["long_name"] == "another name"
+        assert raster.tags()["forecaster"] == "persistence"  # what all have
+        assert not {"units", "long_name"} & set(raster.tags())
 
 
 def test_geotiff_of_a_large_grid_has_overviews_of_means():

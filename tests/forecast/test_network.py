@@ -105,7 +105,7 @@ def test_network_forecaster_sets_times_grid_and_provenance(forecaster):
         assert float(made.min()) >= 0
         assert float(made.max()) > 0
         assert made.attrs["stormcell_model_sha256"] == forecaster.digest
-        assert made.attrs["source"] == "Stormcell 0, Nowcaster"
+        assert made.attrs["source"] == f"{forecaster.title}, Stormcell {stormcell.__version__}"
 
 
 def test_network_forecaster_is_one_of_distributions_and_ensembles(forecaster):
@@ -586,7 +586,7 @@ from stormcell.motion import advection
 torch.set_num_threads(1)
 advection.BAND_PIXELS, network_probabilities.TILE = 2**16, (128, 512)
 nowcaster = Nowcaster(channels=8, detail_channels=64)
-card = SimpleNamespace(inputs=4, model="network", versions={"stormcell": "0"}, data_hash="")
+card = SimpleNamespace(inputs=4, model="network", title="network", data_hash="")
 forecaster = network.NetworkForecaster(nowcaster, card, "")
 
 def peak():

@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 from stormcell.data.grid import Grid
 from stormcell.errors import ArgumentError
 
+_OF_A_BAND = ("standard_name", "long_name")  # and units, which have a place of their own
+
 
 def geotiff(arrays: Sequence[xr.DataArray]) -> bytes:
     """Return fields as a cloud-optimized GeoTIFF.
 
     Args:
         arrays: A forecast and further products of the same times and grid: ``(time, y, x)``, or with a
-            dimension before. Each field is a band, whose description has its time and what it is. The tags
-            ``valid_time`` and ``forecast_period`` of the band have its time and lead time.
+            dimension before. Each field is a band with its unit, whose description has its time and what it
+            is. The tags ``valid_time`` and ``forecast_period`` of the band have its time and lead time;
+            ``forecast_reference_time`` of the file is the issue time.
 
     Returns:
         The file: float32, NaN where the forecast is undefined.
@@ -42,7 +45,10 @@ def geotiff(arrays: Sequence[xr.DataArray]) -> bytes:
     if "crs" not in first.coords:
         raise ArgumentError("GeoTIFF: expected a forecast with a projection, found none")
     grid = Grid.of(first.coords.to_dataset())
-    bands = [band for array in arrays for band in _bands(array)]
+    attributes = [{key: str(value) for key, value in array.attrs.items()} for array in arrays]
+    # Of rates and probabilities, the units and names differ.
+    shared = dict(set.intersection(*(set(own.items()) for own in attributes)))
+    bands = [band for array, own in zip(arrays, attributes, strict=True) for band in _bands(array, own)]
     profile = {
         "driver": "COG",
         "height": grid.rows,
@@ -62,16 +68,22 @@ def geotiff(arrays: Sequence[xr.DataArray]) -> bytes:
     # In memory, because GDAL does not report every failed write.
     with MemoryFile() as file:
         with file.open(**profile) as raster:
-            raster.update_tags(**{key: str(value) for key, value in first.attrs.items()})
-            for number, (what, time, period, field) in enumerate(bands, start=1):
+            issued = f"{np.datetime_as_string(first['forecast_reference_time'].values, unit='s')}Z"
+            raster.update_tags(**shared, forecast_reference_time=issued)
+            for number, (what, time, period, units, own, field) in enumerate(bands, start=1):
                 raster.write(field, number)
                 raster.set_band_description(number, f"{time} {what}")
-                raster.update_tags(number, valid_time=time, forecast_period=period)
+                raster.set_band_unit(number, units)
+                raster.update_tags(number, valid_time=time, forecast_period=period, **own)
         return bytes(file.read())
 
 
-def _bands(array: xr.DataArray) -> Iterator[tuple[str, str, str, NDArray[np.float32]]]:
-    """Yield name, valid time, lead time and values of each field."""
+def _bands(
+    array: xr.DataArray, attributes: dict[str, str]
+) -> Iterator[tuple[str, str, str, str, dict[str, str], NDArray[np.float32]]]:
+    """Yield name, valid time, lead time, units, names and values of each field."""
+    units = attributes.get("units", "")
+    own = {name: attributes[name] for name in _OF_A_BAND if name in attributes}
     before = [str(dim) for dim in array.dims[:-3]]
     issued = array["forecast_reference_time"].values
     for place in combinations(*(range(array.sizes[dim]) for dim in before)):
@@ -81,4 +93,4 @@ def _bands(array: xr.DataArray) -> Iterator[tuple[str, str, str, NDArray[np.floa
         for k, time in enumerate(part["time"].values):
             moment = f"{np.datetime_as_string(time, unit='s')}Z"
             minutes = (time - issued) / np.timedelta64(1, "m")
-            yield what, moment, f"{minutes:g} min", part.values[k]
+            yield what, moment, f"{minutes:g} min", units, own, part.values[k]

@@ -4,6 +4,7 @@ import collections
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -268,7 +269,7 @@ class NetworkForecaster:
             "stormcell_model": self.card.model,
             "stormcell_model_sha256": self.digest,
             "stormcell_training_data_sha256": self.card.data_hash,
-            "source": f"Stormcell {self.card.versions['stormcell']}, {self.card.model}",
+            "source": f"{self.title}, Stormcell {version('stormcell')}",
         }
 
 

@@ -187,7 +187,8 @@ def map_grid(
         The figure and its width in inches.
     """
     size = case.close_up.size_km
-    left, head, gap = 0.75, 0.58, 0.06  # inches
+    letters = max(len(line) for label in rows for line in label.splitlines())
+    left, head, gap = max(0.75, 0.16 + 0.068 * letters), 0.58, 0.06  # inches
     panel = (_WIDTH - left) / len(headings) - gap
     tall = panel * size[0] / size[1]
     total = head + len(cells) * (tall + gap) + foot

@@ -154,7 +154,8 @@ class Evaluation:
             ]
             if found:
                 notes[name] = (
-                    f"The training of {name} used times that are scored here: {' and '.join(found)}."
+                    f"The training of {name} used times that are scored here: "
+                    f"{' and '.join(dict.fromkeys(found))}."
                 )
         return notes
 
