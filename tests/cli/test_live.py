@@ -65,7 +65,9 @@ def test_live_once_with_a_corrupt_file_says_so(fed):
 
 def test_live_once_with_nothing_to_publish_exits_with_2(tmp_path):
     rig = Rig(tmp_path)
-    assert run(*words(rig, "--once")).exit_code == 2
+    done = run(*words(rig, "--once"))
+    assert done.exit_code == 2
+    assert "nothing is published, because" in done.output
     assert run("status", rig.out).exit_code == 2
 
 

@@ -66,3 +66,11 @@ def test_parse_crs_of_other_text_raises():
     with pytest.raises(InputError, match="expected WKT or a PROJ string, found 'somewhere'"):
         parse_crs("somewhere")
     assert crs_name("somewhere") == "unknown"
+
+
+def test_spacing_of_a_row_or_without_a_coordinate_names_it():
+    given = frames([0.0], [0.0, 500.0], "m")
+    with pytest.raises(FramesError, match="frames: expected 2 or more values of y, found 1"):
+        Spacing.of(given)
+    with pytest.raises(FramesError, match="frames: expected a coordinate y, found none"):
+        Spacing.of(given.drop_vars("y"))

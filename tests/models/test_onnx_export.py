@@ -4,6 +4,7 @@ import onnxruntime
 import pytest
 import torch
 
+import stormcell
 from stormcell.errors import ArgumentError, MissingExtraError
 from stormcell.models import onnx_export
 from stormcell.models.nowcaster import Nowcaster
@@ -39,6 +40,14 @@ def test_exported_nowcaster_equals_that_in_pytorch_for_any_batch(tmp_path):
 def test_export_of_too_few_frames_is_refused(tmp_path):
     with pytest.raises(ArgumentError, match="expected 3 or more, and 1 or more, found 2, 64, 64 and 1"):
         export_onnx(Nowcaster(channels=4), tmp_path / "n.onnx", frames=2, height=64, width=64, steps=1)
+
+
+def test_export_of_a_loaded_model_names_its_network(tmp_path):
+    model = stormcell.load("nowcaster-1")
+    with pytest.raises(
+        ArgumentError, match="of a loaded model, found a NetworkForecaster"
+    ):
+        export_onnx(model, tmp_path / "n.onnx", frames=3, height=64, width=64, steps=1)
 
 
 def test_export_without_its_packages_names_them(tmp_path, monkeypatch):

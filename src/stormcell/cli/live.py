@@ -136,7 +136,10 @@ def live(settings: Settings, *, once: bool, standby: bool) -> int:
         return ALL_DONE
     finally:
         child.close(patience=2.0)
-    if loop.publisher.newest() is None or loop.publisher.needed(loop.intake.known):
+    if loop.publisher.newest() is None:
+        log(f"{settings.out}: nothing is published, because {settings.feed} has no frames to forecast from")
+        return NOTHING_DONE
+    if loop.publisher.needed(loop.intake.known):
         return NOTHING_DONE
     return SOME_REFUSED if any(loop.intake.counts[name] for name in _REFUSED) else ALL_DONE
 

@@ -52,8 +52,10 @@ class Spacing:
         """
         steps = []
         for axis in ("y", "x"):
-            if axis not in frames.coords or frames.sizes[axis] < 2:
-                raise FramesError(f"frames: expected a coordinate {axis} with at least 2 values, found none")
+            if axis not in frames.coords:
+                raise FramesError(f"frames: expected a coordinate {axis}, found none")
+            if frames.sizes[axis] < 2:
+                raise FramesError(f"frames: expected 2 or more values of {axis}, found {frames.sizes[axis]}")
             values = frames[axis].values
             steps.append(abs(float(values[-1] - values[0])) / (len(values) - 1))
         degrees = str(frames["x"].attrs.get("units", "m")).startswith("degree")

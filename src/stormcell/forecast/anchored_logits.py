@@ -20,7 +20,7 @@ from torch import Tensor
 SHOWER = 4.0  # km², the area that comes and goes at once
 
 # If a rate covers less than a shower now, the next higher threshold covers .2 and the one after it .02 of its
-# area some minutes later: means of nine events, whose neighbouring thresholds have a ratio of 1.5 to 1.7.
+# area some minutes later: means of six events, whose neighbouring thresholds have a ratio of 1.5 to 1.7.
 _FALL = 4.0
 
 _SAMPLES = 2**15  # pixels that suffice to find the shifts

@@ -34,10 +34,15 @@ def export_onnx(
         steps: Number of lead times, ≥ 1, in time steps.
 
     Raises:
-        ArgumentError: A number is too low.
+        ArgumentError: It is no nowcaster, or a number is too low.
         MissingExtraError: The packages ``onnx`` and ``onnxscript`` are not installed.
         OutputError: The file cannot be written.
     """
+    if not isinstance(nowcaster, Nowcaster):
+        raise ArgumentError(
+            f"nowcaster: expected a Nowcaster, such as the attribute nowcaster of a loaded model, "
+            f"found a {type(nowcaster).__name__}"
+        )
     if frames < LEAST_INPUTS or min(height, width, steps) < 1:
         raise ArgumentError(
             f"frames, height, width and steps: expected {LEAST_INPUTS} or more, and 1 or more, "

@@ -84,7 +84,9 @@ def make_plan(
     if first > last and len(bounded) > 1 and (start is None or end is None):
         raise ArgumentError("verify: the models' test periods have no time in common; use --from and --to")
     if first > last:
-        raise ArgumentError(f"verify: expected a start before the end, found {first} and {last}")
+        given = [np.datetime_as_string(time, unit="m") for time in (first, last)]
+        of = "" if end is not None else ", the last time that can be scored"
+        raise ArgumentError(f"verify: expected a start before the end, found {given[0]} and {given[1]}{of}")
     period = Block.between(first, last)
     if steps is None:
         steps = max(
