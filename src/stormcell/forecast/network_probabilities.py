@@ -128,17 +128,16 @@ def lead_distributions(
         run = map if pool is None else pool.map
         paths, unknown = carriers(motion, steps), UnknownRain(known, observed, inflow, ENERGY_SIDE)
 
-        def forecast(lead: int) -> tuple[Carrier, CellForecast, Correction, Field, UnknownPlaces]:
+        def forecast(lead: int) -> tuple[int, Carrier, CellForecast, Correction, Field, UnknownPlaces]:
             carry, made = next(paths), forecast_cells(nowcaster, scene, wet, run, lead)
             bounds = area_bounds(lasting_areas(areas, thresholds, lead * minutes), thresholds, shower)
             steeper = slopes_at(slopes, lead * minutes)
             with torch.inference_mode():
                 correction = _correction(made, every, sampled, bounds, steeper)
                 around = _around(made, correction, observed.shape)
-            return carry, made, correction, around, unknown.redirect(carry)
+            return lead, carry, made, correction, around, unknown.redirect(carry)
 
-        leads = enumerate(ahead(forecast, steps, 1 if large else workers), 1)
-        for lead, (carry, made, correction, around, places) in leads:
+        for lead, carry, made, correction, around, places in ahead(forecast, steps, 1 if large else workers):
             shape = (len(thresholds), *observed.shape)
             found = np.empty(shape, np.float16 if large else np.float32)
             fill = partial(_fill, found, writer(found, made, correction, carry), carry, observed, wet)
