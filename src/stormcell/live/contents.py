@@ -183,7 +183,7 @@ def _layers(array: xr.DataArray, variable: str | None) -> Iterator[tuple[Product
     elif first == "time":
         yield product(RATE, "Rain rate"), array
     elif first == "realization":
-        yield product(RATE, "Rain rate, mean of the members"), array.mean("realization")
+        yield product(RATE, "Mean of the members"), array.mean("realization")
         for k, member in enumerate(array, start=1):
             yield product(f"member-{k}", f"Member {k}", realization=k), member
     elif first == "threshold":
