@@ -44,9 +44,7 @@ def test_export_of_too_few_frames_is_refused(tmp_path):
 
 def test_export_of_a_loaded_model_names_its_network(tmp_path):
     model = stormcell.load("nowcaster-1")
-    with pytest.raises(
-        ArgumentError, match="of a loaded model, found a NetworkForecaster"
-    ):
+    with pytest.raises(ArgumentError, match="of a loaded model, found a NetworkForecaster"):
         export_onnx(model, tmp_path / "n.onnx", frames=3, height=64, width=64, steps=1)
 
 
