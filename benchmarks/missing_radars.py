@@ -6,7 +6,6 @@ nowcaster that did not see its network. The archives and nowcasters are those of
 must have been run. It takes ten minutes on two cores. ``--docs`` writes the table into docs/model.md.
 """
 
-import argparse
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -15,10 +14,8 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from benchmarks.layers import machine
-from benchmarks.model import EVENTS, PAGE, SETTINGS, Event, Work, networks_of
-from benchmarks.model_tables import table
-from benchmarks.pages import fill
+from benchmarks.left_out import arguments, left_out, write_table
+from benchmarks.model import Event
 from stormcell.data import archive
 from stormcell.data.time_axis import even_step, in_minutes
 from stormcell.forecast.contract import Analysis
@@ -80,7 +77,7 @@ def rows(event: Event, rain: Path, model: Path) -> list[tuple[str, ...]]:
     frames, forecaster = archive.rain(archive.open(rain)), NetworkForecaster.from_file(model)
     step = in_minutes(even_step(frames["time"].values[:2]))
     starts = np.linspace(0, frames.sizes["time"] - FRAMES - round(LEAST / step), ISSUE_TIMES).astype(int)
-    made = []
+    made: list[tuple[str, ...]] = []
     for name, missing in MISSING.items():
         total = np.zeros(5)
         for seed, start in enumerate(starts.tolist()):
@@ -99,24 +96,15 @@ def rows(event: Event, rain: Path, model: Path) -> list[tuple[str, ...]]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="benchmarks.missing_radars", description=__doc__)
-    parser.add_argument("--work", type=Path, default=machine.ROOT / "runs" / "model")
-    parser.add_argument("--docs", action="store_true", help="write the table into docs/model.md")
-    arguments = parser.parse_args()
-    work = Work(Path(), arguments.work, SETTINGS)
-    networks = networks_of(work)
-    jobs = [
-        (event, work.verified(event), work.fold_without(event.name, networks) / "model.safetensors")
-        for event in EVENTS
-        if event.name in NAMES
-    ]
+    given = arguments("benchmarks.missing_radars", __doc__)
+    jobs = left_out(given.work, NAMES)
     made = []
     with ProcessPoolExecutor(2) as pool:
         for some in pool.map(rows, *zip(*jobs, strict=True)):
             print(*(" | ".join(cells) for cells in some), sep="\n", flush=True)
             made += some
-    if arguments.docs:
-        fill(PAGE, "missing-radars", table(HEAD, made))
+    if given.docs:
+        write_table("missing-radars", HEAD, made)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ are those of ``benchmarks.model``, which must have been run. It takes some minut
 ``--docs`` writes the table into docs/model.md.
 """
 
-import argparse
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -16,10 +15,9 @@ import numpy as np
 import torch
 import xarray as xr
 
-from benchmarks.layers import machine
-from benchmarks.model import EVENTS, PAGE, SETTINGS, Event, Work, networks_of
-from benchmarks.model_tables import mean, table
-from benchmarks.pages import fill
+from benchmarks.left_out import arguments, left_out, write_table
+from benchmarks.model import Event
+from benchmarks.model_tables import mean
 from stormcell.data import archive
 from stormcell.data.grid import pixel_km
 from stormcell.data.time_axis import even_step, in_minutes
@@ -108,25 +106,15 @@ def row(
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="benchmarks.resolutions", description=__doc__)
-    parser.add_argument("--work", type=Path, default=machine.ROOT / "runs" / "model")
-    parser.add_argument("--docs", action="store_true", help="write the table into docs/model.md")
-    arguments = parser.parse_args()
-    work = Work(Path(), arguments.work, SETTINGS)
-    networks = networks_of(work)
-    jobs = [
-        (change, event, work.verified(event), work.fold_without(event.name, networks) / "model.safetensors")
-        for event in EVENTS
-        if event.name in NAMES
-        for change in CHANGES
-    ]
+    given = arguments("benchmarks.resolutions", __doc__)
+    jobs = [(change, *one) for one in left_out(given.work, NAMES) for change in CHANGES]
     rows = []
     with ProcessPoolExecutor(2) as pool:
         for cells in pool.map(row, *zip(*jobs, strict=True)):
             print(*cells, sep=" | ", flush=True)
             rows.append(cells)
-    if arguments.docs:
-        fill(PAGE, "resolutions", table(HEAD, rows))
+    if given.docs:
+        write_table("resolutions", HEAD, rows)
 
 
 if __name__ == "__main__":

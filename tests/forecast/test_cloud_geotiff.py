@@ -33,6 +33,7 @@ def test_geotiff_has_a_band_for_each_lead_time(made, tmp_path):
         assert raster.tags(3)["forecast_period"] == "15 min"
         assert raster.tags()["forecaster"] == "persistence"
         assert raster.tags()["forecast_reference_time"] == "2024-06-01T00:15:00Z"
+        assert raster.tags()["units"] == "kg m-2 h-1"
         assert raster.units == ("kg m-2 h-1",) * 3
         assert raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
     assert [entry.name for entry in tmp_path.iterdir()] == ["f.tif"]

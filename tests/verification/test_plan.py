@@ -84,7 +84,7 @@ def test_plan_thinned_has_multiples_of_the_minutes():
         (
             {"start": at(60), "end": at(50)},
             ArgumentError,
-            "start before the end, found .*1:00 and .*0:50$",
+            "expected a start before the end, found .*1:00 and .*0:50$",
         ),
         ({"start": at(9999)}, ArgumentError, "found .* and .*, the last time that can be scored$"),
         ({"start": at(500), "end": at(600)}, FramesError, "found none in the archive, 2024-06-01T00:00 to"),

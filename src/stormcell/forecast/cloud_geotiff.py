@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stormcell.data.grid import Grid
 from stormcell.errors import ArgumentError
 
-_OF_A_BAND = ("standard_name", "long_name")  # and units, which have a place of their own
+_NAMES = ("standard_name", "long_name")
 
 
 def geotiff(arrays: Sequence[xr.DataArray]) -> bytes:
@@ -48,7 +48,7 @@ def geotiff(arrays: Sequence[xr.DataArray]) -> bytes:
     attributes = [{key: str(value) for key, value in array.attrs.items()} for array in arrays]
     # Of rates and probabilities, the units and names differ.
     shared = dict(set.intersection(*(set(own.items()) for own in attributes)))
-    bands = [band for array, own in zip(arrays, attributes, strict=True) for band in _bands(array, own)]
+    bands = [(own, *band) for array, own in zip(arrays, attributes, strict=True) for band in _bands(array)]
     profile = {
         "driver": "COG",
         "height": grid.rows,
@@ -70,20 +70,17 @@ def geotiff(arrays: Sequence[xr.DataArray]) -> bytes:
         with file.open(**profile) as raster:
             issued = f"{np.datetime_as_string(first['forecast_reference_time'].values, unit='s')}Z"
             raster.update_tags(**shared, forecast_reference_time=issued)
-            for number, (what, time, period, units, own, field) in enumerate(bands, start=1):
+            for number, (own, what, time, period, field) in enumerate(bands, start=1):
                 raster.write(field, number)
                 raster.set_band_description(number, f"{time} {what}")
-                raster.set_band_unit(number, units)
-                raster.update_tags(number, valid_time=time, forecast_period=period, **own)
+                raster.set_band_unit(number, own.get("units", ""))
+                names = {key: own[key] for key in _NAMES if key in own}
+                raster.update_tags(number, valid_time=time, forecast_period=period, **names)
         return bytes(file.read())
 
 
-def _bands(
-    array: xr.DataArray, attributes: dict[str, str]
-) -> Iterator[tuple[str, str, str, str, dict[str, str], NDArray[np.float32]]]:
-    """Yield name, valid time, lead time, units, names and values of each field."""
-    units = attributes.get("units", "")
-    own = {name: attributes[name] for name in _OF_A_BAND if name in attributes}
+def _bands(array: xr.DataArray) -> Iterator[tuple[str, str, str, NDArray[np.float32]]]:
+    """Yield name, valid time, lead time and values of each field."""
     before = [str(dim) for dim in array.dims[:-3]]
     issued = array["forecast_reference_time"].values
     for place in combinations(*(range(array.sizes[dim]) for dim in before)):
@@ -93,4 +90,4 @@ def _bands(
         for k, time in enumerate(part["time"].values):
             moment = f"{np.datetime_as_string(time, unit='s')}Z"
             minutes = (time - issued) / np.timedelta64(1, "m")
-            yield what, moment, f"{minutes:g} min", units, own, part.values[k]
+            yield what, moment, f"{minutes:g} min", part.values[k]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stormcell.data.time_axis import even_step
 from stormcell.errors import ArgumentError
-from stormcell.forecast.frames import expect_frames, require
+from stormcell.forecast.frames import expect_frames, expect_rates, require
 from stormcell.forecast.requested import check_steps
 from stormcell.forecast.resolution import Resolution, expect_resolution
 from stormcell.motion import optical_flow
@@ -94,7 +94,9 @@ class Analysis:
             FramesError: The frames do not meet the needs.
         """
         if self._loaded is None or self._loaded.sizes["time"] < needs.frames:
-            self._loaded = require(self.frames, needs.frames)
+            loaded = require(self.frames, needs.frames)
+            expect_rates(loaded.values)
+            self._loaded = loaded
         found = require(self._loaded, needs.frames)
         expect_resolution(found, needs.resolutions)
         return found

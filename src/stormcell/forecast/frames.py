@@ -49,7 +49,7 @@ def require(frames: xr.DataArray, count: int) -> xr.DataArray:
         count: Number of frames needed, ≥ 1.
 
     Raises:
-        FramesError: The frames are of another kind, too few, or have a gap, negative or infinite rates.
+        FramesError: The frames are of another kind, too few, or have a gap.
 
     Example:
         >>> times = np.arange("2024-06-01T00:00", "2024-06-01T00:20", 5, dtype="datetime64[m]")
@@ -71,9 +71,7 @@ def require(frames: xr.DataArray, count: int) -> xr.DataArray:
     last = frames.isel(time=slice(found - count, None))
     if count > 1:
         even_step(last["time"].values)
-    loaded = last.astype(np.float32, copy=False).load()
-    _expect_rates(loaded.values)
-    return loaded
+    return last.astype(np.float32, copy=False).load()
 
 
 def _are_rates(units: str) -> bool:
@@ -83,7 +81,12 @@ def _are_rates(units: str) -> bool:
     return parse_unit(units) in (parse_unit("mm/h"), parse_unit(UNITS))
 
 
-def _expect_rates(rates: NDArray[np.float32]) -> None:
+def expect_rates(rates: NDArray[np.float32]) -> None:
+    """Check loaded rates ``(time, y, x)``.
+
+    Raises:
+        FramesError: A rate is below 0, or infinite.
+    """
     for frame in rates:  # so that temporary arrays are small
         lowest, highest = np.fmin.reduce(frame, axis=None), np.fmax.reduce(frame, axis=None)
         wrong = lowest if lowest < 0 else highest
