@@ -116,8 +116,9 @@ static inline void find(const cells *c, size n, const number *column, const numb
 #pragma omp simd
     for (size i = 0; i < n; i++) {
         number x = (column[i] - offset) / side, y = (row[i] - offset) / side;
-        x = x < 0 ? 0 : x > right_most ? right_most : x;
-        y = y < 0 ? 0 : y > low_most ? low_most : y;
+        /* In one expression, GCC would not vectorise the loop. */
+        x = x > 0 ? x : 0, y = y > 0 ? y : 0;
+        x = x < right_most ? x : right_most, y = y < low_most ? y : low_most;
         int32_t left = (int32_t)x, top = (int32_t)y;
         int32_t across = left < last_column, down = top < last_row ? width : 0, at = top * width + left;
         number right = x - left, below = y - top;
