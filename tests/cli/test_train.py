@@ -72,6 +72,16 @@ def test_train_leave_one_out_with_what_contradicts_it_is_refused(archives, tmp_p
     assert message in done.stderr
 
 
+@pytest.mark.parametrize("words", [["{one}", "{folder}/./one.zarr"], ["{one}", "{two}", "--validate-on", "{one}"]])
+def test_train_on_an_archive_that_is_given_twice_is_refused(archives, tmp_path, words):
+    one, two = archives
+    given = [word.format(one=one, two=two, folder=one.parent) for word in words]
+    done = run("train", *given, "--out", tmp_path / "run", *TINY)
+    assert done.exit_code == 2
+    assert f"train: expected each archive once, found {one} 2 times" in done.stderr.replace("\n", "")
+    assert not (tmp_path / "run").exists()
+
+
 def test_train_leave_one_out_of_one_network_is_refused(archives, tmp_path):
     done = run("train", archives[0], "--leave-one-out", "--out", tmp_path / "folds", *TINY)
     assert done.exit_code == 2

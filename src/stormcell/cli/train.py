@@ -1,7 +1,9 @@
 """``train``."""
 
 import logging
+import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,11 +53,12 @@ def train(
     """Train a nowcaster on archives, or resume its training; or one without each network of radars.
 
     Raises:
-        ArgumentError: Archives to validate on are given although networks are left out.
+        ArgumentError: Archives to validate on are given although networks are left out, or one is given twice.
         ModelFileError: The start is not the model file of a nowcaster.
     """
     if leave_one_out and validate_on:
         raise ArgumentError("train --leave-one-out: expected no --validate-on: each network is validated on")
+    _refuse_repeated([*paths, *validate_on])
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no device names, no advertisements
     if base is None:
         base = Recipe() if start is None else recipe_from(start)
@@ -69,3 +72,11 @@ def train(
         else:
             nowcaster_run.train(archives, folder, recipe, console, validate_on=others)
     return ALL_DONE
+
+
+def _refuse_repeated(paths: Sequence[str | Path]) -> None:
+    # An archive that is trained on, too, would make a validation look better than it is.
+    counted = Counter(os.path.normpath(path) for path in paths)
+    for path in paths:
+        if (count := counted[os.path.normpath(path)]) > 1:
+            raise ArgumentError(f"train: expected each archive once, found {path} {count} times")

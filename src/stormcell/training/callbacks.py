@@ -43,7 +43,7 @@ class LossCurve(Callback):
     def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
         self._curve, self._columns = CurveFile(path, columns), columns
         self._new: list[tuple[int, float, Tensor]] = []
-        self._flushed = time.monotonic()
+        self._flushed = -math.inf  # so that the first loss is shown at once
         self.last = math.nan
 
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
