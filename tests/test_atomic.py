@@ -181,6 +181,12 @@ def test_append_flushes_the_file(tmp_path, system_calls):
     assert system_calls == ["fsync a"]
 
 
+def test_make_folder_of_a_zarr_store_raises(tmp_path):
+    (tmp_path / "zarr.json").touch()
+    with pytest.raises(OutputError, match="expected a folder for results, found a Zarr store"):
+        make_folder(tmp_path)
+
+
 def test_make_folder_creates_parents_and_accepts_an_existing_folder(tmp_path):
     make_folder(tmp_path / "some" / "where")
     make_folder(tmp_path / "some" / "where")

@@ -126,11 +126,13 @@ def append(path: Path, text: str) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder and its parents, unless it exists.
+    """Create a folder for results and its parents, unless it exists.
 
     Raises:
-        OutputError: It cannot be created.
+        OutputError: It cannot be created, or is a Zarr store, such as an archive of radar.
     """
+    if any((path / name).is_file() for name in ("zarr.json", ".zgroup")):
+        raise OutputError(f"{path}: expected a folder for results, found a Zarr store")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

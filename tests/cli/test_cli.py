@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -383,6 +384,28 @@ def test_forecast_of_a_time_step_or_pixels_beyond_the_limits_is_refused(journey,
             "forecast", tmp_path / f"{name}.zarr", "--model", model, "--out", tmp_path / "f.nc"
         )
         assert told in refused(answer)
+
+
+def test_forecast_after_a_gap_starts_there_and_covers_an_hour(tmp_path):
+    synthetic.write(tmp_path / "radar", seed=3, events=1, steps=8, shape=(40, 48), step_minutes=10)
+    files = sorted((tmp_path / "radar").iterdir())
+    assert stormcell("archive", *files[:4], *files[5:], "--out", tmp_path / "a.zarr").exit_code == 0
+    done = stormcell("forecast", tmp_path / "a.zarr", "--out", tmp_path / "f.nc")
+    assert done.exit_code == 0, done.output
+    with xr.open_dataset(tmp_path / "f.nc") as found:
+        assert found.sizes["time"] == 6
+    at = np.datetime_as_string(xr.open_zarr(tmp_path / "a.zarr")["time"].values[5], unit="m")
+    after = stormcell("forecast", tmp_path / "a.zarr", "--at", at, "--out", tmp_path / "g.nc")
+    assert "frames: expected at least 3 without a gap up to the issue time, found 2" in refused(after)
+
+
+def test_results_into_an_archive_are_refused(journey, tmp_path):
+    path = tmp_path / "a.zarr"
+    shutil.copytree(journey / "a.zarr", path)
+    assert "an earlier forecast or nothing" in refused(stormcell("forecast", path, "--out", path))
+    verify = stormcell("verify", path, "--forecaster", "persistence", "--out", path)
+    assert "expected a folder for results, found a Zarr store" in verify.output
+    assert stormcell("check", path).exit_code == 0
 
 
 def test_archive_useless_file_is_named_and_others_are_appended(journey, tmp_path):

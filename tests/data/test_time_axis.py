@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stormcell.data.time_axis import TimeAxis, even_step
+from stormcell.data.time_axis import TimeAxis, even_step, last_run
 from stormcell.errors import ArchiveError, ArgumentError, FramesError
 
 
@@ -44,6 +44,22 @@ def test_time_axis_run_to_a_time_begins_after_the_last_gap(minutes, position, ru
 )
 def test_time_axis_longest_run_counts_times_without_a_gap(minutes, length):
     assert TimeAxis(times(*minutes)).longest_run == length
+
+
+@pytest.mark.parametrize(
+    ("minutes", "count"),
+    [
+        ([], 0),
+        ([0], 1),
+        ([0, 5, 10], 3),
+        ([0, 5, 15, 20, 25], 3),
+        ([*range(0, 60, 5), 10080], 1),  # a week later
+        ([*range(0, 600, 10), *range(600, 635, 5)], 7),  # another step since then
+        ([*range(0, 60, 5), 65, 75, 85], 1),  # every second one is missing
+    ],
+)
+def test_last_run_counts_the_times_after_the_last_gap(minutes, count):
+    assert last_run(np.array(minutes, "timedelta64[m]") + np.datetime64("2024-06-01T00:00")) == count
 
 
 def test_even_step_even_times_is_their_distance():

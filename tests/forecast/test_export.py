@@ -6,7 +6,7 @@ import pyproj
 import pytest
 import xarray as xr
 
-from stormcell.data import synthetic
+from stormcell.data import archive, synthetic
 from stormcell.errors import ArgumentError, StormcellError
 from stormcell.forecast import export
 from stormcell.forecast.baselines import baseline
@@ -93,6 +93,14 @@ def test_write_existing_path_is_replaced(forecast, tmp_path, suffix):
 def test_write_other_suffix_raises(forecast, tmp_path):
     with pytest.raises(ArgumentError, match=r"ends in \.nc, \.zarr or \.tif, found \.grib"):
         export.write(forecast, tmp_path / "f.grib")
+
+
+def test_write_does_not_replace_an_archive(forecast, tmp_path):
+    synthetic.write(tmp_path / "radar", seed=1, events=1, steps=3, shape=(16, 16))
+    archive.append(tmp_path / "rain.zarr", [tmp_path / "radar"])
+    with pytest.raises(ArgumentError, match=r"expected an earlier forecast .* found a Zarr store"):
+        export.write(forecast, tmp_path / "rain.zarr")
+    assert archive.open(tmp_path / "rain.zarr").sizes["time"] == 3
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

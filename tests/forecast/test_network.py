@@ -318,6 +318,12 @@ def test_network_forecaster_unusable_frames_raises(forecaster, given, message):
         assert message in str(caught.value)
 
 
+def test_network_forecaster_uses_the_frames_after_a_gap(forecaster):
+    whole = frames(count=6)
+    gap = whole.isel(time=[0, 1, 3, 4, 5])
+    xr.testing.assert_identical(forecaster(gap, 2), forecaster(whole.isel(time=slice(3, None)), 2))
+
+
 @pytest.mark.parametrize(("step", "pixel"), [(2, 500.0), (15, 2000.0), (5, 1000.0), (10, 2010.0)])
 def test_network_forecaster_accepts_steps_and_pixels_up_to_the_limits(forecaster, step, pixel):
     assert np.isfinite(forecaster(frames(step=step, pixel=pixel), 2)).all()

@@ -47,6 +47,14 @@ def test_report_write_creates_its_files_and_no_others(written):
     assert {path.name for path in folder.iterdir()} == FILES
 
 
+def test_report_removes_the_pictures_of_an_earlier_one_that_had_more(written, tmp_path):
+    earlier = ["probabilities.png", "case_probabilities.png", "ensembles.png", "case_members.png", "own.png"]
+    for name in earlier:
+        (tmp_path / name).touch()
+    report.write(tmp_path, written[1])
+    assert {path.name for path in tmp_path.iterdir()} == {*FILES, "own.png"}
+
+
 def test_report_scores_are_those_of_the_evaluation(written):
     folder, evaluation = written
     found = json.loads((folder / "scores.json").read_text())

@@ -11,10 +11,10 @@ import xarray as xr
 from stormcell.cli.exit_status import ALL_DONE
 from stormcell.cli.number_lists import numbers
 from stormcell.data import archive
-from stormcell.data.time_axis import minute
+from stormcell.data.time_axis import even_step, last_run, minute
 from stormcell.errors import ArgumentError, FramesError
 from stormcell.forecast import export
-from stormcell.forecast.contract import DEFAULT_STEPS, Analysis
+from stormcell.forecast.contract import Analysis, usual_steps
 from stormcell.forecast.observed import LOOK_BACK, is_observed, latest_observed
 from stormcell.forecast.probabilistic import make_products
 from stormcell.forecast.resolve import forecaster, thinned
@@ -52,7 +52,8 @@ def forecast(
         raise FramesError(f"{path}: no frame at {minute(issue)}; the nearest is at {minute(nearest)}")
     _warn_if_unobserved(rain, issue)
     known = thinned(rain.sel(time=slice(None, issue)), [chosen], through=issue)
-    count = steps or chosen.default_steps or DEFAULT_STEPS
+    known = known.isel(time=slice(-last_run(known["time"].values), None))
+    count = steps or usual_steps([chosen], even_step(known["time"].values))
     result, *further = make_products(
         chosen, Analysis(known), count, members=members, seed=seed, thresholds=thresholds, levels=levels
     )

@@ -37,7 +37,8 @@ def live(
         typer.Option(metavar="NAME", help="As for «stormcell forecast». A file is watched for a newer one."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Number of lead times. Default: the model's.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Number of lead times. Default: the model's, or those of an hour."),
     ] = None,
     members: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Publish an ensemble of N members.")

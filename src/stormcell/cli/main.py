@@ -296,9 +296,15 @@ def verify(
     ] = None,
     start: Annotated[str | None, typer.Option("--from", metavar="TIME", help="First time to score.")] = None,
     end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Last time to score.")] = None,
-    every: Annotated[int | None, typer.Option(metavar="MINUTES", help="Minutes between issue times.")] = None,
+    every: Annotated[
+        int | None,
+        typer.Option(
+            metavar="MINUTES", help="Only issue times at multiples of so many minutes: 60 for every full hour."
+        ),
+    ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Number of lead times. Default: the model's.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Number of lead times. Default: the model's, or those of an hour."),
     ] = None,
     members: Annotated[
         int | None,
@@ -369,7 +375,7 @@ def forecast(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Number of lead times. Default: the model's."),
+        typer.Option(min=1, metavar="N", help="Number of lead times. Default: the model's, or those of an hour."),
     ] = None,
     members: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Write an ensemble of N members.")

@@ -14,6 +14,8 @@ Times = NDArray[np.datetime64]
 # Ten years of one-minute steps. A larger gap is a wrong date.
 MOST_MISSING = 2**22
 
+_RECENT = 13  # times that tell the present step
+
 
 @dataclass(frozen=True, eq=False)
 class TimeAxis:
@@ -160,6 +162,24 @@ def even_step(times: Times) -> np.timedelta64:
             f"found a gap between {minute(times[gaps[0]])} and {minute(times[gaps[0] + 1])}"
         )
     return step
+
+
+def last_run(times: Times) -> int:
+    """Return how many of the last times follow each other without a gap.
+
+    Their step is the most common one of the last hour or so, because an archive may change its step.
+
+    Args:
+        times: Strictly increasing times ``(T,)``.
+
+    Example:
+        >>> last_run(np.array(["2024-06-01T00:00", "2024-06-01T00:10", "2024-06-01T00:15"], "datetime64[m]"))
+        2
+    """
+    if len(times) < 2:
+        return len(times)
+    gaps = np.flatnonzero(np.diff(times) != TimeAxis(times[-_RECENT:]).step)
+    return len(times) - 1 - int(gaps[-1]) if gaps.size else len(times)
 
 
 def in_minutes(step: np.timedelta64) -> float:

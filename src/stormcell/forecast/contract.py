@@ -5,7 +5,7 @@ forecasters also take an :class:`Analysis`, so that several of them share the fr
 an issue time.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from stormcell.data.time_axis import even_step
+from stormcell.data.time_axis import even_step, in_minutes, last_run
 from stormcell.errors import ArgumentError
 from stormcell.forecast.frames import expect_frames, expect_rates, require
 from stormcell.forecast.requested import check_steps
@@ -22,7 +22,8 @@ from stormcell.motion import optical_flow
 
 Field = NDArray[np.float32]
 
-DEFAULT_STEPS = 12  # of a forecast by baselines only: they were not trained on any number of lead times
+DEFAULT_STEPS = 12  # of a call: an hour of frames that are five minutes apart
+_LEAST_STEPS = 4
 MOTION_FRAMES = 3  # from which a motion field is estimated
 
 
@@ -101,6 +102,11 @@ class Analysis:
         expect_resolution(found, needs.resolutions)
         return found
 
+    @property
+    def available(self) -> int:
+        """Number of the last frames that follow each other without a gap."""
+        return last_run(self.frames["time"].values)
+
     def once(self, key: Hashable, compute: Callable[[], Any]) -> Any:
         """Return the result of a function of the analysis that may be needed twice; it is called once.
 
@@ -160,6 +166,23 @@ class DescribedForecaster(Protocol):
     def forecast_from(self, analysis: Analysis, steps: int) -> xr.DataArray:
         """Forecast from an analysis; the result is that of a call with the analysis's frames."""
         ...
+
+
+def usual_steps(forecasters: Iterable[DescribedForecaster], step: np.timedelta64) -> int:
+    """Return how many lead times to forecast if nobody says.
+
+    Args:
+        forecasters: Forecasters. Some were trained on a number of lead times: the largest counts.
+        step: Time step of the frames. For other forecasters, the lead times cover an hour; there are at least
+            four of them.
+
+    Example:
+        >>> from stormcell.forecast.baselines import baseline
+        >>> [usual_steps([baseline("sprog")], np.timedelta64(minutes, "m")) for minutes in (2, 5, 15, 60)]
+        [30, 12, 4, 4]
+    """
+    trained = [one.default_steps for one in forecasters if one.default_steps]
+    return max(trained, default=max(_LEAST_STEPS, round(60 / in_minutes(step))))
 
 
 def make_forecast(forecaster: Forecaster, analysis: Analysis, steps: int) -> xr.DataArray:

@@ -19,6 +19,7 @@ from stormcell.forecast.cloud_geotiff import geotiff
 from stormcell.forecast.layouts import BOUNDS, LAYOUTS, dataset
 
 _SUFFIXES = (".nc", ".zarr", ".tif")
+_ISSUE_TIME = "forecast_reference_time"  # of all layouts, and of no archive
 # Of zlib, 1 … 9. Level 4 makes files of rain 4 % smaller, and takes 40 % longer.
 _EFFORT = 1
 
@@ -76,9 +77,9 @@ def check(path: Path, layout: str) -> None:
         raise ArgumentError(f'layout: expected {", ".join(LAYOUTS)}, found "{layout}"')
     if path.suffix == ".tif" and layout != "cf":
         raise ArgumentError(f'{path}: expected no layout for a GeoTIFF, found "{layout}"')
-    is_zarr = path.suffix == ".zarr" and any((path / name).is_file() for name in (".zgroup", "zarr.json"))
-    if path.is_dir() and not is_zarr:
-        raise ArgumentError(f"{path}: expected a file or nothing to replace, found a directory")
+    if path.is_dir() and not (path.suffix == ".zarr" and (path / _ISSUE_TIME).is_dir()):
+        found = "a Zarr store that is no forecast" if (path / "zarr.json").is_file() else "a directory"
+        raise ArgumentError(f"{path}: expected an earlier forecast or nothing to replace, found {found}")
 
 
 class _HeldErrors:

@@ -15,7 +15,6 @@ import xarray as xr
 from torch import Tensor
 
 from stormcell.data.time_axis import in_minutes
-from stormcell.errors import FramesError
 from stormcell.forecast.anchored_logits import sample_step
 from stormcell.forecast.contract import MOTION_FRAMES, Analysis, Field, Needs
 from stormcell.forecast.known_rain import known_rain
@@ -41,17 +40,12 @@ def hindcast_frames(analysis: Analysis, inputs: int) -> xr.DataArray | None:
         analysis: The frames known at the issue time.
         inputs: Number of frames that the network was trained on.
     """
-    times = analysis.frames["time"].values
-    if len(times) < 2 or times[-1] <= times[-2]:  # the latter is refused elsewhere
+    available, times = analysis.available, analysis.frames["time"].values
+    if available < 2 or times[-1] <= times[-2]:  # the latter is refused elsewhere
         return None
     back = _steps_back(in_minutes(times[-1] - times[-2]))
-    count = min(inputs + back, len(times))
-    if count - back < LEAST_INPUTS:
-        return None
-    try:
-        return analysis.latest(Needs(count))
-    except FramesError:  # there is a gap between them
-        return None
+    count = min(inputs + back, available)
+    return None if count - back < LEAST_INPUTS else analysis.latest(Needs(count))
 
 
 def hindcast_slopes(

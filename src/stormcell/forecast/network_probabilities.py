@@ -61,8 +61,7 @@ def recent_frames(analysis: Analysis, inputs: int) -> xr.DataArray:
     Raises:
         FramesError: The frames are too few, have a gap, or their time step or pixels are out of range.
     """
-    available = analysis.frames.sizes.get("time", 0)
-    recent = analysis.latest(Needs(max(min(inputs, available), LEAST_INPUTS)))
+    recent = analysis.latest(Needs(max(min(inputs, analysis.available), LEAST_INPUTS)))
     step, width = step_minutes(recent), pixel_width(recent)
     if not SHORTEST_STEP <= step <= LONGEST_STEP:
         raise FramesError(

@@ -10,10 +10,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from stormcell.data import archive
-from stormcell.data.time_axis import TimeAxis
+from stormcell.data.time_axis import TimeAxis, even_step
 from stormcell.errors import FramesError
 from stormcell.forecast import export
-from stormcell.forecast.contract import DEFAULT_STEPS, Analysis, DescribedForecaster, make_forecast
+from stormcell.forecast.contract import Analysis, DescribedForecaster, make_forecast, usual_steps
 from stormcell.forecast.observed import is_observed
 from stormcell.forecast.probabilistic import ProductForecaster, make_products
 from stormcell.forecast.resolve import forecaster, thinned
@@ -92,7 +92,7 @@ def _forecast(
     frames = thinned(known, [chosen], through=known["time"].values[-1])
     frames = frames.isel(time=TimeAxis(frames["time"].values).run_to(frames["time"].values[-1]))
     analysis = _analysis(frames, digest, keep=order.preliminary)
-    steps = order.wanted.steps or chosen.default_steps or DEFAULT_STEPS
+    steps = order.wanted.steps or usual_steps([chosen], even_step(frames["time"].values))
     if order.by == EXTRAPOLATION:
         made = [_extrapolated(analysis, steps)]
     else:

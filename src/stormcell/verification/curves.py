@@ -148,8 +148,9 @@ def _log_about_one(ax: Axes) -> None:
 
 
 def _note_events(ax: Axes, score: Mapping[str, Any], threshold: str) -> None:
-    """Print the number of observed events at the last lead time, as a warning if they are few."""
-    events = score["n_events"][threshold][-1]
+    """Print the number of observed events at the last lead time that is scored, red if they are few."""
+    scored = np.flatnonzero(score["n_pixels"])
+    events = score["n_events"][threshold][scored[-1]] if scored.size else 0
     few = events < _FEW
     ax.text(
         0.99,

@@ -8,7 +8,7 @@ import numpy as np
 from stormcell.data.splits import Block, windows
 from stormcell.data.time_axis import TimeAxis, Times
 from stormcell.errors import ArgumentError, FramesError
-from stormcell.forecast.contract import DEFAULT_STEPS, DescribedForecaster
+from stormcell.forecast.contract import DescribedForecaster, usual_steps
 
 _ABSENT = "The test period of the models, {}, is not in the archive, so all of the archive is scored."
 
@@ -89,9 +89,7 @@ def make_plan(
         raise ArgumentError(f"verify: expected a start before the end, found {given[0]} and {given[1]}{of}")
     period = Block.between(first, last)
     if steps is None:
-        steps = max(
-            (one.default_steps for one in forecasters.values() if one.default_steps), default=DEFAULT_STEPS
-        )
+        steps = usual_steps(forecasters.values(), axis.step)
     inputs = max(one.needs.frames for one in forecasters.values())
     found = windows(axis, period, inputs=inputs, steps=steps)
     issue_times = axis.times[[window.issue for window in found]]
@@ -100,8 +98,8 @@ def make_plan(
     if not issue_times.size:
         held = Block.between(axis.times[0], axis.times[-1])
         raise FramesError(
-            f"verify: expected an issue time with {inputs} frames up to it and one after it in {period}, "
-            f"found none in the archive, {held}"
+            f"verify: expected an issue time with {inputs} frames up to it and one after it in {period}"
+            f"{'' if every is None else f', at a multiple of {every} min'}, found none in the archive, {held}"
         )
     notes = [_ABSENT.format(" and ".join(sorted(str(Block(*test)) for test in tests)))]
     absent_now = absent and (start is None or end is None)

@@ -20,6 +20,8 @@ from stormcell.verification.figures import png
 from stormcell.verification.probability_figures import ensembles_figure, probabilities_figure
 from stormcell.verification.tables import probabilistic, view
 
+_PICTURES = {"probabilities.png", "case_probabilities.png", "ensembles.png", "case_members.png"}
+
 
 def write(
     directory: str | os.PathLike[str],
@@ -73,6 +75,8 @@ def write(
     numbers = json.dumps(scores, indent=1, allow_nan=False)  # JSON has no NaN
     files = {**pictures, "report.html": page.encode(), "scores.json": numbers.encode()}
     write_files(folder, files | {saved_evaluation.FILE: saved_evaluation.to_bytes(evaluation)})
+    for name in _PICTURES - pictures.keys():  # of an earlier report, whose forecasters gave more
+        (folder / name).unlink(missing_ok=True)
     (folder / saved_evaluation.UNFINISHED).unlink(missing_ok=True)
 
 
