@@ -72,7 +72,9 @@ def test_train_leave_one_out_with_what_contradicts_it_is_refused(archives, tmp_p
     assert message in done.stderr
 
 
-@pytest.mark.parametrize("words", [["{one}", "{folder}/./one.zarr"], ["{one}", "{two}", "--validate-on", "{one}"]])
+@pytest.mark.parametrize(
+    "words", [["{one}", "{folder}/./one.zarr"], ["{one}", "{two}", "--validate-on", "{one}"]]
+)
 def test_train_on_an_archive_that_is_given_twice_is_refused(archives, tmp_path, words):
     one, two = archives
     given = [word.format(one=one, two=two, folder=one.parent) for word in words]

@@ -318,6 +318,12 @@ def test_network_forecaster_unusable_frames_raises(forecaster, given, message):
         assert message in str(caught.value)
 
 
+def test_network_forecaster_of_a_few_rainy_pixels_forecasts_rain(forecaster):
+    given = frames(count=4).isel(y=slice(0, 5), x=slice(0, 5))
+    given = given.copy(data=np.full(given.shape, 20, np.float32))
+    assert (forecaster.probability(given, 1, thresholds=[0.1]) > 0).all()
+
+
 def test_network_forecaster_uses_the_frames_after_a_gap(forecaster):
     whole = frames(count=6)
     gap = whole.isel(time=[0, 1, 3, 4, 5])

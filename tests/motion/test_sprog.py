@@ -102,8 +102,8 @@ def test_sprog_still_rain_keeps_wet_area_and_rates():
     rain = observed_rain(seed=8)
     rain[:, :, ::6] = np.nan  # rain that is smoothed into it must not be missing elsewhere
     for forecast in sprog.forecast(rain, STILL, 3):
-        # Twice the rounding of a decibel in float32.
-        np.testing.assert_allclose(np.sort(forecast.ravel()), np.sort(rain[-1].ravel()), rtol=2e-6)
+        # Decibels in float32 and the millionth that is added to rates.
+        np.testing.assert_allclose(np.sort(forecast.ravel()), np.sort(rain[-1].ravel()), rtol=3e-6)
 
 
 def test_sprog_rain_that_does_not_change_stays():

@@ -38,7 +38,9 @@ def live(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Number of lead times. Default: the model's, or those of an hour."),
+        typer.Option(
+            min=1, metavar="N", help="Number of lead times. Default: the model's, or those of an hour."
+        ),
     ] = None,
     members: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Publish an ensemble of N members.")

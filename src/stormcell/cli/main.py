@@ -299,12 +299,15 @@ def verify(
     every: Annotated[
         int | None,
         typer.Option(
-            metavar="MINUTES", help="Only issue times at multiples of so many minutes: 60 for every full hour."
+            metavar="MINUTES",
+            help="Only issue times at multiples of so many minutes: 60 for every full hour.",
         ),
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Number of lead times. Default: the model's, or those of an hour."),
+        typer.Option(
+            min=1, metavar="N", help="Number of lead times. Default: the model's, or those of an hour."
+        ),
     ] = None,
     members: Annotated[
         int | None,
@@ -375,7 +378,9 @@ def forecast(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Number of lead times. Default: the model's, or those of an hour."),
+        typer.Option(
+            min=1, metavar="N", help="Number of lead times. Default: the model's, or those of an hour."
+        ),
     ] = None,
     members: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Write an ensemble of N members.")

@@ -53,7 +53,8 @@ def train(
     """Train a nowcaster on archives, or resume its training; or one without each network of radars.
 
     Raises:
-        ArgumentError: Archives to validate on are given although networks are left out, or one is given twice.
+        ArgumentError: Archives to validate on are given although networks are left out, or an archive is
+            given twice.
         ModelFileError: The start is not the model file of a nowcaster.
     """
     if leave_one_out and validate_on:

@@ -233,7 +233,9 @@ def wet_among(scene: Scene) -> NDArray[np.bool_]:
 
     Rain further than 127 pixels from a square does not count.
     """
-    wet = (scene.pyramid.lows[-1] > DRY).any(dim=1, keepdim=True).float()
+    # The filter takes what is hardly observed for dry; what is around the pixels does not.
+    around = max_pool2d(scene.pyramid.around, SIDE // 2) > DRY
+    wet = ((scene.pyramid.lows[-1] > DRY).any(dim=1, keepdim=True) | around).float()
     # The low-pass filter of a cell of 64 pixels reaches 63 pixels beyond it; another cell is added around.
     near: NDArray[np.bool_] = max_pool2d(wet, 3, stride=1, padding=1)[0, 0].cpu().numpy() > 0
     return near

@@ -12,6 +12,10 @@ Field = NDArray[np.float32]
 LEAST_RAIN = 0.1
 LEAST_DB, DRY_DB = -10.0, -15.0
 
+# Relative. Decibels in float32 give rates up to 1000 mm/h back to less than a millionth. In some products
+# they are multiples of 0.1 mm/h, so that many are at a threshold: none may come back below it.
+_ABOVE = 1e-6
+
 
 def to_decibels(rates: Field) -> Field:
     """Return 10 times the logarithm of rain rates.
@@ -35,11 +39,14 @@ def to_decibels(rates: Field) -> Field:
 def from_decibels(decibels: Field, least: float = LEAST_DB) -> Field:
     """Return rain rates in mm/h, 0 below the least decibels, NaN where not observed.
 
+    No rate is less than that which the decibels are of; it is up to 3 millionths more.
+
     Example:
-        >>> from_decibels(np.array([-15, 0, np.nan], np.float32)).tolist()
+        >>> from_decibels(np.array([-15, 0, np.nan], np.float32)).round(3).tolist()
         [0.0, 1.0, nan]
     """
     rates: Field = decibels * np.float32(np.log(10) / 10)
+    rates += np.float32(_ABOVE)
     np.exp(rates, out=rates)
     rates[decibels < np.float32(least)] = 0
     return rates
