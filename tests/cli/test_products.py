@@ -45,6 +45,11 @@ def forecast(rain, model, out, *options):
         return found.load()
 
 
+def test_forecast_quantiles_are_in_ascending_order_and_each_once(rain, model, tmp_path):
+    found = forecast(rain, model, tmp_path / "f.nc", "--quantiles", ".9,.1,.9")
+    assert found["quantile"].values.tolist() == [0.1, 0.9]
+
+
 def test_forecast_probabilities_and_quantiles_are_those_of_the_model(rain, model, tmp_path):
     options = ["--probabilities", "0.2,1,5", "--quantiles", ".1,.5,.9"]
     found = forecast(rain, model, tmp_path / "f.nc", *options)

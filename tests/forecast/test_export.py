@@ -98,7 +98,7 @@ def test_write_other_suffix_raises(forecast, tmp_path):
 def test_write_does_not_replace_an_archive(forecast, tmp_path):
     synthetic.write(tmp_path / "radar", seed=1, events=1, steps=3, shape=(16, 16))
     archive.append(tmp_path / "rain.zarr", [tmp_path / "radar"])
-    with pytest.raises(ArgumentError, match=r"expected an earlier forecast .* found a Zarr store"):
+    with pytest.raises(ArgumentError, match=r"expected an earlier forecast .* found another Zarr store"):
         export.write(forecast, tmp_path / "rain.zarr")
     assert archive.open(tmp_path / "rain.zarr").sizes["time"] == 3
 

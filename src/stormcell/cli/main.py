@@ -300,7 +300,7 @@ def verify(
         int | None,
         typer.Option(
             metavar="MINUTES",
-            help="Only issue times at multiples of so many minutes: 60 for every full hour.",
+            help="Only issue times at multiples of these minutes: 60 for every full hour.",
         ),
     ] = None,
     steps: Annotated[

@@ -4,7 +4,7 @@ from stormcell.errors import ArgumentError
 
 
 def numbers(option: str, text: str | None, expected: str, low: float, high: float) -> list[float]:
-    """Return the numbers of an option, separated by commas; none if it is not given.
+    """Return the numbers of an option, separated by commas, in ascending order; none if it is not given.
 
     Raises:
         ArgumentError: One is not a number between ``low`` and ``high``.
@@ -17,4 +17,4 @@ def numbers(option: str, text: str | None, expected: str, low: float, high: floa
         found = []
     if not found or not all(low < number < high for number in found):
         raise ArgumentError(f'{option}: expected {expected}, separated by commas, found "{text}"')
-    return found
+    return sorted(set(found))

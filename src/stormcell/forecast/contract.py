@@ -169,7 +169,7 @@ class DescribedForecaster(Protocol):
 
 
 def usual_steps(forecasters: Iterable[DescribedForecaster], step: np.timedelta64) -> int:
-    """Return how many lead times to forecast if nobody says.
+    """Return how many lead times to forecast by default.
 
     Args:
         forecasters: Forecasters. Some were trained on a number of lead times: the largest counts.

@@ -78,7 +78,7 @@ def check(path: Path, layout: str) -> None:
     if path.suffix == ".tif" and layout != "cf":
         raise ArgumentError(f'{path}: expected no layout for a GeoTIFF, found "{layout}"')
     if path.is_dir() and not (path.suffix == ".zarr" and (path / _ISSUE_TIME).is_dir()):
-        found = "a Zarr store that is no forecast" if (path / "zarr.json").is_file() else "a directory"
+        found = "another Zarr store" if (path / "zarr.json").is_file() else "a directory"
         raise ArgumentError(f"{path}: expected an earlier forecast or nothing to replace, found {found}")
 
 
