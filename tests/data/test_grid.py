@@ -63,7 +63,9 @@ def test_grid_of_a_dataset_is_the_grid_it_was_made_from(crs, pixel, unit):
 
 
 def test_parse_crs_of_other_text_raises():
-    with pytest.raises(InputError, match="expected WKT or a PROJ string, found 'somewhere'"):
+    with pytest.raises(
+        InputError, match="expected WKT, a PROJ string or a known EPSG code, found 'somewhere'"
+    ):
         parse_crs("somewhere")
     assert crs_name("somewhere") == "unknown"
 

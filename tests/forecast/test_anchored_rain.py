@@ -61,3 +61,13 @@ def test_single_where_all_rain_is_known_or_none(known):
     assert np.isfinite(single).all()
     # Without known places, the cuts are a half.
     assert known or ((single >= 1) == (rain.exceedance[1] >= 0.5)).all()
+
+
+def test_single_of_unknown_places_has_no_larger_area_than_is_expected_of_what_is_unlikely():
+    """Probabilities of 0.3 to 0.46 are all above the cut; a mean of 0.38 is expected."""
+    rain = rain_of((0.6, 0.0, 0.0), areas=(9000, 3000, 900))
+    rain.exceedance[1, :, :HALF] = np.where(rain.exceedance[1, :, :HALF] > 0.6, 0.3, 0.0)  # a low cut
+    rain.exceedance[1, :, HALF:] = np.linspace(0.3, 0.46, HALF, dtype=np.float32)
+    single = rain.single()[:, HALF:]
+    assert 0.3 <= (single >= 1).mean() <= 1.1 * 0.38
+    assert (single[:, 200:] >= 1).all()  # where it is most likely

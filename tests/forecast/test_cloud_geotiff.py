@@ -42,6 +42,7 @@ def test_geotiff_has_a_band_for_each_lead_time(made, tmp_path):
 def test_geotiff_of_an_ensemble_and_products_has_a_band_for_each_field(made):
     members = xr.concat([made, made * 2], dim=xr.Variable("realization", [0, 1])).rename("rainfall_rate")
     levels = xr.concat([made], dim=xr.Variable("quantile", [0.9])).rename("rainfall_rate_quantile")
+    members.attrs["ensemble_seed"] = 7
     levels.attrs |= {"units": "1", "long_name": "another name"}
     with MemoryFile(geotiff([members, levels])) as file, file.open() as raster:
         assert raster.count == 9
@@ -50,6 +51,7 @@ def test_geotiff_of_an_ensemble_and_products_has_a_band_for_each_field(made):
         np.testing.assert_array_equal(raster.read(4), 2 * made.values[0])
         assert raster.units == ("kg m-2 h-1",) * 6 + ("1",) * 3
         assert raster.tags(9)["long_name"] == "another name"
+        assert raster.tags(4)["ensemble_seed"] == "7"
         assert raster.tags()["forecaster"] == "persistence"  # what all have
         assert not {"units", "long_name"} & set(raster.tags())
 

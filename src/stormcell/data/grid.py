@@ -230,7 +230,9 @@ def parse_crs(text: str) -> pyproj.CRS:
         init = _INIT.fullmatch(text.strip())
         return pyproj.CRS.from_user_input(f"EPSG:{init[1]}" if init else text)
     except CRSError:
-        raise InputError(f"projection: expected WKT or a PROJ string, found {text[:80]!r}") from None
+        raise InputError(
+            f"projection: expected WKT, a PROJ string or a known EPSG code, found {text[:80]!r}"
+        ) from None
 
 
 def crs_name(crs_wkt: str) -> str:

@@ -21,6 +21,7 @@ _SMALL, _ENOUGH = 2**16, 2**21
 # Where rain comes from unknown places, probabilities hardly differ from place to place. With a lower cut, a
 # whole region could reach a rate that is unlikely in all of it; with a higher one, it might reach none.
 _UNKNOWN_CUTS = (0.2, 0.5)
+_UNKNOWN_BOUNDS = (0.0, AREA_BOUNDS[1])  # of the ratio of the area there to the sum of the probabilities
 
 
 class AnchoredRain(RainDistribution):
@@ -57,7 +58,8 @@ class AnchoredRain(RainDistribution):
 
         It reaches a rate where the probability of that rate reaches its cut. The cuts are those with the
         highest expected critical success index, changed where the area of rain would not be within
-        :data:`AREA_BOUNDS`. Where rain comes from unknown places, they are not below 0.2 and not above 0.5.
+        :data:`AREA_BOUNDS`. Where rain comes from unknown places, they are not below 0.2, not above 0.5,
+        and as high as necessary in between for an area of up to 1.1 of the sum of the probabilities there.
 
         Returns:
             Rain rates in mm/h ``(y, x)``, NaN where the forecast is undefined.
@@ -73,8 +75,11 @@ class AnchoredRain(RainDistribution):
         single = self.rates_at_cuts(cuts.tolist())
         unknown = np.flatnonzero(~among & np.isfinite(self.exceedance[0]))
         if len(unknown):
-            found = self._at(unknown).rates_at_cuts(np.clip(cuts, *_UNKNOWN_CUTS).tolist())
-            single.reshape(-1)[unknown] = found[0]
+            there = self._at(unknown)
+            expected = there.exceedance.sum(axis=(1, 2), dtype=np.float64)
+            cuts = anchored_cuts(there, np.clip(cuts, *_UNKNOWN_CUTS).tolist(), expected, _UNKNOWN_BOUNDS)
+            cuts = np.minimum(cuts, np.float32(_UNKNOWN_CUTS[1]))
+            single.reshape(-1)[unknown] = there.rates_at_cuts(cuts.tolist())[0]
         return single
 
     def _at(self, pixels: NDArray[np.intp]) -> RainDistribution:

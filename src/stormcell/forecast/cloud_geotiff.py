@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stormcell.data.grid import Grid
 from stormcell.errors import ArgumentError
 
-_NAMES = ("standard_name", "long_name")
+_OWN = ("standard_name", "long_name", "ensemble_seed", "ensemble_method")  # tags of a band
 
 
 def geotiff(arrays: Sequence[xr.DataArray]) -> bytes:
@@ -74,8 +74,8 @@ def geotiff(arrays: Sequence[xr.DataArray]) -> bytes:
                 raster.write(field, number)
                 raster.set_band_description(number, f"{time} {what}")
                 raster.set_band_unit(number, own.get("units", ""))
-                names = {key: own[key] for key in _NAMES if key in own}
-                raster.update_tags(number, valid_time=time, forecast_period=period, **names)
+                tags = {key: own[key] for key in _OWN if key in own}
+                raster.update_tags(number, valid_time=time, forecast_period=period, **tags)
         return bytes(file.read())
 
 

@@ -514,7 +514,7 @@ def test_odim_h5_missing_projection_is_taken_from_the_options(make):
             {"UR_lat": None, "LR_lat": None, "xscale": None},
             "corners: expected LL, UL, UR, LR, found LL, UL",
         ),
-        ({"projdef": "+proj=nowhere"}, "projection: expected WKT or a PROJ string"),
+        ({"projdef": "+proj=nowhere"}, "projection: expected WKT, a PROJ string"),
         ({"projdef": "+proj=geocent"}, "projection: expected a map projection"),
     ],
 )

@@ -92,7 +92,7 @@ def test_sevir_h5_without_a_catalogue_time_and_place_are_stated(path):
         ("-10:-5:0:5", "soon", "time: expected time_utc and minute_offsets"),
         ("2019-06-02 12:34:00", "yesterday noon", "time: expected"),
         ("llcrnrlat", "lat", "grid: expected proj and corners"),
-        ("+proj=laea", "+proj=nowhere", "projection: expected WKT or a PROJ string"),
+        ("+proj=laea", "+proj=nowhere", "projection: expected WKT, a PROJ string"),
     ],
 )
 def test_sevir_h5_faulty_catalogue_raises_and_names_the_fault(path, old, new, reason):
