@@ -119,7 +119,7 @@ def test_crop_with_jittered_vectors_is_moved_along_them(rain):
     rows, cols = CROPS[0]
     inputs, targets = reader.crop(WINDOW, rows, cols, LEADS, stopped)
     seen = np.where(rain.values < 0.1, 0, rain.values)[:3, rows, cols]
-    np.testing.assert_allclose(inputs, seen, rtol=1e-6)  # by way of decibels
+    np.testing.assert_allclose(inputs, seen, rtol=3e-6)  # by way of decibels
     np.testing.assert_array_equal(targets, rain.values[3:7, rows, cols])
     moved, _ = reader.crop(WINDOW, rows, cols, LEADS)  # the vectors that are kept did not change
     assert not np.array_equal(moved, inputs)
