@@ -18,6 +18,7 @@ from stormcell.cli.option_types import (
     MinQuality,
     Nodata,
     Quantity,
+    Steps,
     TargetGrid,
     Units,
     Variable,
@@ -36,12 +37,7 @@ def live(
         str | None,
         typer.Option(metavar="NAME", help="As for «stormcell forecast». A file is watched for a newer one."),
     ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", help="Number of lead times. Default: the model's, or those of an hour."
-        ),
-    ] = None,
+    steps: Steps = None,
     members: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Publish an ensemble of N members.")
     ] = None,

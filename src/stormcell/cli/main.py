@@ -31,6 +31,7 @@ from stormcell.cli.option_types import (
     SourceOfData,
     Start,
     Step,
+    Steps,
     TargetGrid,
     Title,
     Units,
@@ -303,12 +304,7 @@ def verify(
             help="Only issue times at multiples of these minutes: 60 for every full hour.",
         ),
     ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", help="Number of lead times. Default: the model's, or those of an hour."
-        ),
-    ] = None,
+    steps: Steps = None,
     members: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Score ensembles of N members of forecasters that have them."),
@@ -376,12 +372,7 @@ def forecast(
     at: Annotated[
         str | None, typer.Option(metavar="TIME", help="Issue time. Default: the newest frame.")
     ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", help="Number of lead times. Default: the model's, or those of an hour."
-        ),
-    ] = None,
+    steps: Steps = None,
     members: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Write an ensemble of N members.")
     ] = None,

@@ -77,6 +77,10 @@ Scheduler = Annotated[
         "Default: the cores, if there is work for more than some seconds.",
     ),
 ]
+Steps = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Number of lead times. Default: the model's, or those of an hour."),
+]
 Durable = Annotated[bool, typer.Option("--durable", help="Flush each change to the disk, for power cuts.")]
 MaxRate = Annotated[
     str | None,

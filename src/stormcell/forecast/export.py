@@ -171,11 +171,11 @@ def _encoding(ds: xr.Dataset, *, is_zarr: bool) -> dict[Any, dict[str, Any]]:
         frame = (*(1 for _ in ds[name].dims[:-2]), *ds[name].shape[-2:])
         return {"chunks": frame} if is_zarr else {"chunksizes": frame, "zlib": True, "complevel": _EFFORT}
 
-    issued = str(ds["forecast_reference_time"].values.astype("datetime64[s]")).replace("T", " ")
+    issued = str(ds[_ISSUE_TIME].values.astype("datetime64[s]")).replace("T", " ")
     instant = {"units": f"seconds since {issued}", "calendar": "standard", "dtype": "int64"}
     # CF allows no fill values in coordinates.
     complete = {name: {"_FillValue": None} for name in ds.coords}
-    times = [name for name in ("time", BOUNDS, "forecast_reference_time") if name in ds.variables]
+    times = [name for name in ("time", BOUNDS, _ISSUE_TIME) if name in ds.variables]
     return {
         **{name: {**packing(name), "_FillValue": np.float32(np.nan)} for name in fields},
         **complete,
