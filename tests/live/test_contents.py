@@ -55,3 +55,12 @@ def test_contents_are_written_in_further_layouts_that_the_manifest_names(tmp_pat
         assert {array.ndim for array in fews.data_vars.values()} <= {0, 2, 3}
         assert "rainfall_rate_probability_above_0_5" in fews
         np.testing.assert_array_equal(pysteps.precip_intensity.values[1], member)
+
+
+def test_contents_of_an_archive_that_changed_its_step_have_the_step_of_the_last_hour(tmp_path):
+    rig = Rig(tmp_path)
+    for k in [*range(0, 24, 2), *range(24, 31)]:  # every ten minutes, then every five
+        rig.put(k)
+    rig.arrive(31)
+    assert rig.newest.degraded is None
+    assert rig.newest.step_seconds == 300

@@ -11,13 +11,13 @@ import xarray as xr
 from stormcell.cli.exit_status import ALL_DONE
 from stormcell.cli.number_lists import numbers
 from stormcell.data import archive
-from stormcell.data.time_axis import even_step, last_run, minute
+from stormcell.data.time_axis import minute
 from stormcell.errors import ArgumentError, FramesError
 from stormcell.forecast import export
-from stormcell.forecast.contract import Analysis, usual_steps
+from stormcell.forecast.contract import Analysis, steps_from
 from stormcell.forecast.observed import LOOK_BACK, is_observed, latest_observed
 from stormcell.forecast.probabilistic import make_products
-from stormcell.forecast.resolve import forecaster, thinned
+from stormcell.forecast.resolve import forecaster, latest_run
 
 
 def forecast(
@@ -51,11 +51,10 @@ def forecast(
         nearest = times[np.abs(times - issue).argmin()]
         raise FramesError(f"{path}: no frame at {minute(issue)}; the nearest is at {minute(nearest)}")
     _warn_if_unobserved(rain, issue)
-    known = thinned(rain.sel(time=slice(None, issue)), [chosen], through=issue)
-    known = known.isel(time=slice(-last_run(known["time"].values), None))
-    count = steps or usual_steps([chosen], even_step(known["time"].values))
+    analysis = Analysis(latest_run(rain, chosen, issue))
+    count = steps or steps_from(chosen, analysis)
     result, *further = make_products(
-        chosen, Analysis(known), count, members=members, seed=seed, thresholds=thresholds, levels=levels
+        chosen, analysis, count, members=members, seed=seed, thresholds=thresholds, levels=levels
     )
     export.write(result, out, *further, layout=layout)
     print(

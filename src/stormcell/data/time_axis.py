@@ -164,10 +164,17 @@ def even_step(times: Times) -> np.timedelta64:
     return step
 
 
-def last_run(times: Times) -> int:
-    """Return how many of the last times follow each other without a gap.
+def recent_step(times: Times) -> np.timedelta64:
+    """Return the time step of the last hour or so, because an archive may change its step.
 
-    Their step is the most common one of the last hour or so, because an archive may change its step.
+    Args:
+        times: Strictly increasing times ``(T,)``, at least two.
+    """
+    return TimeAxis(times[-_RECENT:]).step
+
+
+def last_run(times: Times) -> int:
+    """Return how many of the last times follow each other without a gap, by :func:`recent_step`.
 
     Args:
         times: Strictly increasing times ``(T,)``.
@@ -178,7 +185,7 @@ def last_run(times: Times) -> int:
     """
     if len(times) < 2:
         return len(times)
-    gaps = np.flatnonzero(np.diff(times) != TimeAxis(times[-_RECENT:]).step)
+    gaps = np.flatnonzero(np.diff(times) != recent_step(times))
     return len(times) - 1 - int(gaps[-1]) if gaps.size else len(times)
 
 

@@ -6,7 +6,7 @@ an issue time.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -183,6 +183,17 @@ def usual_steps(forecasters: Iterable[DescribedForecaster], step: np.timedelta64
     """
     trained = [one.default_steps for one in forecasters if one.default_steps]
     return max(trained, default=max(_LEAST_STEPS, round(60 / in_minutes(step))))
+
+
+def steps_from(forecaster: DescribedForecaster, analysis: Analysis) -> int:
+    """Return how many lead times to forecast by default from an analysis; see :func:`usual_steps`.
+
+    Raises:
+        FramesError: The frames do not meet the forecaster's needs, or there is one frame only.
+    """
+    needs = forecaster.needs
+    frames = analysis.latest(replace(needs, frames=max(needs.frames, 2)))
+    return usual_steps([forecaster], even_step(frames["time"].values))
 
 
 def make_forecast(forecaster: Forecaster, analysis: Analysis, steps: int) -> xr.DataArray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from stormcell.data.time_axis import TimeAxis
+from stormcell.data.time_axis import TimeAxis, last_run
 from stormcell.errors import ArgumentError
 from stormcell.forecast.baselines import BASELINES, baseline
 from stormcell.forecast.contract import DescribedForecaster
@@ -62,6 +62,18 @@ def for_archive(chosen: DescribedForecaster, rain: xr.DataArray) -> DescribedFor
     known = getattr(chosen, "for_archive", None)
     result: DescribedForecaster = chosen if known is None else known(rain)
     return result
+
+
+def latest_run(rain: xr.DataArray, chosen: DescribedForecaster, issue: np.datetime64) -> xr.DataArray:
+    """Return the frames to forecast from: those up to a time, without a gap, with a step that suits.
+
+    Args:
+        rain: Rain rates ``(time, y, x)``.
+        chosen: The forecaster.
+        issue: Time of the last frame.
+    """
+    known = thinned(rain.sel(time=slice(None, issue)), [chosen], through=issue)
+    return known.isel(time=slice(-last_run(known["time"].values), None))
 
 
 def thinned(

@@ -173,13 +173,13 @@ class LookAtArchive:
         from stormcell.data.archive_files import ROOT
         from stormcell.data.archive_folder import files_of
         from stormcell.data.object_store import location
-        from stormcell.data.time_axis import TimeAxis
+        from stormcell.data.time_axis import recent_step
 
         if not files_of(location(self.archive)).exists(ROOT):
             return Known()
         ds = archive.open(self.archive)
         times = ds["time"].values.astype("datetime64[s]")
-        step = int(TimeAxis(times).step / np.timedelta64(1, "s")) if len(times) > 1 else None
+        step = int(recent_step(times) / np.timedelta64(1, "s")) if len(times) > 1 else None
         recent = times[times > times[-1] - np.timedelta64(_RECENT)]
         return Known(
             utc(times[-1]),

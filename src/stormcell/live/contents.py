@@ -10,13 +10,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from stormcell.data import archive
-from stormcell.data.time_axis import TimeAxis, even_step
+from stormcell.data.time_axis import recent_step
 from stormcell.errors import FramesError
 from stormcell.forecast import export
-from stormcell.forecast.contract import Analysis, DescribedForecaster, make_forecast, usual_steps
+from stormcell.forecast.contract import Analysis, DescribedForecaster, make_forecast, steps_from
 from stormcell.forecast.observed import is_observed
 from stormcell.forecast.probabilistic import ProductForecaster, make_products
-from stormcell.forecast.resolve import forecaster, thinned
+from stormcell.forecast.resolve import forecaster, latest_run
 from stormcell.live.archiving import moment
 from stormcell.live.making import SHOWN, Forecast, Wanted
 from stormcell.live.plausibility import expect_plausible
@@ -47,7 +47,7 @@ def content(order: Forecast, rain: xr.DataArray, digest: str) -> Content:
     known = rain.sel(time=slice(None, issue))
     if known.sizes["time"] < 2:
         raise FramesError("frames: expected at least 2, from which the time step follows, found 1")
-    step = TimeAxis(known["time"].values).step
+    step = recent_step(known["time"].values)
     attributes = {name: str(value) for name, value in rain.attrs.items() if name in ("source", "license")}
     observed = known.sel(time=_times_to_show(order, known)).load()
     title, products, written = order.name, list[tuple[Product, xr.DataArray]](), list[xr.DataArray]()
@@ -89,10 +89,9 @@ def _forecast(
         raise FramesError("frames: expected an observed pixel in the newest frame, found none")
     if order.by == "persistence":
         known = _twice(newest, step)
-    frames = thinned(known, [chosen], through=known["time"].values[-1])
-    frames = frames.isel(time=TimeAxis(frames["time"].values).run_to(frames["time"].values[-1]))
+    frames = latest_run(known, chosen, known["time"].values[-1])
     analysis = _analysis(frames, digest, keep=order.preliminary)
-    steps = order.wanted.steps or usual_steps([chosen], even_step(frames["time"].values))
+    steps = order.wanted.steps or steps_from(chosen, analysis)
     if order.by == EXTRAPOLATION:
         made = [_extrapolated(analysis, steps)]
     else:

@@ -4,11 +4,10 @@ from stormcell.data import archive
 from stormcell.data.archive_files import ROOT
 from stormcell.data.archive_folder import files_of
 from stormcell.data.object_store import location
-from stormcell.data.time_axis import TimeAxis
 from stormcell.errors import FramesError, ModelFileError
 from stormcell.forecast.contract import Analysis, DescribedForecaster, make_forecast
 from stormcell.forecast.observed import is_observed
-from stormcell.forecast.resolve import thinned
+from stormcell.forecast.resolve import latest_run
 from stormcell.live.plausibility import expect_plausible
 
 _STEPS = 2
@@ -23,11 +22,8 @@ def forecast_of_newest(chosen: DescribedForecaster, path: str) -> None:
     if not files_of(location(path)).exists(ROOT):
         return
     rain = archive.rain(archive.open(path))
-    known = thinned(rain, [chosen], through=rain["time"].values[-1])
-    if known.sizes["time"] < 2 or not is_observed(known[-1]):
-        return
-    run = known.isel(time=TimeAxis(known["time"].values).run_to(known["time"].values[-1]))
-    if run.sizes["time"] < chosen.needs.frames:
+    run = latest_run(rain, chosen, rain["time"].values[-1])
+    if run.sizes["time"] < max(chosen.needs.frames, 2) or not is_observed(run[-1]):
         return
     try:
         expect_plausible(make_forecast(chosen, Analysis(run), _STEPS), run[-1])
