@@ -396,8 +396,8 @@ def test_forecast_after_a_gap_starts_there_and_covers_an_hour(tmp_path):
     assert done.exit_code == 0, done.output
     with xr.open_dataset(tmp_path / "f.nc") as found:
         assert found.sizes["time"] == 6
-    for found, time in enumerate(xr.open_zarr(tmp_path / "a.zarr")["time"].values[4:6], start=1):
-        at = np.datetime_as_string(time, unit="m")
+    for found, issue in enumerate(xr.open_zarr(tmp_path / "a.zarr")["time"].values[4:6], start=1):
+        at = np.datetime_as_string(issue, unit="m")
         after = stormcell("forecast", tmp_path / "a.zarr", "--at", at, "--out", tmp_path / "g.nc")
         said = f"frames: expected at least 3 without a gap up to the issue time, found {found}"
         assert said in refused(after)

@@ -126,13 +126,14 @@ def test_network_forecaster_products_agree_with_each_other(forecaster):
     assert (np.diff(probability.values, axis=0) <= 1e-6).all()
     assert probability["threshold"].values.tolist() == list(thresholds)
     for lead, rain in enumerate(forecaster.distributions_from(Analysis(given), 2)):
-        np.testing.assert_allclose(probability.values[:, lead], rain.exceedance, rtol=0, atol=1e-6)
+        by_network = rain.exceedance[-len(thresholds) :]  # and that of light rain
+        np.testing.assert_allclose(probability.values[:, lead], by_network, rtol=0, atol=1e-6)
     levels = [0.2, 0.5, 0.9]
     quantile = forecaster.quantile(given, 2, levels=levels)
     assert quantile["quantile"].values.tolist() == levels
     for level, rates in zip(levels, quantile.values, strict=True):
         wet = probability.values[0] > 1 - level
-        np.testing.assert_array_equal(rates > 0, wet)
+        np.testing.assert_array_equal(rates >= thresholds[0], wet)
         lower = np.stack([rates >= threshold for threshold in thresholds])
         # Within float32 at the border between two thresholds.
         assert (lower == (probability.values >= 1 - level))[:, wet].mean() > 0.999
@@ -187,6 +188,26 @@ def test_network_forecaster_dry_frames_forecasts_dry(forecaster):
         assert np.nanmax(made.values) == 0
         assert np.isnan(made.values[..., :3, :]).all()
         assert np.isfinite(made.values[..., 3:, :]).all()
+
+
+def test_network_forecaster_has_light_rain_if_the_newest_frame_has_it(forecaster):
+    given = frames()
+    assert len(next(forecaster.distributions_from(Analysis(given), 1)).thresholds) == 14
+    given.values[-1, 40:, :5] = np.nan
+    light = given.copy()
+    light.values[:, :, :10] = np.maximum(light.values[:, :, :10], 0.06)
+    plain, found = (next(forecaster.distributions_from(Analysis(one), 1)) for one in (given, light))
+    assert found.thresholds[:2].tolist() == [0.03, 0.1]
+    np.testing.assert_array_equal(np.isnan(found.exceedance[0]), np.isnan(found.exceedance[1]))
+    seen = np.isfinite(found.exceedance[0])
+    np.testing.assert_array_equal(found.exceedance[1:, seen], plain.exceedance[:, seen])
+    chances = found.probability([0.03])[0]
+    assert chances[:4, 2].min() > 0.9
+    assert chances[:4, 40].max() < 0.1
+    single, members = found.single(), forecaster.ensemble(light, 1, members=4)[:, 0].values
+    for rates in (single, *members):
+        assert ((rates[:4, :6] >= 0.03) & (rates[:4, :6] < 0.1)).mean() > 0.8
+    assert not ((single[:, 20:] > 0) & (single[:, 20:] < 0.03)).any()
 
 
 def test_network_forecaster_nothing_observed_forecasts_nan(forecaster):

@@ -24,6 +24,7 @@ from stormcell.forecast.contract import Analysis, Field, Needs
 from stormcell.forecast.inflow import Inflow, UnknownPlaces, UnknownRain
 from stormcell.forecast.known_rain import known_rain
 from stormcell.forecast.lead_threads import ahead, using_threads, worker_threads
+from stormcell.forecast.light_rain import LIGHT, LightRain, add_light_rain, with_light_rain
 from stormcell.forecast.logit_slopes import slopes_at
 from stormcell.forecast.rain_distribution import Probabilities
 from stormcell.forecast.rain_kernels import in_groups
@@ -87,6 +88,9 @@ def lead_distributions(
 ) -> Iterator[AnchoredRain]:
     """Yield the distribution of each lead time.
 
+    The thresholds are those of the network and, if the newest frame has light rain, one below; see
+    :mod:`~stormcell.forecast.light_rain`.
+
     Where no rain was near in the last two frames, probabilities are 0; see :func:`wet_among`. Elsewhere they
     agree with the area of rain at the issue time; see :mod:`~stormcell.forecast.anchored_logits`. They are
     NaN where the newest frame was not observed. Those of a large grid are in float16.
@@ -121,6 +125,9 @@ def lead_distributions(
     thresholds, pixels = nowcaster.thresholds, max(int(np.count_nonzero(known)), 1)
     # As parts of the area that is known.
     areas, shower = areas_of(now, thresholds) / pixels, SHOWER / kilometres**2 / pixels
+    light = LightRain(frames[-1], kilometres)
+    now = with_light_rain(now, frames[-1])
+    given = [LIGHT, *thresholds] if light else list(thresholds)
     wet = wet_among(scene)
     workers = threads if device.type == "cpu" else 1
     with worker_threads(workers) as pool:
@@ -137,23 +144,28 @@ def lead_distributions(
             return lead, carry, made, correction, around, unknown.redirect(carry)
 
         for lead, carry, made, correction, around, places in ahead(forecast, steps, 1 if large else workers):
-            shape = (len(thresholds), *observed.shape)
+            shape = (len(given), *observed.shape)
             # Memory that the lead time before has returned; a large grid takes no more than it needs.
             found = (
                 np.empty(shape, np.float16)
                 if large
                 else buffer_pool.empty(shape, torch.float32, torch.device("cpu")).numpy()
             )
-            fill = partial(_fill, found, writer(found, made, correction, carry), carry, observed, wet)
-            collections.deque(run(fill, tiles_of(observed.shape, BLOCK)), maxlen=0)
-            del made, fill  # before the next are allocated
-            unknown.fill(found, around, places, run)
+            by_network, blocks = found[-len(thresholds) :], tiles_of(observed.shape, BLOCK)
+            write = writer(by_network, made, correction, carry)
+            fill = partial(_fill, by_network, write, carry, observed, wet)
+            collections.deque(run(fill, blocks), maxlen=0)
+            del made, write, fill  # before the next are allocated
+            unknown.fill(by_network, around, places, run)
+            if light:
+                add = partial(add_light_rain, found, light.chances(lead * minutes), carry)
+                collections.deque(run(add, blocks), maxlen=0)
             among = observed.copy()
             among.ravel()[places.pixels] = False
             moved = np.where(among, carry.nearest(now), 0)
-            lasting = lasting_areas(areas_of(moved, thresholds), thresholds, lead * minutes)
-            del carry, around, places, moved
-            yield AnchoredRain(thresholds, found, lasting.tolist(), among)
+            lasting = lasting_areas(areas_of(moved, given), given, lead * minutes)
+            del carry, around, places, moved, by_network
+            yield AnchoredRain(given, found, lasting.tolist(), among)
             del found, among
 
 
