@@ -151,15 +151,16 @@ def lead_distributions(
                 if large
                 else buffer_pool.empty(shape, torch.float32, torch.device("cpu")).numpy()
             )
-            by_network, blocks = found[-len(thresholds) :], tiles_of(observed.shape, BLOCK)
+            by_network = found[-len(thresholds) :]
             write = writer(by_network, made, correction, carry)
             fill = partial(_fill, by_network, write, carry, observed, wet)
-            collections.deque(run(fill, blocks), maxlen=0)
+            collections.deque(run(fill, tiles_of(observed.shape, BLOCK)), maxlen=0)
             del made, write, fill  # before the next are allocated
             unknown.fill(by_network, around, places, run)
             if light:
                 add = partial(add_light_rain, found, light.chances(lead * minutes), carry)
-                collections.deque(run(add, blocks), maxlen=0)
+                rows = (BLOCK[0], observed.shape[1])
+                collections.deque(run(add, tiles_of(observed.shape, rows)), maxlen=0)
             among = observed.copy()
             among.ravel()[places.pixels] = False
             moved = np.where(among, carry.nearest(now), 0)
