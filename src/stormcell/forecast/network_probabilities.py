@@ -161,6 +161,7 @@ def lead_distributions(
                 add = partial(add_light_rain, found, light.chances(lead * minutes), carry)
                 rows = (BLOCK[0], observed.shape[1])
                 collections.deque(run(add, tiles_of(observed.shape, rows)), maxlen=0)
+                del add  # it has all of the probabilities
             among = observed.copy()
             among.ravel()[places.pixels] = False
             moved = np.where(among, carry.nearest(now), 0)
