@@ -586,17 +586,23 @@ def test_network_forecaster_for_another_archive_has_the_blocks_of_its_time_or_al
 
 
 @pytest.mark.parametrize("members", [None, 2])
-def test_network_forecaster_keeps_one_distribution_at_a_time(forecaster, monkeypatch, members):
-    made, alive = [], []
+@pytest.mark.parametrize("least", [0.0, 0.05])
+def test_network_forecaster_keeps_one_distribution_at_a_time(forecaster, monkeypatch, members, least):
+    made, alive, begin = [], [], network_probabilities.writer
 
     class Watched(network_probabilities.AnchoredRain):
         def __init__(self, *arguments):
-            alive.append(sum(reference() is not None for reference in made))
             super().__init__(*arguments)
             made.append(weakref.ref(self.exceedance))
 
+    def writer(*arguments):
+        alive.append(sum(reference() is not None for reference in made))
+        return begin(*arguments)
+
     monkeypatch.setattr(network_probabilities, "AnchoredRain", Watched)
-    forecaster.products_from(Analysis(frames()), 3, members=members, thresholds=[1.0])
+    monkeypatch.setattr(network_probabilities, "writer", writer)
+    given = np.maximum(frames(), least)
+    forecaster.products_from(Analysis(given), 3, members=members, thresholds=[1.0])
     assert alive == [0, 0, 0]
 
 
