@@ -158,10 +158,9 @@ def lead_distributions(
             del made, write, fill  # before the next are allocated
             unknown.fill(by_network, around, places, run)
             if light:
-                add = partial(add_light_rain, found, light.chances(lead * minutes), carry)
-                rows = (BLOCK[0], observed.shape[1])
-                collections.deque(run(add, tiles_of(observed.shape, rows)), maxlen=0)
-                del add  # it has all of the probabilities
+                rows = tiles_of(observed.shape, (BLOCK[0], observed.shape[1]))
+                chances = light.chances(lead * minutes)
+                collections.deque(run(partial(add_light_rain, found, chances, carry), rows), maxlen=0)
             among = observed.copy()
             among.ravel()[places.pixels] = False
             moved = np.where(among, carry.nearest(now), 0)
