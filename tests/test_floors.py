@@ -70,7 +70,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         },
     ),
     "verification": (
-        {"errors", "atomic", "data", "forecast.contract", "forecast.probabilistic"},
+        {"errors", "atomic", "data", "forecast.contract", "forecast.probabilistic", "motion.band_power"},
         {"PIL", "cv2", "jinja2", "matplotlib", "numpy", "safetensors", "scipy", "scores", "xarray"},
     ),
     "training": (

@@ -9,9 +9,10 @@ from stormcell.data.synthetic import generate
 from stormcell.errors import ArgumentError, FramesError
 from stormcell.forecast.contract import Analysis
 from stormcell.forecast.ensemble import draw_members, ensemble_array, ensemble_of, normal_tail, ranks
-from stormcell.forecast.noise import WaveMemory, wave_frequencies
+from stormcell.forecast.noise import wave_frequencies
 from stormcell.forecast.rain_distribution import RainDistribution
 from stormcell.forecast.rain_spectrum import RainSpectrum, rain_spectrum
+from stormcell.forecast.wave_memory import WaveMemory
 from stormcell.motion.sprog import moving_cascade
 
 SPECTRUM = RainSpectrum(np.geomspace(0.005, 0.7, 40), (1 + (50 * np.geomspace(0.005, 0.7, 40)) ** 2) ** -1.5)
@@ -52,8 +53,10 @@ def test_members_equal_the_quantiles_at_their_noise():
 
 
 def test_members_same_seed_any_number_are_the_same_members():
-    two, five = draw([FALLING] * 3, members=2), draw([FALLING] * 3, members=5)
-    np.testing.assert_array_equal(two, five[:2])
+    newest = generate(seed=3, shape=(64, 64), steps=1).rainfall_rate.values[0]
+    for options in ({}, {"newest": newest}):
+        two, five = (draw([FALLING] * 3, members=members, **options) for members in (2, 5))
+        np.testing.assert_array_equal(two, five[:2])
     assert (draw([FALLING] * 3, seed=2) != draw([FALLING] * 3, seed=1)).any()
 
 
@@ -129,6 +132,7 @@ def test_ensemble_of_analysis_is_that_of_its_frames_motion():
         members=2,
         steps=3,
         seed=4,
+        newest=frames.values[-1],
     )
     np.testing.assert_array_equal(found.values, np.stack(list(expected), axis=1))
     with pytest.raises(ArgumentError, match="members: expected 1 or more, found 0"):
@@ -187,7 +191,14 @@ def scored():
         spectrum = rain_spectrum(scene.frames[-1])
         memory = WaveMemory.of_cascade(moving_cascade(scene.frames, process.motion))
         leads = draw_members(
-            distributions, process.motion, spectrum, memory, members=members, steps=LEADS, seed=seed
+            distributions,
+            process.motion,
+            spectrum,
+            memory,
+            members=members,
+            steps=LEADS,
+            seed=seed,
+            newest=scene.frames[-1],
         )
         chances = rng.random((LEADS, members, process.size, process.size), dtype=np.float32)
         found = {

@@ -10,12 +10,12 @@ from stormcell.errors import ArgumentError
 from stormcell.forecast.noise import (
     LONGEST_PERIOD,
     ErrorNoise,
-    WaveMemory,
     carried_places,
     carry,
     noise_period,
     wave_frequencies,
 )
+from stormcell.forecast.wave_memory import WaveMemory
 from stormcell.motion.advection import extrapolate
 from stormcell.motion.sprog import moving_cascade
 
@@ -56,6 +56,30 @@ def test_noise_covariance_between_pixels_is_that_of_the_errors_power():
         expected /= expected[0, 0]
         found = (fields[:, :1, :1] * fields).mean(axis=0)
         assert np.abs(found - expected).max() < 5 * np.sqrt(2 / members)
+
+
+def test_noise_weighted_waves_have_that_power_and_the_field_its_variance():
+    members, period = 3000, (8, 9)
+    source = noise(period, members=members, steps=2)
+    source.weigh(np.array([0.1, 0.5]), np.array([0.2, 0.9]))  # replaced by the next
+    source.weigh(np.array([0.1, 0.5]), np.array([1.0, 30]))
+    frequency = wave_frequencies(period)
+    weights = np.exp(np.interp(np.log(np.maximum(frequency, 1e-9)), np.log([0.1, 0.5]), np.log([1, 30])))
+    phi1, phi2 = RAIN_MEMORY.at(frequency)
+    lag1 = phi1 / (1 - phi2)
+    drive = 1 - phi1 * lag1 - phi2 * (phi1 * lag1 + phi2)
+    for gain in (1, 1 + phi1**2):  # the autoregression is of the waves without weights
+        fields = np.stack([source.advance(member) for member in range(members)])
+        expected = fft.irfft2(rain_power(period) * drive * gain * weights, s=period)
+        expected /= expected[0, 0]
+        found = (fields[:, :1, :1] * fields).mean(axis=0)
+        assert np.abs(found - expected).max() < 5 * np.sqrt(2 / members)
+
+
+def test_noise_weights_of_one_are_no_weights():
+    plain, weighted = noise(), noise()
+    weighted.weigh(np.array([0.1]), np.array([1.0]))
+    np.testing.assert_array_equal(weighted.advance(0), plain.advance(0))
 
 
 def test_noise_successive_lead_times_are_correlated_by_the_process():

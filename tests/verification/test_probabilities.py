@@ -20,6 +20,7 @@ from tests.verification.fakes import Blurred, OfMembers
 
 from stormcell.data.splits import Block
 from stormcell.errors import ArgumentError, InputError
+from stormcell.motion.band_power import band_power
 from stormcell.verification import scores
 from stormcell.verification.axes import CLASSES, Axes
 from stormcell.verification.ensemble_sums import ensemble_sums
@@ -29,7 +30,6 @@ from stormcell.verification.probability_table import probability_table
 from stormcell.verification.products import Products
 from stormcell.verification.resumable import evaluate_resumably
 from stormcell.verification.saved_evaluation import from_bytes, to_bytes
-from stormcell.verification.spatial import band_power
 from stormcell.verification.tally import tally_forecasts
 
 THRESHOLDS = (0.1, 1.0, 5.0)

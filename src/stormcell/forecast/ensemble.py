@@ -22,10 +22,12 @@ import xarray as xr
 from stormcell.data.grid import pixel_km
 from stormcell.errors import ArgumentError
 from stormcell.forecast.contract import Analysis, Field, Needs, forecast_array
-from stormcell.forecast.noise import ErrorNoise, Places, WaveMemory, carried_places, carry, noise_period
+from stormcell.forecast.member_texture import MemberTexture
+from stormcell.forecast.noise import ErrorNoise, Places, carried_places, carry, noise_period
 from stormcell.forecast.rain_distribution import RainDistribution
 from stormcell.forecast.rain_spectrum import RainSpectrum, rain_spectrum
 from stormcell.forecast.requested import check_ensemble, check_steps
+from stormcell.forecast.wave_memory import WaveMemory
 from stormcell.motion.cascade import FRAMES
 from stormcell.motion.sprog import moving_cascade
 
@@ -83,6 +85,7 @@ def ensemble_of(
         steps=steps,
         seed=seed,
         placed=placed,
+        newest=frames.values[-1],
         into=rates,
     )
     for _ in leads:
@@ -100,6 +103,7 @@ def draw_members(
     steps: int,
     seed: int,
     placed: bool = False,
+    newest: Field | None = None,
     into: Field | None = None,
 ) -> Iterator[Field]:
     """Yield the members' rain rates, one lead time at a time.
@@ -114,6 +118,8 @@ def draw_members(
         seed: The same seed gives the same members. Member k does not depend on ``members`` unless
             ``placed``.
         placed: Whether members have the quantiles that represent the distribution best.
+        newest: Rain rates of the newest frame in mm/h ``(y, x)``, whose texture the members are to have
+            (:mod:`~stormcell.forecast.member_texture`). Without it, the spectrum of the noise stays.
         into: Where the rates are written: float32 ``(realization, time, y, x)``. Without it, every lead time
             has an array of its own.
 
@@ -139,6 +145,7 @@ def draw_members(
     if into is not None and (into.shape != (members, steps, *shape) or into.dtype != np.float32):
         expected = (members, steps, *shape)
         raise ArgumentError(f"into: expected float32 {expected}, found {into.dtype} {into.shape}")
+    texture = None if newest is None else MemberTexture(newest)
     given = iter(distributions)
     with ThreadPoolExecutor(THREADS) as pool:
         for lead, places in enumerate(carried_places(motion, steps, period), 1):
@@ -158,6 +165,8 @@ def draw_members(
             else:
                 list(pool.map(one_lead.draw, range(members)))
             del rain, one_lead  # before the next are computed
+            if texture is not None and texture.compare(rates[0]):
+                noise.weigh(texture.frequencies, texture.powers)
             yield rates
 
 

@@ -9,12 +9,14 @@ second order whose last two values are known (Bowler et al. 2006, doi:10.1256/qj
 with the coefficients of the wave's length and the power of :class:`RainSpectrum`. The noise of lead time k is
 the sum of the waves divided by its standard deviation, so it is N(0, 1) at every pixel.
 
+The waves of later lead times may be weighted by frequency, see :meth:`ErrorNoise.weigh`: the noise then has
+another texture, and still the variance 1.
+
 White noise is drawn in the spectrum, so a member takes a single transform for each lead time. The field is
 periodic with a period that is larger than the grid, so that rain that flows in has noise, too.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -23,74 +25,16 @@ from scipy import fft
 
 from stormcell.errors import ArgumentError
 from stormcell.forecast.contract import Field
+from stormcell.forecast.wave_memory import WaveMemory
 from stormcell.motion.advection import area_displacements, row_bands
-from stormcell.motion.band_filters import central_wavelengths
-from stormcell.motion.cascade import Cascade
 
 Values = NDArray[np.float64]
 Places = NDArray[np.int16]
 
 LONGEST_PERIOD = 2048  # pixels: the noise of larger grids repeats, which bounds memory
+CLASSES = 96  # of frequencies: the waves of one are weighted alike
 ROWS = 16  # of waves that are drawn at once, so that they stay in a processor's cache
 MARGIN = 64  # pixels by which the period exceeds grid and inflow, so that opposite edges differ
-
-
-@dataclass(frozen=True)
-class WaveMemory:
-    """Coefficients of the autoregression by wavelength.
-
-    Between two wavelengths they are interpolated over the logarithm. So the process is stationary
-    everywhere if it is at the given wavelengths, because their range is convex.
-
-    Attributes:
-        wavelengths: Pixels ``(n,)``, descending.
-        phi1: φ₁ ``(n,)``.
-        phi2: φ₂ ``(n,)``.
-
-    Raises:
-        ArgumentError: The shapes differ, wavelengths do not descend, or a process is not stationary.
-
-    Example:
-        >>> memory = WaveMemory(np.array([100.0, 10.0]), np.array([1.5, 0.5]), np.array([-0.55, 0.0]))
-        >>> [round(float(phi), 3) for phi in memory.at(np.array(0.1 / 10**0.5))]  # cycles per pixel
-        [1.0, -0.275]
-    """
-
-    wavelengths: Values
-    phi1: Values
-    phi2: Values
-
-    def __post_init__(self) -> None:
-        shapes = {np.shape(values) for values in (self.wavelengths, self.phi1, self.phi2)}
-        if len(shapes) != 1 or np.ndim(self.phi1) != 1 or not len(self.phi1):
-            raise ArgumentError(f"memory: expected three arrays (n,), found {sorted(shapes)}")
-        if not (np.diff(self.wavelengths) < 0).all() or not self.wavelengths[-1] > 0:
-            raise ArgumentError(f"wavelengths: expected to descend and be > 0, found {self.wavelengths}")
-        # The triangle in which both roots of the characteristic polynomial are inside the unit circle.
-        if not ((np.abs(self.phi2) < 1) & (np.abs(self.phi1) < 1 - self.phi2)).all():
-            raise ArgumentError(f"memory: expected stationary processes, found {self.phi1} and {self.phi2}")
-
-    @classmethod
-    def of_cascade(cls, cascade: Cascade) -> "WaveMemory":
-        """Return the memory of the bands of the last frames, each at its central wavelength.
-
-        Example:
-            >>> from stormcell.data.synthetic import generate
-            >>> from stormcell.motion.sprog import moving_cascade
-            >>> frames = generate(seed=1, steps=3).rainfall_rate.values
-            >>> memory = WaveMemory.of_cascade(moving_cascade(frames, np.zeros((2, 128, 128), np.float32)))
-            >>> memory.wavelengths.round().tolist()
-            [85.0, 43.0, 21.0, 11.0, 5.0, 3.0]
-        """
-        process = cascade.process
-        return cls(central_wavelengths(cascade.shape, cascade.levels), process.phi1, process.phi2)
-
-    def at(self, frequency: Values) -> tuple[Values, Values]:
-        """Return φ₁ and φ₂ at frequencies in cycles per pixel, of any shape."""
-        log = -np.log(np.maximum(frequency, 1e-9))
-        known = np.log(self.wavelengths[::-1])
-        first, second = (np.interp(log, known, phi[::-1]) for phi in (self.phi1, self.phi2))
-        return first, second
 
 
 def noise_period(shape: tuple[int, int], motion: Field, steps: int) -> tuple[int, int]:
@@ -156,7 +100,11 @@ class ErrorNoise:
         if not (power >= 0).all() or not power.any():
             raise ArgumentError("power: expected ≥ 0 and not all 0, found others")
         self.period = period
-        phi1, phi2 = memory.at(wave_frequencies(period))
+        frequency = wave_frequencies(period)
+        self._class, self._frequencies = _frequency_classes(frequency)
+        self._weights: Field | None = None
+        self._factors = np.ones(CLASSES)
+        phi1, phi2 = memory.at(frequency)
         # A real field has every wave twice, except those whose column is its own mirror image.
         count = np.full(width // 2 + 1, 2.0)
         count[0] = 1
@@ -167,8 +115,9 @@ class ErrorNoise:
         # half of its variance. So they are drawn with twice the variance of the others.
         lag1 = phi1 / (1 - phi2)
         drive = 1 - phi1 * lag1 - phi2 * (phi1 * lag1 + phi2)
-        self._deviations = [
-            float(np.sqrt(np.sum(share * count * drive * gain))) for gain in _gains(phi1, phi2, steps)
+        self._variances = [
+            np.bincount(self._class.ravel(), (share * count * drive * gain).ravel(), CLASSES)
+            for gain in _gains(phi1, phi2, steps)
         ]
         amplitude = np.sqrt(share * drive / count) * height * width
         self._phi1, self._phi2, self._amplitude = (
@@ -186,6 +135,20 @@ class ErrorNoise:
         """Number of members."""
         return len(self._errors)
 
+    def weigh(self, frequencies: Values, powers: Values) -> None:
+        """Multiply the power of the waves of all later lead times; the noise keeps its variance of 1.
+
+        What the autoregression remembers stays as it is, so that later weights replace these. No member may
+        be advanced at the same time.
+
+        Args:
+            frequencies: Cycles per pixel ``(n,)``, > 0, ascending.
+            powers: Factors ``(n,)``, > 0. Between two frequencies their logarithm is interpolated over the
+                logarithm of the frequency; beyond the ends it is constant.
+        """
+        self._factors = np.exp(np.interp(np.log(self._frequencies), np.log(frequencies), np.log(powers)))
+        self._weights = np.sqrt(self._factors).astype(np.float32)[self._class]
+
     def advance(self, member: int) -> Field:
         """Return a member's noise at its next lead time, ``(y, x)`` of the period.
 
@@ -195,7 +158,7 @@ class ErrorNoise:
             ArgumentError: There are no more lead times.
         """
         lead, (newest, before) = self._leads[member], self._errors[member]
-        if lead == len(self._deviations):
+        if lead == len(self._variances):
             raise ArgumentError(f"noise: expected up to {lead} lead times, found one more")
         random = self._random[member]
         draws, product = np.empty((2, ROWS, newest.shape[1]), np.float32)
@@ -211,8 +174,11 @@ class ErrorNoise:
             np.add(following, part, out=following)
         self._errors[member] = (before, newest)
         self._leads[member] = lead + 1
-        field: Field = fft.irfft2(before.view(np.complex64), s=self.period)
-        field *= np.float32(1 / self._deviations[lead])
+        waves = before.view(np.complex64)
+        if self._weights is not None:
+            waves = waves * self._weights
+        field: Field = fft.irfft2(waves, s=self.period)
+        field *= np.float32(1 / np.sqrt(self._variances[lead] @ self._factors))
         return field
 
 
@@ -223,6 +189,14 @@ def _gains(phi1: Values, phi2: Values, steps: int) -> Iterator[Values]:
         gain = gain + now**2
         now, before = phi1 * now + phi2 * before, now
         yield gain
+
+
+def _frequency_classes(frequency: Values) -> tuple[NDArray[np.uint8], Values]:
+    """Return the class of each wave, and the frequency of each class: equal steps of the logarithm."""
+    least, most = np.log(frequency[frequency > 0].min()), np.log(frequency.max())
+    width = (most - least) / (CLASSES - 1) or 1.0  # all waves have one frequency
+    log = np.log(np.maximum(frequency, np.exp(least)))
+    return np.rint((log - least) / width).astype(np.uint8), np.exp(least + width * np.arange(CLASSES))
 
 
 def wave_frequencies(period: tuple[int, int]) -> Values:

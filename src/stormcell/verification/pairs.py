@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from stormcell.motion.band_power import band_power
 from stormcell.verification.amounts import AreaRates, area_rates
 from stormcell.verification.axes import Axes
 from stormcell.verification.contingency import Contingency, count_events
@@ -17,7 +18,6 @@ from stormcell.verification.ensemble_sums import EnsembleSums, ensemble_sums
 from stormcell.verification.probability_table import ProbabilityTable, probability_table
 from stormcell.verification.products import LeadProducts, Mask, Rate
 from stormcell.verification.spatial import (
-    band_power,
     fss_sums,
     window_fractions,
     window_means,

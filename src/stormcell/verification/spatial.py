@@ -1,17 +1,12 @@
-"""Statistics by scale: window fractions for the fractions skill score, and the spectrum."""
-
-from functools import lru_cache
+"""Statistics by scale: window fractions for the fractions skill score."""
 
 import cv2
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from stormcell.errors import ArgumentError
 
 Mask = NDArray[np.bool_]
-
-WET = 0.1  # mm/h; radars hardly measure less
 
 
 def window_pixels(scale_km: float, pixel_km: float) -> int:
@@ -141,46 +136,3 @@ def fss_sums(forecast: NDArray[np.float32], observed: NDArray[np.float32]) -> tu
     difference = cv2.norm(forecast, observed, cv2.NORM_L2SQR)
     reference = cv2.norm(forecast, cv2.NORM_L2SQR) + cv2.norm(observed, cv2.NORM_L2SQR)
     return difference, reference
-
-
-def band_power(rate: NDArray[np.float32], mask: Mask, edges_px: tuple[float, ...]) -> NDArray[np.float64]:
-    """Return the spectral power of a rain field between wavelengths: its structure at each scale.
-
-    The spectrum is of 10 log₁₀(R / 0.1 mm/h), or 0 for less rain and unobserved pixels, as in
-    doi:10.5194/gmd-12-4185-2019, §3. Compare only fields with the same mask: less power is a smoother field.
-
-    Args:
-        rate: Rain rate in mm/h, ``(y, x)``.
-        mask: Observed pixels, ``(y, x)``.
-        edges_px: Wavelengths in pixels, ascending; band ``k`` is ``edges[k] <= wavelength < edges[k + 1]``.
-
-    Returns:
-        ``(len(edges_px) - 1,)``, in (10 log₁₀)² summed over the grid.
-
-    Example:
-        >>> stripes = np.tile(np.float32([0, 10]), (8, 4))
-        >>> band_power(stripes, stripes >= 0, (2, 4, 8)).round(2).tolist()
-        [6400.0, 0.0]
-    """
-    if len(edges_px) < 2:
-        return np.zeros(0)
-    level = np.zeros(rate.shape, np.float32)
-    wet = mask & (rate > WET)
-    level[wet] = 10 * np.log10(rate[wet] / np.float32(WET))
-    if not wet.any():
-        return np.zeros(len(edges_px) - 1)
-    spectrum = scipy.fft.rfft2(level)
-    power = np.square(spectrum.real) + np.square(spectrum.imag)
-    # A column of the half spectrum counts for its mirror image too, except the first and, if even, the last.
-    power[:, 1 : (rate.shape[1] + 1) // 2] *= 2
-    band = _bands(*rate.shape, edges_px)
-    sums = np.bincount(band.ravel(), weights=power.ravel(), minlength=len(edges_px) + 1)
-    return np.asarray(sums[1 : len(edges_px)] / rate.size, dtype=np.float64)
-
-
-@lru_cache(maxsize=4)
-def _bands(height: int, width: int, edges_px: tuple[float, ...]) -> NDArray[np.intp]:
-    """Return the band of each component of a half spectrum; 0 and ``len(edges)`` are outside all bands."""
-    frequency = np.hypot(scipy.fft.fftfreq(height)[:, None], scipy.fft.rfftfreq(width)[None, :])
-    wavelength = np.divide(1, frequency, where=frequency > 0, out=np.full(frequency.shape, np.inf))
-    return np.asarray(np.digitize(wavelength, edges_px))
