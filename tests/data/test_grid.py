@@ -16,6 +16,18 @@ def test_pixel_km_of_metres_divides_each_axis():
     assert pixel_km(frames([4000.0, 2000.0, 0.0], [0.0, 500.0], "m")) == (2.0, 0.5)
 
 
+def test_coordinates_in_kilometres_are_those_in_metres():
+    x, y = np.arange(4.0), 6601 - np.arange(3.0)
+    kilometres, metres = frames(y, x, "km"), frames(1000 * y, 1000 * x, "m")
+    kilometres["y"].attrs["units"] = "kilometers"
+    assert pixel_km(kilometres) == pixel_km(metres) == (1.0, 1.0)
+    crs = xr.DataArray(0, attrs={"crs_wkt": pyproj.CRS(3067).to_wkt()})
+    grids = [Grid.of(given.to_dataset(name="rain").assign(crs=crs)) for given in (kilometres, metres)]
+    assert grids[0] == grids[1]
+    with pytest.raises(InputError, match="expected a unit of length such as m or km, found 'rad'"):
+        pixel_km(frames(y, x, "rad"))
+
+
 @pytest.mark.parametrize("south", [-60.0, 0.0, 35.0, 59.0])
 def test_pixel_km_of_degrees_depends_on_latitude(south):
     y, x = south + np.array([1.0, 0.5, 0.0]), np.array([10.0, 10.25, 10.5])

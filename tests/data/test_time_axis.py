@@ -55,7 +55,10 @@ def test_time_axis_longest_run_counts_times_without_a_gap(minutes, length):
         ([0, 5, 15, 20, 25], 3),
         ([*range(0, 60, 5), 10080], 1),  # a week later
         ([*range(0, 600, 10), *range(600, 635, 5)], 7),  # another step since then
-        ([*range(0, 60, 5), 65, 75, 85], 1),  # every second one is missing
+        ([*range(0, 60, 10), 60, 65], 1),
+        ([*range(0, 60, 10), 60, 65, 70], 3),  # no missing frame explains a shorter step
+        ([*range(0, 60, 5), 65, 75], 1),  # two are missing
+        ([*range(0, 60, 5), 65, 75, 85], 4),  # a longer step since then
     ],
 )
 def test_last_run_counts_the_times_after_the_last_gap(minutes, count):

@@ -39,6 +39,12 @@ def test_geotiff_has_a_band_for_each_lead_time(made, tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["f.tif"]
 
 
+@pytest.mark.parametrize(("y", "x"), [(-1, 1), (1, -1), (-1, -1)])
+def test_geotiff_of_rows_from_the_south_or_columns_from_the_east_is_the_same(made, y, x):
+    turned = made.isel(y=slice(None, None, y), x=slice(None, None, x))
+    assert geotiff([turned]) == geotiff([made])
+
+
 def test_geotiff_of_an_ensemble_and_products_has_a_band_for_each_field(made):
     members = xr.concat([made, made * 2], dim=xr.Variable("realization", [0, 1])).rename("rainfall_rate")
     levels = xr.concat([made], dim=xr.Variable("quantile", [0.9])).rename("rainfall_rate_quantile")

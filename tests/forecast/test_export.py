@@ -116,7 +116,7 @@ def test_write_foreign_directory_is_not_replaced(forecast, tmp_path, suffix):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_write_folder_is_a_file_raises_one_line(forecast, tmp_path, suffix):
     (tmp_path / "file").touch()
-    with pytest.raises(StormcellError, match="could not be written") as caught:
+    with pytest.raises(StormcellError, match="to be a folder, found a file") as caught:
         export.write(forecast, tmp_path / "file" / f"f{suffix}")
     assert "\n" not in str(caught.value)
 

@@ -1,6 +1,7 @@
 """Frames and numbers that are no frames and numbers of a forecast."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import xarray as xr
@@ -25,7 +26,12 @@ def forecaster(request):
         (torch.zeros(4, 8, 8), "frames: expected a DataArray .* found Tensor"),
         (GIVEN[-1], r"frames: expected dimensions \(time, y, x\), found \(y, x\)"),
         (GIVEN.drop_vars("time"), "frames: expected a coordinate time, found none"),
-        (GIVEN.assign_coords(time=np.arange(5)), "frames: expected times of datetime64, found int64"),
+        (GIVEN.assign_coords(time=np.arange(5)), "frames: expected times of datetime64.* found int64"),
+        (
+            GIVEN.assign_coords(time=pd.DatetimeIndex(GIVEN.time.values).tz_localize("UTC")),
+            "frames: expected times .* without a time zone, found",
+        ),
+        (GIVEN.assign_attrs(scale_factor=0.01), "frames: expected rain rates, found packed .* scale_factor"),
         (GIVEN.assign_attrs(units="dBZ"), "frames: expected rain rates in mm/h, found units 'dBZ'"),
         (GIVEN.assign_attrs(units="kg m-2 s-1"), "found units 'kg m-2 s-1'"),
         (GIVEN.where(GIVEN > 1, -9999.0), "frames: expected rates of 0 or more, .* found -9999"),
@@ -44,7 +50,7 @@ def test_spellings_of_millimetres_an_hour_are_accepted(units):
     np.testing.assert_array_equal(baseline("persistence")(frames, 1)[0], GIVEN[-1])
 
 
-@pytest.mark.parametrize("steps", [1.5, 2.0, "3", None])
+@pytest.mark.parametrize("steps", [1.5, 2.0, "3", None, True])
 def test_steps_are_a_whole_number(forecaster, steps):
     with pytest.raises(ArgumentError, match=f"steps: expected a whole number, found {steps!r}"):
         forecaster(GIVEN, steps)

@@ -11,6 +11,7 @@ import xarray as xr
 
 import stormcell
 from stormcell.data.grid import pixel_km
+from stormcell.data.synthetic import generate
 from stormcell.errors import ArgumentError, FramesError
 from stormcell.forecast import cell_forecast, network_probabilities
 from stormcell.forecast.contract import Analysis, make_forecast
@@ -682,3 +683,16 @@ def test_network_forecaster_rain_from_an_unobserved_sector_leaves_no_dry_hole(fo
     forecast = forecaster.forecast_from(analysis, 2).values
     np.testing.assert_array_equal(np.isnan(forecast), np.isnan(rate[:2]))
     assert np.nanmin(forecast) >= 0.1
+
+
+def test_network_forecast_does_not_depend_on_the_default_type_of_torch():
+    frames = generate(seed=2, shape=(64, 64), steps=8).rainfall_rate
+    model = stormcell.load("nowcaster-1")
+    expected = model(frames, 2)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found, members = model(frames, 2), model.ensemble(frames, 2, members=2)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.dtype == members.dtype == np.float32
+    np.testing.assert_allclose(found.values, expected.values, rtol=1e-5, atol=1e-6)

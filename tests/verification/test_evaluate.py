@@ -200,12 +200,17 @@ def _other_axes(frames, steps):
     return forecast_array(frames.values[-1:].repeat(steps, axis=0), frames).transpose("y", "x", "time")
 
 
+def _no_coordinates(frames, steps):
+    return frames.values[-1:].repeat(steps, axis=0)
+
+
 @pytest.mark.parametrize(
     ("forecaster", "message"),
     [
         (_another_grid, r"odd: expected a forecast on a grid of \(24, 20\), found \(24, 19\)"),
         (_another_time, "odd: expected a forecast for 2 times from 2024-06-01T00:20"),
         (_other_axes, r"odd: expected a forecast \(time, y, x\), found \(y, x, time\)"),
+        (_no_coordinates, "odd: expected a forecast as a DataArray, found ndarray"),
     ],
 )
 def test_evaluate_forecast_of_another_form_raises(rain, forecaster, message):
@@ -218,6 +223,8 @@ def test_evaluate_forecast_of_another_form_raises(rain, forecaster, message):
     [
         ({"forecasters": {}}, "forecasters: expected at least one"),
         ({"steps": 0}, "steps: expected 1 or more, found 0"),
+        ({"steps": 1.5}, "steps: expected a whole number, found 1.5"),
+        ({"members": "2"}, "members: expected a whole number, found '2'"),
         ({"issue_times": []}, "issue times: expected at least one"),
         ({"issue_times": ["2024-06-01T00:07"]}, "issue time 2024-06-01T00:07"),
         ({"issue_times": ["2024-06-01T00:10", "2024-06-01T00:10"]}, "every issue time once"),

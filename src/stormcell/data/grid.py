@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from pyproj.exceptions import CRSError, ProjError
 
 from stormcell.data.projection import expect_on_earth, to_degrees
+from stormcell.data.units import length
 from stormcell.errors import FramesError, InputError
 
 # The largest composite in use has 24.5 million pixels (the United States at 0.01°). A file that claims
@@ -49,6 +50,7 @@ class Spacing:
 
         Raises:
             FramesError: A coordinate is missing, or has fewer than two values.
+            InputError: They are not in a unit of length or in degrees.
         """
         steps = []
         for axis in ("y", "x"):
@@ -58,8 +60,9 @@ class Spacing:
                 raise FramesError(f"frames: expected 2 or more values of {axis}, found {frames.sizes[axis]}")
             values = frames[axis].values
             steps.append(abs(float(values[-1] - values[0])) / (len(values) - 1))
-        degrees = str(frames["x"].attrs.get("units", "m")).startswith("degree")
-        return cls(steps[0], steps[1], "degree" if degrees else "m")
+        if str(frames["x"].attrs.get("units")).startswith("degree"):
+            return cls(steps[0], steps[1], "degree")
+        return cls(steps[0] * _metres(frames["y"]), steps[1] * _metres(frames["x"]), "m")
 
     def same_as(self, other: "Spacing") -> bool:
         """Whether two spacings agree to one per cent, because file headers round their numbers."""
@@ -160,9 +163,10 @@ class Grid:
         Raises:
             InputError: The pixel centres are not evenly spaced, or the projection cannot be read.
         """
-        return cls.from_centres(
-            parse_crs(str(ds["crs"].attrs.get("crs_wkt"))), ds["x"].values, ds["y"].values
-        )
+        crs = parse_crs(str(ds["crs"].attrs.get("crs_wkt")))
+        if crs.is_geographic:
+            return cls.from_centres(crs, ds["x"].values, ds["y"].values)
+        return cls.from_centres(crs, ds["x"].values * _metres(ds["x"]), ds["y"].values * _metres(ds["y"]))
 
     @property
     def spacing(self) -> Spacing:
@@ -251,6 +255,11 @@ def crs_name(crs_wkt: str) -> str:
         return str(crs.name)
     numbers = ", ".join(f"{p.name.lower()} {p.value:.10g}" for p in operation.params if p.value)
     return f"{operation.method_name} with {numbers}" if numbers else str(operation.method_name)
+
+
+def _metres(axis: xr.DataArray) -> float:
+    """Return the unit of a coordinate of a map projection in metres; without the attribute, it is 1."""
+    return length(str(axis.attrs.get("units") or "m"))
 
 
 def _even_distance(name: str, centres: NDArray[np.float64]) -> float:

@@ -165,12 +165,24 @@ def even_step(times: Times) -> np.timedelta64:
 
 
 def recent_step(times: Times) -> np.timedelta64:
-    """Return the time step of the last hour or so, because an archive may change its step.
+    """Return the time step of the newest times, because an archive may change its step.
+
+    It is the most common distance of the last hour or so. The step has changed if the last two distances are
+    the same and shorter, which no missing frame explains, or the last three are the same and longer.
 
     Args:
         times: Strictly increasing times ``(T,)``, at least two.
+
+    Example:
+        >>> times = np.array([0, 10, 20, 30, 40, 50, 55, 60], "datetime64[m]")
+        >>> recent_step(times[:-1]), recent_step(times)
+        (np.timedelta64(10,'m'), np.timedelta64(5,'m'))
     """
-    return TimeAxis(times[-_RECENT:]).step
+    step, distances = TimeAxis(times[-_RECENT:]).step, np.diff(times[-4:])
+    newest: np.timedelta64 = distances[-1]
+    alike = 2 if newest < step else 3
+    changed = len(distances) >= alike and (distances[-alike:] == newest).all()
+    return newest if changed else step
 
 
 def last_run(times: Times) -> int:

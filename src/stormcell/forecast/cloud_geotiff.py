@@ -41,9 +41,10 @@ def geotiff(arrays: Sequence[xr.DataArray]) -> bytes:
     import rasterio
     from rasterio.io import MemoryFile
 
-    first = arrays[0]
-    if "crs" not in first.coords:
+    if "crs" not in arrays[0].coords:
         raise ArgumentError("GeoTIFF: expected a forecast with a projection, found none")
+    arrays = [_from_north_west(array) for array in arrays]
+    first = arrays[0]
     grid = Grid.of(first.coords.to_dataset())
     attributes = [{key: str(value) for key, value in array.attrs.items()} for array in arrays]
     # Of rates and probabilities, the units and names differ.
@@ -77,6 +78,14 @@ def geotiff(arrays: Sequence[xr.DataArray]) -> bytes:
                 tags = {key: own[key] for key in _OWN if key in own}
                 raster.update_tags(number, valid_time=time, forecast_period=period, **tags)
         return bytes(file.read())
+
+
+def _from_north_west(array: xr.DataArray) -> xr.DataArray:
+    """Return the fields with the northernmost row and the westernmost column first, as a GeoTIFF has them."""
+    y, x = array["y"].values, array["x"].values
+    return array.isel(
+        y=slice(None, None, -1 if y[0] < y[-1] else 1), x=slice(None, None, -1 if x[0] > x[-1] else 1)
+    )
 
 
 def _bands(array: xr.DataArray) -> Iterator[tuple[str, str, str, NDArray[np.float32]]]:

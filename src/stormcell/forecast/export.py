@@ -77,6 +77,9 @@ def check(path: Path, layout: str) -> None:
         raise ArgumentError(f'layout: expected {", ".join(LAYOUTS)}, found "{layout}"')
     if path.suffix == ".tif" and layout != "cf":
         raise ArgumentError(f'{path}: expected no layout for a GeoTIFF, found "{layout}"')
+    if not path.parent.is_dir():
+        found = "a file" if path.parent.exists() else "nothing"
+        raise ArgumentError(f"{path}: expected {path.parent} to be a folder, found {found}")
     if path.is_dir() and not (path.suffix == ".zarr" and (path / _ISSUE_TIME).is_dir()):
         found = "another Zarr store" if (path / "zarr.json").is_file() else "a directory"
         raise ArgumentError(f"{path}: expected an earlier forecast or nothing to replace, found {found}")

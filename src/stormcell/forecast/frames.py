@@ -34,8 +34,17 @@ def expect_frames(frames: xr.DataArray) -> None:
         raise FramesError(f"frames: expected dimensions (time, y, x), found ({found})")
     if "time" not in frames.coords:
         raise FramesError("frames: expected a coordinate time, found none")
-    if frames["time"].dtype.kind != "M":
-        raise FramesError(f"frames: expected times of datetime64, found {frames['time'].dtype}")
+    kind = frames["time"].dtype
+    # pandas' own type with a time zone is of the kind M, too.
+    if not isinstance(kind, np.dtype) or kind.kind != "M":
+        raise FramesError(
+            f"frames: expected times of datetime64, in UTC and without a time zone, found {kind}"
+        )
+    if packed := {"scale_factor", "add_offset"} & set(frames.attrs):
+        raise FramesError(
+            f"frames: expected rain rates, found packed numbers with {' and '.join(sorted(packed))}; "
+            "xarray unpacks them with mask_and_scale=True"
+        )
     units = frames.attrs.get("units", UNITS)
     if not _are_rates(str(units)):
         raise FramesError(f"frames: expected rain rates in mm/h, found units {units!r}")

@@ -70,7 +70,9 @@ def hindcast_slopes(
     frames, step = given.values, step_minutes(given)
     back = _steps_back(step)
     device = next(nowcaster.parameters()).device
-    minutes, width = (torch.tensor([number], device=device) for number in (step, pixel_width(given)))
+    minutes, width = (
+        torch.tensor([number], dtype=torch.float32, device=device) for number in (step, pixel_width(given))
+    )
     tiles = rainy_tiles(frames[-1], thresholds[0])
     every = sample_step(sum(_pixels(tile) for tile in tiles) // CELL**2, _PIXELS // CELL**2)
 

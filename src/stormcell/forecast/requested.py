@@ -51,7 +51,7 @@ def expect_levels(levels: Sequence[float]) -> list[float]:
 
 
 def _check_whole(name: str, number: int, least: int) -> None:
-    if not isinstance(number, int | np.integer):
+    if not isinstance(number, int | np.integer) or isinstance(number, bool):
         raise ArgumentError(f"{name}: expected a whole number, found {number!r}")
     if number < least:
         raise ArgumentError(f"{name}: expected {least} or more, found {number}")

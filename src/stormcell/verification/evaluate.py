@@ -12,6 +12,8 @@ from stormcell.data.splits import Block
 from stormcell.data.time_axis import TimeAxis, Times, in_minutes
 from stormcell.errors import ArgumentError
 from stormcell.forecast.contract import Analysis, Forecaster
+from stormcell.forecast.frames import expect_frames
+from stormcell.forecast.requested import check_ensemble, check_steps
 from stormcell.verification.axes import Axes
 from stormcell.verification.case_study import Case
 from stormcell.verification.close_up import CloseUp, moderate
@@ -52,7 +54,7 @@ def evaluate(
     and a million pixels.
 
     Args:
-        rain: Rain rates in mm/h ``(time, y, x)``, possibly lazy, NaN where not observed.
+        rain: Rain rates in mm/h ``(time, y, x)``, possibly lazy, NaN where not observed, with coordinates.
         forecasters: By their name in the scores.
         issue_times: Times of ``rain``, each once, in any order.
         steps: Number of lead times, ≥ 1, in time steps of ``rain``.
@@ -80,11 +82,12 @@ def evaluate(
         >>> scores["csi"]["1.0"], scores["csi"]["10.0"], scores["n_forecasts"]
         ([1.0, 1.0, 1.0], [None, None, None], [3, 3, 2])
     """
+    expect_frames(rain)
     axis = TimeAxis(rain["time"].values.astype("datetime64[ns]"))
     issued = np.sort(np.asarray(issue_times, dtype="datetime64[ns]"))
     _check(axis, issued, forecasters, steps)
-    if members is not None and members < 1:
-        raise ArgumentError(f"members: expected 1 or more, found {members}")
+    if members is not None:
+        check_ensemble(members, seed)
     sides = grid.pixel_km(rain)
     km = float(np.mean(sides)) if pixel_km is None else pixel_km
     axes = Axes(
@@ -187,8 +190,7 @@ def _origin(rain: xr.DataArray) -> tuple[str, str | None]:
 def _check(axis: TimeAxis, issued: Times, forecasters: Mapping[str, Forecaster], steps: int) -> None:
     if not forecasters:
         raise ArgumentError("forecasters: expected at least one, found none")
-    if steps < 1:
-        raise ArgumentError(f"steps: expected 1 or more, found {steps}")
+    check_steps(steps)
     if len(axis) < 2 or (np.diff(axis.times) <= np.timedelta64(0)).any():
         raise ArgumentError(f"rain: expected at least 2 frames in time order, found {len(axis)}")
     if not issued.size:

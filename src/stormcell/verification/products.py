@@ -190,6 +190,8 @@ def _values(
     members: int | None = None,
 ) -> Rate:
     """Return a forecast's values after checking that it has the right times, grid and number of members."""
+    if not isinstance(forecast, xr.DataArray):
+        raise ArgumentError(f"{name}: expected a forecast as a DataArray, found {type(forecast).__name__}")
     dims = ("time", "y", "x")
     forms = [("realization", *dims)] if members is not None else [dims, ("realization", *dims)]
     if forecast.dims not in forms:
