@@ -8,7 +8,7 @@ from stormcell.data.grid import Spacing
 from stormcell.forecast.baselines import baseline
 from stormcell.forecast.contract import Needs
 from stormcell.forecast.resolution import Resolution
-from stormcell.forecast.resolve import for_archive, thinned
+from stormcell.forecast.resolve import for_archive, latest_run, thinned
 
 START = np.datetime64("2024-06-01T00:01", "ns")
 BASELINE = baseline("persistence")
@@ -48,7 +48,14 @@ def test_thinned_has_the_shortest_step_that_all_models_accept(step, forecasters,
 
 def test_thinned_through_a_time_keeps_its_frame():
     through = START + np.timedelta64(14, "m")
-    assert kept(thinned(rain(2), [trained(10)], through=through)) == list(range(4, 61, 10))
+    assert kept(thinned(rain(2)[:8], [trained(10)], through=through)) == [4, 14]
+
+
+def test_latest_run_after_a_change_of_the_step_has_the_step_of_the_model():
+    times = START + np.array([*range(0, 120, 10), *range(120, 156, 5)]) * np.timedelta64(1, "m")
+    changed = xr.DataArray(np.zeros((len(times), 2, 2)), {"time": times}, ("time", "y", "x"))
+    assert kept(latest_run(changed, trained(10), times[-1])) == [125, 135, 145, 155]
+    assert kept(latest_run(changed, trained(5), times[-1])) == list(range(120, 156, 5))
 
 
 def test_for_archive_of_a_baseline_is_the_baseline():

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from stormcell.data.time_axis import TimeAxis, last_run
+from stormcell.data.time_axis import TimeAxis, last_run, recent_step
 from stormcell.errors import ArgumentError
 from stormcell.forecast.baselines import BASELINES, baseline
 from stormcell.forecast.contract import DescribedForecaster
@@ -84,10 +84,11 @@ def thinned(
     Args:
         rain: Rain rates ``(time, y, x)``.
         forecasters: Forecasters. Models that were trained on every third frame need every third frame.
-        through: Time of a frame to keep; None for the first.
+        through: Time of a frame to keep, the last; None for the first.
 
     Returns:
-        The rates with the shortest step that is a multiple of the archive's. They are unchanged if they have
+        The rates with the shortest step that is a multiple of the archive's, or of its newest frames' with
+        ``through``. They are unchanged if they have
         a step that the forecasters accept, or if there is no such multiple.
 
     Example:
@@ -105,7 +106,7 @@ def thinned(
     times = rain["time"].values.astype("datetime64[s]")
     if not accepted or len(times) < 2:
         return rain
-    own = TimeAxis(times).step
+    own = TimeAxis(times).step if through is None else recent_step(times)
     none = np.timedelta64(0, "s")
     steps = sorted(step for step in set.intersection(*accepted) if step % own == none)
     if not steps or steps[0] == own:
