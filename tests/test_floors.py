@@ -70,7 +70,16 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         },
     ),
     "verification": (
-        {"errors", "atomic", "data", "forecast.contract", "forecast.probabilistic", "motion.band_power"},
+        {
+            "errors",
+            "atomic",
+            "data",
+            "forecast.contract",
+            "forecast.frames",
+            "forecast.requested",
+            "forecast.probabilistic",
+            "motion.band_power",
+        },
         {"PIL", "cv2", "jinja2", "matplotlib", "numpy", "safetensors", "scipy", "scores", "xarray"},
     ),
     "training": (

@@ -27,6 +27,7 @@ from stormcell.models import model_file
 from stormcell.training import checkpoint_io, crop_reader, nowcaster_run, sampling_index
 from stormcell.training.curve_files import read_curve
 from stormcell.training.nowcaster_run import train
+from stormcell.training.nowcaster_task import NowcasterTask
 from stormcell.training.recipes import Recipe
 from stormcell.training.sampling_index import scan
 from stormcell.training.training_archive import Rain, archive_shares
@@ -127,11 +128,35 @@ def test_train_with_another_recipe_is_refused(finished):
         quietly(archive(), finished, RECIPE.model_copy(update={"learning_rate": 0.003}))
 
 
-def test_train_with_other_data_is_refused(finished, tmp_path):
+@pytest.mark.parametrize("is_finished", [False, True])
+def test_train_with_other_data_is_refused(finished, tmp_path, is_finished):
     state = json.loads((finished / "run.json").read_text())
-    (tmp_path / "run.json").write_text(json.dumps(state | {"finished": False}))
+    (tmp_path / "run.json").write_text(json.dumps(state | {"finished": is_finished}))
     with pytest.raises(RecipeError, match="expected the frames that this run was begun with"):
         quietly(archive(seed=1), tmp_path)
+    with pytest.raises(RecipeError, match=r"expected the 1 archives and time steps .* found 2"):
+        quietly([archive(), archive(seed=1)], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("at", "words"), [(1, "before its first checkpoint"), (2, "the same command resumes")]
+)
+def test_train_ctrl_c_says_whether_it_can_be_resumed(tmp_path, monkeypatch, at, words):
+    validate, calls = NowcasterTask.validate, []
+
+    def interrupted(self, network):
+        calls.append(network)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return validate(self, network)
+
+    monkeypatch.setattr(NowcasterTask, "validate", interrupted)
+    console = Console(record=True, file=io.StringIO(), width=200)
+    with pytest.raises(KeyboardInterrupt):
+        train(archive(), tmp_path, RECIPE, console)
+    assert f"{tmp_path}: stopped" in console.export_text(clear=False)
+    assert words in console.export_text()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_train_with_a_damaged_state_names_the_file(tmp_path):

@@ -117,8 +117,8 @@ class Watch:
     def alerts(self) -> Alerts | None:
         """The states of the alert rules; None if the loop has no rules.
 
-        If the newest forecast does not describe the present rain, all of them are unknown: a loop that has
-        ended gives no all-clear.
+        If the newest forecast does not describe the present rain, all of them are unknown: after the loop
+        has ended, there is no all-clear for longer than that.
         """
         why = self.why_stale
         if self._alerts is None or why is None:

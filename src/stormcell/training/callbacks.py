@@ -160,6 +160,12 @@ class ProgressBar(Callback):
         self._bar.start()
 
     def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, *_: Any) -> None:
+        self._show(trainer, module)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        self._show(trainer, module)  # after the validation
+
+    def _show(self, trainer: lightning.Trainer, module: Any) -> None:
         assert isinstance(module, Training)
         more = module.task.note(trainer.global_step, module.elapsed, self._validation.last)
         note = f"update {trainer.global_step}, loss {self._losses.last:.4g}{more}"

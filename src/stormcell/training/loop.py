@@ -1,5 +1,6 @@
 """The training loop: a task, a budget, and a folder from which the training can be resumed."""
 
+import signal
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,7 @@ def fit(task: Task, budget: Budget, folder: Path, checkpoint: Path, pace: Pace, 
 
     Raises:
         OutputError: A file cannot be written; the same call resumes from the last checkpoint.
+        KeyboardInterrupt: Ctrl-C was pressed; likewise.
     """
     make_folder(folder)
     training = Training(task, budget, pace)
@@ -77,7 +79,7 @@ def fit(task: Task, budget: Budget, folder: Path, checkpoint: Path, pace: Pace, 
         enable_checkpointing=True,
         logger=False,
         plugins=[AtomicCheckpointIO(), *([cluster] if cluster else [])],
-        callbacks=[Clock(), losses, *progress, validation, Checkpoints(checkpoint)],
+        callbacks=[Clock(), losses, validation, *progress, Checkpoints(checkpoint)],
     )
     with warnings.catch_warnings():
         # Lightning's own use of PyTorch.
@@ -86,12 +88,21 @@ def fit(task: Task, budget: Budget, folder: Path, checkpoint: Path, pace: Pace, 
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         # A resumed training that had finished has no updates to make.
         warnings.filterwarnings("ignore", ".*across ranks is zero.*")
-        trainer.fit(
-            training,
-            datamodule=Rounds(training),
-            ckpt_path=checkpoint if checkpoint.exists() else None,
-            weights_only=True,
-        )
+        try:
+            trainer.fit(
+                training,
+                datamodule=Rounds(training),
+                ckpt_path=checkpoint if checkpoint.exists() else None,
+                weights_only=True,
+            )
+        except SystemExit as ended:
+            if not trainer.interrupted:
+                raise
+            # Lightning ends the process after Ctrl-C, with the status of an error, and ignores another.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            kept = "; the same command resumes it" if checkpoint.exists() else " before its first checkpoint"
+            console.print(f"{folder}: stopped{kept}", soft_wrap=True)
+            raise KeyboardInterrupt from ended
     return Outcome(
         training.network,
         training.global_step,

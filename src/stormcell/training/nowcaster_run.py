@@ -131,9 +131,6 @@ def train(
     )
     before = RunState.read(folder)
     _refuse_other_recipe(folder, before, recipe)
-    if before and before.finished:
-        console.print(f"{folder}: this run is finished; its model is {model_path}", soft_wrap=True)
-        return model_path
     whole = bool(others) or recipe.whole
     thinned = _thinned(rains, recipe, whole=whole)
     count = len(thinned)  # of those to train on
@@ -143,7 +140,8 @@ def train(
             f"{folder}: expected the {len(before.archives)} archives and time steps that this run was begun "
             f"with, found {len(thinned)}"
         )
-    console.print(_announcement(recipe, folder, resumed=before is not None), soft_wrap=True)
+    if not (finished := bool(before and before.finished)):
+        console.print(_announcement(recipe, folder, resumed=before is not None), soft_wrap=True)
     every = [*rains, *others]
     readers = dict(zip(map(id, every), crop_readers([rain.rates for rain in every]), strict=True))
     with console.status("") as status:
@@ -160,6 +158,9 @@ def train(
             )
             for k, (rain, thinning) in enumerate(thinned)
         ]
+    if finished:
+        console.print(f"{folder}: this run is finished; its model is {model_path}", soft_wrap=True)
+        return model_path
     used = [archive for archive, _ in prepared]
     ready, left_out = used[:count], used[count:]
     shares = archive_shares(ready, recipe)
