@@ -399,7 +399,9 @@ def test_forecast_after_a_gap_starts_there_and_covers_an_hour(tmp_path):
     for found, issue in enumerate(xr.open_zarr(tmp_path / "a.zarr")["time"].values[4:6], start=1):
         at = np.datetime_as_string(issue, unit="m")
         after = stormcell("forecast", tmp_path / "a.zarr", "--at", at, "--out", tmp_path / "g.nc")
-        said = f"frames: expected at least 3 without a gap up to the issue time, found {found}"
+        said = (
+            f"a.zarr at {at}: frames: expected at least 3 without a gap up to the issue time, found {found}"
+        )
         assert said in refused(after)
 
 

@@ -51,11 +51,14 @@ def forecast(
         nearest = times[np.abs(times - issue).argmin()]
         raise FramesError(f"{path}: no frame at {minute(issue)}; the nearest is at {minute(nearest)}")
     _warn_if_unobserved(rain, issue)
-    analysis = Analysis(latest_run(rain, chosen, issue))
-    count = steps or steps_from(chosen, analysis)
-    result, *further = make_products(
-        chosen, analysis, count, members=members, seed=seed, thresholds=thresholds, levels=levels
-    )
+    try:
+        analysis = Analysis(latest_run(rain, chosen, issue))
+        count = steps or steps_from(chosen, analysis)
+        result, *further = make_products(
+            chosen, analysis, count, members=members, seed=seed, thresholds=thresholds, levels=levels
+        )
+    except FramesError as error:
+        raise FramesError(f"{path} at {minute(issue)}: {error}") from error
     export.write(result, out, *further, layout=layout)
     print(
         f"{out}: {result.sizes['time']} frames, {minute(result['time'].values[0])} to "
