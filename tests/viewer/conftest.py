@@ -55,7 +55,14 @@ def open_page(browser: "Browser") -> Iterator[Callable[..., "Page"]]:
     """Open the map; in the end, the page must have kept the rules: no error, and nothing from elsewhere."""
     contexts, problems = [], list[str]()
 
-    def opened(server: Server, address: str = "", *, wait: bool = True, **options: Any) -> "Page":
+    def opened(
+        server: Server,
+        address: str = "",
+        *,
+        wait: bool = True,
+        route: tuple[str, Callable[..., None]] | None = None,
+        **options: Any,
+    ) -> "Page":
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
         contexts.append(context)
         page = context.new_page()
@@ -63,6 +70,8 @@ def open_page(browser: "Browser") -> Iterator[Callable[..., "Page"]]:
         page.add_init_script(WATCH)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: request.url.startswith(server.url) or problems.append(request.url))
+        if route is not None:
+            page.route(*route)
         page.goto(f"{server.url}{address}")
         if wait:
             page.wait_for_selector("canvas.rain[data-frame]")

@@ -26,6 +26,18 @@ def _scores(rainy):
     write_scores(rainy.root, [Scores(period="24h", start=now, end=now, lead_minutes=LEADS, forecasters=both)])
 
 
+def test_place_panel_has_the_name_that_is_loaded_after_it_was_opened(open_page, rainy):
+    held = []
+    hold = ("**/basemap/*_*", lambda request: held.append(request))
+    page = open_page(rainy, hash_of(50.03, 0.0, 9), route=hold)
+    page.mouse.click(1033, 464)
+    title = page.locator("#place h2")
+    expect(title).to_have_text("This place")
+    for request in held:
+        request.continue_()
+    expect(title).to_have_text("Near Dieppe")
+
+
 def test_place_panel_has_words_and_a_chart(open_page, rainy):
     page = open_page(rainy, hash_of(*CENTRE, 9))
     page.mouse.click(640, 400)

@@ -114,7 +114,11 @@ async function begin(manifest) {
   });
   const { basemap: tiles } = await site;
   if (tiles) basemap.useTiles(tiles);
-  else basemap.follow(() => labels.draw());
+  else
+    basemap.follow(() => {
+      labels.draw();
+      place.name();
+    });
 }
 
 const observedPictures = () =>

@@ -30,11 +30,17 @@ export class Place {
     const point = latlng.wrap();
     this.#marker = L.circleMarker(point, { radius: 7, className: "chosen", interactive: false }).addTo(this.#map);
     this.#panel.hidden = false;
-    const name = this.#nameOf(point);
-    this.#part("h2").textContent = name ? `Near ${name}` : "This place";
+    this.name();
     this.#part(".coordinates").textContent = coordinates(point);
     this.#show(["Asking …"]);
     return this.refresh();
+  }
+
+  /** Show the name of a larger place nearby. Names may be loaded after the place was opened. */
+  name() {
+    if (!this.#marker) return;
+    const name = this.#nameOf(this.#marker.getLatLng());
+    this.#part("h2").textContent = name ? `Near ${name}` : "This place";
   }
 
   close() {
