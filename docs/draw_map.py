@@ -30,10 +30,9 @@ def publish(radar: Path, folder: Path) -> Path:
 
 def photograph(published: Path) -> None:
     """Take the picture of a published folder."""
-    with Server(published) as server, sync_playwright() as playwright:
-        server.stop()
-        server.clock = lambda: ISSUE + timedelta(minutes=2)
-        server.start()
+    server = Server(published)
+    server.clock = lambda: ISSUE + timedelta(minutes=2)
+    with server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1180, "height": 740}, timezone_id="Europe/Amsterdam")
         page.goto(f"{server.url}{VIEW}")

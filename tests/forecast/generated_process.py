@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft, special
 
-from stormcell.forecast.noise import wave_frequencies
 from stormcell.forecast.rain_distribution import RainDistribution
 from stormcell.forecast.wave_memory import WaveMemory
+from stormcell.motion.band_power import wave_frequencies
 
 THRESHOLDS = [0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3.5, 5, 8, 12, 20, 30]
 LEADS = 12

@@ -9,10 +9,10 @@ from stormcell.data.synthetic import generate
 from stormcell.errors import ArgumentError, FramesError
 from stormcell.forecast.contract import Analysis
 from stormcell.forecast.ensemble import draw_members, ensemble_array, ensemble_of, normal_tail, ranks
-from stormcell.forecast.noise import wave_frequencies
 from stormcell.forecast.rain_distribution import RainDistribution
 from stormcell.forecast.rain_spectrum import RainSpectrum, rain_spectrum
 from stormcell.forecast.wave_memory import WaveMemory
+from stormcell.motion.band_power import wave_frequencies
 from stormcell.motion.sprog import moving_cascade
 
 SPECTRUM = RainSpectrum(np.geomspace(0.005, 0.7, 40), (1 + (50 * np.geomspace(0.005, 0.7, 40)) ** 2) ** -1.5)

@@ -7,10 +7,10 @@ from scipy import fft, ndimage
 from stormcell.data.synthetic import generate
 from stormcell.forecast.ensemble import draw_members
 from stormcell.forecast.member_texture import LARGEST_FACTOR, LARGEST_SIDE, MemberTexture
-from stormcell.forecast.noise import wave_frequencies
 from stormcell.forecast.rain_distribution import RainDistribution
 from stormcell.forecast.rain_spectrum import RainSpectrum
 from stormcell.forecast.wave_memory import WaveMemory
+from stormcell.motion.band_power import wave_frequencies
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from stormcell.forecast.noise import (
     carried_places,
     carry,
     noise_period,
-    wave_frequencies,
 )
 from stormcell.forecast.wave_memory import WaveMemory
 from stormcell.motion.advection import extrapolate
+from stormcell.motion.band_power import wave_frequencies
 from stormcell.motion.sprog import moving_cascade
 
 RAIN_MEMORY = WaveMemory(

@@ -6,8 +6,8 @@ from scipy import fft, special
 
 from stormcell.data.synthetic import generate
 from stormcell.errors import ArgumentError
-from stormcell.forecast.noise import wave_frequencies
 from stormcell.forecast.rain_spectrum import rain_spectrum
+from stormcell.motion.band_power import wave_frequencies
 
 SIZE = 512
 FREQUENCY = wave_frequencies((SIZE, SIZE))

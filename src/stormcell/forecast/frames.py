@@ -34,11 +34,11 @@ def expect_frames(frames: xr.DataArray) -> None:
         raise FramesError(f"frames: expected dimensions (time, y, x), found ({found})")
     if "time" not in frames.coords:
         raise FramesError("frames: expected a coordinate time, found none")
-    kind = frames["time"].dtype
+    dtype = frames["time"].dtype
     # pandas' own type with a time zone is of the kind M, too.
-    if not isinstance(kind, np.dtype) or kind.kind != "M":
+    if not isinstance(dtype, np.dtype) or dtype.kind != "M":
         raise FramesError(
-            f"frames: expected times of datetime64, in UTC and without a time zone, found {kind}"
+            f"frames: expected times of datetime64, in UTC and without a time zone, found {dtype}"
         )
     if packed := {"scale_factor", "add_offset"} & set(frames.attrs):
         raise FramesError(

@@ -27,6 +27,7 @@ from stormcell.errors import ArgumentError
 from stormcell.forecast.contract import Field
 from stormcell.forecast.wave_memory import WaveMemory
 from stormcell.motion.advection import area_displacements, row_bands
+from stormcell.motion.band_power import wave_frequencies
 
 Values = NDArray[np.float64]
 Places = NDArray[np.int16]
@@ -197,12 +198,6 @@ def _frequency_classes(frequency: Values) -> tuple[NDArray[np.uint8], Values]:
     width = (most - least) / (CLASSES - 1) or 1.0  # all waves have one frequency
     log = np.log(np.maximum(frequency, np.exp(least)))
     return np.rint((log - least) / width).astype(np.uint8), np.exp(least + width * np.arange(CLASSES))
-
-
-def wave_frequencies(period: tuple[int, int]) -> Values:
-    """Return the frequency of every wave of a field, cycles per pixel ``(y, x // 2 + 1)``."""
-    frequencies: Values = np.hypot(fft.fftfreq(period[0])[:, None], fft.rfftfreq(period[1]))
-    return frequencies
 
 
 def carried_places(motion: Field, steps: int, period: tuple[int, int]) -> Iterator[Places]:

@@ -21,6 +21,7 @@ from scipy.interpolate import CubicSpline
 
 from stormcell.errors import ArgumentError
 from stormcell.forecast.contract import Field
+from stormcell.motion.band_power import wave_frequencies
 
 Values = NDArray[np.float64]
 
@@ -70,7 +71,7 @@ class RainSpectrum:
             >>> power.shape, round(float(power[0, 4]), 6)
             ((8, 5), 0.0001)
         """
-        frequency = np.maximum(np.hypot(fft.fftfreq(period[0])[:, None], fft.rfftfreq(period[1])), 1e-9)
+        frequency = np.maximum(wave_frequencies(period), 1e-9)
         logs = np.interp(np.log(frequency), np.log(self.frequencies), np.log(self.powers))
         return np.asarray(np.exp(logs), np.float32)
 
@@ -186,7 +187,7 @@ def _spectrum(correlations: Values) -> RainSpectrum:
     part = np.minimum(distance / distance[known].max(), 1)
     window = np.where(part < 0.5, 1 - 6 * part**2 * (1 - part), 2 * (1 - part) ** 3)
     waves = fft.rfft2(np.where(known, correlations, 0) * window).real
-    frequency = np.hypot(fft.fftfreq(size)[:, None], fft.rfftfreq(size))
+    frequency = wave_frequencies((size, size))
     edges = np.geomspace(1 / size, np.sqrt(0.5), BANDS + 1)
     band = np.digitize(frequency, edges[1:-1]).ravel()
     count = np.bincount(band, minlength=BANDS)

@@ -9,6 +9,12 @@ from scipy import fft
 from stormcell.motion.decibels import LEAST_RAIN
 
 
+def wave_frequencies(period: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the frequency of every wave of a field, cycles per pixel ``(y, x // 2 + 1)``."""
+    frequencies: NDArray[np.float64] = np.hypot(fft.fftfreq(period[0])[:, None], fft.rfftfreq(period[1]))
+    return frequencies
+
+
 def band_power(
     rate: NDArray[np.float32], mask: NDArray[np.bool_], edges_px: tuple[float, ...]
 ) -> NDArray[np.float64]:
@@ -49,6 +55,6 @@ def band_power(
 @lru_cache(maxsize=4)
 def _bands(height: int, width: int, edges_px: tuple[float, ...]) -> NDArray[np.intp]:
     """Return the band of each component of a half spectrum; 0 and ``len(edges)`` are outside all bands."""
-    frequency = np.hypot(fft.fftfreq(height)[:, None], fft.rfftfreq(width)[None, :])
+    frequency = wave_frequencies((height, width))
     wavelength = np.divide(1, frequency, where=frequency > 0, out=np.full(frequency.shape, np.inf))
     return np.asarray(np.digitize(wavelength, edges_px))
