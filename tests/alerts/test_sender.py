@@ -118,9 +118,10 @@ def test_sender_tries_again_after_an_error_and_waits_longer_each_time(store, rec
         post.sender.turn()
         assert len(receiver.received) == asked
         post.now += timedelta(seconds=0.1)
+        assert post.sender.problem == f"127.0.0.1: 1 was not delivered: status {status}; it is tried again"
     post.sender.turn()
     assert [headers["webhook-id"] for headers, _ in receiver.received] == ["1"] * 5 + ["2"]
-    assert len(post.lines) == 1
+    assert post.sender.problem == ""
 
 
 def test_sender_waits_no_longer_than_an_hour(store):
@@ -138,7 +139,8 @@ def test_sender_gives_up_after_a_day(store):
     post.now += timedelta(hours=24, seconds=1)
     post.sender.turn()
     assert store.waiting() == 0
-    assert "given up" in post.lines[0]
+    assert post.lines == ["example.org: 1 is given up after a day"]
+    assert post.sender.problem == ""
 
 
 def test_sender_killed_between_delivery_and_removal_sends_the_same_id_again(store, receiver):
@@ -165,7 +167,7 @@ def test_sender_without_a_receiver_gives_the_reason(store):
         webhook = Webhook(url=f"http://127.0.0.1:{free.getsockname()[1]}/", allow_private=True)
         post = Post(store, webhook, ["1"])
         post.sender.turn()
-    assert "refused" in post.lines[0]
+    assert "refused" in post.sender.problem
     assert store.waiting() == 1
 
 

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from stormcell.alerts.alert_store import Message, Store, opened
 from stormcell.alerts.delivery import deliver
@@ -26,6 +27,10 @@ class Sender:
         clock: Returns the time.
         log: Called with a line for each thing that a person should know.
         deliver: Sends a message.
+
+    Attributes:
+        problem: Why the last attempt failed; empty if it did not. It names the host of the webhook only, since
+            the rest of an address may be a secret.
     """
 
     def __init__(
@@ -39,6 +44,8 @@ class Sender:
     ) -> None:
         self._store, self._webhook, self._clock, self._log = store, webhook, clock, log
         self._deliver = deliver
+        self._host = urlsplit(webhook.url).hostname or ""
+        self.problem = ""
 
     def turn(self) -> int:
         """Send what is due, and return the number of delivered messages.
@@ -51,17 +58,18 @@ class Sender:
             now = self._clock()
             if now - message.created > _LONGEST_LIFE:
                 self._store.remove(url, message)
-                self._log(f"{url}: {message.id} is given up after a day")
+                self._log(f"{self._host}: {message.id} is given up after a day")
+                self.problem = ""
                 continue
             reason = self._deliver(self._webhook, message, now)
             if reason is None:
                 self._store.remove(url, message)
+                self.problem = ""
                 delivered += 1
                 continue
             pause = min(timedelta(seconds=2 ** min(message.attempts, 12)), _LONGEST_PAUSE)
             self._store.postpone(url, message, self._clock() + pause)
-            if message.attempts == 0:
-                self._log(f"{url}: {message.id} was not delivered: {reason}; it is tried again")
+            self.problem = f"{self._host}: {message.id} was not delivered: {reason}; it is tried again"
         return delivered
 
 
@@ -76,11 +84,17 @@ class Senders:
 
     def __init__(self, path: Path, webhooks: tuple[Webhook, ...], *, log: Callable[[str], None]) -> None:
         self._path, self._log = path, log
+        self._problems = dict.fromkeys((webhook.url for webhook in webhooks), "")
         self._ended = threading.Event()
         # They end with the process: a receiver that never answers does not hold it up.
         self._threads = [
             threading.Thread(target=self._run, args=(webhook,), daemon=True) for webhook in webhooks
         ]
+
+    @property
+    def problem(self) -> str:
+        """Why messages are not delivered now; empty if all are."""
+        return "; ".join(problem for problem in self._problems.values() if problem)
 
     def start(self) -> None:
         """Start sending."""
@@ -98,7 +112,6 @@ class Senders:
             thread.join(patience)
 
     def _run(self, webhook: Webhook) -> None:
-        problem = ""
         while not self._ended.is_set():
             try:
                 with opened(self._path) as store:
@@ -107,9 +120,7 @@ class Senders:
                     while not ended:
                         ended = self._ended.wait(_LOOK)  # and once more at the end, for what came last
                         sender.turn()
-                        problem = ""
+                        self._problems[webhook.url] = sender.problem
             except StormcellError as error:
-                if str(error) != problem:
-                    self._log(str(error))
-                problem = str(error)
+                self._problems[webhook.url] = str(error)
                 self._ended.wait(_LOOK)

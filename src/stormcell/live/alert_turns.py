@@ -77,8 +77,9 @@ class AlertTurns:
                 self._failed, self._problem = None, ""
         except StormcellError as error:
             self._problem = f"rules were not judged: {error}"
+        judging = self._problem
         try:
             self._alerting.look(now, longest)
         except StormcellError as error:
-            return str(error)
-        return self._problem
+            judging = str(error)
+        return "; ".join(problem for problem in (judging, self._senders.problem) if problem)
