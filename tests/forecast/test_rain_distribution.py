@@ -1,6 +1,7 @@
 """The predictive distribution: its formula by numerical integration, its inverses, its limits.
 
-The oracle interpolates ln S over ln r by ``numpy.interp`` in double precision, one pixel at a time.
+The oracle interpolates the odds to halfway, and ln S over ln r by ``numpy.interp``, in double precision, one
+pixel at a time.
 """
 
 from itertools import pairwise
@@ -27,6 +28,14 @@ def one(probabilities) -> RainDistribution:
     return RainDistribution(THRESHOLDS, np.array(probabilities, np.float32).reshape(-1, 1, 1))
 
 
+def halfway(lower, upper):
+    """Return the probability halfway between two thresholds."""
+    least = max(upper, lower * np.exp(-STEEPEST))
+    odds = (probability / max(1 - probability, 1e-4) for probability in (lower, least))
+    middle = np.sqrt(np.prod(list(odds)))
+    return min(max(middle / (1 + middle), least), lower)
+
+
 def survival(probabilities, rate):
     """Return P(R ≥ rate), by definition."""
     p = np.array(probabilities, np.float32).astype(np.float64)
@@ -38,17 +47,23 @@ def survival(probabilities, rate):
     if p[k] == 0:
         return 0.0
     last = k == len(p) - 1
-    lower, upper = p[k - last], p[k - last + 1]
-    fall = min(np.log(lower / upper), STEEPEST) if upper else STEEPEST
+    ends, chances = LOGS[k - last : k - last + 2], p[k - last : k - last + 2]
+    centre, middle = ends.mean(), halfway(*chances)
+    if last or np.log(rate) >= centre:
+        ends, chances = [centre, ends[1]], [middle, chances[1]]
+    else:
+        ends, chances = [ends[0], centre], [chances[0], middle]
+    fall = min(np.log(chances[0] / chances[1]), STEEPEST) if chances[1] else STEEPEST
     if last:
-        slope = max(fall / (LOGS[-1] - LOGS[-2]), TAIL_SLOPE)
+        slope = max(fall / (ends[1] - ends[0]), TAIL_SLOPE)
         return p[-1] * (rate / THRESHOLDS[-1]) ** -slope
-    return np.exp(np.interp(np.log(rate), LOGS[k : k + 2], [np.log(lower), np.log(lower) - fall]))
+    return np.exp(np.interp(np.log(rate), ends, [np.log(chances[0]), np.log(chances[0]) - fall]))
 
 
 def integral(function, upto=LARGEST, since=0.0):
     """Integrate over rates, piece by piece."""
-    ends = [since, *(t for t in [*THRESHOLDS, LARGEST] if since < t < upto), upto]
+    corners = sorted([*THRESHOLDS, *np.exp((LOGS[1:] + LOGS[:-1]) / 2), LARGEST])
+    ends = [since, *(corner for corner in corners if since < corner < upto), upto]
     # Inside of a piece: the ends themselves may be jumps.
     return sum(
         integrate.quad(function, a * (1 + 1e-12), b * (1 - 1e-12), epsabs=1e-10, epsrel=1e-9)[0]
@@ -163,7 +178,14 @@ def test_quantile_levels_have_the_order_and_limits_of_the_distribution():
     dry, low, high = one(exceedance).quantile([0.3, 0.6, 0.999999]).ravel()
     assert dry == 0
     assert 0.1 < low < high <= LARGEST
-    assert low == pytest.approx(0.1 * (0.5 / 0.4) ** (1 / 0.8), rel=RELATIVE)
+    # Halfway from .1 to .2 mm/h, the odds are the root of 1 and those of .287.
+    middle = 1 / (1 + 1 / np.sqrt(exceedance[1] / (1 - exceedance[1])))
+    assert low == pytest.approx(0.1 * 2 ** (np.log(0.5 / 0.4) / np.log(0.5 / middle) / 2), rel=RELATIVE)
+
+
+def test_quantile_rate_that_is_nearly_certain_between_thresholds_is_in_their_middle():
+    exceedance = np.where(np.array(THRESHOLDS) <= 1, 0.999, 0.001)
+    assert one(exceedance).quantile([0.5]).item() == pytest.approx(np.sqrt(1 * 1.5), rel=RELATIVE)
 
 
 def test_quantile_at_fields_of_levels_equals_pixel_by_pixel():

@@ -78,5 +78,6 @@ def test_alert_turns_message_that_is_not_delivered_is_a_problem_without_the_addr
         while not (problem := loop.turn(manifest)[1]) and time.monotonic() < deadline:
             time.sleep(0.05)
         loop.turns.stop()
-    assert problem.startswith("127.0.0.1: ") and "was not delivered" in problem
+    assert problem.startswith("127.0.0.1: ")
+    assert "was not delivered" in problem
     assert "secret" not in problem

@@ -29,8 +29,8 @@ class Sender:
         deliver: Sends a message.
 
     Attributes:
-        problem: Why the last attempt failed; empty if it did not. It names the host of the webhook only, since
-            the rest of an address may be a secret.
+        problem: Why the last attempt failed; empty if it did not. It names the host of the webhook only,
+            since the rest of an address may be a secret.
     """
 
     def __init__(

@@ -12,13 +12,15 @@ from stormcell.forecast.rain_kernels import Pieces, rain_kernels
 STEEPEST = 16.0  # largest fall of ln S from one threshold to the next
 TAIL_SLOPE = 2.0  # smallest a_K: in radar data, the slope beyond 12 mm/h is 2 to 4
 
+SUREST = 1e-4  # smallest complement of a probability, for the middle of a piece: that of float16 is coarser
+LEAST_SHARE = float(np.exp(-STEEPEST))  # of the probability at the next threshold, for the same
+
 SMALLEST = np.float32(1e-35)  # stands for a probability of 0 in logarithms
-NO_RISE = np.zeros(1, np.float32)
 FLAT = 1e-6  # a smaller slope of ln S over ln r is rounding
 
 
 class ParetoPieces:
-    """The pieces between thresholds, and beyond the last.
+    """The pieces between thresholds, in halves, and the tail beyond the last.
 
     Methods take the probabilities of exceeding each threshold at some pixels, ``(threshold, rows, x)``.
 
@@ -37,7 +39,7 @@ class ParetoPieces:
             thresholds.astype(np.float32),
             self.lengths.astype(np.float32),
             self._tops,
-            np.array([SMALLEST, STEEPEST, TAIL_SLOPE, FLAT], np.float32),
+            np.array([SMALLEST, STEEPEST, TAIL_SLOPE, FLAT, SUREST, LEAST_SHARE], np.float32),
         )
 
     def probability(self, exceedance: Field, rate: float) -> Field:
@@ -48,33 +50,45 @@ class ParetoPieces:
             return lower * 0
         if number < 0 or rate == self.thresholds[number]:
             return lower
-        part = np.log(rate / self.thresholds[number]) / self.lengths[number]
-        logs = [_log(probability) for probability in exceedance[max(number - 1, 0) : number + 2]]
-        last = number == len(self.thresholds) - 1
-        fall = self._tail(_fall(*logs)) if last else _fall(logs[-2], logs[-1])
-        found: Field = lower * np.exp(np.float32(-part) * fall)
+        part = np.log(rate / self.thresholds[number])
+        if number == len(self.thresholds) - 1:
+            fall, length = self._tail(self._last_fall(exceedance)), self.lengths[number]
+        else:
+            upper, length = exceedance[number + 1], self.lengths[number] / 2
+            middle = _middle(lower, upper)
+            if part < length:
+                upper = middle
+            else:
+                lower, part = middle, part - length
+            fall = _fall(_log(lower), _log(upper))
+        found: Field = lower * np.exp(np.float32(-part / length) * fall)
         return found
 
+    def _last_fall(self, exceedance: Field) -> Field:
+        """Return by how much ln S falls over the second half of the last piece between thresholds."""
+        lower, upper = exceedance[-2:]
+        return _fall(_log(_middle(lower, upper)), _log(upper))
+
     def _tail(self, fall: Field) -> Field:
-        """Return by how much ln S falls beyond the last threshold, given the fall before it."""
-        before, length = self.lengths[-2:]
+        """Return by how much ln S falls beyond the last threshold, given the fall in the half before it."""
+        before, length = self.lengths[-2] / 2, self.lengths[-1]
         falls: Field = np.maximum(fall * np.float32(length / before), np.float32(TAIL_SLOPE * length))
         return falls
 
     def _pieces(self, exceedance: Field) -> Iterator["_Piece"]:
         """Yield the pieces of the distribution of some rows, up to the last that some pixel reaches."""
-        logs, fall = _log(exceedance[0]), exceedance[0]
-        for piece, (rate, length) in enumerate(zip(self.thresholds, self.lengths, strict=True)):
-            probability = exceedance[piece]
-            if not np.fmax.reduce(probability, axis=None, initial=0) > 0:
+        lower = exceedance[0]
+        for rate, length, upper in zip(self.thresholds, self.lengths, exceedance[1:], strict=False):
+            if not np.fmax.reduce(lower, axis=None, initial=0) > 0:
                 return  # S is 0 from this threshold on
-            if piece + 1 < len(self.thresholds):
-                upper = _log(exceedance[piece + 1])
-                fall = _fall(logs, upper)
-            else:
-                upper, fall = logs, self._tail(fall)
-            yield _Piece(np.float32(rate), np.float32(length), probability, fall)
-            logs = upper
+            middle, half = _middle(lower, upper), np.float32(length / 2)
+            logs = _log(middle)
+            yield _Piece(np.float32(rate), half, lower, _fall(_log(lower), logs))
+            yield _Piece(np.float32(rate * np.exp(length / 2)), half, middle, _fall(logs, _log(upper)))
+            lower = upper
+        if np.fmax.reduce(lower, axis=None, initial=0) > 0:
+            fall = self._tail(self._last_fall(exceedance))
+            yield _Piece(np.float32(self.thresholds[-1]), np.float32(self.lengths[-1]), lower, fall)
 
     def invert(self, exceedance: Field, chances: Field, rates: Field) -> None:
         """Write the rates exceeded ``(field, rows, x)``."""
@@ -99,10 +113,12 @@ class ParetoPieces:
                 np.greater(probability, chance, out=above)
                 np.add(count, above.view(np.uint8), out=count)
             wet = np.flatnonzero(count)
-            rate[wet] = self._rates(exceedance, count[wet], wet, _log(chance[wet]), NO_RISE)
+            rate[wet] = self._rates(exceedance, count[wet], wet, _log(chance[wet]))
 
     def cut(self, exceedance: Field, cuts: NDArray[np.float32], rates: Field) -> None:
         """Write the largest rate whose probability is at least its cut ``(rows, x)``.
+
+        Between two thresholds, both are interpolated alike, without halves.
 
         Args:
             exceedance: Probabilities.
@@ -133,7 +149,7 @@ class ParetoPieces:
         number: NDArray[np.uint8],
         wet: NDArray[np.intp],
         logs: Field,
-        rises: Field,
+        rises: Field | None = None,
     ) -> Field:
         """Return the rates at which S falls below a cut, at pixels with a rate above the first threshold.
 
@@ -142,26 +158,31 @@ class ParetoPieces:
             number: Number of thresholds up to the rate, ≥ 1, at some pixels ``(w,)``.
             wet: These pixels ``(w,)``.
             logs: Logarithm of the cut at the last of these thresholds ``(w,)``.
-            rises: Slope of ln of the cut over ln r in each piece ``(threshold,)``, or ``(1,)`` in all.
+            rises: Slope of ln of the cut over ln r in each piece ``(threshold,)``, if the pieces are not
+                divided into halves; None for constant cuts and halves.
         """
         pixels, last = exceedance.shape[1], len(self.thresholds) - 1
-        # The fall of ln S is that of the piece; beyond the last threshold, it comes from the piece before.
         piece = np.minimum(number, np.uint8(last)) - 1
         flat = piece * np.intp(pixels) + wet
-        lower, upper = _log(exceedance.take(flat)), _log(exceedance.take(flat + pixels))
-        slope = _fall(lower, upper) * (1 / self.lengths[:-1]).astype(np.float32)[piece]
-        beyond = number > last
-        if beyond.any():
-            lower[beyond] = upper[beyond]
-            slope[beyond] = np.maximum(slope[beyond], np.float32(TAIL_SLOPE))
-            piece = number - 1
-        if len(rises) > 1:
-            slope += rises[piece]
-        part = (lower - logs) / np.maximum(slope, np.float32(FLAT))
-        found = np.exp(np.clip(part, 0, self.lengths.astype(np.float32)[piece]))
-        found *= self.thresholds.astype(np.float32)[piece]
+        lower, upper = exceedance.take(flat), exceedance.take(flat + pixels)
+        low, high, beyond = _log(lower), _log(upper), number > last
+        width = self.lengths.astype(np.float32)[piece]
+        start = self.thresholds.astype(np.float32)[number - 1]
+        if rises is None:
+            width *= np.float32(0.5)
+            middle = _log(_middle(lower, upper))
+            second = beyond | (middle >= logs)
+            low, high = np.where(second, middle, low), np.where(second, high, middle)
+            start *= np.exp(np.where(second & ~beyond, width, 0))
+        # Beyond the last threshold, the slope of ln S is that of what is before it.
+        slope = _fall(low, high) / width
+        slope[beyond] = np.maximum(slope[beyond], np.float32(TAIL_SLOPE))
+        if rises is not None:
+            slope += rises[number - 1]
+        part = (np.where(beyond, high, low) - logs) / np.maximum(slope, np.float32(FLAT))
+        most = np.where(beyond, self.lengths.astype(np.float32)[-1], width)
         # Below the next threshold: that one is not exceeded.
-        rates: Field = np.minimum(found, self._tops[piece])
+        rates: Field = np.minimum(start * np.exp(np.clip(part, 0, most)), self._tops[number - 1])
         return rates
 
     def mean(self, exceedance: Field) -> Field:
@@ -190,11 +211,11 @@ class ParetoPieces:
 
 
 class _Piece(NamedTuple):
-    """The distribution between two thresholds, at some pixels."""
+    """The distribution in a half between two thresholds, or beyond the last, at some pixels."""
 
-    rate: np.float32  # lower threshold
+    rate: np.float32  # lowest
     length: np.float32  # of the piece in ln r
-    probability: Field  # (rows, x): S at the lower threshold
+    probability: Field  # (rows, x): S at the lowest rate
     fall: Field  # (rows, x): of ln S over the piece
 
 
@@ -209,6 +230,16 @@ def _integral(piece: _Piece, fall: Field, part: Field | np.float32, power: int) 
     integral: Field = _mean_exponential(growth)
     integral *= piece.rate * part
     return integral
+
+
+def _middle(lower: Field, upper: Field) -> Field:
+    """Return S between two thresholds, halfway in ln r: its odds are the geometric mean of theirs."""
+    least = np.maximum(upper, lower * np.float32(LEAST_SHARE))
+    surest = np.float32(SUREST)
+    odds = np.sqrt(lower) * np.sqrt(least)  # their product might be too small for float32
+    against = np.sqrt(np.maximum(1 - lower, surest) * np.maximum(1 - least, surest))
+    middle: Field = np.clip(odds / (odds + against), least, lower)
+    return middle
 
 
 def _log(probability: Field) -> Field:

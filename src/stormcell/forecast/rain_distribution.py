@@ -1,22 +1,27 @@
 """A predictive distribution of the rain rate at every pixel, from the probabilities of exceeding some rates.
 
-Let ``t_1 < … < t_K`` be the thresholds and ``p_k`` the probability of a rate of at least ``t_k``. Between two
-thresholds the logarithm of the probability is linear in the logarithm of the rate:
+Let ``t_1 < … < t_K`` be the thresholds and ``p_k`` the probability of a rate of at least ``t_k``. At the
+geometric mean of two thresholds, the odds ``p / (1 - p)`` are the geometric mean of theirs. In each half, the
+logarithm of the probability is linear in the logarithm of the rate. With ``s`` for the thresholds and the
+rates halfway, and ``q_j`` for their probabilities:
 
-    S(r) = P(R ≥ r) = p_k · (r / t_k)^(-a_k)         for t_k ≤ r < t_{k+1}
-    a_k  = min(ln(p_k / p_{k+1}), 16) / ln(t_{k+1} / t_k)
+    S(r) = P(R ≥ r) = q_j · (r / s_j)^(-a_j)         for s_j ≤ r < s_{j+1}
+    a_j  = min(ln(q_j / q_{j+1}), 16) / ln(s_{j+1} / s_j)
 
 - Below ``t_1`` a forecast is dry: ``S(r) = p_1`` for ``0 < r ≤ t_1``, and the rate is 0 with ``1 - p_1``.
-- Beyond ``t_K`` is a Pareto tail: the same formula with ``a_K = max(a_{K-1}, 2)``, up to a largest
-  rate, which is never exceeded.
+- Beyond ``t_K`` is a Pareto tail: the same formula with the slope of the half before, at least 2, up to a
+  largest rate, which is never exceeded.
 - A fall by more than a factor of e^16 (1e7) between two thresholds, such as to 0, is a jump at the upper one.
+- For the rates halfway, ``1 - p`` is at least 1e-4.
 
-So the distribution is a chain of Pareto distributions. Exceedance of rain rates is close to a power law over
-the ratio of two neighbouring thresholds, the probabilities of the thresholds are kept exactly, the result is
-monotone by construction, and the quantile, the mean and the continuous ranked probability score have closed
-forms: in ``ln r``, the integrands of ``∫ S dr`` and ``∫ S² dr`` over a piece are exponential.
-Linear in the logit differs from it by less than 0.02 where rain is certain, and has no closed forms. Linear
-in the probability overstates rare rates: halfway from 1e-2 to 1e-4 it has 5e-3 instead of 1e-3.
+So the distribution is a chain of Pareto distributions. The probabilities of the thresholds are kept exactly,
+the result is monotone by construction, and the quantile, the mean and the continuous ranked probability score
+have closed forms: in ``ln r``, the integrands of ``∫ S dr`` and ``∫ S² dr`` over a half are exponential.
+Without the rates halfway, a rate that is nearly certain to lie between two thresholds would be expected close
+to the lower one. The odds treat high and low probabilities alike; where both are low, the logarithm of the
+probability is linear, and exceedance of rain rates is close to such a power law. Odds that are interpolated
+everywhere have no closed forms, and gain little more. Linear in the probability overstates rare rates:
+halfway from 1e-2 to 1e-4 it has 5e-3 instead of 1e-3.
 """
 
 from collections.abc import Iterator, Sequence
@@ -192,8 +197,9 @@ class RainDistribution:
         higher one reaches its cut.
 
         Args:
-            cuts: A probability for each threshold, above 0 and up to 1. Between two thresholds, the logarithm
-                is interpolated over the logarithm of the rate; beyond the last, the cut is constant.
+            cuts: A probability for each threshold, above 0 and up to 1. Between two thresholds, logarithms
+                of probability and cut are interpolated over the logarithm of the rate, without the rates
+                halfway: areas of rain fall like that from rate to rate. Beyond the last, the cut is constant.
 
         Returns:
             Rain rates in mm/h ``(y, x)``: 0, or at least the first threshold; NaN where the forecast is

@@ -57,8 +57,9 @@ class Pieces(NamedTuple):
         rates: Lower rate of each piece in mm/h ``(threshold,)``.
         lengths: Its length in ln r ``(threshold,)``.
         tops: Its largest rate ``(threshold,)``.
-        limits: The smallest probability, the largest fall of ln S, and the smallest slopes of ln S over ln r:
-            beyond the last threshold, and anywhere ``(4,)``.
+        limits: The smallest probability, the largest fall of ln S, and the smallest slopes of ln S over ln r,
+            beyond the last threshold and anywhere; for the middle of a piece, the smallest complement of a
+            probability, and the smallest share of the probability before ``(6,)``.
     """
 
     rates: Field

@@ -117,7 +117,7 @@ static void check_chances(void) {
 static void check_rates(void) {
     enum { N = 300 };
     static const number rate[PIECES] = {0.1f, 0.5f, 1, 4, 20};
-    number length[PIECES], top[PIECES], limits[] = {1e-35f, 16, 2, 1e-6f}, cut[PIECES], log_cut[PIECES], rise[PIECES];
+    number length[PIECES], top[PIECES], limits[] = {1e-35f, 16, 2, 1e-6f, 1e-4f, 1e-7f}, cut[PIECES], log_cut[PIECES], rise[PIECES];
     number *chances = numbers_of(PIECES * N), *wanted = numbers_of(N), *by_cut = numbers_of(N), *inverse = numbers_of(N);
     for (size k = 0; k < PIECES; k++) {
         double above = k + 1 < PIECES ? rate[k + 1] : 200;
@@ -149,12 +149,20 @@ static void check_rates(void) {
         double expected = 0;
         if (count > 0) {
             size piece = count - 1, before = piece < PIECES - 1 ? piece : PIECES - 2;
-            double fall = fmin(log((double)chances[before * N + pixel] / chances[(before + 1) * N + pixel]), 16);
-            double slope = fall / length[before];
-            if (piece > before) slope = fmax(slope, 2);
+            double lower = chances[before * N + pixel], upper = chances[(before + 1) * N + pixel];
+            double bound = inverts ? wanted[pixel] : cut[piece], from = rate[piece], width = length[before];
+            double odds = sqrt(lower * upper / fmax(1 - lower, 1e-4) / fmax(1 - upper, 1e-4));
+            double middle = fmin(fmax(odds / (1 + odds), upper), lower);
+            if (inverts) {
+                width /= 2;
+                if (piece == before && middle >= bound) from *= exp(width);
+                if (piece > before || middle >= bound) lower = middle;
+                else upper = middle;
+            }
+            double slope = fmin(log(lower / upper), 16) / width, most = width;
+            if (piece > before) slope = fmax(slope, 2), lower = upper, most = length[piece];
             if (!inverts) slope += rise[piece];
-            double part = log((double)chances[piece * N + pixel] / (inverts ? wanted[pixel] : cut[piece])) / slope;
-            expected = rate[piece] * exp(fmin(fmax(part, 0), length[piece]));
+            expected = from * exp(fmin(fmax(log(lower / bound) / slope, 0), most));
         }
         double found = inverts ? inverse[pixel] : by_cut[pixel], scale = fmax(expected, 1);
         compare(inverts ? "rate of a chance" : "rate at a cut", pixel, found / scale, expected / scale);

@@ -10,7 +10,9 @@ typedef struct {
     const number *chances; /* (thresholds, pixels): of exceeding each threshold */
     size plane, thresholds; /* numbers from one threshold to the next, and how many thresholds */
     const number *rate, *length, *top; /* (thresholds): lower rate of each piece, its length in ln r, its largest rate */
-    const number *limits; /* the smallest probability, the largest fall of ln S, and the smallest slopes: tail, all */
+    /* The smallest probability, the largest fall of ln S, the smallest slopes beyond the last threshold and anywhere;
+       and for the middle of a piece: the smallest complement, and the smallest share of the probability before. */
+    const number *limits;
 } pieces;
 
 /* Written out, as is exponential: x = 2^n m with m from sqrt(1/2) to sqrt(2), and log m = 2 artanh((m - 1) / (m + 1)). */
@@ -32,13 +34,15 @@ static inline number logarithm(number x) {
 /* Write, for a strip of pixels, the rates at which the probability falls below a cut.
 
    The count of a pixel is that of the thresholds up to the rate, and its rate is 0 or NaN on entry. The cut is given by
-   its logarithm at the last of these thresholds, and by its slope over ln r. */
+   its logarithm at the last of these thresholds. Either pieces are divided into halves and the cut is constant, or they
+   are not, and its logarithm rises over ln r. */
 static inline void rates_of(
-    const pieces *d, size start, size n, const int32_t *restrict count, const number *restrict cut,
+    const pieces *d, int halves, size start, size n, const int32_t *restrict count, const number *restrict cut,
     const number *restrict rise, number *restrict rates
 ) {
     number lower[STRIP], upper[STRIP], across[STRIP], length[STRIP], rate[STRIP], top[STRIP], least[STRIP];
     number smallest = d->limits[0], steepest = d->limits[1], tail = d->limits[2], flat = d->limits[3];
+    number surest = d->limits[4], share = d->limits[5];
     int32_t all = (int32_t)d->thresholds;
     for (size i = 0; i < n; i++) {
         /* The fall of ln S is that of the piece; beyond the last threshold, it comes from the piece before. */
@@ -52,13 +56,34 @@ static inline void rates_of(
     for (size i = 0; i < n; i++) {
         number low = logarithm(lower[i] > smallest ? lower[i] : smallest);
         number high = logarithm(upper[i] > smallest ? upper[i] : smallest);
-        number fall = low - high;
+        int32_t beyond = least[i] > 0;
+        number from = low, to = high, width = across[i], most = length[i], skipped = 0;
+        if (halves) {
+            /* Halfway, the odds are the geometric mean of those at the thresholds. */
+            number later = lower[i] * share;
+            later = upper[i] > later ? upper[i] : later;
+            number without = 1 - lower[i], without_later = 1 - later;
+            without = without > surest ? without : surest;
+            without_later = without_later > surest ? without_later : surest;
+            number odds = sqrtf(lower[i]) * sqrtf(later);
+            number middle = odds / (odds + sqrtf(without * without_later));
+            middle = middle > later ? middle : later;
+            middle = middle < lower[i] ? middle : lower[i];
+            number centre = logarithm(middle > smallest ? middle : smallest);
+            int32_t second = centre >= cut[i];
+            width /= 2;
+            from = beyond | second ? centre : low;
+            to = beyond | second ? high : centre;
+            skipped = second & !beyond ? width : 0;
+            most = beyond ? most : width;
+        }
+        number fall = from - to;
         fall = fall < 0 ? 0 : fall > steepest ? steepest : fall;
-        number slope = fall / across[i];
+        number slope = fall / width;
         slope = (slope > least[i] ? slope : least[i]) + rise[i];
-        number part = ((least[i] > 0 ? high : low) - cut[i]) / (slope > flat ? slope : flat);
-        part = part < 0 ? 0 : part > length[i] ? length[i] : part;
-        number found = rate[i] * exponential(part);
+        number part = ((beyond ? high : from) - cut[i]) / (slope > flat ? slope : flat);
+        part = part < 0 ? 0 : part > most ? most : part;
+        number found = rate[i] * exponential(part + skipped);
         found = found < top[i] ? found : top[i];
         rates[i] = count[i] > 0 ? found : rates[i];
     }
@@ -94,7 +119,7 @@ void rain_cut(size first, size last, const cut_arguments *a) {
             size k = count[i] > 0 ? count[i] - 1 : 0;
             cut[i] = a->log_cut[k], rise[i] = a->rise[k];
         }
-        rates_of(d, start, n, count, cut, rise, a->rates + start);
+        rates_of(d, 0, start, n, count, cut, rise, a->rates + start);
     }
 }
 
@@ -132,7 +157,7 @@ void rain_invert(size first, size last, const invert_arguments *a) {
 #pragma omp simd
         for (size i = 0; i < n; i++)
             cut[i] = logarithm(wanted[i] > d->limits[0] ? wanted[i] : d->limits[0]);
-        rates_of(d, start, n, count, cut, rise, rates);
+        rates_of(d, 1, start, n, count, cut, rise, rates);
     }
 }
 
