@@ -77,6 +77,7 @@ def test_rules_with_an_error_name_the_file_and_the_error_on_one_line(tmp_path, t
     with pytest.raises(InputError, match=r"rules\.yaml") as found:
         read(tmp_path, text)
     assert message in str(found.value)
+    assert str(found.value).count(", found ") <= 1
     assert "\n" not in str(found.value)
 
 

@@ -249,6 +249,8 @@ def read_rules(path: Path) -> Rules:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        found = str(first["input"])
-        shown = found if len(found) < 60 else f"{found[:57]}…"
-        raise InputError(f"{path}: {where}: {first['msg']}, found {shown}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        if ", found " not in message:
+            found = str(first["input"])
+            message += f", found {found if len(found) < 60 else f'{found[:57]}…'}"
+        raise InputError(f"{path}: {where}: {message}") from None

@@ -12,8 +12,8 @@ from stormcell.forecast.rain_kernels import Pieces, rain_kernels
 STEEPEST = 16.0  # largest fall of ln S from one threshold to the next
 TAIL_SLOPE = 2.0  # smallest a_K: in radar data, the slope beyond 12 mm/h is 2 to 4
 
-SUREST = 1e-4  # smallest complement of a probability, for the middle of a piece: that of float16 is coarser
-LEAST_SHARE = float(np.exp(-STEEPEST))  # of the probability at the next threshold, for the same
+SUREST = 1e-4  # smallest 1 - S in the odds; in float16, the smallest above 0 is 5e-4
+LEAST_SHARE = float(np.exp(-STEEPEST))  # smallest ratio of S at two thresholds, in the odds
 
 SMALLEST = np.float32(1e-35)  # stands for a probability of 0 in logarithms
 FLAT = 1e-6  # a smaller slope of ln S over ln r is rounding
