@@ -181,6 +181,13 @@ def test_verify_of_an_archive_without_the_test_period_scores_all_of_it_with_a_no
     assert "overlap_with_training" in scores["about"]
 
 
+def test_verify_of_one_frame_names_the_archive(tmp_path):
+    synthetic.write(tmp_path / "radar", seed=3, events=1, steps=1, shape=(40, 48))
+    assert stormcell("archive", tmp_path / "radar", "--out", tmp_path / "a.zarr").exit_code == 0
+    done = stormcell("verify", tmp_path / "a.zarr", "--out", tmp_path / "report")
+    assert "a.zarr: expected at least 2 frames, found 1" in refused(done)
+
+
 def test_verify_merge_of_two_halves_equals_the_whole(journey, tmp_path):
     times = xr.open_zarr(journey / "a.zarr")["time"].values
     border = [np.datetime_as_string(times[k], unit="m") for k in (24, 25)]  # within an event

@@ -214,6 +214,8 @@ def test_train_on_a_full_disk_fails_in_one_line_and_resumes_later(finished, tmp_
 def test_train_on_too_short_an_archive_is_refused(tmp_path):
     with pytest.raises(ArgumentError, match="frames to train on"):
         quietly(archive(count=7), tmp_path)
+    with pytest.raises(ArgumentError, match=r"^archive: expected at least 2 frames, found 1"):
+        quietly(archive(count=1), tmp_path)
 
 
 CHILD = """

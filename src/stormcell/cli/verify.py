@@ -60,6 +60,8 @@ def verify(
     rain = archive.rain(archive.open(path))
     forecasters = {name: for_archive(one, rain) for name, one in forecasters.items()}
     frames = rain.sizes["time"]
+    if frames < 2:
+        raise ArgumentError(f"{path}: expected at least 2 frames, found {frames}")
     rain = thinned(rain, forecasters.values())
     axis = TimeAxis(rain["time"].values)
     if len(axis) < frames:

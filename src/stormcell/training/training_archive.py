@@ -12,7 +12,7 @@ from stormcell.data import archive
 from stormcell.data.grid import Spacing, pixel_km
 from stormcell.data.splits import Positions, Split, steps_between
 from stormcell.data.time_axis import TimeAxis, in_minutes
-from stormcell.errors import ArchiveError, RecipeError
+from stormcell.errors import ArchiveError, ArgumentError, RecipeError
 from stormcell.training import sampling_index
 from stormcell.training.crop_reader import CropReader
 from stormcell.training.recipes import Recipe
@@ -171,6 +171,8 @@ def prepare(
         ArchiveError: The training block or the validation block has no window or no rain.
     """
     axis = TimeAxis(rain.rates["time"].values)
+    if len(axis) < 2:
+        raise ArgumentError(f"{rain.name}: expected at least 2 frames, found {len(axis)}")
     every = thinning * steps_between(axis, recipe.time_step_minutes, rain.name)
     step = every * axis.step
     blocks = blocks_of(rain.name, axis, recipe, every, whole=whole) if before is None else before.split
