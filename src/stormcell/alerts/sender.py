@@ -29,8 +29,8 @@ class Sender:
         deliver: Sends a message.
 
     Attributes:
-        problem: Why the last attempt failed; empty if it did not. It names the host of the webhook only,
-            since the rest of an address may be a secret.
+        problem: The reason why the last attempt failed; empty if it did not. It names the host of the
+            webhook only, since the rest of an address may be a secret.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Senders:
 
     @property
     def problem(self) -> str:
-        """Why messages are not delivered now; empty if all are."""
+        """The reason why messages are not delivered now; empty if all are."""
         return "; ".join(problem for problem in self._problems.values() if problem)
 
     def start(self) -> None:
