@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from stormcell.forecast.contract import Field
 from stormcell.forecast.rain_kernels import Pieces, rain_kernels
 
-STEEPEST = 16.0  # largest fall of ln S from one threshold to the next
+STEEPEST = 16.0  # largest fall of ln S over a piece or a half
 TAIL_SLOPE = 2.0  # smallest a_K: in radar data, the slope beyond 12 mm/h is 2 to 4
 
 SUREST = 1e-4  # smallest 1 - S in the odds; in float16, the smallest above 0 is 5e-4
@@ -52,7 +52,7 @@ class ParetoPieces:
             return lower
         part = np.log(rate / self.thresholds[number])
         if number == len(self.thresholds) - 1:
-            fall, length = self._tail(self._last_fall(exceedance)), self.lengths[number]
+            fall, length = self._tail(exceedance), self.lengths[number]
         else:
             upper, length = exceedance[number + 1], self.lengths[number] / 2
             middle = _middle(lower, upper)
@@ -64,14 +64,11 @@ class ParetoPieces:
         found: Field = lower * np.exp(np.float32(-part / length) * fall)
         return found
 
-    def _last_fall(self, exceedance: Field) -> Field:
-        """Return by how much ln S falls over the second half of the last piece between thresholds."""
+    def _tail(self, exceedance: Field) -> Field:
+        """Return by how much ln S falls beyond the last threshold, from the slope in the half before it."""
         lower, upper = exceedance[-2:]
-        return _fall(_log(_middle(lower, upper)), _log(upper))
-
-    def _tail(self, fall: Field) -> Field:
-        """Return by how much ln S falls beyond the last threshold, given the fall in the half before it."""
         before, length = self.lengths[-2] / 2, self.lengths[-1]
+        fall = _fall(_log(_middle(lower, upper)), _log(upper))
         falls: Field = np.maximum(fall * np.float32(length / before), np.float32(TAIL_SLOPE * length))
         return falls
 
@@ -87,7 +84,7 @@ class ParetoPieces:
             yield _Piece(np.float32(rate * np.exp(length / 2)), half, middle, _fall(logs, _log(upper)))
             lower = upper
         if np.fmax.reduce(lower, axis=None, initial=0) > 0:
-            fall = self._tail(self._last_fall(exceedance))
+            fall = self._tail(exceedance)
             yield _Piece(np.float32(self.thresholds[-1]), np.float32(self.lengths[-1]), lower, fall)
 
     def invert(self, exceedance: Field, chances: Field, rates: Field) -> None:

@@ -117,7 +117,8 @@ static void check_chances(void) {
 static void check_rates(void) {
     enum { N = 300 };
     static const number rate[PIECES] = {0.1f, 0.5f, 1, 4, 20};
-    number length[PIECES], top[PIECES], limits[] = {1e-35f, 16, 2, 1e-6f, 1e-4f, 1e-7f}, cut[PIECES], log_cut[PIECES], rise[PIECES];
+    number length[PIECES], top[PIECES], cut[PIECES], log_cut[PIECES], rise[PIECES];
+    number limits[] = {1e-35f, 16, 2, 1e-6f, 1e-4f, 1e-7f};
     number *chances = numbers_of(PIECES * N), *wanted = numbers_of(N), *by_cut = numbers_of(N), *inverse = numbers_of(N);
     for (size k = 0; k < PIECES; k++) {
         double above = k + 1 < PIECES ? rate[k + 1] : 200;
