@@ -169,6 +169,14 @@ def test_lead_time_figure_has_panels_of_ensembles_only_where_there_are_some(eval
     assert sum(ax.get_xlabel() == "lead time, min" for ax in figure.axes) == 3  # below each column
 
 
+def test_lead_time_figure_has_curves_below_their_titles(evaluation):
+    found = evaluation.to_scores()
+    for scores in found.values():
+        scores["intervals"]["roc_area"] = {key: {"low": [0.93], "high": [0.99]} for key in scores["roc_area"]}
+    (ax,) = (ax for ax in lead_time_figure(found).axes if ax.get_title(loc="left").startswith("ROC area"))
+    assert ax.get_ylim() == pytest.approx((0, 1.05 * 0.99))
+
+
 def test_lead_time_figure_has_bands_of_intervals_once_for_equal_curves(evaluation):
     found = evaluation.to_scores()
     ax = {ax.get_title(loc="left"): ax for ax in lead_time_figure(found).axes}["MAE, mm/h"]

@@ -21,7 +21,7 @@ _COLOURS, _UNKNOWN, _CLUTTER = "YlGnBu", "#d4d4d4", "#d1495b"
 
 
 def clutter_map(found: xr.Dataset, *, credit: str | None = None) -> Figure:
-    """Draw the wet frequency and the clutter of the whole grid, and of the square with the most clutter.
+    """Draw wet frequency and clutter: of the whole grid, and of the square with the most clutter, if any.
 
     Args:
         found: A dataset of :func:`stormcell.data.static_clutter.find`.
@@ -38,11 +38,15 @@ def clutter_map(found: xr.Dataset, *, credit: str | None = None) -> Figure:
         f"{found.attrs['frames']} frames, {start} to {end} UTC"
     )
     figure.text(0.012, 1 - 0.2 / total, title, fontsize=10.5, color=INK, va="center", weight="bold")
-    areas = ((slice(None), slice(None)), (rows, columns))
-    for number, area in enumerate(areas):
-        left = 0.1 + number * (_PANEL + 0.1)
+    panels = {"whole grid": (slice(None), slice(None))}
+    if clutter.any():
+        panels["where clutter is densest"] = (rows, columns)
+    margin = (_WIDTH - len(panels) * (_PANEL + 0.1) + 0.1) / 2
+    for number, (name, area) in enumerate(panels.items()):
+        left = margin + number * (_PANEL + 0.1)
         shape = (left / _WIDTH, (_FOOT + below) / total, (_PANEL - 0.1) / _WIDTH, _PANEL / total)
         ax = figure.add_axes(shape)
+        ax.set_title(name, loc="left", fontsize=8.5, color=INK, pad=4)
         _draw(ax, frequency[area], clutter[area], pixel_km(found[FREQUENCY]), dot=1.5 if number == 0 else 5)
     norm = Normalize(0, 1)
     bar = figure.colorbar(
@@ -88,11 +92,12 @@ def _draw(
 
 
 def _densest(clutter: NDArray[np.bool_], km: tuple[float, float]) -> tuple[slice, slice]:
-    """Return the square of at most 300 km with the most clutter."""
+    """Return the square of at most 300 km with the most clutter; of several, that in their middle."""
     high, wide = (
         min(max(1, round(_CLOSE_UP_KM / side)), size) for side, size in zip(km, clutter.shape, strict=True)
     )
     count = np.pad(clutter.cumsum(0, dtype=np.int64).cumsum(1), ((1, 0), (1, 0)))
     inside = count[high:, wide:] - count[:-high, wide:] - count[high:, :-wide] + count[:-high, :-wide]
-    top, left = np.unravel_index(int(inside.argmax()), inside.shape)
-    return slice(int(top), int(top) + high), slice(int(left), int(left) + wide)
+    most = np.argwhere(inside == inside.max())
+    top, left = map(int, most[np.abs(most - most.mean(axis=0)).sum(axis=1).argmin()])
+    return slice(top, top + high), slice(left, left + wide)

@@ -58,7 +58,7 @@ def lead_time_figure(scores: Scores, *, credit: str | None = None) -> Figure:
         if score.best == "one":
             _log_about_one(ax)
         else:
-            ax.set_ylim(bottom=0)
+            ax.set_ylim(0, 1.05 * top if np.isfinite(top := ax.dataLim.y1) and top > 0 else 1)
         if path[0] == "csi":
             _note_events(ax, first, path[1])
     for column in grid.T:
