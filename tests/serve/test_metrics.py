@@ -25,6 +25,13 @@ def test_metrics_describe_what_is_published(client):
     assert found["stormcell_loop_stage_seconds", "read"] == 0.2
 
 
+def test_metrics_have_the_number_of_problems(serve, published):
+    publish_issue(published)
+    problems = ("the feed cannot be read", "rules were not judged")
+    write_status(published, Status(updated=ISSUE, state="waiting", problems=problems))
+    assert metrics(serve(published))["stormcell_loop_problems",] == 2
+
+
 def test_metrics_count_requests_by_route_not_by_address(client):
     client.get("/point", params=place(*WET))
     client.get("/point", params={"lat": 0, "lon": 0})

@@ -112,6 +112,8 @@ class _State:
         yield _gauge("stormcell_loop_updated_timestamp_seconds", "Last turn of the loop", updated)
         missing = float(status.missing_frames_1h)
         yield _gauge("stormcell_loop_missing_frames", "Frames missing in the last hour", missing)
+        problems = float(len(status.problems))
+        yield _gauge("stormcell_loop_problems", "Problems that status.json describes", problems)
         files = GaugeMetricFamily("stormcell_loop_files", "Files since the start", labels=["outcome"])
         for outcome, count in status.files.items():
             files.add_metric([outcome], count)
