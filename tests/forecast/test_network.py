@@ -17,7 +17,8 @@ from stormcell.forecast import cell_forecast, network_probabilities
 from stormcell.forecast.contract import Analysis, make_forecast
 from stormcell.forecast.network import NetworkForecaster
 from stormcell.forecast.probabilistic import DistributionForecaster, EnsembleForecaster
-from stormcell.forecast.rain_distribution import RainDistribution
+from stormcell.forecast.rain_distribution import LARGEST, RainDistribution
+from stormcell.forecast.tail_slope import tail_slope
 from stormcell.models import model_file
 from stormcell.models.model_file import TrainingData
 from stormcell.models.nowcaster import Nowcaster
@@ -209,6 +210,19 @@ def test_network_forecaster_has_light_rain_if_the_newest_frame_has_it(forecaster
     for rates in (single, *members):
         assert ((rates[:4, :6] >= 0.03) & (rates[:4, :6] < 0.1)).mean() > 0.8
     assert not ((single[:, 20:] > 0) & (single[:, 20:] < 0.03)).any()
+
+
+def test_network_forecaster_has_the_tail_of_the_newest_frame(forecaster):
+    given = frames()
+    given.values[:, 10:30, 10:30] = 60.0
+    expected = tail_slope(given.values[-1], 30.0, LARGEST, network_probabilities.pixel_width(given))
+    assert (
+        expected
+        < tail_slope(0 * given.values[-1], 30.0, LARGEST, network_probabilities.pixel_width(given)) - 0.5
+    )
+    for rain in forecaster.distributions_from(Analysis(given), 2):
+        assert rain.tail_slope == pytest.approx(expected, rel=1e-5)  # rates are kept as decibels
+        assert rain.part(slice(8)).tail_slope == rain.tail_slope
 
 
 def test_network_forecaster_nothing_observed_forecasts_nan(forecaster):
@@ -592,8 +606,8 @@ def test_network_forecaster_keeps_one_distribution_at_a_time(forecaster, monkeyp
     made, alive, begin = [], [], network_probabilities.writer
 
     class Watched(network_probabilities.AnchoredRain):
-        def __init__(self, *arguments):
-            super().__init__(*arguments)
+        def __init__(self, *arguments, **named):
+            super().__init__(*arguments, **named)
             made.append(weakref.ref(self.exceedance))
 
     def writer(*arguments):

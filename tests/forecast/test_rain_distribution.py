@@ -24,8 +24,9 @@ LOGS = np.log(THRESHOLDS)
 RELATIVE = 1e-5
 
 
-def one(probabilities) -> RainDistribution:
-    return RainDistribution(THRESHOLDS, np.array(probabilities, np.float32).reshape(-1, 1, 1))
+def one(probabilities, slope=TAIL_SLOPE) -> RainDistribution:
+    exceedance = np.array(probabilities, np.float32).reshape(-1, 1, 1)
+    return RainDistribution(THRESHOLDS, exceedance, tail_slope=slope)
 
 
 def halfway(lower, upper):
@@ -36,7 +37,7 @@ def halfway(lower, upper):
     return min(max(middle / (1 + middle), least), lower)
 
 
-def survival(probabilities, rate):
+def survival(probabilities, rate, smallest=TAIL_SLOPE):
     """Return P(R ≥ rate), by definition."""
     p = np.array(probabilities, np.float32).astype(np.float64)
     if rate <= THRESHOLDS[0]:
@@ -55,7 +56,7 @@ def survival(probabilities, rate):
         ends, chances = [ends[0], centre], [chances[0], middle]
     fall = min(np.log(chances[0] / chances[1]), STEEPEST) if chances[1] else STEEPEST
     if last:
-        slope = max(fall / (ends[1] - ends[0]), TAIL_SLOPE)
+        slope = max(fall / (ends[1] - ends[0]), smallest)
         return p[-1] * (rate / THRESHOLDS[-1]) ** -slope
     return np.exp(np.interp(np.log(rate), ends, [np.log(chances[0]), np.log(chances[0]) - fall]))
 
@@ -82,13 +83,16 @@ def exceedances(draw):
 
 
 rates = st.floats(2**-7, 250, width=32)
+slopes = st.sampled_from([0.7, TAIL_SLOPE, 3.5])
 
 
-@given(exceedances(), rates)
+@given(exceedances(), rates, slopes)
 @settings(max_examples=150)
-def test_probability_any_rate_is_the_formula(exceedance, rate):
-    expected = survival(exceedance, rate)
-    assert one(exceedance).probability([rate]).item() == pytest.approx(expected, rel=RELATIVE, abs=1e-12)
+def test_probability_any_rate_is_the_formula(exceedance, rate, slope):
+    expected = survival(exceedance, rate, slope)
+    assert one(exceedance, slope).probability([rate]).item() == pytest.approx(
+        expected, rel=RELATIVE, abs=1e-12
+    )
 
 
 def test_probability_at_thresholds_is_what_was_given():
@@ -102,17 +106,17 @@ def test_probability_higher_rate_is_not_more_probable(exceedance, one_rate, othe
     assert low >= high * (1 - RELATIVE)
 
 
-@given(exceedances(), st.floats(2**-20, 1, exclude_max=True, width=32))
+@given(exceedances(), st.floats(2**-20, 1, exclude_max=True, width=32), slopes)
 @settings(max_examples=150)
-def test_rates_exceeded_any_chance_is_the_smallest_rate_that_is_not_more_probable(exceedance, chance):
-    rate = one(exceedance).rates_exceeded(np.full((1, 1), chance, np.float32)).item()
+def test_rates_exceeded_any_chance_is_the_smallest_rate_that_is_not_more_probable(exceedance, chance, slope):
+    rate = one(exceedance, slope).rates_exceeded(np.full((1, 1), chance, np.float32)).item()
     if chance >= exceedance[0]:
         assert rate == 0
         return
     # Rates and probabilities are inverse to each other where S is continuous. At a jump or on a plateau,
     # S just below and just above the rate enclose the chance. Between them is the rounding of the rate.
     assert THRESHOLDS[0] * (1 - RELATIVE) <= rate <= LARGEST * (1 + RELATIVE)
-    below, above = (survival(exceedance, rate * factor) for factor in (1 - RELATIVE, 1 + RELATIVE))
+    below, above = (survival(exceedance, rate * factor, slope) for factor in (1 - RELATIVE, 1 + RELATIVE))
     slack = 1 + 1e-4  # of the chance, for rounding of ln S below 1e-5
     assert below * slack >= chance >= above / slack
 
@@ -138,23 +142,24 @@ def test_rates_exceeded_reaches_a_threshold_exactly_where_it_is_more_probable_th
         np.testing.assert_array_equal(found >= np.float32(threshold), chances < probability)
 
 
-@given(exceedances())
+@given(exceedances(), slopes)
 @settings(max_examples=30)
-def test_mean_is_the_integral_of_the_probability(exceedance):
-    expected = integral(lambda r: survival(exceedance, r))
-    assert one(exceedance).mean().item() == pytest.approx(expected, rel=RELATIVE, abs=1e-7)
+def test_mean_is_the_integral_of_the_probability(exceedance, slope):
+    expected = integral(lambda r: survival(exceedance, r, slope))
+    assert one(exceedance, slope).mean().item() == pytest.approx(expected, rel=RELATIVE, abs=1e-7)
 
 
-@given(exceedances(), st.one_of(st.just(0.0), rates))
+@given(exceedances(), st.one_of(st.just(0.0), rates), slopes)
 @settings(max_examples=30)
-def test_crps_any_observation_is_the_integral_by_definition(exceedance, observation):
-    below = integral(lambda r: (1 - survival(exceedance, r)) ** 2, upto=observation) if observation else 0.0
-    above = (
-        integral(lambda r: survival(exceedance, r) ** 2, since=observation) if observation < LARGEST else 0.0
-    )
-    score = one(exceedance).crps(np.full((1, 1), observation, np.float32)).item()
+def test_crps_any_observation_is_the_integral_by_definition(exceedance, observation, slope):
+    def exceeds(rate):
+        return survival(exceedance, rate, slope)
+
+    below = integral(lambda r: (1 - exceeds(r)) ** 2, upto=observation) if observation else 0.0
+    above = integral(lambda r: exceeds(r) ** 2, since=observation) if observation < LARGEST else 0.0
+    score = one(exceedance, slope).crps(np.full((1, 1), observation, np.float32)).item()
     # ∫ S² and 2 ∫ S are subtracted from each other: up to 200 mm/h, each rounded.
-    rounded = 3e-6 * max(observation, integral(lambda r: survival(exceedance, r) ** 2))
+    rounded = 3e-6 * max(observation, integral(lambda r: exceeds(r) ** 2))
     # Below float32's smallest normal number, of which an integral has up to 200, numbers lose their digits.
     rounded += LARGEST * float(np.finfo(np.float32).tiny)
     assert score == pytest.approx(below + above, rel=RELATIVE, abs=rounded)
@@ -263,6 +268,12 @@ def test_distribution_certainly_dry_and_never_exceeded_have_their_limits():
 def test_distribution_invalid_arguments_are_refused(thresholds, exceedance, message):
     with pytest.raises(ArgumentError, match=message):
         RainDistribution(thresholds, exceedance.astype(np.float32))
+
+
+@pytest.mark.parametrize("slope", [0.0, -1.0, np.nan, np.inf])
+def test_distribution_slope_that_is_none_is_refused(slope):
+    with pytest.raises(ArgumentError, match=f"tail_slope: expected a number above 0, found {slope}"):
+        one(np.full(14, 0.5), slope)
 
 
 def test_distribution_of_double_precision_is_refused():

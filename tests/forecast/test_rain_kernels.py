@@ -53,9 +53,10 @@ def exceedance(shape):
     return np.ascontiguousarray(found)
 
 
+@pytest.mark.parametrize("slope", [2.0, 3.5])
 @pytest.mark.parametrize("shape", [(1, 1), (3, 61), (40, 64), (70, 500)])
-def test_rates_of_kernels_are_those_of_numpy(without_kernels, shape):
-    rain = RainDistribution(THRESHOLDS, exceedance(shape))
+def test_rates_of_kernels_are_those_of_numpy(without_kernels, shape, slope):
+    rain = RainDistribution(THRESHOLDS, exceedance(shape), tail_slope=slope)
     levels = np.random.default_rng(1).random((3, *shape)).astype(np.float32)
     levels[0, :1, :1], levels[1, -1:, -1:] = np.nan, 1.0
     cuts = np.linspace(0.5, 0.05, len(THRESHOLDS), dtype=np.float32)

@@ -10,6 +10,7 @@ from stormcell.forecast.anchored_logits import sample_step
 from stormcell.forecast.anchoring import anchored_cuts
 from stormcell.forecast.contract import Field
 from stormcell.forecast.cuts import best_cuts
+from stormcell.forecast.pareto_pieces import TAIL_SLOPE
 from stormcell.forecast.rain_distribution import Probabilities, RainDistribution
 
 # Smallest and largest ratio of the forecast area of rain to that of the newest frame that lasts.
@@ -34,6 +35,7 @@ class AnchoredRain(RainDistribution):
             moved to the lead time.
         among: Pixels that the areas were counted among ``(y, x)``: those whose rain does not come from where
             nothing was observed; None for all.
+        tail_slope: As for a :class:`~stormcell.forecast.rain_distribution.RainDistribution`.
 
     Example:
         >>> probability = np.linspace(0.01, 0.8, 100, dtype=np.float32).reshape(10, 10)
@@ -49,8 +51,10 @@ class AnchoredRain(RainDistribution):
         exceedance: Probabilities,
         areas: Sequence[float],
         among: NDArray[np.bool_] | None = None,
+        *,
+        tail_slope: float = TAIL_SLOPE,
     ) -> None:
-        super().__init__(thresholds, exceedance, checked=True)
+        super().__init__(thresholds, exceedance, tail_slope=tail_slope, checked=True)
         self.areas, self.among = areas, among
 
     def single(self) -> Field:
@@ -85,4 +89,7 @@ class AnchoredRain(RainDistribution):
     def _at(self, pixels: NDArray[np.intp]) -> RainDistribution:
         """Return the distribution of some pixels in one row, in float32, given their numbers."""
         some = self.exceedance.reshape(len(self.thresholds), -1).take(pixels, axis=1)[:, None]
-        return RainDistribution(self.thresholds.tolist(), some, checked=True).part(slice(None))
+        found = RainDistribution(
+            self.thresholds.tolist(), some, largest=self.largest, tail_slope=self.tail_slope, checked=True
+        )
+        return found.part(slice(None))

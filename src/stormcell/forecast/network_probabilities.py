@@ -26,8 +26,9 @@ from stormcell.forecast.known_rain import known_rain
 from stormcell.forecast.lead_threads import ahead, using_threads, worker_threads
 from stormcell.forecast.light_rain import LIGHT, LightRain, add_light_rain, with_light_rain
 from stormcell.forecast.logit_slopes import slopes_at
-from stormcell.forecast.rain_distribution import Probabilities
+from stormcell.forecast.rain_distribution import LARGEST, Probabilities
 from stormcell.forecast.rain_kernels import in_groups
+from stormcell.forecast.tail_slope import tail_slope
 from stormcell.models.nowcaster import (
     LARGEST_PIXEL,
     LEAST_INPUTS,
@@ -125,6 +126,7 @@ def lead_distributions(
     thresholds, pixels = nowcaster.thresholds, max(int(np.count_nonzero(known)), 1)
     # As parts of the area that is known.
     areas, shower = areas_of(now, thresholds) / pixels, SHOWER / kilometres**2 / pixels
+    slope = tail_slope(now, thresholds[-1], LARGEST, kilometres)
     light = LightRain(frames[-1], kilometres)
     now = with_light_rain(now, frames[-1])
     given = [LIGHT, *thresholds] if light else list(thresholds)
@@ -166,7 +168,7 @@ def lead_distributions(
             moved = np.where(among, carry.nearest(now), 0)
             lasting = lasting_areas(areas_of(moved, given), given, lead * minutes)
             del carry, around, places, moved, by_network
-            yield AnchoredRain(given, found, lasting.tolist(), among)
+            yield AnchoredRain(given, found, lasting.tolist(), among, tail_slope=slope)
             del found, among
 
 

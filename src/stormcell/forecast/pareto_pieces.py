@@ -10,7 +10,7 @@ from stormcell.forecast.contract import Field
 from stormcell.forecast.rain_kernels import Pieces, rain_kernels
 
 STEEPEST = 16.0  # largest fall of ln S over a piece or a half
-TAIL_SLOPE = 2.0  # smallest a_K: in radar data, the slope beyond 12 mm/h is 2 to 4
+TAIL_SLOPE = 2.0  # smallest slope beyond the last threshold: in radar data, it is 2 to 4
 
 SUREST = 1e-4  # smallest 1 - S in the odds; in float16, the smallest above 0 is 5e-4
 LEAST_SHARE = float(np.exp(-STEEPEST))  # smallest ratio of S at two thresholds, in the odds
@@ -27,11 +27,15 @@ class ParetoPieces:
     Args:
         thresholds: Ascending rain rates in mm/h ``(K,)``.
         largest: Largest rate in mm/h.
+        tail_slope: Smallest slope of ln S over ln r beyond the last threshold.
     """
 
-    def __init__(self, thresholds: NDArray[np.float64], largest: float) -> None:
+    def __init__(
+        self, thresholds: NDArray[np.float64], largest: float, tail_slope: float = TAIL_SLOPE
+    ) -> None:
         self.thresholds = thresholds
         self.largest = largest
+        self._tail_slope = np.float32(tail_slope)
         self.lengths = np.log(np.append(thresholds[1:], largest) / thresholds)  # of the pieces in ln r
         below = np.nextafter(thresholds[1:].astype(np.float32), np.float32(0))
         self._tops = np.append(below, np.float32(largest))  # largest rates of the pieces
@@ -39,7 +43,7 @@ class ParetoPieces:
             thresholds.astype(np.float32),
             self.lengths.astype(np.float32),
             self._tops,
-            np.array([SMALLEST, STEEPEST, TAIL_SLOPE, FLAT, SUREST, LEAST_SHARE], np.float32),
+            np.array([SMALLEST, STEEPEST, tail_slope, FLAT, SUREST, LEAST_SHARE], np.float32),
         )
 
     def probability(self, exceedance: Field, rate: float) -> Field:
@@ -69,7 +73,7 @@ class ParetoPieces:
         lower, upper = exceedance[-2:]
         before, length = self.lengths[-2] / 2, self.lengths[-1]
         fall = _fall(_log(_middle(lower, upper)), _log(upper))
-        falls: Field = np.maximum(fall * np.float32(length / before), np.float32(TAIL_SLOPE * length))
+        falls: Field = np.maximum(fall * np.float32(length / before), self._tail_slope * np.float32(length))
         return falls
 
     def _pieces(self, exceedance: Field) -> Iterator["_Piece"]:
@@ -173,7 +177,7 @@ class ParetoPieces:
             start *= np.exp(np.where(second & ~beyond, width, 0))
         # Beyond the last threshold, the slope of ln S is that of what is before it.
         slope = _fall(low, high) / width
-        slope[beyond] = np.maximum(slope[beyond], np.float32(TAIL_SLOPE))
+        slope[beyond] = np.maximum(slope[beyond], self._tail_slope)
         if rises is not None:
             slope += rises[number - 1]
         part = (np.where(beyond, high, low) - logs) / np.maximum(slope, np.float32(FLAT))

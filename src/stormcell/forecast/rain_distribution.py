@@ -9,8 +9,8 @@ rates halfway, and ``q_j`` for their probabilities:
     a_j  = min(ln(q_j / q_{j+1}), 16) / ln(s_{j+1} / s_j)
 
 - Below ``t_1`` a forecast is dry: ``S(r) = p_1`` for ``0 < r ≤ t_1``, and the rate is 0 with ``1 - p_1``.
-- Beyond ``t_K`` is a Pareto tail: the same formula with the slope of the half before, at least 2, up to a
-  largest rate, which is never exceeded.
+- Beyond ``t_K`` is a Pareto tail: the same formula with the slope of the half before, or a smallest slope if
+  that is larger, up to a largest rate, which is never exceeded.
 - A fall by more than a factor of e^16 (1e7) between two thresholds, such as to 0, is a jump at the upper one.
 - For the rates halfway, ``1 - p`` is at least 1e-4.
 
@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from stormcell.errors import ArgumentError
 from stormcell.forecast.contract import Field
-from stormcell.forecast.pareto_pieces import ParetoPieces
+from stormcell.forecast.pareto_pieces import TAIL_SLOPE, ParetoPieces
 from stormcell.forecast.requested import expect_levels, expect_thresholds
 
 LARGEST = 200.0  # mm/h
@@ -55,10 +55,11 @@ class RainDistribution:
             x)``: 0 to 1, not increasing with the threshold, NaN at all thresholds where the forecast is
             undefined. It is not copied. All is computed in float32.
         largest: The largest rate in mm/h, above the last threshold.
+        tail_slope: The smallest slope of the tail, > 0.
         checked: Whether it is known already that the probabilities are as described, which takes long to see.
 
     Raises:
-        ArgumentError: The thresholds or the probabilities are not as described.
+        ArgumentError: The thresholds, the probabilities or the slope are not as described.
 
     Example:
         >>> exceedance = np.array([0.5, 0.25, 0.01], np.float32).reshape(3, 1, 1)
@@ -78,6 +79,7 @@ class RainDistribution:
         exceedance: Probabilities,
         *,
         largest: float = LARGEST,
+        tail_slope: float = TAIL_SLOPE,
         checked: bool = False,
     ) -> None:
         rates = np.asarray(thresholds, np.float64)
@@ -85,6 +87,8 @@ class RainDistribution:
             raise ArgumentError(f"thresholds: expected two or more ascending rates > 0, found {thresholds}")
         if not rates[-1] < largest < np.inf:
             raise ArgumentError(f"largest: expected a rate above {rates[-1]:g} mm/h, found {largest}")
+        if not 0 < tail_slope < np.inf:
+            raise ArgumentError(f"tail_slope: expected a number above 0, found {tail_slope}")
         dtypes = (np.float32, np.float16)
         if exceedance.ndim != 3 or len(exceedance) != len(rates) or exceedance.dtype not in dtypes:
             raise ArgumentError(
@@ -92,9 +96,9 @@ class RainDistribution:
                 f"found {exceedance.dtype} {exceedance.shape}"
             )
         self.thresholds = rates
-        self.largest = float(largest)
+        self.largest, self.tail_slope = float(largest), float(tail_slope)
         self.exceedance = exceedance
-        self._pieces = ParetoPieces(rates, self.largest)
+        self._pieces = ParetoPieces(rates, self.largest, self.tail_slope)
         for block in () if checked else self._blocks():
             _check(self._probabilities(block))
 
