@@ -179,6 +179,15 @@ def test_train_with_a_dry_validation_block_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_train_takes_dry_archives_beside_one_with_rain(tmp_path):
+    half = archive()
+    half[24:34] = 0  # its validation block
+    said = quietly([archive() * 0, half, degrees()], tmp_path / "run")
+    assert "0% of the crops" in said
+    with pytest.raises(ArchiveError, match="validation block: expected rain at one issue time at least"):
+        quietly([archive() * 0, half], tmp_path / "other")
+
+
 def test_train_with_an_impossible_recipe_leaves_no_folder(tmp_path):
     with pytest.raises(StormcellError):
         quietly(archive(), tmp_path / "run", RECIPE.model_copy(update={"inputs": 2}))

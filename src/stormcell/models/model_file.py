@@ -15,6 +15,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
     ValidationError,
@@ -57,7 +58,7 @@ class TrainingData(_Record):
         pixel_size: Distance between neighbouring pixels along y and along x.
         pixel_unit: Unit of ``pixel_size``.
         extent: First and last pixel centre along y, and along x; None in model files of format 2.
-        share: Share of the archive in the examples.
+        share: Share of the archive in the examples; 0 if its training block is dry.
         blocks: First and last time (UTC) of the training, validation and test blocks.
         data_hash: SHA-256 of the frames that were used.
         data_source: Origin of the archive: title, source, license and credit.
@@ -67,7 +68,7 @@ class TrainingData(_Record):
     pixel_size: tuple[PositiveFloat, PositiveFloat]
     pixel_unit: Literal["m", "degree"]
     extent: tuple[float, float, float, float] | None = None
-    share: PositiveFloat = 1.0
+    share: NonNegativeFloat = 1.0
     blocks: dict[Literal["train", "validation", "test"], tuple[str, str]] = {}
     data_hash: str = ""
     data_source: dict[str, str] = {}

@@ -31,6 +31,7 @@ from stormcell.training.training_archive import (
     Rain,
     TrainingArchive,
     archive_shares,
+    expect_rain,
     prepare,
 )
 from stormcell.training.windows import has_windows
@@ -117,7 +118,7 @@ def train(
         RecipeError: The folder holds a run of another recipe, of other data, or with another number of
             examples per update; or the processes do not share it.
         ArgumentError: An archive is too short for the recipe, or its time step does not fit.
-        ArchiveError: The training block or the validation block of an archive has no rain, or its frames were
+        ArchiveError: No archive has rain in its training block, or none in its validation block, or one was
             changed during training.
         OutputError: A file cannot be written; the same call resumes from the last checkpoint.
     """
@@ -163,6 +164,7 @@ def train(
         return model_path
     used = [archive for archive, _ in prepared]
     ready, left_out = used[:count], used[count:]
+    expect_rain(ready, left_out)
     shares = archive_shares(ready, recipe)
     training = Sampler(
         [archive.training for archive in ready], shares, leads=recipe.leads_per_crop, crop=recipe.crop
@@ -181,11 +183,8 @@ def train(
 
     task = NowcasterTask(recipe, training, validation, card_of(ready, shares, recipe), model_path, check)
     # From now on the folder belongs to this recipe, so every check that can refuse the recipe comes before.
-    state = RunState(
-        recipe.model_dump(),
-        tuple(ArchiveState(archive.split, archive.data_hash) for archive in used),
-        _examples_per_update(recipe),
-    )
+    states = tuple(ArchiveState(archive.split, archive.data_hash) for archive in used)
+    state = RunState(recipe.model_dump(), states, _examples_per_update(recipe))
     with first_process_first():
         _claim(folder, state)
     if rank() == 0:

@@ -168,7 +168,7 @@ def prepare(
     Raises:
         ArgumentError: The archive is too short, or its time step does not fit the recipe's.
         RecipeError: It does not have the frames with which the run was begun.
-        ArchiveError: The training block or the validation block has no window or no rain.
+        ArchiveError: The training block or the validation block has no window.
     """
     axis = TimeAxis(rain.rates["time"].values)
     if len(axis) < 2:
@@ -195,11 +195,6 @@ def prepare(
     training, validation = (
         Pool(reader, index, tables[name], in_minutes(step), sides) for name in ("training", "validation")
     )
-    for name, pool in (("training", training), ("validation", validation)):
-        if not pool.wet_pixels():
-            raise ArchiveError(
-                f"{rain.name}: {name} block: expected rain at one issue time at least, found none"
-            )
     found = TrainingArchive(
         rain.name,
         rain.rates,
@@ -213,6 +208,28 @@ def prepare(
         rain.path if rain.index is not None else None,
     )
     return found, keep
+
+
+def expect_rain(archives: Sequence[TrainingArchive], left_out: Sequence[TrainingArchive]) -> None:
+    """Raise an error if nothing can be learned or validated, because all of it is dry.
+
+    Args:
+        archives: Those to train on, and to validate on if none are left out.
+        left_out: Those to validate on.
+
+    Raises:
+        ArchiveError: There is no rain in any training block, or in any validation block.
+    """
+    validated = left_out or archives
+    for block, some, pools in (
+        ("training", archives, [one.training for one in archives]),
+        ("validation", validated, [one.validation for one in validated]),
+    ):
+        if not any(pool.wet_pixels() for pool in pools):
+            names = ", ".join(dict.fromkeys(one.name for one in some))
+            raise ArchiveError(
+                f"{names}: {block} block: expected rain at one issue time at least, found none"
+            )
 
 
 def data_source(rain: xr.DataArray) -> dict[str, str]:
