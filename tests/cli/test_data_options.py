@@ -2,7 +2,7 @@ import pytest
 
 from stormcell.cli.data_options import read_options
 from stormcell.data.read_options import ReadOptions
-from stormcell.errors import ArgumentError
+from stormcell.errors import ArgumentError, InputError
 
 
 def test_read_options_options_are_combined():
@@ -45,3 +45,9 @@ def test_read_options_malformed_bounds_raise(bounds):
 def test_read_options_impossible_value_raises(given, reason):
     with pytest.raises(ArgumentError, match=reason):
         read_options(None, None, None, **given)
+
+
+def test_read_options_name_a_format_that_does_not_exist_before_any_file_is_read():
+    assert read_options(format="knmi hdf5").format == "knmi hdf5"
+    with pytest.raises(InputError, match=r"format: expected FMI PGM, .* found 'knmii'"):
+        read_options(format="knmii")

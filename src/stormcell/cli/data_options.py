@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, cast
 
-from stormcell.data import archive
+from stormcell.data import archive, readers
 from stormcell.data.cleaning import Cleaning
 from stormcell.data.grid import Grid
 from stormcell.data.processing import Processing
@@ -32,7 +32,10 @@ def read_options(
 
     Raises:
         ArgumentError: An option is malformed.
+        InputError: There is no such format.
     """
+    if format is not None:
+        readers.named(format)  # once, and not for each file
     return ReadOptions(
         quantity=cast(Quantity | None, quantity),
         units=units,

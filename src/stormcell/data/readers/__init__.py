@@ -174,7 +174,7 @@ def find(source: Source, options: ReadOptions | None = None) -> Reader:
         InputError: The file is missing, empty, damaged at its beginning, or of an unknown format.
     """
     if options is not None and options.format is not None:
-        return _named(options.format)
+        return named(options.format)
     for reader in readers():
         if reader.recognises(source):
             return reader
@@ -182,7 +182,7 @@ def find(source: Source, options: ReadOptions | None = None) -> Reader:
     raise InputError(f"expected {formats()}, found {found}")
 
 
-def _named(name: str) -> Reader:
+def named(name: str) -> Reader:
     """Return the reader of a format that the user states, by the name of the format or of its module.
 
     Raises:
