@@ -28,7 +28,6 @@ def clutter_map(found: xr.Dataset, *, credit: str | None = None) -> Figure:
         credit: Source and license of the data.
     """
     frequency, clutter = found[FREQUENCY].values, found[MASK].values == 1
-    rows, columns = _densest(clutter, pixel_km(found[FREQUENCY]))
     below = credit_height(credit, _WIDTH)
     total = _HEAD + _PANEL + _FOOT + below
     figure = Figure(figsize=(_WIDTH, total), dpi=110, facecolor="white")
@@ -40,7 +39,7 @@ def clutter_map(found: xr.Dataset, *, credit: str | None = None) -> Figure:
     figure.text(0.012, 1 - 0.2 / total, title, fontsize=10.5, color=INK, va="center", weight="bold")
     panels = {"whole grid": (slice(None), slice(None))}
     if clutter.any():
-        panels["where clutter is densest"] = (rows, columns)
+        panels["where clutter is densest"] = _densest(clutter, pixel_km(found[FREQUENCY]))
     margin = (_WIDTH - len(panels) * (_PANEL + 0.1) + 0.1) / 2
     for number, (name, area) in enumerate(panels.items()):
         left = margin + number * (_PANEL + 0.1)
