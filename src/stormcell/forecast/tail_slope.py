@@ -1,4 +1,4 @@
-"""How fast rates beyond the last threshold become rarer, from the newest frame."""
+"""The fall of the area of rain beyond the last threshold, from the newest frame."""
 
 import numpy as np
 
