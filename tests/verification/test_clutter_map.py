@@ -9,10 +9,10 @@ from stormcell.verification.clutter_map import clutter_map
 def found(clutter):
     y, x = (1000.0 * np.arange(size) for size in clutter.shape)
     dims = ("y", "x")
-    kilometres = {"units": "m"}
+    metres = {"units": "m"}
     return xr.Dataset(
         {FREQUENCY: (dims, np.full(clutter.shape, 0.2, np.float32)), MASK: (dims, clutter.astype(np.int8))},
-        {"y": ("y", y[::-1], kilometres), "x": ("x", x, kilometres)},
+        {"y": ("y", y[::-1], metres), "x": ("x", x, metres)},
         {"frames": 30, "period_start": "2024-06-01T00:00:00", "period_end": "2024-06-01T02:30:00"},
     )
 

@@ -155,6 +155,8 @@ def test_ensembles_figure_draws_a_histogram_of_each_ensemble_and_spread_and_erro
     error, spread = figure.axes[2].lines[2:4]
     assert error.get_ydata() == pytest.approx(found["members"]["ensemble_rmse"])
     assert spread.get_ydata() == pytest.approx(found["members"]["spread"])
+    highest = max(line.get_ydata().max() for line in figure.axes[2].lines)
+    assert figure.axes[2].get_ylim() == pytest.approx((0, 1.05 * highest))
 
 
 def test_lead_time_figure_has_panels_of_ensembles_only_where_there_are_some(evaluation):

@@ -88,8 +88,4 @@ class AnchoredRain(RainDistribution):
 
     def _at(self, pixels: NDArray[np.intp]) -> RainDistribution:
         """Return the distribution of some pixels in one row, in float32, given their numbers."""
-        some = self.exceedance.reshape(len(self.thresholds), -1).take(pixels, axis=1)[:, None]
-        found = RainDistribution(
-            self.thresholds.tolist(), some, largest=self.largest, tail_slope=self.tail_slope, checked=True
-        )
-        return found.part(slice(None))
+        return self._with(self.exceedance.reshape(len(self.thresholds), -1).take(pixels, axis=1)[:, None])

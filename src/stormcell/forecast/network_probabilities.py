@@ -126,7 +126,7 @@ def lead_distributions(
     thresholds, pixels = nowcaster.thresholds, max(int(np.count_nonzero(known)), 1)
     # As parts of the area that is known.
     areas, shower = areas_of(now, thresholds) / pixels, SHOWER / kilometres**2 / pixels
-    slope = tail_slope(now, thresholds[-1], LARGEST, kilometres)
+    tail = tail_slope(now, thresholds[-1], LARGEST, kilometres)
     light = LightRain(frames[-1], kilometres)
     now = with_light_rain(now, frames[-1])
     given = [LIGHT, *thresholds] if light else list(thresholds)
@@ -168,7 +168,7 @@ def lead_distributions(
             moved = np.where(among, carry.nearest(now), 0)
             lasting = lasting_areas(areas_of(moved, given), given, lead * minutes)
             del carry, around, places, moved, by_network
-            yield AnchoredRain(given, found, lasting.tolist(), among, tail_slope=slope)
+            yield AnchoredRain(given, found, lasting.tolist(), among, tail_slope=tail)
             del found, among
 
 

@@ -10,7 +10,7 @@ from stormcell.forecast.contract import Field
 from stormcell.forecast.rain_kernels import Pieces, rain_kernels
 
 STEEPEST = 16.0  # largest fall of ln S over a piece or a half
-TAIL_SLOPE = 2.0  # smallest slope beyond the last threshold: in radar data, it is 2 to 4
+TAIL_SLOPE = 2.0  # smallest slope beyond the last threshold, unless a frame says it
 
 SUREST = 1e-4  # smallest 1 - S in the odds; in float16, the smallest above 0 is 5e-4
 LEAST_SHARE = float(np.exp(-STEEPEST))  # smallest ratio of S at two thresholds, in the odds
@@ -30,9 +30,7 @@ class ParetoPieces:
         tail_slope: Smallest slope of ln S over ln r beyond the last threshold.
     """
 
-    def __init__(
-        self, thresholds: NDArray[np.float64], largest: float, tail_slope: float = TAIL_SLOPE
-    ) -> None:
+    def __init__(self, thresholds: NDArray[np.float64], largest: float, tail_slope: float) -> None:
         self.thresholds = thresholds
         self.largest = largest
         self._tail_slope = np.float32(tail_slope)

@@ -110,10 +110,13 @@ class RainDistribution:
 
     def part(self, rows: slice, cols: slice = slice(None)) -> "RainDistribution":
         """Return the distribution of some rows and columns in float32; it shares the memory of float32."""
-        part = object.__new__(RainDistribution)
-        part.__dict__.update(self.__dict__)
-        part.exceedance = _single(self.exceedance[:, rows, cols])
-        return part
+        return self._with(self.exceedance[:, rows, cols])
+
+    def _with(self, exceedance: Probabilities) -> "RainDistribution":
+        """Return the same distribution with other probabilities, in float32."""
+        found = object.__new__(RainDistribution)
+        found.__dict__.update(self.__dict__ | {"exceedance": _single(exceedance)})
+        return found
 
     def probability(self, thresholds: Sequence[float]) -> Field:
         """Return the probabilities of a rate at or above each threshold.

@@ -220,13 +220,13 @@ def expect_rain(archives: Sequence[TrainingArchive], left_out: Sequence[Training
     Raises:
         ArchiveError: There is no rain in any training block, or in any validation block.
     """
-    validated = left_out or archives
-    for block, some, pools in (
-        ("training", archives, [one.training for one in archives]),
-        ("validation", validated, [one.validation for one in validated]),
-    ):
-        if not any(pool.wet_pixels() for pool in pools):
-            names = ", ".join(dict.fromkeys(one.name for one in some))
+    blocks = {
+        "training": [(one.name, one.training) for one in archives],
+        "validation": [(one.name, one.validation) for one in left_out or archives],
+    }
+    for block, pools in blocks.items():
+        if not any(pool.wet_pixels() for _, pool in pools):
+            names = ", ".join(dict.fromkeys(name for name, _ in pools))
             raise ArchiveError(
                 f"{names}: {block} block: expected rain at one issue time at least, found none"
             )

@@ -11,7 +11,15 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from numpy.typing import NDArray
 
 from stormcell.verification.axes import AXES
-from stormcell.verification.figures import GRID, INK, MUTED, credit_height, draw_credit, line_colour
+from stormcell.verification.figures import (
+    GRID,
+    INK,
+    MUTED,
+    begin_at_zero,
+    credit_height,
+    draw_credit,
+    line_colour,
+)
 from stormcell.verification.legend import draw_legend, legend_height
 from stormcell.verification.score import Score
 from stormcell.verification.scores import SCORES
@@ -58,7 +66,7 @@ def lead_time_figure(scores: Scores, *, credit: str | None = None) -> Figure:
         if score.best == "one":
             _log_about_one(ax)
         else:
-            ax.set_ylim(0, 1.05 * top if np.isfinite(top := ax.dataLim.y1) and top > 0 else 1)
+            begin_at_zero(ax)
         if path[0] == "csi":
             _note_events(ax, first, path[1])
     for column in grid.T:

@@ -93,6 +93,12 @@ def _map(
         spine.set(color="#b8bec4", linewidth=0.6)
 
 
+def begin_at_zero(ax: Axes) -> None:
+    """Let the vertical axis begin at 0, with room above the highest value."""
+    top = ax.dataLim.y1  # not finite without values
+    ax.set_ylim(0, 1.05 * top if 0 < top < np.inf else 1)
+
+
 def scale_bar(ax: Axes, size: float = 7) -> None:
     """Draw a bar of a round number of km, up to a quarter of the map's width, in the lower left corner."""
     (_, width), (_, height) = ax.get_xlim(), ax.get_ylim()

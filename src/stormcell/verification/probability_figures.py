@@ -11,7 +11,15 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from stormcell.verification.figures import GRID, INK, MUTED, credit_height, draw_credit, line_colour
+from stormcell.verification.figures import (
+    GRID,
+    INK,
+    MUTED,
+    begin_at_zero,
+    credit_height,
+    draw_credit,
+    line_colour,
+)
 from stormcell.verification.legend import draw_legend, legend_height
 
 Scores = Mapping[str, Mapping[str, Any]]
@@ -98,7 +106,7 @@ def ensembles_figure(scores: Scores, *, credit: str | None = None) -> Figure:
             linestyle="--",
         )
     _frame(ax, "spread and error, mm/h")
-    ax.set_ylim(bottom=0)
+    begin_at_zero(ax)
     ax.set_xlabel("lead time, min", fontsize=8.5, color=INK)
     handles = [Line2D([], [], color=MUTED), Line2D([], [], color=MUTED, linestyle="--")]
     ax.legend(handles, ["RMSE of the mean", "spread"], fontsize=7.5, frameon=False, labelcolor=INK)
